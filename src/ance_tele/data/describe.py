@@ -1,0 +1,38 @@
+"""A collection in a few lines: counts, lengths, problems found."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow.compute as pc
+
+from ance_tele.data.collection import Collection, Texts
+
+
+def describe(collection: Collection) -> Iterator[str]:
+    """Yield lines that describe a collection."""
+    yield f"{collection.name}  (fingerprint {collection.fingerprint[:12]})"
+    yield f"passages  {len(collection.corpus):>12,}   {_lengths(collection.corpus)}"
+    yield f"queries   {len(collection.queries):>12,}   {_lengths(collection.queries)}"
+    for split, qrels in collection.qrels.items():
+        relevant = qrels.relevant()
+        per_query = len(relevant.passages) / max(1, len(relevant))
+        yield (
+            f"  {split:<8}{len(qrels):>12,} judged queries, {len(qrels.passages):,} judgements, "
+            f"{per_query:.2f} relevant passages per query"
+        )
+    if not collection.problems:
+        yield "problems          none found"
+    for problem, count in collection.problems.items():
+        yield f"left out  {count:>12,}   {problem}"
+
+
+def _lengths(texts: Texts) -> str:
+    words = np.concatenate(
+        [
+            np.asarray(pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch["text"]))))
+            + np.asarray(pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch["title"]))))
+            for batch in texts.table.to_batches()
+        ]
+    )
+    low, middle, high = np.percentile(words, [5, 50, 95]).round().astype(int)
+    return f"words: median {middle}, 5% under {low}, 5% over {high}, longest {words.max()}"

@@ -1,0 +1,38 @@
+"""How texts become vectors."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """How texts become vectors.
+
+    Attributes:
+        query_max_len: Most tokens of a query, special tokens included.
+        passage_max_len: Most tokens of a passage, special tokens included.
+        query_prompt: Put before every query; None means the model's own prompt "query", if it has one.
+        passage_prompt: Put before every passage; None means the model's own "document", if it has one.
+        title_separator: Between title and body; " " leaves empty titles out, "[SEP]" (the paper's) never does.
+        pooling: Pooling of a plain Hugging Face encoder; None means mean. A sentence-transformers model keeps
+            its own.
+        normalize: Scale vectors to length one; None means what the model declares.
+        untie_encoders: Train separate encoders for queries and passages.
+        precision: Of encoding: "auto" is bf16 where the hardware is faster with it, float32 otherwise.
+        encode_tokens: Tokens, padding included, of one batch of encoding.
+        shard_passages: Passages in a shard of vectors, the unit of resume.
+        trust_remote_code: Let a model run code of its own. Only for models that you trust.
+    """
+
+    query_max_len: int = 32
+    passage_max_len: int = 128
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    title_separator: str = " "
+    pooling: Literal["cls", "mean", "max", "lasttoken"] | None = None
+    normalize: bool | None = None
+    untie_encoders: bool = False
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    encode_tokens: int = 8192
+    shard_passages: int = 65536
+    trust_remote_code: bool = False

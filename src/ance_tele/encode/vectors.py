@@ -1,0 +1,109 @@
+"""Vectors of a whole corpus: memory-mapped shards, encoded once per checkpoint, resumed shard by shard."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from ance_tele.data.artefacts import Say, build, fingerprint, silent
+from ance_tele.data.progress import progress
+from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import Task, encode_rows, resolve_precision, weights_fingerprint
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors in shards, row after row.
+
+    Attributes:
+        shards: float32 [rows of the shard, dimension] each, memory-mapped or in memory.
+        key: Fingerprint of weights, tokens and precision.
+        seconds: Time that encoding took, over all shards, whenever it was.
+    """
+
+    shards: tuple[np.ndarray, ...]
+    key: str
+    seconds: float = 0.0
+
+    def __len__(self) -> int:
+        return sum(len(shard) for shard in self.shards)
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self.shards[0].shape[1])
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the first row and the vectors of blocks of at most ``rows`` rows."""
+        first = 0
+        for shard in self.shards:
+            for start in range(0, len(shard), rows):
+                yield first + start, np.asarray(shard[start : start + rows])
+            first += len(shard)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of the given rows, float32 [n, dimension]."""
+        out = np.empty((len(rows), self.dimension), dtype=np.float32)
+        first = 0
+        for shard in self.shards:
+            inside = np.flatnonzero((rows >= first) & (rows < first + len(shard)))
+            out[inside] = shard[rows[inside] - first]
+            first += len(shard)
+        return out
+
+
+def encode(
+    model: SentenceTransformer,
+    tokens: TokenStore,
+    task: Task,
+    config: EncoderConfig,
+    folder: Path,
+    weights: str | None = None,
+    what: str = "passages",
+    say: Say = silent,
+) -> Vectors:
+    """Encode all texts of a token store into shards in ``folder``; shards that stand are not done again.
+
+    Args:
+        model: The encoder.
+        tokens: The texts.
+        task: "query" or "document".
+        config: Precision, batch and shard sizes.
+        folder: Where the shards belong.
+        weights: Fingerprint of the model's weights, if it is known already.
+        what: What the texts are, for the progress bar.
+        say: Gets one line for a shard that stood and is made again, because the weights are others, say.
+    """
+    weights = weights or weights_fingerprint(model)
+    inputs: dict[str, Any] = {
+        "weights": weights,
+        "tokens": tokens.key,
+        "task": task,
+        "precision": resolve_precision(config.precision, model.device),
+        "batch_tokens": config.encode_tokens,
+    }
+    shards, seconds, told = [], 0.0, False
+    with progress(f"encoding {what}", len(tokens), what) as advance:
+        for number, start in enumerate(range(0, max(1, len(tokens)), config.shard_passages)):
+            rows = np.arange(start, min(start + config.shard_passages, len(tokens)))
+            path = folder / f"{what}-{number:05d}.npy"
+
+            def make(target: Path, rows: np.ndarray = rows) -> None:
+                vectors = encode_rows(model, tokens, rows, task, config, advance)
+                with target.open("wb") as file:
+                    np.save(file, vectors)
+
+            def once(line: str) -> None:
+                nonlocal told
+                if not told:
+                    say(line)
+                told = True
+
+            manifest = build(path, "vectors", {**inputs, "rows": [start, len(rows)]}, make, once)
+            seconds += manifest.seconds
+            shards.append(np.load(path, mmap_mode="r"))
+    return Vectors(tuple(shards), fingerprint(inputs), seconds)

@@ -1,0 +1,166 @@
+"""The story: mine, mix, train, evaluate, episode after episode; one command, one run folder, killed and resumed.
+
+Every step below is an artefact with a manifest (:mod:`ance_tele.phases`): what stands, made of the same
+inputs, is not done again.
+"""
+
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from ance_tele.data.artefacts import SCHEMA, Manifest, Say, package_versions, read_manifest, silent, write_json
+from ance_tele.data.collection import Collection
+from ance_tele.data.load import cache_folder
+from ance_tele.phases import Phases
+from ance_tele.recipes import Recipe
+from ance_tele.report.formats import duration
+from ance_tele.report.write import write_report
+from ance_tele.runfolder import claim, comparisons
+
+
+def run(
+    recipe: Recipe,
+    collection: Collection,
+    model: str | Path | None,
+    out: str | Path,
+    data: str | Path | None = None,
+    cache: Path | None = None,
+    say: Say = silent,
+) -> dict[str, Any]:
+    """Carry out a recipe; called again after an interruption, it goes on where it was.
+
+    Args:
+        recipe: What to do.
+        collection: On which data.
+        model: Folder or hub name of the model to start from; None for the recipe ``bm25``.
+        out: The run folder, new or begun by the same call.
+        data: Where the collection was loaded from, so that ``ance-tele search`` finds it again.
+        cache: Folder for the token stores.
+        say: Gets one line per phase.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        UserError: The folder belongs to another run, or the data or the model cannot be used.
+    """
+    out, last = Path(out), recipe.episode.episodes
+    phases = Phases(recipe, collection, model, out, cache or cache_folder(), say)
+    with claim(out, recipe, collection, model, data, phases):
+        if "bm25" in recipe.evaluation.baselines:
+            told(say, "bm25", "evaluate", phases.evaluate_bm25())
+        if model is not None:
+            told(say, "zero-shot", "evaluate", phases.evaluate(0))
+        for episode in range(1, last + 1):
+            told(say, f"episode {episode}", "mine", phases.training_lists(episode - 1), phases.mine(episode))
+            phases.drop_vectors(episode - 1)
+            told(say, f"episode {episode}", "mix", phases.mix(episode))
+            told(say, f"episode {episode}", "train", phases.train(episode))
+            told(say, f"episode {episode}", "evaluate", phases.evaluate(episode))
+            if episode == last:
+                phases.training_lists(last)
+            summarise(phases, episode)
+        summary = summarise(phases, last)
+        write_report(out)
+    return summary
+
+
+def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
+    """Say in one line what a phase took and found."""
+    facts = {name: value for manifest in manifests for name, value in manifest.facts.items()}
+    spent = duration(sum(manifest.seconds for manifest in manifests))
+    if "metrics" in facts:
+        found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in ("MRR@10", "nDCG@10"))
+    elif phase == "mix":
+        found = ", ".join(f"{count:,} {source}" for source, count in facts["by_source"].items())
+        found += f"; {facts['missing']:,} short" if facts["missing"] else ""
+    elif phase == "train":
+        found = f"{facts['steps']:,} of {facts['scheduled']:,} steps"
+    else:
+        names = ("query", "lookahead", "bm25", "random")
+        found = ", ".join(f"{facts[name]:,} {name}" for name in names if name in facts) + " candidates"
+    say(f"{where:<10}  {phase:<9} {spent:>7}   {found}")
+
+
+def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
+    """Write ``summary.json`` from the manifests of what stands, after any number of episodes."""
+    recipe, collection, out = phases.recipe, phases.collection, phases.out
+    baselines = {}
+    for name, folder in (("bm25", "bm25"), ("zero-shot", "episode-0")):
+        manifest = read_manifest(out / folder / "evaluation")
+        if manifest is not None and name in recipe.evaluation.baselines:
+            baselines[name] = manifest.facts["metrics"]
+    last = phases.evaluate_final(episodes) if phases.model is not None else baselines.get("bm25", {})
+    summary = {
+        "schema": SCHEMA,
+        "recipe": recipe.name,
+        "collection": collection.name,
+        "model": Path(str(phases.model)).name if phases.model and Path(str(phases.model)).exists() else phases.model,
+        "seed": recipe.episode.seed,
+        "split": recipe.evaluation.split,
+        "data": {
+            "fingerprint": collection.fingerprint,
+            "passages": len(collection.corpus),
+            "queries": {split: len(qrels) for split, qrels in collection.qrels.items()},
+            "training_queries_used": len(phases.positives) if recipe.episode.episodes else 0,
+            "problems": collection.problems,
+        },
+        "baselines": baselines,
+        "episodes": [_episode(phases, number) for number in range(1, episodes + 1)],
+        "final": last,
+        "comparisons": comparisons(out, episodes, baselines),
+        "settings": recipe.settings(),
+        "environment": {
+            "machine": f"{platform.system()} {platform.machine()}, {_processor(phases)}",
+            "python": sys.version.split()[0],
+            "packages": package_versions(),
+        },
+    }
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def _episode(phases: Phases, number: int) -> dict[str, Any]:
+    """Gather one episode's figures from its manifests."""
+    folder, before = phases.folder(number), phases.folder(number - 1)
+    names = ("candidates.parquet", "pool.parquet", "model", "evaluation")
+    mined, mixed, trained, measured = (read_manifest(folder / name) for name in names)
+    lists = read_manifest(before / "training_lists")
+    assert mined and mixed and trained and measured and lists
+    figures: dict[str, Any] = {
+        "number": number,
+        "metrics": measured.facts["metrics"],
+        "forgetting_rate": None,
+        "new_negatives": None,
+        "seconds": {
+            "encode": measured.facts["encode_seconds"],
+            "search": round(lists.seconds + mined.seconds, 3),
+            "mix": mixed.seconds,
+            "train": trained.seconds,
+            "evaluate": measured.facts["search_seconds"],
+        },
+        "steps": trained.facts["steps"],
+        "stopped_at_refresh": trained.facts["steps"] < trained.facts["scheduled"],
+        "pool": {
+            "size": mixed.facts["size"],
+            "by_source": mixed.facts["by_source"],
+            "short_queries": mixed.facts["short_queries"],
+            "missing": mixed.facts["missing"],
+            "repeats": trained.facts["repeats_per_epoch"],
+        },
+    }
+    if read_manifest(folder / "training_lists") is not None:
+        facts = phases.look_back(number).facts
+        figures["forgetting_rate"] = facts["forgotten"]
+        figures["learned_rate"], figures["unchanged_rate"] = facts["learned"], facts["unchanged"]
+        figures["new_negatives"], figures["training_mrr"] = facts["new_negatives"], facts["training_mrr"]
+    return figures
+
+
+def _processor(phases: Phases) -> str:
+    if phases.model is None:
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"

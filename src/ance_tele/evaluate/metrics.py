@@ -1,0 +1,57 @@
+"""Metrics per query, then their means: one ranking, read by one engine (trec_eval, through ir_measures)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ance_tele.evaluate.config import METRICS
+from ance_tele.evaluate.run import Run
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Values of every metric for every judged query.
+
+    Attributes:
+        query_ids: Judged queries, in the order of the qrels.
+        values: By metric, float64 [queries].
+        missing: Judged queries that the run lacks; they score zero.
+    """
+
+    query_ids: list[str]
+    values: dict[str, np.ndarray]
+    missing: int
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each metric over the judged queries."""
+        return {name: float(values.mean()) if len(values) else 0.0 for name, values in self.values.items()}
+
+
+def measure(run: Run, qrels: Mapping[str, Mapping[str, int]], metrics: Sequence[str] = METRICS) -> Scores:
+    """Score a run.
+
+    Args:
+        run: Ranked passages. The metrics see its order, never its scores: engines break ties differently.
+        qrels: ``{query id: {passage id: grade}}``; above zero is relevant.
+        metrics: Names such as "MRR@10", "nDCG@10", "Recall@100", "Success@10".
+    """
+    import ir_measures
+    from ir_measures import RR, R, Success, nDCG
+
+    kinds = {"MRR": RR, "nDCG": nDCG, "Recall": R, "Success": Success}
+    measures = {}
+    for name in metrics:
+        kind, _, cutoff = name.partition("@")
+        if kind not in kinds or not cutoff.isdigit():
+            raise ValueError(f"'{name}' is no metric; take MRR@k, nDCG@k, Recall@k or Success@k.")
+        measures[kinds[kind] @ int(cutoff)] = name
+    ranked = {query: {passage: -rank for rank, passage in enumerate(ids)} for query, ids in run.rankings()}
+    judged = list(qrels)
+    place = {query: index for index, query in enumerate(judged)}
+    values = {name: np.zeros(len(judged)) for name in metrics}
+    known = {query: dict(grades) for query, grades in qrels.items()}
+    for row in ir_measures.iter_calc(list(measures), known, ranked):
+        if row.query_id in place:
+            values[measures[row.measure]][place[row.query_id]] = row.value
+    return Scores(judged, values, sum(query not in ranked for query in judged))

@@ -1,0 +1,59 @@
+"""From a search to the artefacts of an evaluation: run, per-query values, means."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ance_tele.data.artefacts import write_json
+from ance_tele.data.collection import Collection, Qrels
+from ance_tele.encode.topk import TopK
+from ance_tele.evaluate.metrics import Scores, measure
+from ance_tele.evaluate.run import Run
+
+
+def run_of(found: TopK, queries: np.ndarray, collection: Collection) -> Run:
+    """Turn search results, ranked already, into a run.
+
+    Args:
+        found: Rows and scores, [queries, k].
+        queries: Rows of the queries, int64 [queries].
+        collection: For the ids.
+    """
+    query_ids = collection.queries.take_ids(queries).to_pylist()
+    ids, scores = [], []
+    for rows, values in zip(found.rows, found.scores, strict=True):
+        valid = rows >= 0
+        ids.append(collection.corpus.take_ids(rows[valid]).to_pylist())
+        scores.append(values[valid])
+    return Run(query_ids, ids, scores)
+
+
+def qrels_dict(qrels: Qrels, collection: Collection) -> dict[str, dict[str, int]]:
+    """Return judgements as ``{query id: {passage id: grade}}``."""
+    query_ids = collection.queries.take_ids(qrels.queries).to_pylist()
+    passage_ids = collection.corpus.take_ids(qrels.passages).to_pylist()
+    grades, offsets = qrels.grades.tolist(), qrels.offsets
+    return {
+        query: dict(zip(passage_ids[offsets[i] : offsets[i + 1]], grades[offsets[i] : offsets[i + 1]], strict=True))
+        for i, query in enumerate(query_ids)
+    }
+
+
+def write_evaluation(folder: Path, run: Run, scores: Scores, split: str) -> None:
+    """Write ``run.trec``, ``metrics.json`` and ``per_query.parquet`` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run.write_trec(folder / "run.trec")
+    table = pa.table({"query_id": scores.query_ids, **scores.values})
+    pq.write_table(table, folder / "per_query.parquet")
+    facts = {"split": split, "queries": len(scores.query_ids), "missing_queries": scores.missing}
+    write_json(folder / "metrics.json", {**facts, "metrics": scores.means()})
+
+
+def evaluate(found: TopK, qrels: Qrels, collection: Collection, split: str, folder: Path) -> Scores:
+    """Score a search for the queries of ``qrels`` and write its artefacts into ``folder``."""
+    run = run_of(found, qrels.queries, collection)
+    scores = measure(run, qrels_dict(qrels, collection))
+    write_evaluation(folder, run, scores, split)
+    return scores

@@ -1,0 +1,41 @@
+"""Is the difference between two runs more than chance?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def permutation_test(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed: int = 42) -> float:
+    """Return the two-sided p-value of a paired permutation test on the mean difference (Smucker et al. 2007).
+
+    Args:
+        a: Per-query values of one system, float [queries].
+        b: Per-query values of the other, same queries in the same order.
+        resamples: Random sign flips; the smallest p-value that can come out is 1 / (resamples + 1).
+        seed: Of the sign flips.
+    """
+    from scipy.stats import permutation_test as test
+
+    if a.shape != b.shape:
+        raise ValueError(f"a has shape {a.shape}, b {b.shape}: a paired test needs the same queries in both.")
+    if not len(a) or not np.any(a != b):
+        return 1.0
+
+    def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+        return np.mean(x - y, axis=axis)
+
+    rng = np.random.default_rng(seed)
+    result = test(
+        (a, b), difference, permutation_type="samples", n_resamples=resamples, batch=500, vectorized=True, rng=rng
+    )
+    return float(result.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values of several comparisons (Holm 1979)."""
+    order = np.argsort(p_values)
+    adjusted, worst = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = worst
+    return adjusted

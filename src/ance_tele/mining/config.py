@@ -1,0 +1,36 @@
+"""Where negatives come from and how they are mixed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class MiningConfig:
+    """Where negatives come from and how they are mixed.
+
+    Attributes:
+        sources: Newly mined lists: "query", "lookahead", "bm25", "random".
+        first_sources: The same for the first episode; None means ``sources``.
+        depth: Length K of a mined list (the paper's top-200).
+        pool_per_source: Ids drawn from each list into the pool (30 for MS MARCO, 80 for NQ and TriviaQA).
+        alpha: Share of momentum negatives in the pool, where there is a past; 0 turns momentum off.
+        beta: Share of lookahead among the query and lookahead negatives that are newly mined.
+        momentum: "weighted" draws from the previous pool by ``alpha``; "all" takes the whole of it, as the
+            authors' public code does.
+        dedup: Keep an id that several sources name only once (the paper keeps all: Table 8).
+        lookahead_positives: "all" positives of a query are searched, or the "first" only (official code).
+    """
+
+    sources: tuple[str, ...] = ("query", "lookahead")
+    first_sources: tuple[str, ...] | None = None
+    depth: int = 200
+    pool_per_source: int = 30
+    alpha: float = 0.5
+    beta: float = 0.5
+    momentum: Literal["weighted", "all"] = "weighted"
+    dedup: bool = False
+    lookahead_positives: Literal["all", "first"] = "all"
+
+    def sources_at(self, episode: int) -> tuple[str, ...]:
+        """Return the sources that are mined in an episode, counted from 1."""
+        return self.first_sources if episode == 1 and self.first_sources is not None else self.sources

@@ -1,0 +1,226 @@
+"""Mixing: query, lookahead and momentum negatives become the pool of an episode (paper, Section 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ance_tele.data.collection import Qrels
+from ance_tele.data.progress import progress
+from ance_tele.mining.candidates import Candidates
+from ance_tele.mining.config import MiningConfig
+from ance_tele.mining.pool import COLUMNS, Pool
+from ance_tele.mining.seeding import hashed
+from ance_tele.mining.sources import SOURCES
+
+# Queries mixed at a time: bounds the memory beyond candidates and pools. The result does not depend on it.
+QUERIES_PER_BLOCK = 4096
+
+MOMENTUM = SOURCES.index("momentum")
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How many negatives a query gets: by source among the newly mined, and from the previous pool."""
+
+    new: dict[str, int]
+    momentum: int
+
+    @property
+    def total(self) -> int:
+        """Target size of a query's pool."""
+        return sum(self.new.values()) + self.momentum
+
+
+def quota(config: MiningConfig, episode: int, previous: int = 0) -> Quota:
+    """Settle how many negatives each part gives, so that ``alpha`` and ``beta`` are the shares they say.
+
+    The newly mined part is ``pool_per_source`` for each source (a lone source fills the place of two);
+    within query and lookahead, ``beta`` is the share of lookahead. Momentum then gets the share ``alpha``
+    of the whole. Where the previous pool is too small for that, the new part shrinks until the shares hold:
+    the shares are the method, the size is not. With alpha = beta = 0.5 this is query : lookahead = 1 : 1 and
+    new : momentum = 1 : 1 (paper, Appendix C.2).
+
+    Args:
+        config: Shares and sizes.
+        episode: Counted from 1.
+        previous: Target size of the previous episode's pool; 0 where there is no past.
+    """
+    sources = config.sources_at(episode)
+    total = config.pool_per_source * max(2, len(sources))
+    pair = [name for name in sources if name in ("query", "lookahead")]
+    other = [name for name in sources if name not in pair]
+    momentum, new = 0, total
+    if previous and config.alpha > 0:
+        if config.momentum == "all":
+            momentum = previous
+        elif config.alpha >= 1:
+            momentum, new = previous, 0
+        else:
+            momentum = min(previous, round(total * config.alpha / (1 - config.alpha)))
+            new = min(total, round(momentum * (1 - config.alpha) / config.alpha))
+    sizes = {name: new // len(sources) for name in other}
+    rest = new - sum(sizes.values())
+    if len(pair) == 2:
+        sizes["lookahead"] = round(rest * config.beta)
+        sizes["query"] = rest - sizes["lookahead"]
+    elif pair:
+        sizes[pair[0]] = rest
+    elif other:
+        sizes[other[0]] += rest
+    return Quota({name: sizes[name] for name in sources}, momentum)
+
+
+def mix(
+    candidates: Candidates,
+    positives: Qrels,
+    config: MiningConfig,
+    episode: int,
+    seed: int,
+    history: Sequence[Pool] = (),
+) -> Pool:
+    """Draw the pool of an episode.
+
+    From each source's list, without the positives, a uniform sample without replacement; from the previous
+    pool, likewise, as a multiset. The same inputs give the same pool, bit for bit.
+
+    Args:
+        candidates: The lists of this episode, for the queries of ``positives``, in the same order.
+        positives: Relevant passages, which are never drawn.
+        config: alpha, beta, sizes.
+        episode: Counted from 1.
+        seed: The run's seed.
+        history: The pools of all earlier episodes, in order, for the same queries.
+    """
+    if not np.array_equal(candidates.queries, positives.queries):
+        raise ValueError(
+            f"candidates hold {len(candidates.queries)} queries, positives {len(positives)}: they must be the same "
+            "queries in the same order; mine again for these positives."
+        )
+    target = Quota({}, 0)
+    for number in range(1, episode + 1):
+        target = quota(config, number, target.total if history else 0)
+    width = 1 + max(
+        [int(lists.passages.max(initial=0)) for lists in candidates.lists.values()]
+        + [int(pool.passages.max(initial=0)) for pool in history]
+        + [int(positives.passages.max(initial=0))]
+    )
+    count = len(positives)
+    columns: dict[str, Any] = {name: np.empty(target.total * count, dtype=kind) for name, kind in COLUMNS.items()}
+    sizes, filled = np.zeros(count, dtype=np.int64), 0
+    with progress("mixing", count, "queries") as advance:
+        for start in range(0, count, QUERIES_PER_BLOCK):
+            stop = min(start + QUERIES_PER_BLOCK, count)
+            block = _Block(start, stop, positives, width)
+            parts = [block.new(candidates, source, size, config, episode, seed) for source, size in target.new.items()]
+            if target.momentum and history:
+                parts.append(block.momentum(history[-1], target.momentum, config, episode, seed))
+            sizes[start:stop], drawn = block.assemble(parts, history, episode, config.dedup)
+            for name, values in drawn.items():
+                columns[name][filled : filled + len(values)] = values
+            filled += len(values)
+            advance(stop - start)
+    columns = {name: column[:filled] for name, column in columns.items()}
+    short = np.maximum(target.total - sizes, 0)
+    shortage = {
+        "wanted": target.total * count,
+        "missing": int(short.sum()),
+        "short_queries": int((short > 0).sum()),
+    }
+    return Pool(positives.queries, np.concatenate([[0], np.cumsum(sizes)]), **columns, shortage=shortage)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Negatives of one source in a block: parallel arrays, ordered by query; ``query`` counts from the block."""
+
+    query: np.ndarray
+    passages: np.ndarray
+    source: np.ndarray
+    origin: np.ndarray
+    ranks: np.ndarray
+    scores: np.ndarray
+
+
+class _Block:
+    """The queries ``start:stop`` of a mix."""
+
+    def __init__(self, start: int, stop: int, positives: Qrels, width: int) -> None:
+        self.start, self.stop, self.width = start, stop, width
+        self.rows = positives.queries[start:stop]
+        part = slice(positives.offsets[start], positives.offsets[stop])
+        owner = np.repeat(np.arange(stop - start), np.diff(positives.offsets[start : stop + 1]))
+        self.positives = np.sort(owner * width + positives.passages[part])
+
+    def new(
+        self, candidates: Candidates, source: str, size: int, config: MiningConfig, episode: int, seed: int
+    ) -> _Part:
+        lists = candidates.lists[source].block(self.start, self.stop)
+        owner = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(lists.offsets))
+        keep = np.flatnonzero(~_member(owner * self.width + lists.passages, self.positives))
+        owner, passages = owner[keep], lists.passages[keep]
+        drawn = _draw(owner, hashed(seed, episode, source, self.rows[owner], passages), size, len(lists))
+        code = np.full(len(drawn), SOURCES.index(source), dtype=np.uint8)
+        keep = keep[drawn]
+        return _Part(owner[drawn], passages[drawn], code, code, lists.ranks[keep], lists.scores[keep])
+
+    def momentum(self, past: Pool, size: int, config: MiningConfig, episode: int, seed: int) -> _Part:
+        part = slice(past.offsets[self.start], past.offsets[self.stop])
+        sizes = past.sizes[self.start : self.stop]
+        owner = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+        if config.momentum == "all":
+            drawn = np.arange(len(owner))
+        else:
+            place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            drawn = _draw(owner, hashed(seed, episode, "momentum", self.rows[owner], place), size, len(sizes))
+        columns = [getattr(past, name)[part][drawn] for name in ("passages", "origin", "ranks", "scores")]
+        passages, origin, ranks, scores = columns
+        code = np.full(len(drawn), MOMENTUM, dtype=np.uint8)
+        return _Part(owner[drawn], passages, code, origin, ranks, scores)
+
+    def assemble(
+        self, parts: list[_Part], history: Sequence[Pool], episode: int, dedup: bool
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        names = ("query", "passages", "source", "origin", "ranks", "scores")
+        whole = _Part(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        order = np.argsort(whole.query, kind="stable")
+        if dedup:
+            pair = whole.query[order] * self.width + whole.passages[order]
+            _, first = np.unique(pair, return_index=True)
+            order = order[np.sort(first)]
+        whole = replace(whole, **{name: getattr(whole, name)[order] for name in names})
+        columns = {name: getattr(whole, name) for name in names if name != "query"}
+        columns["first"] = self._first_met(whole, history, episode)
+        return np.bincount(whole.query, minlength=self.stop - self.start), columns
+
+    def _first_met(self, whole: _Part, history: Sequence[Pool], episode: int) -> np.ndarray:
+        """first(q, d) = min {j : d in D_j(q)}."""
+        met = np.full(len(whole.query), episode, dtype=np.uint8)
+        pair = whole.query * self.width + whole.passages
+        for number, past in reversed(list(enumerate(history, 1))):
+            part = slice(past.offsets[self.start], past.offsets[self.stop])
+            owner = np.repeat(np.arange(self.stop - self.start), past.sizes[self.start : self.stop])
+            met[_member(pair, np.sort(owner * self.width + past.passages[part]))] = number
+        return met
+
+
+def _member(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Return which values are among ``ordered`` (ascending), bool [n]."""
+    if not len(ordered):
+        return np.zeros(len(values), dtype=bool)
+    place = np.searchsorted(ordered, values)
+    place[place == len(ordered)] = 0
+    return ordered[place] == values
+
+
+def _draw(owner: np.ndarray, priority: np.ndarray, size: int, queries: int) -> np.ndarray:
+    """Draw ``size`` entries per query by ascending priority; returns their positions, ordered by query.
+
+    One sort of a combined key: the query in the upper bits (blocks are small), the priority in the lower.
+    """
+    key = (owner.astype(np.uint64) << np.uint64(48)) | (priority >> np.uint64(16))
+    order = np.argsort(key)
+    counts = np.bincount(owner, minlength=queries)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return order[place < size]

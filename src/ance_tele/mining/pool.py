@@ -1,0 +1,60 @@
+"""The pool: the negatives that an episode draws from, each with its provenance."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ance_tele.mining.sources import SOURCES
+
+COLUMNS: dict[str, type] = {
+    "passages": np.int32,
+    "source": np.uint8,
+    "origin": np.uint8,
+    "first": np.uint8,
+    "ranks": np.int16,
+    "scores": np.float32,
+}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Negatives per query, a multiset: an id that several sources name stands there several times.
+
+    Attributes:
+        queries: Rows of the training queries, int64 [q].
+        offsets: int64 [q + 1]; the negatives of query i are ``offsets[i]:offsets[i + 1]``.
+        passages: Rows of the corpus, int32 [n].
+        source: Where each came from in this episode, uint8 [n], an index into ``SOURCES``.
+        origin: The source that once mined it (for momentum; else the same as ``source``), uint8 [n].
+        first: The episode whose pool first held it for this query, uint8 [n].
+        ranks: Its rank in the list it was mined from, int16 [n].
+        scores: Its score there, float32 [n].
+        shortage: "wanted", "missing" and "short_queries": how far the pool fell short of its target size.
+    """
+
+    queries: np.ndarray
+    offsets: np.ndarray
+    passages: np.ndarray
+    source: np.ndarray
+    origin: np.ndarray
+    first: np.ndarray
+    ranks: np.ndarray
+    scores: np.ndarray
+    shortage: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.passages)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Number of negatives of each query, int64 [q]."""
+        return np.diff(self.offsets)
+
+    def negatives(self, query: int) -> np.ndarray:
+        """Return the negatives of the query at position ``query``, as rows of the corpus."""
+        return self.passages[self.offsets[query] : self.offsets[query + 1]]
+
+    def by_source(self) -> dict[str, int]:
+        """Count the negatives of each source that has any."""
+        counts = np.bincount(self.source, minlength=len(SOURCES))
+        return {name: int(count) for name, count in zip(SOURCES, counts, strict=True) if count}

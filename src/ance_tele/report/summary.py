@@ -1,0 +1,139 @@
+"""What a run's summary holds, read leniently: a part that is absent is empty, an unknown one is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ance_tele.report.formats import number
+
+Summary: TypeAlias = Mapping[str, Any]
+"""The contents of summary.json."""
+
+SOURCES = ("query", "lookahead", "momentum", "bm25", "random")
+"""Where negatives can come from, in the order the report shows them."""
+
+BASELINES = ("bm25", "zero-shot")
+"""The systems measured beside the trained model, in the order the report shows them."""
+
+METRICS = {"MRR@10": "MRR@10", "nDCG@10": "nDCG@10", "R@100": "Recall@100"}
+"""The metric columns: their headings and the names the summary has for them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system of the results table; times are in seconds, and None where there is nothing to show."""
+
+    name: str
+    metrics: Mapping[str, Any]
+    forgetting: float | None = None
+    new_negatives: float | None = None
+    mine: float | None = None
+    train: float | None = None
+    evaluate: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One system held against another by one metric; p is None where no test was made."""
+
+    system: str
+    baseline: str
+    metric: str
+    difference: float
+    p: float | None
+
+
+def part(of: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Read a named part that should be a mapping; without one it is empty."""
+    found = of.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def text(of: Mapping[str, Any], name: str) -> str:
+    """Read a named text; without one it says so."""
+    found = of.get(name)
+    return str(found) if found not in (None, "") else f"(no {name} recorded)"
+
+
+def episodes(summary: Summary) -> list[Mapping[str, Any]]:
+    """List the episodes in their order."""
+    found = summary.get("episodes")
+    if not isinstance(found, Sequence):
+        return []
+    return [one for one in found if isinstance(one, Mapping) and number(one.get("number")) is not None]
+
+
+def baselines(summary: Summary) -> dict[str, Mapping[str, Any]]:
+    """List the metrics of the baselines that were measured.
+
+    A run without training has no other results: where they were not asked for as a baseline, the final
+    metrics are the ones to show, if they are of the split that is shown.
+    """
+    measured = {name: part(part(summary, "baselines"), name) for name in BASELINES}
+    only = "bm25" if summary.get("recipe") == "bm25" else "zero-shot"
+    if not episodes(summary) and not measured[only] and final_split(summary) == summary.get("split"):
+        measured[only] = part(summary, "final")
+    return {name: metrics for name, metrics in measured.items() if metrics}
+
+
+def final_split(summary: Summary) -> Any:
+    """Name the split of the final metrics: the test split, where there is one."""
+    return "test" if "test" in part(part(summary, "data"), "queries") else summary.get("split")
+
+
+def learned_rate(episode: Mapping[str, Any]) -> float | None:
+    """Read the share of the training queries that an episode made better, under either of its names."""
+    found = number(episode.get("learning_rate_of_queries"))
+    return number(episode.get("learned_rate")) if found is None else found
+
+
+def comparisons(summary: Summary) -> list[Comparison]:
+    """List the comparisons that were made."""
+    found = summary.get("comparisons")
+    made = []
+    for one in found if isinstance(found, Sequence) else []:
+        difference = number(one.get("difference")) if isinstance(one, Mapping) else None
+        if difference is not None:
+            system, baseline, metric = (str(one.get(key, "?")) for key in ("system", "baseline", "metric"))
+            made.append(Comparison(system, baseline, metric, difference, number(one.get("p"))))
+    return made
+
+
+def shares(pool: Mapping[str, Any]) -> dict[str, float]:
+    """List the sources of a pool's negatives by their share of it, known sources first.
+
+    Shares are of the sum over the sources, so that they add up whatever the pool's size counts.
+    """
+    amounts = {str(name): number(amount) or 0.0 for name, amount in part(pool, "by_source").items()}
+    total = sum(amounts.values())
+    ordered = [name for name in SOURCES if name in amounts] + [name for name in amounts if name not in SOURCES]
+    return {name: amounts[name] / total for name in ordered if amounts[name] > 0}
+
+
+def rows(summary: Summary) -> list[Row]:
+    """List the systems of the results table: the baselines, then the episodes."""
+    listed = [Row(name, metrics) for name, metrics in baselines(summary).items()]
+    for one in episodes(summary):
+        seconds = part(one, "seconds")
+        listed.append(
+            Row(
+                name=f"episode {one['number']}",
+                metrics=part(one, "metrics"),
+                forgetting=number(one.get("forgetting_rate")),
+                new_negatives=number(one.get("new_negatives")),
+                mine=_sum(seconds, "search", "mix"),
+                train=_sum(seconds, "train"),
+                # The corpus is encoded once per checkpoint, for its evaluation; the next episode mines
+                # with the same vectors, so mining has no encoding of its own.
+                evaluate=_sum(seconds, "encode", "evaluate"),
+            )
+        )
+    return listed
+
+
+def _sum(seconds: Mapping[str, Any], *names: str) -> float | None:
+    """Add up the times that were taken; None if none was."""
+    taken = [value for value in (number(seconds.get(name)) for name in names) if value is not None]
+    return sum(taken) if taken else None

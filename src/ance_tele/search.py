@@ -1,0 +1,74 @@
+"""Ask a trained run one question."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from ance_tele.data.artefacts import Say, read_json, silent
+from ance_tele.data.errors import UserError
+from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.data.tokens import TokenStore
+from ance_tele.phases import Phases
+from ance_tele.recipes import recipe
+from ance_tele.runfolder import resolve
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage found: its rank from 1, its score, its id, title and text."""
+
+    rank: int
+    score: float
+    id: str
+    title: str
+    text: str
+
+
+def search(run: str | Path, words: str, k: int = 10, data: str | Path | None = None, say: Say = silent) -> list[Hit]:
+    """Search the corpus of a run with its last model; the corpus is encoded first where that was not kept.
+
+    Args:
+        run: A run folder.
+        words: The query.
+        k: How many passages.
+        data: Where the collection lies now, if it was moved.
+        say: Gets one line if the corpus must be encoded.
+
+    Raises:
+        UserError: This is no run folder, or its data is gone or has changed.
+    """
+    from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of
+    from ance_tele.encode.topk import exact_topk
+
+    run = Path(run)
+    if not words.strip():
+        raise UserError("The query is empty; give some words to search for.")
+    if not (run / "run.json").exists():
+        raise UserError(f"{run} is no run folder: it holds no run.json; give the --out folder of a run.")
+    identity = read_json(run / "run.json")
+    settings = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+    settings.pop("recipe")
+    if identity["model"] is None:
+        raise UserError(
+            f"{run} is a run without a model (recipe '{identity['recipe']}'); there is nothing to search with."
+        )
+    chosen = recipe(identity["recipe"]).with_settings(**settings)
+    source = data or resolve(identity["data"] or "", run)
+    collection = load_collection(source, strict=chosen.episode.strict, say=say)
+    if collection.fingerprint != identity["fingerprints"]["data"]:
+        raise UserError(f"{source} is not the data that {run} was made of; give that with --data.")
+    phases = Phases(chosen, collection, resolve(identity["model"], run), run, cache_folder(), say)
+    last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
+    model = phases.load(last)
+    vectors = phases.vectors(last)
+    form = text_format(model, chosen.encoder, "query")
+    ids = tokenizer_of(model, "query")(form.render([""], [words]), truncation=True, max_length=form.max_length)
+    asked = encode_rows(model, TokenStore.from_lists(ids["input_ids"]), np.array([0]), "query", chosen.encoder)
+    found = exact_topk(asked, vectors, k, collection.corpus.id_rank)
+    passages = [collection.corpus[int(row)] for row in found.rows[0]]
+    return [
+        Hit(rank, float(score), passage["id"], passage["title"], passage["text"])
+        for rank, (score, passage) in enumerate(zip(found.scores[0], passages, strict=True), 1)
+    ]

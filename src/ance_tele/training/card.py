@@ -1,0 +1,57 @@
+"""The model card of a trained encoder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CARD = """---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags:
+- sentence-transformers
+- sentence-similarity
+- feature-extraction
+- dense-retrieval
+- ance-tele
+---
+
+# {base} trained on {collection} with {recipe}
+
+A dense retriever: queries and passages become vectors whose {score} ranks passages for a query. Trained by
+[ance-tele](https://aclanthology.org/2022.emnlp-main.445) {version} from `{base}` on the collection `{collection}`,
+recipe `{recipe}`, episode {episode}: {steps} of {scheduled} scheduled steps, with hard negatives that the model itself
+had mined.
+
+## Use
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("path/to/this/folder")
+queries = model.encode_query(["how do I restart a service"])
+passages = model.encode_document(["title and text of a passage, joined{joined}"])
+print(model.similarity(queries, passages))
+```
+
+## Settings
+
+| setting | value |
+| --- | --- |
+{settings}
+
+Weights (sha-256 of all tensors): `{weights}`
+"""
+
+
+def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return the text of a model card.
+
+    Args:
+        facts: base, collection, recipe, episode, steps, scheduled, weights, version, score.
+        settings: The resolved settings of the run.
+    """
+    separator = settings["title_separator"]
+    rows = "\n".join(f"| {name} | `{value}` |" for name, value in settings.items())
+    base = Path(str(facts["base"])).name if Path(str(facts["base"])).exists() else facts["base"]
+    joined = "" if separator == " " else f" by {separator}"
+    return CARD.format(**{**facts, "base": base}, joined=joined, settings=rows)

@@ -1,0 +1,51 @@
+"""How an episode is trained."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How an episode is trained.
+
+    Attributes:
+        batch_queries: Queries in a step, per device.
+        negatives_per_query: N, drawn from the pool for each query.
+        epochs: Passes over the training queries that the learning-rate schedule spans.
+        learning_rate: Peak of the linear schedule.
+        warmup_ratio: Share of all steps that warm up.
+        weight_decay: Of AdamW.
+        max_grad_norm: Gradients are clipped to this norm.
+        temperature: Scores are divided by it; None means 0.05 for normalised vectors, 1 otherwise.
+        in_batch_negatives: The passages of the other queries of a batch are negatives too.
+        mask_known_positives: Leave out passages known to be relevant to the query (official code does not).
+        negatives_cross_device: Share negatives across devices.
+        train_precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
+        chunk_tokens: Tokens, padding included, of one forward pass over passages.
+        grad_cache: Hold the activations of one chunk at a time (each is computed twice); None means only
+            where a batch exceeds ``grad_cache_tokens``.
+        grad_cache_tokens: See ``grad_cache``.
+        logging_steps: Steps between two points of the loss curve.
+        save_steps: Steps between two checkpoints, rounded up to a multiple of ``logging_steps``; None means
+            every ten minutes.
+        report_to: Trackers, as in transformers; "auto" is TensorBoard where it is installed.
+    """
+
+    batch_queries: int = 8
+    negatives_per_query: int = 31
+    epochs: int = 3
+    learning_rate: float = 5e-6
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    temperature: float | None = None
+    in_batch_negatives: bool = True
+    mask_known_positives: bool = True
+    negatives_cross_device: bool = False
+    train_precision: Literal["auto", "float32", "bf16"] = "auto"
+    chunk_tokens: int = 4096
+    grad_cache: bool | None = None
+    grad_cache_tokens: int = 65536
+    logging_steps: int = 10
+    save_steps: int | None = None
+    report_to: tuple[str, ...] = ("auto",)

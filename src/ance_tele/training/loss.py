@@ -1,0 +1,161 @@
+"""The loss: all passages of a batch encoded as one flat list, softmax cross-entropy over all of them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ance_tele.encode.encoder import Forward
+
+
+def contrastive_loss(
+    queries: Tensor,
+    passages: Tensor,
+    target: Tensor,
+    excluded: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Softmax cross-entropy of each query's positive against every other passage (paper, Eq. 2).
+
+    Args:
+        queries: [b, d].
+        passages: [p, d].
+        target: Place of each query's positive among the passages, int64 [b].
+        excluded: True where a passage must not count as a negative of a query, bool [b, p]; the positive
+            itself always counts.
+        temperature: Scores are divided by it.
+
+    Returns:
+        The mean over the queries, a scalar.
+    """
+    with torch.autocast(queries.device.type, enabled=False):  # scores divided by 0.05 want all their bits
+        scores = queries.float() @ passages.float().T / temperature
+    if excluded is not None:
+        own = F.one_hot(target, scores.shape[1]).bool()
+        scores = scores.masked_fill(excluded & ~own, -torch.inf)
+    return F.cross_entropy(scores, target)
+
+
+def known_positives(passage_rows: Tensor, positives: Tensor) -> Tensor:
+    """Return which passages are known to be relevant to which query, bool [b, p].
+
+    Args:
+        passage_rows: Rows of the corpus, int64 [p].
+        positives: Relevant rows of each query, padded with -1, int64 [b, m].
+    """
+    return (passage_rows[None, None, :] == positives[:, :, None]).any(dim=1)
+
+
+def chunks(lengths: Tensor, budget: int) -> Iterator[slice]:
+    """Cut texts, sorted longest first, into runs of at most ``budget`` tokens with padding."""
+    sizes = lengths.tolist()
+    start = 0
+    while start < len(sizes):
+        stop = start + max(1, budget // max(1, sizes[start]))
+        yield slice(start, stop)
+        start = stop
+
+
+class TeleportationLoss(nn.Module):
+    """Encodes the two features of a batch and returns the contrastive loss.
+
+    With gradient caching (Gao et al. 2021) each chunk's activations are dropped after the forward pass and
+    computed again in the backward pass, with the same dropout; the loss and its gradients stay the same.
+
+    Args:
+        model: The encoder.
+        query_forward: How queries enter the model.
+        passage_forward: How passages enter it.
+        temperature: Scores are divided by it.
+        in_batch_negatives: The passages of other queries are negatives too.
+        mask_known_positives: Known relevant passages are no negatives.
+        chunk_tokens: Tokens of one forward pass over passages.
+        grad_cache: True, False, or None: where a batch exceeds ``grad_cache_tokens``.
+        grad_cache_tokens: See ``grad_cache``.
+        cross_device: Share negatives across devices.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        query_forward: Forward,
+        passage_forward: Forward,
+        temperature: float = 1.0,
+        in_batch_negatives: bool = True,
+        mask_known_positives: bool = True,
+        chunk_tokens: int = 4096,
+        grad_cache: bool | None = None,
+        grad_cache_tokens: int = 65536,
+        cross_device: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.query_forward, self.passage_forward = query_forward, passage_forward
+        self.temperature = temperature
+        self.in_batch_negatives, self.mask_known_positives = in_batch_negatives, mask_known_positives
+        self.chunk_tokens, self.grad_cache, self.grad_cache_tokens = chunk_tokens, grad_cache, grad_cache_tokens
+        self.cross_device = cross_device
+
+    def forward(self, features: list[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
+        """Return the loss of a batch, a scalar; ``features`` are the queries and the flat passages."""
+        query, passage = features
+        queries = self.encode(query, self.query_forward, cached=False)
+        tokens = passage["input_ids"].numel()
+        cached = self.grad_cache if self.grad_cache is not None else tokens > self.grad_cache_tokens
+        passages = self.encode(passage, self.passage_forward, cached)
+        target, rows, owner = query["target"], passage["row"], passage["owner"]
+        if self.cross_device:
+            passages, rows, owner, target = _gather(passages, rows, owner, target)
+        excluded = torch.zeros(len(queries), len(passages), dtype=torch.bool, device=queries.device)
+        if self.mask_known_positives:
+            excluded |= known_positives(rows, query["positives"])
+        if not self.in_batch_negatives:
+            excluded |= owner[None, :] != torch.arange(len(queries), device=owner.device)[:, None]
+        return contrastive_loss(queries, passages, target, excluded, self.temperature)
+
+    def encode(self, feature: dict[str, Tensor], forward: Forward, cached: bool) -> Tensor:
+        """Encode the texts of a feature chunk by chunk, [n, d]; with ``cached``, one chunk in memory at a time."""
+        ids, mask = feature["input_ids"], feature["attention_mask"]
+        lengths = mask.sum(dim=1)
+        # Passages come longest first; queries are short and go through in one piece.
+        parts = chunks(lengths, self.chunk_tokens) if forward is self.passage_forward else [slice(None)]
+
+        def embed(ids: Tensor, mask: Tensor) -> Tensor:
+            return self.model(forward.features(ids, mask))["sentence_embedding"]
+
+        vectors = []
+        for part in parts:
+            width = int(lengths[part].max())
+            inside = slice(ids.shape[1] - width, None) if forward.left else slice(width)
+            inputs = ids[part, inside], mask[part, inside]
+            if cached and torch.is_grad_enabled():
+                vectors.append(checkpoint(embed, *inputs, use_reentrant=False))
+            else:
+                vectors.append(embed(*inputs))
+        return torch.cat(vectors)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Return the settings, for the model card."""
+        return {
+            "temperature": self.temperature,
+            "in_batch_negatives": self.in_batch_negatives,
+            "mask_known_positives": self.mask_known_positives,
+        }
+
+
+def _gather(passages: Tensor, rows: Tensor, owner: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Share passages across devices; ``owner`` and ``target`` of this device's queries stay its own."""
+    import torch.distributed as dist
+    from sentence_transformers.util import all_gather, all_gather_with_grad
+
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return passages, rows, owner, target
+    count = len(passages)
+    mine = dist.get_rank() * count
+    everyone = torch.full((count * dist.get_world_size(),), -1, dtype=owner.dtype, device=owner.device)
+    everyone[mine : mine + count] = owner
+    return all_gather_with_grad(passages), all_gather(rows), everyone, target + mine

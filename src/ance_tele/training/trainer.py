@@ -1,0 +1,218 @@
+"""One episode of training: sentence-transformers' own trainer with our batches and our loss."""
+
+import logging
+import math
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.base.modules import Normalize
+from torch.utils.data import BatchSampler
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.integrations import is_tensorboard_available
+
+from ance_tele.data.artefacts import (
+    Manifest,
+    file_sizes,
+    manifest_path,
+    read_manifest,
+    remove,
+    write_json,
+)
+from ance_tele.data.progress import Advance, progress
+from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.encoder import Forward, resolve_precision
+from ance_tele.training.batches import Collator, Plan, StepSampler
+from ance_tele.training.config import TrainingConfig
+from ance_tele.training.loss import TeleportationLoss
+
+SAVE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What an episode of training leaves behind, beside the model.
+
+    Attributes:
+        loss: (step, mean loss since the last point).
+        learning_rate: (step, learning rate).
+        steps: Steps taken.
+        scheduled: Steps that the schedule spans.
+    """
+
+    loss: list[tuple[int, float]]
+    learning_rate: list[tuple[int, float]]
+    steps: int
+    scheduled: int
+
+
+def resolve_temperature(model: SentenceTransformer, config: TrainingConfig) -> float:
+    """Settle the temperature: as given, else 0.05 for normalised vectors, else 1."""
+    if config.temperature is not None:
+        return config.temperature
+    return 0.05 if any(isinstance(module, Normalize) for module in model.modules()) else 1.0
+
+
+def train(
+    model: SentenceTransformer,
+    plan: Plan,
+    queries: TokenStore,
+    passages: TokenStore,
+    config: TrainingConfig,
+    work: Path,
+    stop_after: int | None = None,
+    inputs: dict[str, Any] | None = None,
+) -> Trained:
+    """Train a model in place; a run that was killed goes on from its last whole checkpoint in ``work``.
+
+    Args:
+        model: The encoder, holding its initial weights.
+        plan: Queries, positives and negatives by step.
+        queries: Tokens of the queries.
+        passages: Tokens of the passages.
+        config: Batch size, schedule, precision and so on.
+        work: Folder for checkpoints; the caller removes it when the model is safe.
+        stop_after: Stop after this many steps; the schedule still spans all epochs.
+        inputs: What the training is made of; checkpoints of anything else are not used.
+    """
+    torch.manual_seed(plan.seed)
+    query_forward, passage_forward = Forward(model, "query"), Forward(model, "document")
+    scheduled = plan.steps_per_epoch * config.epochs
+    steps = min(stop_after or scheduled, scheduled)
+    loss = TeleportationLoss(
+        model,
+        query_forward,
+        passage_forward,
+        resolve_temperature(model, config),
+        config.in_batch_negatives,
+        config.mask_known_positives,
+        config.chunk_tokens,
+        config.grad_cache,
+        config.grad_cache_tokens,
+        config.negatives_cross_device,
+    )
+    collator = Collator(plan, queries, passages, query_forward, passage_forward)
+    with ExitStack() as stack:
+        advance = stack.enter_context(progress("training", steps * config.batch_queries, "queries"))
+        watch = _Watch(config, work, steps, inputs or {}, advance)
+        trainer = EpisodeTrainer(
+            plan,
+            scheduled,
+            model=model,
+            args=_arguments(config, work, scheduled, plan.seed, model.device),
+            train_dataset=Dataset.from_dict({"example": np.arange(len(plan.positives) * config.epochs)}),
+            loss=loss,
+            data_collator=collator,
+            callbacks=[watch],
+        )
+        for callback in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(callback)
+        trainer.train(resume_from_checkpoint=last_checkpoint(work, inputs or {}))
+    history = trainer.state.log_history
+    curve = [(row["step"], row["loss"]) for row in history if "loss" in row]
+    rates = [(row["step"], row["learning_rate"]) for row in history if "learning_rate" in row]
+    return Trained(curve, rates, trainer.state.global_step, scheduled)
+
+
+class EpisodeTrainer(SentenceTransformerTrainer):
+    """The library's trainer, with batches that depend on nothing but the number of the step."""
+
+    def __init__(self, plan: Plan, steps: int, **options: Any) -> None:
+        self.plan, self.steps = plan, steps
+        super().__init__(**options)
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Leave the card to :mod:`ance_tele.training.card`: the library's would describe numbers of examples."""
+
+    def get_batch_sampler(self, *args: Any, **options: Any) -> BatchSampler:
+        """Return the sampler of the plan."""
+        return StepSampler(self.plan, self.steps)
+
+
+def _arguments(
+    config: TrainingConfig, work: Path, steps: int, seed: int, device: torch.device
+) -> SentenceTransformerTrainingArguments:
+    trackers = [name for name in config.report_to if name != "auto"]
+    if "auto" in config.report_to and is_tensorboard_available():
+        trackers.append("tensorboard")
+    logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(work),
+        max_steps=steps,
+        per_device_train_batch_size=config.batch_queries,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="linear",
+        # In steps: transformers 5 does not read a warm-up ratio any more.
+        warmup_steps=math.ceil(config.warmup_ratio * steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        bf16=resolve_precision(config.train_precision, device) == "bf16",
+        use_cpu=device.type == "cpu",
+        seed=seed,
+        data_seed=seed,
+        logging_strategy="steps",
+        logging_steps=config.logging_steps,
+        logging_first_step=True,
+        save_strategy="no",
+        disable_tqdm=True,
+        report_to=trackers or "none",
+        dataloader_pin_memory=device.type == "cuda",
+    )
+
+
+class _Watch(TrainerCallback):
+    """Stops at the refresh step, asks for checkpoints in time, and moves the progress bar."""
+
+    def __init__(self, config: TrainingConfig, work: Path, stop: int, inputs: dict[str, Any], advance: Advance) -> None:
+        self.config, self.work, self.stop, self.inputs, self.advance = config, work, stop, inputs, advance
+        self.saved = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.advance(state.global_step * self.config.batch_queries)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.advance(self.config.batch_queries)
+        step, every = state.global_step, self.config.save_steps
+        if step >= self.stop:
+            control.should_training_stop = True
+            control.should_log = True
+        elif step % self.config.logging_steps == 0:
+            # Only where a point of the loss curve ends: so a resumed run's curve is the same.
+            due = time.monotonic() - self.saved > SAVE_SECONDS
+            if every is not None:
+                every = -(-every // self.config.logging_steps) * self.config.logging_steps
+                due = step % every == 0
+            control.should_save = due
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.saved = time.monotonic()
+        folder = self.work / f"checkpoint-{state.global_step}"
+        write_json(manifest_path(folder), asdict(Manifest("checkpoint", self.inputs, file_sizes(folder))))
+        for older in self.work.glob("checkpoint-*"):
+            if not older.name.startswith(folder.name):
+                remove(older)
+
+
+def last_checkpoint(work: Path, inputs: dict[str, Any]) -> str | None:
+    """Return the last whole checkpoint of the same training, and remove all others."""
+    found: dict[int, Path] = {}
+    for folder in work.glob("checkpoint-*") if work.is_dir() else ():
+        if not folder.is_dir():
+            continue
+        manifest = read_manifest(folder)
+        if manifest is None or manifest.inputs != inputs:
+            remove(folder)
+            manifest_path(folder).unlink(missing_ok=True)
+        else:
+            found[int(folder.name.rpartition("-")[2])] = folder
+    return str(found[max(found)]) if found else None

@@ -1,0 +1,93 @@
+"""What the tests share: a tiny encoder with random weights, and a toy collection whose words make sense."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TOPICS = 24
+PASSAGES_PER_TOPIC = 6
+QUERIES_PER_TOPIC = {"train": 3, "dev": 1, "test": 2}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collection in BEIR layout: 144 passages, 72 / 24 / 48 queries, one relevant passage each."""
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    write_toy(folder)
+    return folder
+
+
+def write_toy(folder: Path) -> None:
+    """Write the toy collection: passages of a topic share words, a query shares two with its passage."""
+    rng = np.random.default_rng(7)
+    (folder / "qrels").mkdir(parents=True)
+    corpus, queries = [], []
+    qrels: dict[str, list[str]] = {split: ["query-id\tcorpus-id\tscore"] for split in QUERIES_PER_TOPIC}
+    for topic in range(TOPICS):
+        for number in range(PASSAGES_PER_TOPIC):
+            words = [f"t{topic}", f"u{topic * PASSAGES_PER_TOPIC + number}", *(f"w{rng.integers(60)}" for _ in range(8))]
+            text = " ".join(rng.permutation(words))
+            corpus.append({"_id": f"d{topic:02d}-{number}", "title": f"t{topic}", "text": text})
+        number = 0
+        for split, count in QUERIES_PER_TOPIC.items():
+            for _ in range(count):
+                passage = topic * PASSAGES_PER_TOPIC + number
+                text = f"t{topic} u{passage} w{rng.integers(60)}"
+                queries.append({"_id": f"q{topic:02d}-{number}", "text": text})
+                qrels[split].append(f"q{topic:02d}-{number}\td{topic:02d}-{number}\t1")
+                number += 1
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
+    for split, lines in qrels.items():
+        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain Hugging Face BERT: two layers, 32 dimensions, random weights, one token per toy word."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    words = [f"t{i}" for i in range(TOPICS)] + [f"w{i}" for i in range(60)]
+    words += [f"u{i}" for i in range(TOPICS * PASSAGES_PER_TOPIC)] + ["query", "passage", ":"]
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=64, **special)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real collections beside a checkout; tests that need one skip where it is absent."""
+    folder = Path(os.environ.get("ANCE_TELE_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip("no real collections on this machine")
+    return folder
