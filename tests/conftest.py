@@ -2,6 +2,10 @@
 
 import json
 import os
+
+# Tiny models gain nothing from threads, and the tests may run beside each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +38,11 @@ def write_toy(folder: Path) -> None:
     qrels: dict[str, list[str]] = {split: ["query-id\tcorpus-id\tscore"] for split in QUERIES_PER_TOPIC}
     for topic in range(TOPICS):
         for number in range(PASSAGES_PER_TOPIC):
-            words = [f"t{topic}", f"u{topic * PASSAGES_PER_TOPIC + number}", *(f"w{rng.integers(60)}" for _ in range(8))]
+            words = [
+                f"t{topic}",
+                f"u{topic * PASSAGES_PER_TOPIC + number}",
+                *(f"w{rng.integers(60)}" for _ in range(8)),
+            ]
             text = " ".join(rng.permutation(words))
             corpus.append({"_id": f"d{topic:02d}-{number}", "title": f"t{topic}", "text": text})
         number = 0

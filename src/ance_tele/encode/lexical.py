@@ -20,8 +20,12 @@ class BM25:
             for titles, bodies in corpus.batches():
                 texts += [f"{title} {body}" for title, body in zip(titles, bodies, strict=True)]
                 advance(len(bodies))
+        tokens = self._tokens(texts)
         self._index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
-        self._index.index(self._tokens(texts), show_progress=False)
+        # bm25s cannot index a corpus of stop words alone; there, nothing is ever found.
+        self._empty = not any(tokens)
+        if not self._empty:
+            self._index.index(tokens, show_progress=False)
         self._count = len(corpus)
 
     def _tokens(self, texts: list[str]) -> object:

@@ -1,15 +1,23 @@
 """Exact top-k by dot product over vectors of any number, in bounded memory; ties go to the lower id."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from ance_tele.data.progress import progress
+from ance_tele.data.progress import Advance, progress
 from ance_tele.encode.vectors import Vectors
 
 # Candidates kept beyond k, so that equal scores at the cut can be settled by id. Where more than these
-# are equal (a corpus with many copies of one text), the search of that query is repeated in full.
+# are equal (a corpus with many copies of one text), those queries are searched again with 16 times as many,
+# by the same engine: another one would round differently, and copies would no longer be equal.
 MARGIN = 16
+
+# Scores held at a time for the queries that are searched again.
+TIED_ENTRIES = 1 << 22
+
+Search = Callable[[np.ndarray, np.ndarray, int, str], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -17,8 +25,8 @@ class TopK:
     """The best rows per query, best first.
 
     Attributes:
-        rows: int64 [queries, k]; -1 where there are fewer than k.
-        scores: float32 [queries, k]; -inf where there are fewer than k.
+        rows: int64 [queries, k], k at most the size of the corpus; -1 where fewer were found.
+        scores: float32 [queries, k]; -inf where fewer were found.
     """
 
     rows: np.ndarray
@@ -46,46 +54,67 @@ def exact_topk(
         block_rows: Rows of vectors in memory at a time.
         query_rows: Queries searched at a time against a block.
         what: For the progress bar.
+
+    Raises:
+        ValueError: The vectors hold NaN.
     """
+    if not np.isfinite(queries).all():
+        raise ValueError("Query vectors hold NaN or infinite values: the model has diverged; lower the learning rate.")
     count = len(vectors)
     k = min(k, count)
     keep = min(k + MARGIN, count)
     search = _faiss if device == "cpu" else _torch
+    engine = partial(_running, search=search, id_rank=id_rank, device=device, block_rows=block_rows)
+    with progress(what, len(queries) * count, "scores") as advance:
+        scores, rows = engine(queries, vectors, keep, query_rows=query_rows, advance=advance)
+    best, tied = TopK(rows[:, :k], scores[:, :k]), np.flatnonzero(scores[:, k - 1] == scores[:, -1])
+    while keep < count and len(tied):
+        keep = min(k + 16 * (keep - k), count)
+        open_ends = []
+        for start in range(0, len(tied), max(1, TIED_ENTRIES // keep)):
+            part = tied[start : start + max(1, TIED_ENTRIES // keep)]
+            scores, rows = engine(queries[part], vectors, keep, query_rows=query_rows)
+            best.rows[part], best.scores[part] = rows[:, :k], scores[:, :k]
+            open_ends.append(part[scores[:, k - 1] == scores[:, -1]])
+        tied = np.concatenate(open_ends)
+    return best
+
+
+def _running(
+    queries: np.ndarray,
+    vectors: Vectors,
+    keep: int,
+    search: Search,
+    id_rank: np.ndarray | None,
+    device: str,
+    block_rows: int,
+    query_rows: int,
+    advance: Advance = lambda units: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and rows of the ``keep`` best, [queries, keep]; ties at the very end may be any of their equals."""
     best_scores = np.full((len(queries), keep), -np.inf, dtype=np.float32)
     best_rows = np.full((len(queries), keep), -1, dtype=np.int64)
-    with progress(what, len(queries) * count, "scores") as advance:
-        for first, block in vectors.blocks(block_rows):
-            for start in range(0, len(queries), query_rows):
-                part = slice(start, start + query_rows)
-                scores, rows = search(queries[part], block, min(keep, len(block)), device)
-                scores = np.concatenate([best_scores[part], scores], axis=1)
-                rows = np.concatenate([best_rows[part], rows + first], axis=1)
-                best_scores[part], best_rows[part] = _best(scores, rows, keep, id_rank)
-                advance(len(scores) * len(block))
-    if keep < count:
-        tied = np.flatnonzero(best_scores[:, k - 1] == best_scores[:, -1])
-        for query in tied:
-            best_scores[query], best_rows[query] = _full(queries[query], vectors, keep, id_rank, block_rows)
-    return TopK(best_rows[:, :k], best_scores[:, :k])
+    for first, block in vectors.blocks(block_rows):
+        for start in range(0, len(queries), query_rows):
+            part = slice(start, start + query_rows)
+            scores, rows = search(queries[part], block, min(keep, len(block)), device)
+            if np.isnan(scores).any() or (rows < 0).any():
+                raise ValueError(
+                    f"Vectors {first} to {first + len(block) - 1} hold NaN or infinite values: the model has diverged; "
+                    "lower the learning rate."
+                )
+            scores = np.concatenate([best_scores[part], scores], axis=1)
+            rows = np.concatenate([best_rows[part], rows + first], axis=1)
+            best_scores[part], best_rows[part] = _best(scores, rows, keep, id_rank)
+            advance(len(scores) * len(block))
+    return best_scores, best_rows
 
 
 def _best(scores: np.ndarray, rows: np.ndarray, keep: int, id_rank: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``keep`` best of each line: score descending, then id ascending."""
-    if scores.shape[1] > 2 * keep:
-        part = np.argpartition(-scores, keep - 1, axis=1)[:, :keep]
-        scores, rows = np.take_along_axis(scores, part, 1), np.take_along_axis(rows, part, 1)
     rank = rows if id_rank is None else np.where(rows < 0, len(id_rank), id_rank[rows])
     order = np.lexsort((rank, -scores), axis=1)[:, :keep]
     return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-
-
-def _full(
-    query: np.ndarray, vectors: Vectors, keep: int, id_rank: np.ndarray | None, block_rows: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Search one query over all rows, with every tie settled."""
-    scores = np.concatenate([block @ query for _, block in vectors.blocks(block_rows)])
-    order = np.lexsort((np.arange(len(scores)) if id_rank is None else id_rank, -scores))[:keep]
-    return scores[order], order
 
 
 def _faiss(queries: np.ndarray, block: np.ndarray, k: int, device: str) -> tuple[np.ndarray, np.ndarray]:

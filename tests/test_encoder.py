@@ -1,0 +1,159 @@
+"""The encoder against plain transformers and sentence-transformers; fingerprints; shards."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Router
+
+from ance_tele.data.errors import UserError
+from ance_tele.data.load import load_collection
+from ance_tele.data.tokens import TokenStore, tokenize
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import (
+    encode_rows,
+    load_model,
+    text_format,
+    token_batches,
+    tokenizer_of,
+    weights_fingerprint,
+)
+from ance_tele.encode.vectors import Vectors, encode
+
+CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
+
+
+def store_of(model: SentenceTransformer, toy: Path, cache: Path, config: EncoderConfig = CONFIG) -> TokenStore:
+    collection = load_collection(toy, cache)
+    form = text_format(model, config, "document")
+    tokenizer = tokenizer_of(model, "document")
+    return tokenize(collection.corpus, tokenizer, form, cache, collection.fingerprint, "passages")
+
+
+def texts_of(toy: Path, cache: Path) -> list[str]:
+    corpus = load_collection(toy, cache).corpus
+    return [f"{row['title']} {row['text']}" for row in corpus.table.to_pylist()]
+
+
+def test_vectors_equal_sentence_transformers(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
+    model = load_model(tiny_model, CONFIG)
+    ours = encode_rows(model, store_of(model, toy, tmp_path), np.arange(144), "document", CONFIG)
+    theirs = model.encode_document(texts_of(toy, tmp_path))
+    assert np.abs(ours - theirs).max() < 1e-5
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "max", "lasttoken"])
+def test_pooling_equals_plain_transformers(pooling: str, tiny_model: Path, toy: Path, tmp_path: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    config = EncoderConfig(query_max_len=16, passage_max_len=16, pooling=pooling, precision="float32")  # type: ignore[arg-type]
+    model = load_model(tiny_model, config)
+    ours = encode_rows(model, store_of(model, toy, tmp_path, config), np.arange(20), "document", config)
+    tokenizer, plain = AutoTokenizer.from_pretrained(tiny_model), AutoModel.from_pretrained(tiny_model).eval()
+    for text, vector in zip(texts_of(toy, tmp_path)[:20], ours, strict=True):
+        inputs = tokenizer(text, truncation=True, max_length=16, return_tensors="pt")
+        with torch.no_grad():
+            hidden = plain(**inputs).last_hidden_state[0]
+        expected = {"cls": hidden[0], "mean": hidden.mean(0), "max": hidden.max(0).values, "lasttoken": hidden[-1]}
+        assert np.abs(expected[pooling].numpy() - vector).max() < 1e-5
+
+
+def test_normalize_and_prompts(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
+    config = EncoderConfig(passage_max_len=16, normalize=True, passage_prompt="passage : ", precision="float32")
+    model = load_model(tiny_model, config)
+    assert any(isinstance(module, Normalize) for module in model)
+    ours = encode_rows(model, store_of(model, toy, tmp_path, config), np.arange(30), "document", config)
+    assert np.allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
+    model.save_pretrained(str(tmp_path / "saved"))
+    again = SentenceTransformer(str(tmp_path / "saved"))
+    again.max_seq_length = 16
+    assert np.abs(again.encode_document(texts_of(toy, tmp_path)[:30]) - ours).max() < 1e-5
+
+
+def test_untied_encoders_route_by_task(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
+    config = EncoderConfig(query_max_len=16, passage_max_len=16, untie_encoders=True, precision="float32")
+    model = load_model(tiny_model, config)
+    assert isinstance(model[0], Router)
+    store = store_of(model, toy, tmp_path, config)
+    rows = np.arange(10)
+    same = encode_rows(model, store, rows, "query", config)
+    assert np.allclose(same, encode_rows(model, store, rows, "document", config), atol=1e-6)
+    with torch.no_grad():
+        for weight in model[0].sub_modules["query"].parameters():
+            weight.mul_(1.5)
+    assert not np.allclose(encode_rows(model, store, rows, "query", config), same, atol=1e-3)
+    assert np.allclose(encode_rows(model, store, rows, "document", config), same, atol=1e-6)
+    model.save_pretrained(str(tmp_path / "untied"))
+    loaded = load_model(tmp_path / "untied", config)
+    assert weights_fingerprint(loaded) == weights_fingerprint(model)
+
+
+def test_one_changed_weight_changes_the_fingerprint(tiny_model: Path) -> None:
+    model = load_model(tiny_model, CONFIG)
+    before = weights_fingerprint(model)
+    assert before == weights_fingerprint(load_model(tiny_model, CONFIG))
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0].add_(1e-6)
+    assert weights_fingerprint(model) != before
+
+
+def test_weights_that_a_checkpoint_lacks_are_the_same_every_time(tiny_model: Path, tmp_path: Path) -> None:
+    """A masked language model has no pooler; transformers draws one at random (real case: BERT-tiny)."""
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    AutoModelForMaskedLM.from_pretrained(tiny_model).save_pretrained(tmp_path / "mlm")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "mlm")
+    prints = set()
+    for seed in range(2):
+        torch.manual_seed(seed)
+        prints.add(weights_fingerprint(load_model(tmp_path / "mlm", CONFIG)))
+    assert len(prints) == 1
+
+
+def test_shards_stand_or_are_made_again(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
+    config = EncoderConfig(query_max_len=16, passage_max_len=16, shard_passages=50, precision="float32")
+    model = load_model(tiny_model, config)
+    store, folder = store_of(model, toy, tmp_path, config), tmp_path / "vectors"
+    lines: list[str] = []
+    first = encode(model, store, "document", config, folder, say=lines.append)
+    assert [len(shard) for shard in first.shards] == [50, 50, 44] and not lines
+    (folder / "passages-00001.npy").unlink()
+    stamps = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
+    second = encode(model, store, "document", config, folder, say=lines.append)
+    assert {name: (folder / name).stat().st_mtime_ns for name in stamps} == stamps and not lines
+    assert np.array_equal(first.take(np.arange(144)), second.take(np.arange(144)))
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0].add_(1.0)
+    encode(model, store, "document", config, folder, say=lines.append)
+    assert len(lines) == 1 and "weights was" in lines[0]
+    assert all((folder / name).stat().st_mtime_ns > stamps[name] for name in stamps)
+
+
+def test_vectors_take_and_blocks() -> None:
+    whole = np.arange(20, dtype=np.float32).reshape(10, 2)
+    vectors = Vectors((whole[:4], whole[4:]), "key")
+    rows = np.array([9, 0, 4, 3, 3])
+    assert np.array_equal(vectors.take(rows), whole[rows])
+    assert [(first, len(block)) for first, block in vectors.blocks(3)] == [(0, 3), (3, 1), (4, 3), (7, 3)]
+
+
+def test_token_batches_respect_the_budget() -> None:
+    lengths = np.random.default_rng(0).integers(1, 40, 300)
+    batches = list(token_batches(lengths, 128))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(300))
+    assert all(len(batch) * lengths[batch].max() <= 128 for batch in batches)
+    assert [len(batch) for batch in token_batches(np.array([500, 3]), 128)] == [1, 1]
+
+
+def test_models_that_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"neither config.json nor modules.json"):
+        load_model(tmp_path / "empty", CONFIG)
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"no \.safetensors"):
+        load_model(tmp_path / "bare", CONFIG)
+    with pytest.raises(UserError, match="neither a folder nor a hub name"):
+        load_model(tmp_path / "absent", CONFIG)
