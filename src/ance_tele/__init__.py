@@ -1,3 +1,73 @@
-"""Train dense retrievers with teleportation negatives."""
+"""Train dense retrievers with teleportation negatives, and see what they learned and forgot.
+
+The public functions work alone, on objects that people already have::
+
+    import ance_tele as at
+
+    collection = at.collection_from_dicts(corpus, queries, qrels)    # or at.load_collection(folder)
+    summary = at.run(at.recipe("ance-tele"), collection, "path/to/model", "runs/mine")
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from ance_tele.data.collection import Collection as Collection
+    from ance_tele.data.errors import UserError as UserError
+    from ance_tele.data.load import collection_from_dicts as collection_from_dicts
+    from ance_tele.data.load import load_collection as load_collection
+    from ance_tele.encode.config import EncoderConfig as EncoderConfig
+    from ance_tele.encode.encoder import load_model as load_model
+    from ance_tele.encode.topk import exact_topk as exact_topk
+    from ance_tele.encode.vectors import encode as encode
+    from ance_tele.episode import run as run
+    from ance_tele.evaluate.config import EvaluateConfig as EvaluateConfig
+    from ance_tele.evaluate.metrics import measure as measure
+    from ance_tele.evaluate.model import evaluate_model as evaluate_model
+    from ance_tele.evaluate.run import Run as Run
+    from ance_tele.evaluate.statistics import permutation_test as permutation_test
+    from ance_tele.mining.config import MiningConfig as MiningConfig
+    from ance_tele.mining.mix import mix as mix
+    from ance_tele.mining.sources import mine as mine
+    from ance_tele.recipes import Recipe as Recipe
+    from ance_tele.recipes import recipe as recipe
+    from ance_tele.search import search as search
+    from ance_tele.training.config import TrainingConfig as TrainingConfig
+    from ance_tele.training.trainer import train as train
+
+# Where each public name lives; imported on first use, so that `import ance_tele` is instant.
+_HOMES = {
+    "Collection": "data.collection",
+    "EncoderConfig": "encode.config",
+    "EvaluateConfig": "evaluate.config",
+    "MiningConfig": "mining.config",
+    "Recipe": "recipes",
+    "Run": "evaluate.run",
+    "TrainingConfig": "training.config",
+    "UserError": "data.errors",
+    "collection_from_dicts": "data.load",
+    "encode": "encode.vectors",
+    "evaluate_model": "evaluate.model",
+    "exact_topk": "encode.topk",
+    "load_collection": "data.load",
+    "load_model": "encode.encoder",
+    "measure": "evaluate.metrics",
+    "mine": "mining.sources",
+    "mix": "mining.mix",
+    "permutation_test": "evaluate.statistics",
+    "recipe": "recipes",
+    "run": "episode",
+    "search": "search",
+    "train": "training.trainer",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ance_tele' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"ance_tele.{_HOMES[name]}"), name)

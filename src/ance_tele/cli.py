@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,9 +13,13 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from ance_tele.data.errors import UserError
-from ance_tele.recipes import PARTS, RECIPES, Recipe, recipe, unknown
+from ance_tele.recipes import PARTS, RECIPES, Recipe, recipe, setting_types, unknown, wanted
 
-HINTS = {"data": "a folder in BEIR layout, or 'demo'", "model": "folder or hub name of the model to start from"}
+HINTS = {
+    "data": "a folder in BEIR layout, or 'demo'",
+    "model": "folder or hub name of the model to start from",
+    "out": "the run folder",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,16 +28,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         return _fail(str(error))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.ENOENT):
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        remedy = (
-            "free some and run the same command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend it"
-        )
-        return _fail(f"{os.strerror(error.errno)}{where}; {remedy}: what is finished stands.")
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         return _fail("interrupted; the same command goes on where it was.", 130)
+    except Exception as error:
+        if _disk_is_full(error):
+            return _fail("No space left on device; free some and run the same command again: what is finished stands.")
+        if not isinstance(error, OSError):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}; mend it and run the same command again.")
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Say whether an error, of whichever library, means that the disk is full."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # What safetensors, numpy and torch say, none of which gives an errno.
+    signs = (
+        r"No space left on device|\d+ requested and \d+ written|PytorchStreamWriter|inline_container.*unexpected pos"
+    )
+    return re.search(signs, str(error)) is not None
 
 
 def _fail(sentence: str, code: int = 2) -> int:
@@ -43,12 +61,17 @@ def _fail(sentence: str, code: int = 2) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    parser = _parser(argv)
-    _check_names(argv)
+    if argv and argv[0] not in (*VERBS, "-h", "--help", "--version"):
+        raise UserError(unknown("verb", argv[0], tuple(VERBS)))
+    if argv and argv[0] == "run":
+        argv = _config_first(argv)
+    parser, verbs = _parser(argv)
+    if argv and argv[0] in verbs:
+        _check_flags(argv, verbs[argv[0]])
     try:
         given = parser.parse_args(argv)
     except ArgumentError as error:
-        raise UserError(" ".join(str(error).split())) from None
+        raise UserError(_plainly(str(error), argv[0])) from None
     verb = given.verb
     if verb is None:
         parser.print_help()
@@ -56,7 +79,19 @@ def _main(argv: list[str]) -> int:
     return VERBS[verb](getattr(given, verb))
 
 
-def _parser(argv: list[str]) -> ArgumentParser:
+def _plainly(complaint: str, verb: str) -> str:
+    """Turn what the parser complains about into a sentence."""
+    complaint = " ".join(complaint.split()).replace(f"{verb}.", "")
+    wrong = re.match(r'Parser key "(\w+)": .*?(?:Got value|Given value): (.*)', complaint)
+    if wrong is None:
+        return f"{complaint}; see ance-tele {verb} --help."
+    name, value = wrong.groups()
+    types = {"k": int, "lenient": bool, "full": bool, **setting_types()}
+    return f"{name} is {value!r}; it must be {wanted(types.get(name, str))}."
+
+
+def _parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """Return the parser, and those of the verbs."""
     from ance_tele import __version__
 
     parser = ArgumentParser(
@@ -71,7 +106,7 @@ def _parser(argv: list[str]) -> ArgumentParser:
 
     evaluate = _plain("Measure a model on a split of a collection.")
     evaluate.add_argument("model", type=str, help="Folder or hub name of a model.")
-    evaluate.add_argument("--data", type=str, required=True, help=HINTS["data"])
+    evaluate.add_argument("--data", type=str | None, default=None, help=HINTS["data"])
     evaluate.add_argument("--split", type=str, default="test", help="which split")
     evaluate.add_argument("--run_file", type=str | None, default=None, help="write the run here, in TREC format")
     _encoder_arguments(evaluate)
@@ -99,7 +134,7 @@ def _parser(argv: list[str]) -> ArgumentParser:
     demo.add_argument("--full", action="store_true", help="longer passages, more negatives, all training queries")
     demo.add_argument("--model", type=str | None, default=None, help="another model to start from")
     verbs.add_subcommand("demo", demo, help="Train on the embedded demo data.")
-    return parser
+    return parser, dict(verbs.choices)
 
 
 def _plain(description: str) -> ArgumentParser:
@@ -135,52 +170,74 @@ def _run_parser(argv: list[str]) -> ArgumentParser:
 
 
 def _recipe_named(argv: list[str]) -> str | None:
-    """Return the recipe that a command line of `run` names, itself or in its --config file."""
+    """Return the recipe that a command line of `run` names, itself or in its --config file.
+
+    Raises:
+        UserError: It names one, and the file another.
+    """
     if not argv or argv[0] != "run":
         return None
-    if len(argv) > 1 and not argv[1].startswith("-"):
-        return argv[1]
-    return _config(argv).get("recipe")
+    in_file = _config(argv).get("recipe")
+    words = iter(argv[1:])
+    for word in words:
+        if not word.startswith("-"):
+            if in_file not in (None, word):
+                raise UserError(f"The --config file is of recipe '{in_file}', not '{word}'; leave one of the two out.")
+            return word
+        if "=" not in word and word not in ("--lenient", "--help", "-h", "--print_config"):
+            next(words, None)  # its value
+    return in_file
+
+
+def _config_first(argv: list[str]) -> list[str]:
+    """Put --config first: what the command line says is said last, wherever it stands."""
+    configs: list[str] = []
+    rest: list[str] = []
+    words = iter(argv[1:])
+    for word in words:
+        value = next(words, None) if word == "--config" else None
+        word = word if value is None else f"--config={value}"
+        (configs if word.startswith("--config=") else rest).append(word)
+    return [argv[0], *configs, *rest]
 
 
 def _config(argv: list[str]) -> dict[str, Any]:
-    """Return the content of the --config file of a command line; {} where there is none."""
+    """Return the content of the --config files of a command line, later ones first; {} where there is none."""
     import yaml
 
-    path = None
-    for place, word in enumerate(argv):
-        if word.startswith("--config="):
-            path = word.partition("=")[2]
-        elif word == "--config" and place + 1 < len(argv):
-            path = argv[place + 1]
-    if path is None:
-        return {}
-    try:
-        found = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds no settings; one 'name: value' a line is needed.")
+    paths = [word.partition("=")[2] for word in argv if word.startswith("--config=")]
+    paths += [argv[place + 1] for place, word in enumerate(argv[:-1]) if word == "--config"]
+    settings = [setting.name for part in PARTS for setting in fields(getattr(recipe("ance-tele"), part))]
+    found: dict[str, Any] = {}
+    for path in paths:
+        try:
+            content = yaml.safe_load(Path(path).read_text("utf-8"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8 (at byte {error.start}); convert it.") from None
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise UserError(f"{path} line {line} is not valid YAML ({error.problem}).") from None
+        except yaml.YAMLError as error:
+            raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}); --config takes a YAML file.") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{path} holds no settings; one 'name: value' a line is needed.")
+        for name in content:
+            if name not in (*settings, "recipe", "data", "model", "out"):
+                raise UserError(f"{path}: {unknown('setting', name, tuple(settings))}")
+        found |= content
     return found
 
 
-def _check_names(argv: list[str]) -> None:
-    """Refuse unknown verbs, flags and settings, naming the nearest one there is."""
-    verbs = tuple(VERBS)
-    if argv and not argv[0].startswith("-") and argv[0] not in verbs:
-        raise UserError(unknown("verb", argv[0], verbs))
-    if not argv or argv[0] != "run":
-        return
-    settings = [setting.name for part in PARTS for setting in fields(getattr(recipe("ance-tele"), part))]
-    for name in _config(argv):
-        if name not in (*settings, "recipe", "data", "model", "out"):
-            raise UserError(unknown("setting", name, tuple(settings)))
-    flags = [*settings, "data", "model", "out", "config", "lenient", "help"]
+def _check_flags(argv: list[str], parser: ArgumentParser) -> None:
+    """Refuse unknown flags of a verb, naming the nearest one there is."""
+    flags = [*parser.get_defaults().as_dict(), "help", "print_config"]
     for word in argv[1:]:
         name = word[2:].partition("=")[0]
-        if word.startswith("--") and name and name.rstrip("+") not in flags:
+        if word.startswith("--") and name and name not in flags:
             near = get_close_matches(name.replace("-", "_"), flags, 1, 0.5)
-            hint = f"did you mean --{near[0]}?" if near else "see ance-tele run --help."
+            hint = f"did you mean --{near[0]}?" if near else f"see ance-tele {argv[0]} --help."
             raise UserError(f"There is no setting --{name}; {hint}")
 
 
@@ -193,24 +250,30 @@ def _print(line: str) -> None:
 
 def _run(given: Namespace) -> int:
     from ance_tele.data.load import load_collection
-    from ance_tele.episode import run
 
     if given.recipe is None:
         raise UserError(f"Which recipe? There are: {', '.join(RECIPES)}.")
-    for name in ("data", "out"):
-        if getattr(given, name) is None:
-            raise UserError(f"--{name} is missing: {HINTS.get(name, 'the run folder')}.")
+    _need(given, "data", "out")
     settings = {name: getattr(given, name) for name in recipe(given.recipe).settings()}
     if given.lenient:
         settings["strict"] = False
     chosen = recipe(given.recipe).with_settings(**settings)
     model = None if given.recipe == "bm25" else given.model
-    if model is None and given.recipe != "bm25":
-        raise UserError(f"--model is missing: {HINTS['model']}.")
+    if given.recipe != "bm25":
+        _need(given, "model")
     collection = load_collection(given.data, strict=chosen.episode.strict, say=_print)
     _announce(chosen, collection, model)
+
+    from ance_tele.episode import run  # loads torch: after all that can be refused without it
+
     run(chosen, collection, model, given.out, given.data, say=_print)
     return _conclude(Path(given.out))
+
+
+def _need(given: Namespace, *names: str) -> None:
+    for name in names:
+        if not getattr(given, name):
+            raise UserError(f"--{name} is missing: {HINTS[name]}.")
 
 
 def _announce(chosen: Recipe, collection: Any, model: object) -> None:
@@ -250,10 +313,16 @@ def _recipes(given: Namespace) -> int:
 def _evaluate(given: Namespace) -> int:
     from ance_tele.data.load import load_collection
     from ance_tele.encode.config import EncoderConfig
-    from ance_tele.evaluate.model import evaluate_model
 
+    _need(given, "data")
+    if given.run_file and (not Path(given.run_file).parent.is_dir() or Path(given.run_file).is_dir()):
+        raise UserError(f"--run_file {given.run_file} cannot be written; it takes a file name in a folder there is.")
+    settings = {setting.name: getattr(given, setting.name) for setting in fields(EncoderConfig)}
+    config = recipe("zero-shot").with_settings(**settings).encoder
     collection = load_collection(given.data, strict=not given.lenient, say=_print)
-    config = EncoderConfig(**{setting.name: getattr(given, setting.name) for setting in fields(EncoderConfig)})
+
+    from ance_tele.evaluate.model import evaluate_model  # loads torch
+
     run, scores = evaluate_model(given.model, collection, given.split, config)
     if given.run_file:
         run.write_trec(Path(given.run_file))

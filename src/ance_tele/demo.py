@@ -15,8 +15,8 @@ SHORT = {
     "batch_queries": 32,
     "negatives_per_query": 3,
     "epochs": 1,
-    "learning_rate": 5e-5,
-    "max_train_queries": 3200,
+    "learning_rate": 1e-4,
+    "max_train_queries": 1600,
     "refresh_fraction": 0.2,
 }
 
@@ -26,7 +26,7 @@ FULL = {
     "batch_queries": 32,
     "negatives_per_query": 7,
     "epochs": 1,
-    "learning_rate": 5e-5,
+    "learning_rate": 1e-4,
     "refresh_fraction": 0.1,
 }
 

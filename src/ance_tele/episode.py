@@ -69,7 +69,8 @@ def run(
 def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
     """Say in one line what a phase took and found."""
     facts = {name: value for manifest in manifests for name, value in manifest.facts.items()}
-    spent = duration(sum(manifest.seconds for manifest in manifests))
+    made = [manifest.seconds for manifest in manifests if not manifest.stood]
+    spent = duration(sum(made)) if made else "stands"
     if "metrics" in facts:
         found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in ("MRR@10", "nDCG@10"))
     elif phase == "mix":

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ance_tele.data.errors import UserError
 from ance_tele.encode.config import EncoderConfig
@@ -79,32 +80,70 @@ class Recipe:
             UserError: What was given and what is possible.
         """
         values = self.settings()
+        for name, kind in setting_types().items():
+            if not _fits(values[name], kind):
+                raise UserError(f"{name} is {values[name]!r}; it must be {wanted(kind)}.")
         ranges = {
             "alpha": (0, 1), "beta": (0, 1), "refresh_fraction": (0, 1), "warmup_ratio": (0, 1),
             "depth": (1, 32767), "pool_per_source": (1, 32767), "batch_queries": (1, 1 << 20),
             "negatives_per_query": (0, 32767), "epochs": (1, 1 << 20), "episodes": (0, 255),
             "query_max_len": (3, 1 << 20), "passage_max_len": (3, 1 << 20), "eval_depth": (1, 1 << 20),
             "learning_rate": (0, 10), "logging_steps": (1, 1 << 30), "encode_tokens": (1, 1 << 30),
-            "chunk_tokens": (1, 1 << 30), "shard_passages": (1, 1 << 30),
+            "chunk_tokens": (1, 1 << 30), "shard_passages": (1, 1 << 30), "grad_cache_tokens": (1, 1 << 30),
+            "refresh_step": (1, 1 << 30), "save_steps": (1, 1 << 30), "max_train_queries": (1, 1 << 30),
+            "seed": (0, (1 << 32) - 1), "weight_decay": (0, 10), "max_grad_norm": (0, 1 << 30),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
-            if not low <= values[name] <= high:
+            if values[name] is not None and not low <= values[name] <= high:
                 raise UserError(f"{name} is {values[name]}; it must lie between {low} and {high}.")
         known = ("query", "lookahead", "bm25", "random")
         for name in ("sources", "first_sources"):
             for source in values[name] or ():
                 if source not in known:
                     raise UserError(unknown("source of negatives", source, known))
+            if len(set(values[name] or ())) < len(values[name] or ()):
+                raise UserError(f"{name} names a source twice: {', '.join(values[name])}.")
         if not values["sources"] or values["first_sources"] == ():
             raise UserError("sources is empty; name at least one of query, lookahead, bm25, random.")
         for name in values["baselines"]:
             if name not in ("bm25", "zero-shot"):
                 raise UserError(unknown("baseline", name, ("bm25", "zero-shot")))
-        if values["temperature"] is not None and values["temperature"] <= 0:
+        if values["temperature"] is not None and not values["temperature"] > 0:
             raise UserError(f"temperature is {values['temperature']}; it must be above zero.")
+        if self.name == "bm25" and values["episodes"]:
+            raise UserError(f"episodes is {values['episodes']}; recipe 'bm25' has no model to train: it must be 0.")
 
 
 PARTS = ("episode", "mining", "training", "encoder", "evaluation")
+
+
+def setting_types() -> dict[str, Any]:
+    """Return the type of every setting, as its dataclass declares it."""
+    parts = get_type_hints(Recipe)
+    return {name: kind for part in PARTS for name, kind in get_type_hints(parts[part]).items()}
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if get_args(kind):
+        return any(_fits(value, one) for one in get_args(kind))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def wanted(kind: Any) -> str:
+    """Say in words what a setting of this type takes."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return "a list, such as '[bm25]'"
+    if get_args(kind):
+        return " or ".join(map(wanted, get_args(kind)))
+    return {float: "a number", int: "a whole number", bool: "true or false", str: "a text", NoneType: "null"}[kind]
 
 
 def ance_tele() -> Recipe:
@@ -159,14 +198,15 @@ def recipe(name: str) -> Recipe:
     Raises:
         UserError: There is none of that name; the sentence names the nearest one.
     """
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         raise UserError(unknown("recipe", name, RECIPES))
     return RECIPES[name]()
 
 
 def unknown(what: str, name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
     """Say that there is no such thing, and name the nearest one that there is."""
-    near = get_close_matches(name.replace("_", "-"), [key.replace("_", "-") for key in known], 1, 0.5)
+    near = get_close_matches(str(name).lower().replace("_", "-"), [key.replace("_", "-") for key in known], 1, 0.5)
     original = {key.replace("_", "-"): key for key in known}
-    hint = f"did you mean '{original[near[0]]}'?" if near else f"there are: {', '.join(known)}."
+    every = f"there are: {', '.join(known)}." if len(known) < 12 else "ance-tele run --help names those there are."
+    hint = f"did you mean '{original[near[0]]}'?" if near else every
     return f"There is no {what} '{name}'; {hint}"

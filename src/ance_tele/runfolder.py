@@ -4,33 +4,45 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ance_tele.data.artefacts import SCHEMA, read_json, write_json
+from ance_tele.data.artefacts import SCHEMA, atomic, lock, read_json, write_json
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
-from ance_tele.evaluate.statistics import permutation_test
-from ance_tele.phases import FREE_SETTINGS, Phases
+from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.recipes import Recipe
+
+if TYPE_CHECKING:
+    from ance_tele.phases import Phases
 
 
 @contextmanager
 def claim(
-    out: Path, recipe: Recipe, collection: Collection, model: str | Path | None, data: str | Path | None, phases: Phases
+    out: Path,
+    recipe: Recipe,
+    collection: Collection,
+    model: str | Path | None,
+    data: str | Path | None,
+    phases: "Phases",
 ) -> Iterator[None]:
     """Hold a run folder while a run is at work in it; write, or check, what it is the folder of.
 
     Raises:
         UserError: Another process works in it; or it was begun with other settings, data or model.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; --out takes a folder, new or of the same run.")
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file; --out takes a folder, new or of the same run.")
     if out.is_dir() and any(out.iterdir()) and not (out / "run.json").exists() and not _only_lock(out):
         raise UserError(f"{out} is not empty and holds no run; give --out a new folder.")
+    recipe.check()  # what cannot work is refused before the folder is taken
+    collection.split(recipe.evaluation.split)
+    if recipe.episode.episodes:
+        _ = phases.positives
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with lock(out / ".lock", lambda: _busy(out)):
         settings = _plain(recipe.settings())
         identity = {
             "schema": SCHEMA,
@@ -45,30 +57,28 @@ def claim(
         if (out / "run.json").exists():
             _same(out, identity, settings)
         text = yaml.safe_dump({"recipe": recipe.name, **settings}, sort_keys=False, allow_unicode=True)
-        (out / "config.yaml").write_text("# The resolved settings of this run; give it back with --config.\n" + text)
+        with atomic(out / "config.yaml") as temporary:
+            temporary.write_text("# The resolved settings of this run; give it back with --config.\n" + text, "utf-8")
         write_json(out / "run.json", identity)
         yield
 
 
 def _only_lock(out: Path) -> bool:
-    return all(path.name in (".lock", "config.yaml") or path.name.startswith(".run.json") for path in out.iterdir())
+    return all(
+        path.name in (".lock", "config.yaml") or path.name.startswith((".run.json", ".config.yaml"))
+        for path in out.iterdir()
+    )
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    import fcntl
-
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"Another process is at work in {out}; wait for it, or give another --out.") from None
-        yield
+def _busy(out: Path) -> None:
+    raise UserError(f"Another process is at work in {out}; wait for it, or give another --out.")
 
 
 def _same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    before = read_json(out / "run.json")
-    old = yaml.safe_load((out / "config.yaml").read_text("utf-8"))
+    from ance_tele.phases import FREE_SETTINGS
+
+    before = read_identity(out)
+    old = read_settings(out)
     differ = [
         f"{name} was {old.get(name)!r}, is {value!r}"
         for name, value in {"recipe": identity["recipe"], **settings}.items()
@@ -85,9 +95,39 @@ def _same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -
         )
 
 
+def read_identity(out: Path) -> dict[str, Any]:
+    """Read back the ``run.json`` of a run folder: recipe, data, model and their fingerprints.
+
+    Raises:
+        UserError: This is no run folder.
+    """
+    if not (out / "run.json").is_file():
+        raise UserError(f"{out} is no run folder: it holds no run.json; give the --out folder of a run.")
+    found = read_json(out / "run.json")
+    if not isinstance(found, dict) or not {"recipe", "data", "model", "fingerprints"} <= found.keys():
+        raise UserError(f"{out} is no run folder: its run.json is of something else; give the --out folder of a run.")
+    return found
+
+
+def read_settings(out: Path) -> dict[str, Any]:
+    """Read back the ``config.yaml`` of a run folder.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    path = out / "config.yaml"
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is missing or damaged; restore it from a copy, or begin again with another --out.")
+    return found
+
+
 def relative(path: str | Path | None, out: Path) -> str | None:
     """Return a path relative to the run folder; a name that is no path stays as it is."""
-    if path is None or not Path(path).exists():
+    if path is None or str(path) == "demo" or not Path(path).exists():
         return None if path is None else str(path)
     return os.path.relpath(Path(path).resolve(), out.resolve())
 
@@ -103,17 +143,17 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def comparisons(out: Path, episodes: int, baselines: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Compare the last episode with each baseline on MRR@10, query by query (paired permutation test)."""
+    """Compare the last episode with each baseline on MRR@10, query by query (paired permutation test, Holm)."""
     import pyarrow.parquet as pq
 
     if not episodes:
         return []
-    found = []
-    last = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")
+    last = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")["MRR@10"].to_numpy()
+    rows, p_values = [], []
     for name in baselines:
         folder = "bm25" if name == "bm25" else "episode-0"
-        other = pq.read_table(out / folder / "per_query.parquet")
-        a, b = last["MRR@10"].to_numpy(), other["MRR@10"].to_numpy()
+        other = pq.read_table(out / folder / "per_query.parquet")["MRR@10"].to_numpy()
         row = {"system": f"episode {episodes}", "baseline": name, "metric": "MRR@10"}
-        found.append({**row, "difference": float((a - b).mean()), "p": permutation_test(a, b)})
-    return found
+        rows.append({**row, "difference": float((last - other).mean())})
+        p_values.append(permutation_test(last, other))
+    return [{**row, "p": p} for row, p in zip(rows, holm(p_values), strict=True)]

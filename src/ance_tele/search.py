@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
-from ance_tele.data.artefacts import Say, read_json, silent
+from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.data.tokens import TokenStore
-from ance_tele.phases import Phases
-from ance_tele.recipes import recipe
-from ance_tele.runfolder import resolve
+from ance_tele.recipes import Recipe
+from ance_tele.runfolder import read_identity, read_settings, resolve
 
 
 @dataclass(frozen=True)
@@ -39,26 +37,30 @@ def search(run: str | Path, words: str, k: int = 10, data: str | Path | None = N
     Raises:
         UserError: This is no run folder, or its data is gone or has changed.
     """
-    from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of
-    from ance_tele.encode.topk import exact_topk
-
     run = Path(run)
     if not words.strip():
         raise UserError("The query is empty; give some words to search for.")
-    if not (run / "run.json").exists():
-        raise UserError(f"{run} is no run folder: it holds no run.json; give the --out folder of a run.")
-    identity = read_json(run / "run.json")
-    settings = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
-    settings.pop("recipe")
+    if k < 1:
+        raise UserError(f"k is {k}; it must be at least 1.")
+    identity = read_identity(run)
+    settings = read_settings(run)
+    settings.pop("recipe", None)
     if identity["model"] is None:
         raise UserError(
             f"{run} is a run without a model (recipe '{identity['recipe']}'); there is nothing to search with."
         )
-    chosen = recipe(identity["recipe"]).with_settings(**settings)
-    source = data or resolve(identity["data"] or "", run)
+    chosen = Recipe(identity["recipe"]).with_settings(**settings)
+    if data is None and identity["data"] is None:
+        raise UserError(f"{run} does not say where its data lies; give that with --data.")
+    source = data or resolve(identity["data"], run)
     collection = load_collection(source, strict=chosen.episode.strict, say=say)
     if collection.fingerprint != identity["fingerprints"]["data"]:
         raise UserError(f"{source} is not the data that {run} was made of; give that with --data.")
+
+    from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of  # loads torch
+    from ance_tele.encode.topk import exact_topk
+    from ance_tele.phases import Phases
+
     phases = Phases(chosen, collection, resolve(identity["model"], run), run, cache_folder(), say)
     last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
     model = phases.load(last)

@@ -5,6 +5,7 @@ its manifest does not exist; one whose inputs differ from the ones asked for is 
 why. Nothing half-written is ever taken for whole.
 """
 
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -13,8 +14,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ def silent(line: str) -> None:
 def fingerprint(value: object) -> str:
     """Return the sha-256 (hex) of a JSON-serialisable value, independent of the order of keys."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -71,6 +73,9 @@ class Manifest:
         files: Relative name and size in bytes of every file of it.
         facts: What is worth knowing without opening it (counts, shortages).
         seconds: Wall-clock time that making it took.
+        versions: Of the packages that can change a number.
+        schema: Of the manifest.
+        stood: The artefact was there already (not written to the file).
     """
 
     kind: str
@@ -80,6 +85,13 @@ class Manifest:
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=package_versions)
     schema: int = SCHEMA
+    stood: bool = field(default=False, compare=False)
+
+    def save(self, path: Path) -> None:
+        """Write the manifest of the artefact at ``path``, which makes the artefact exist."""
+        values = asdict(self)
+        del values["stood"]
+        write_json(manifest_path(path), values)
 
 
 def manifest_path(path: Path) -> Path:
@@ -107,8 +119,9 @@ def file_sizes(path: Path) -> dict[str, int]:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; what is made there takes its place only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.tmp-*"):
-        if not _alive(int(leftover.name.rpartition("-")[2])):  # left by a process that was killed
+    for leftover in path.parent.glob(f".{escape(path.name)}.tmp-*"):
+        process = leftover.name.rpartition("-")[2]
+        if process.isdigit() and not _alive(int(process)):  # left by a process that was killed
             remove(leftover)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
@@ -131,6 +144,29 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     return process != os.getpid()
+
+
+@contextmanager
+def lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock file while the block runs.
+
+    Args:
+        path: The lock file; it stays where it is, empty.
+        busy: Called where another process holds it; if this does not raise, the lock is waited for.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            busy()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # a file system without locks
+                raise
+        yield
 
 
 def remove(path: Path) -> None:
@@ -168,6 +204,7 @@ def build(
     make: Callable[[Path], Mapping[str, Any] | None],
     say: Say = silent,
     spread: bool = False,
+    shared: bool = False,
 ) -> Manifest:
     """Make the artefact at ``path`` unless it stands, whole and made of the same inputs.
 
@@ -179,6 +216,7 @@ def build(
         say: Gets one line where an artefact that stood is made again.
         spread: The artefact is several files: what ``make`` puts into a folder goes beside ``path``, which
             only names the manifest.
+        shared: Other processes may want the same artefact at the same time: one makes it, the others wait.
 
     Returns:
         The manifest of the artefact, which now stands.
@@ -186,7 +224,10 @@ def build(
     inputs = json.loads(json.dumps(inputs))  # what will be read back: tuples are lists, keys are strings
     stood = read_manifest(path)
     if stood is not None and stood.inputs == inputs and stood.schema == SCHEMA:
-        return stood
+        return replace(stood, stood=True)
+    if shared:
+        with lock(path.with_name(f".{path.name}.lock"), lambda: say(f"waiting for another process: {kind}")):
+            return build(path, kind, inputs, make, say, spread)
     if stood is not None:
         say(f"{kind} {path.name} is made again: {difference(stood.inputs, inputs)}")
     manifest_path(path).unlink(missing_ok=True)
@@ -200,7 +241,7 @@ def build(
             (path / name).replace(path.parent / name)
         remove(path)
     manifest = Manifest(kind, inputs, files, facts, round(time.perf_counter() - start, 3))
-    write_json(manifest_path(path), asdict(manifest))
+    manifest.save(path)
     return manifest
 
 

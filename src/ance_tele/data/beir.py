@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def _find_qrels(folder: Path) -> dict[str, Path]:
     """Return the qrels files by split, train, dev and test first."""
     files: dict[str, Path] = {}
     for path in sorted((folder / "qrels").glob("*.tsv*")):
-        if path.name.endswith((".tsv", ".tsv.gz")):
+        if path.name.endswith((".tsv", ".tsv.gz")) and not path.name.startswith("."):
             files.setdefault(path.name.split(".tsv")[0], path)
     if not files:
         raise UserError(
@@ -93,7 +94,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 f"{path.name} line {number} is not UTF-8 (byte 0x{error.object[error.start]:02x} at position "
                 f"{error.start}); convert the file to UTF-8."
             ) from None
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UserError(
                 f"{path.name} is a damaged gzip file after line {number} ({error}); fetch it again."
             ) from None
@@ -116,10 +117,13 @@ def read_jsonl(path: Path, title: bool) -> Iterator[Record]:
             if name not in row:
                 fields = ", ".join(map(str, row)) or "none"
                 raise UserError(f"{path.name} line {number} has no field '{name}' (its fields: {fields}).")
+        if isinstance(row["_id"], bool) or not isinstance(row["_id"], str | int):
+            raise UserError(f"{path.name} line {number}: '_id' must be a string, got {row['_id']!r:.60}.")
         heading = row.get("title") if title else ""
         text = row["text"]
         if not isinstance(text, str | None) or not isinstance(heading, str | None):
-            raise UserError(f"{path.name} line {number}: 'text' and 'title' must be strings, got {text!r:.60}.")
+            name, value = ("title", heading) if isinstance(text, str | None) else ("text", text)
+            raise UserError(f"{path.name} line {number}: '{name}' must be a string, got {value!r:.60}.")
         yield Record(str(row["_id"]), heading or "", text or "", number)
 
 
@@ -140,9 +144,17 @@ def read_qrels(path: Path) -> Iterator[Judgement]:
         try:
             grade = int(parts[2])
         except ValueError:
-            if first:  # the header
+            if first and not _is_number(parts[2]):  # the header
                 first = False
                 continue
             raise UserError(f"{path.name} line {number}: the grade '{parts[2]}' is not an integer.") from None
         first = False
         yield Judgement(parts[0].strip(), parts[1].strip(), grade, number)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

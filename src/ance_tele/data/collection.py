@@ -216,7 +216,10 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
         parts = []
         for split, (where, judgements) in raw.qrels.items():
             part = _resolve(judgements, corpus, queries, where, check)
-            digest.update(split.encode() + b"".join(column.tobytes() for column in part))
+            if not len(part[0]):  # metrics over no query would all be zero
+                check.none_left(where)
+                continue
+            digest.update(f"{split}\0{len(part[0])}\0".encode() + b"".join(column.tobytes() for column in part))
             parts.append((split, part))
         _write_qrels(target / "qrels.arrow", parts)
         return {
@@ -226,7 +229,7 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
             "problems": check.counts,
         }
 
-    build(folder, "collection", inputs, make, say)
+    build(folder, "collection", inputs, make, say, shared=True)
     return Collection.open(folder)
 
 
@@ -241,26 +244,34 @@ class _Check:
             return
         if self.strict:
             raise UserError(
-                f"{where}: {count:,} {kind}, first {example}; mend the file, or pass --lenient to leave them out."
+                f"{where} holds {kind} ({count:,}; first {example}); mend it, or pass --lenient (strict=False) to "
+                "leave them out."
             )
         self.counts[f"{where}: {kind}"] = count
+
+    def none_left(self, where: str) -> None:
+        if self.strict:
+            raise UserError(f"{where} holds no judgements; delete it, or pass --lenient (strict=False) to ignore it.")
+        self.counts[f"{where}: no judgements left, so no such split"] = 1
 
 
 def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, check: _Check, digest: Any) -> Texts:
     schema = pa.schema([(name, pa.large_string()) for name in ("id", "title", "text")] + [("line", pa.int64())])
-    empty, first_empty = 0, ""
+    flawed: dict[str, tuple[int, str]] = {}
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         block: list[Record] = []
         for record in records:
-            if not record.text.strip() and not record.title.strip():
-                empty, first_empty = empty + 1, first_empty or f"id '{record.id}' in line {record.line}"
+            if flaw := _flaw(record):
+                count, example = flawed.get(flaw, (0, f"id '{record.id}' in line {record.line}"))
+                flawed[flaw] = (count + 1, example)
                 continue
             block.append(record)
             if len(block) == ROWS_PER_BATCH:
                 writer.write_batch(_batch(block, schema))
                 block = []
         writer.write_batch(_batch(block, schema))
-    check.report(f"{unit} without text", where, empty, first_empty)
+    for flaw, (count, example) in flawed.items():
+        check.report(f"{unit} {flaw}", where, count, example)
 
     table = _read_arrow(path)
     first = pc.index_in(table["id"], value_set=table["id"].combine_chunks()).to_numpy()
@@ -278,10 +289,25 @@ def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, c
         table = _read_arrow(path)
     if not table.num_rows:
         raise UserError(f"{where} holds no {unit}; at least one is needed.")
-    for batch in table.select(["id", "title", "text"]).to_batches():
-        for column in batch.columns:
-            digest.update("\x1f".join(column.to_pylist()).encode())
+    for start in range(0, table.num_rows, ROWS_PER_BATCH):
+        for name in ("id", "title", "text"):
+            column = table[name].slice(start, ROWS_PER_BATCH).combine_chunks()
+            digest.update(pc.binary_length(column).to_numpy().tobytes())
+            digest.update("".join(column.to_pylist()).encode())
     return Texts(table)
+
+
+def _flaw(record: Record) -> str | None:
+    """Say what is wrong with a passage or query by itself; None if nothing is."""
+    if not record.text.strip() and not record.title.strip():
+        return "without text"
+    if record.id.split() != [record.id]:
+        return "whose id is empty or holds white space, which no TREC run can carry"
+    try:
+        f"{record.id}{record.title}{record.text}".encode()
+    except UnicodeEncodeError:
+        return "with half a character (a lone surrogate such as \\ud800)"
+    return None
 
 
 def _batch(block: list[Record], schema: pa.Schema) -> pa.RecordBatch:
@@ -304,10 +330,10 @@ def _resolve(
             shown = f"'{getattr(row, names)}' in line {row.line}"
             check.report(f"judgements of unknown {kind}", where, len(unknown), shown)
     keep = (query >= 0) & (passage >= 0)
-    pair = query * len(corpus) + passage
-    _, first = np.unique(pair, return_index=True)
-    single = np.zeros(len(pair), dtype=bool)
-    single[first] = True
+    known = np.flatnonzero(keep)
+    _, first = np.unique(query[known] * len(corpus) + passage[known], return_index=True)
+    single = np.zeros(len(rows), dtype=bool)
+    single[known[first]] = True
     again = np.flatnonzero(keep & ~single)
     if len(again):
         row = rows[again[0]]

@@ -1,6 +1,7 @@
 """A collection in a few lines: counts, lengths, problems found."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -27,12 +28,12 @@ def describe(collection: Collection) -> Iterator[str]:
 
 
 def _lengths(texts: Texts) -> str:
-    words = np.concatenate(
-        [
-            np.asarray(pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch["text"]))))
-            + np.asarray(pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(batch["title"]))))
-            for batch in texts.table.to_batches()
-        ]
-    )
+    words = np.concatenate([_words(batch["text"]) + _words(batch["title"]) for batch in texts.table.to_batches()])
     low, middle, high = np.percentile(words, [5, 50, 95]).round().astype(int)
     return f"words: median {middle}, 5% under {low}, 5% over {high}, longest {words.max()}"
+
+
+def _words(texts: Any) -> np.ndarray:
+    """Count the words of each text."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    return np.where(pc.equal(trimmed, ""), 0, pc.list_value_length(pc.utf8_split_whitespace(trimmed)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.beir import load_beir
 from ance_tele.data.collection import Collection, Judgement, RawCollection, Record, store
+from ance_tele.data.errors import UserError
 
 
 def cache_folder() -> Path:
@@ -52,7 +53,7 @@ def load_demo(cache: Path, say: Say = silent) -> Collection:
 
 def raw_from_dicts(
     name: str,
-    corpus: Mapping[str, tuple[str, str] | str],
+    corpus: Mapping[str, tuple[str, str] | Mapping[str, str] | str],
     queries: dict[str, str],
     qrels: dict[str, dict[str, dict[str, int]]],
 ) -> RawCollection:
@@ -60,29 +61,40 @@ def raw_from_dicts(
 
     Args:
         name: Short name, for reports.
-        corpus: ``{passage id: (title, text)}`` or ``{passage id: text}``.
+        corpus: ``{passage id: (title, text)}``, ``{passage id: {"title": ..., "text": ...}}`` (as the library
+            beir has it) or ``{passage id: text}``.
         queries: ``{query id: text}``.
         qrels: ``{split: {query id: {passage id: grade}}}``.
     """
 
-    def passage(number: int, key: str, value: tuple[str, str] | str) -> Record:
+    def passage(number: int, key: str, value: tuple[str, str] | Mapping[str, str] | str) -> Record:
+        if isinstance(value, Mapping):
+            if "text" not in value:
+                raise UserError(f"the corpus, entry {number} has no field 'text' (its fields: {', '.join(value)}).")
+            value = (value.get("title") or "", value.get("text") or "")
         title, text = ("", value) if isinstance(value, str) else value
+        return record("the corpus", number, key, text, title)
+
+    def record(where: str, number: int, key: str, text: str, title: str = "") -> Record:
+        for what, given in (("id", key), ("title", title), ("text", text)):
+            if not isinstance(given, str):
+                raise UserError(f"{where}, entry {number}: the {what} must be a string, got {given!r:.60}.")
         return Record(key, title, text, number)
 
     def judgements(split: dict[str, dict[str, int]]) -> list[Judgement]:
-        pairs = [(query, *pair) for query, grades in split.items() for pair in grades.items()]
+        pairs = [(str(query), str(key), grade) for query, grades in split.items() for key, grade in grades.items()]
         return [Judgement(query, key, int(grade), number) for number, (query, key, grade) in enumerate(pairs, 1)]
 
     return RawCollection(
         name,
         (passage(number, key, value) for number, (key, value) in enumerate(corpus.items(), 1)),
-        (Record(key, "", text, number) for number, (key, text) in enumerate(queries.items(), 1)),
+        (record("the queries", number, key, text) for number, (key, text) in enumerate(queries.items(), 1)),
         {split: (f"qrels['{split}']", judgements(grades)) for split, grades in qrels.items()},
     )
 
 
 def collection_from_dicts(
-    corpus: Mapping[str, tuple[str, str] | str],
+    corpus: Mapping[str, tuple[str, str] | Mapping[str, str] | str],
     queries: dict[str, str],
     qrels: dict[str, dict[str, dict[str, int]]],
     name: str = "collection",

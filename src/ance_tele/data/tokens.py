@@ -95,7 +95,8 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     backend = type(backend).from_str(backend.to_str())  # a copy: what the last call set must not count
     backend.no_truncation()
     backend.no_padding()
-    return fingerprint(backend.to_str())
+    side = getattr(tokenizer, "truncation_side", "right")
+    return fingerprint(backend.to_str() if side == "right" else [backend.to_str(), side])
 
 
 def tokenize(
@@ -152,7 +153,7 @@ def tokenize(
         return {"texts": len(every), "tokens": int(every.sum()), "at_max_length": cut}
 
     folder = cache / "tokens" / key[:16]
-    build(folder, f"token store of {what}", inputs, make, say)
+    build(folder, f"token store of {what}", inputs, make, say, shared=True)
     return TokenStore.open(folder, key)
 
 

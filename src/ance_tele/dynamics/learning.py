@@ -1,11 +1,15 @@
 """Learned and forgotten: what a refresh did to each training query (paper, Section 3; Figures 4 and 8c)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ance_tele.data.collection import Qrels
-from ance_tele.mining.candidates import Lists
+from ance_tele.mining.candidates import Lists, member
+
+# Queries compared at a time: bounds the memory, and sorting many short arrays is faster than one long one.
+QUERIES_PER_BLOCK = 4096
 
 
 def reciprocal_ranks(lists: Lists, positives: Qrels, cutoff: int = 100) -> np.ndarray:
@@ -16,12 +20,15 @@ def reciprocal_ranks(lists: Lists, positives: Qrels, cutoff: int = 100) -> np.nd
         positives: Relevant passages of the same queries, in the same order.
         cutoff: MRR@cutoff.
     """
-    owner = np.repeat(np.arange(len(lists)), np.diff(lists.offsets))
-    width = 1 + max(int(lists.passages.max(initial=0)), int(positives.passages.max(initial=0)))
-    known = np.repeat(np.arange(len(positives)), np.diff(positives.offsets)) * width + positives.passages
-    hit = np.isin(owner * width + lists.passages, known) & (lists.ranks <= cutoff)
     best = np.full(len(lists), np.inf)
-    np.minimum.at(best, owner[hit], lists.ranks[hit])
+    for start, stop in _blocks(len(lists)):
+        block = lists.block(start, stop)
+        part = slice(positives.offsets[start], positives.offsets[stop])
+        owner, relevant = _owner(block.offsets), positives.passages[part]
+        width = 1 + max(int(block.passages.max(initial=0)), int(relevant.max(initial=0)))
+        known = _owner(positives.offsets[start : stop + 1]) * width + relevant
+        hit = member(owner * width + block.passages, np.sort(known)) & (block.ranks <= cutoff)
+        np.minimum.at(best, start + owner[hit], block.ranks[hit])
     return 1.0 / best
 
 
@@ -53,13 +60,20 @@ def new_share(current: Lists, earlier: list[Lists]) -> float:
     """
     if not len(current.passages):
         return 0.0
-    width = 1 + max(int(lists.passages.max(initial=0)) for lists in [current, *earlier])
-    new = np.ones(len(current.passages), dtype=bool)
-    pairs = _pairs(current, width)
-    for lists in earlier:
-        new &= ~np.isin(pairs, _pairs(lists, width))
-    return float(new.mean())
+    new = 0
+    for start, stop in _blocks(len(current)):
+        now, past = current.block(start, stop), [lists.block(start, stop) for lists in earlier]
+        width = 1 + max(int(lists.passages.max(initial=0)) for lists in [now, *past])
+        pairs, *known = (np.sort(_owner(lists.offsets) * width + lists.passages) for lists in [now, *past])
+        new += int((~member(pairs, np.sort(np.concatenate([*known, pairs[:0]])))).sum())
+    return new / len(current.passages)
 
 
-def _pairs(lists: Lists, width: int) -> np.ndarray:
-    return np.repeat(np.arange(len(lists)), np.diff(lists.offsets)) * width + lists.passages
+def _blocks(count: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, count, QUERIES_PER_BLOCK):
+        yield start, min(start + QUERIES_PER_BLOCK, count)
+
+
+def _owner(offsets: np.ndarray) -> np.ndarray:
+    """Return whose each entry is, counted from the first, int64."""
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

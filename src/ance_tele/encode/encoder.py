@@ -244,6 +244,11 @@ def encode_rows(
             features = forward.features(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
             with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 out = model(features)["sentence_embedding"].float().cpu().numpy()
+            if not np.isfinite(out).all():
+                raise UserError(
+                    f"The model gives NaN or infinite vectors (first for text {rows[batch[0]]}): training "
+                    "has diverged; lower the learning rate."
+                )
             if vectors is None:
                 vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
             vectors[batch] = out

@@ -1,13 +1,17 @@
 """Exact top-k by dot product over vectors of any number, in bounded memory; ties go to the lower id."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ance_tele.data.progress import Advance, progress
-from ance_tele.encode.vectors import Vectors
+
+if TYPE_CHECKING:
+    from ance_tele.encode.vectors import Vectors
 
 # Candidates kept beyond k, so that equal scores at the cut can be settled by id. Where more than these
 # are equal (a corpus with many copies of one text), those queries are searched again with 16 times as many,
@@ -17,7 +21,8 @@ MARGIN = 16
 # Scores held at a time for the queries that are searched again.
 TIED_ENTRIES = 1 << 22
 
-Search = Callable[[np.ndarray, np.ndarray, int, str], tuple[np.ndarray, np.ndarray]]
+# Returns scores and rows of the k best in one block of vectors.
+Engine = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class TopK:
 
 def exact_topk(
     queries: np.ndarray,
-    vectors: Vectors,
+    vectors: "Vectors",
     k: int,
     id_rank: np.ndarray | None = None,
     device: str = "cpu",
@@ -63,41 +68,40 @@ def exact_topk(
     count = len(vectors)
     k = min(k, count)
     keep = min(k + MARGIN, count)
-    search = _faiss if device == "cpu" else _torch
-    engine = partial(_running, search=search, id_rank=id_rank, device=device, block_rows=block_rows)
+    search = partial(_search, vectors=vectors, id_rank=id_rank, device=device, block_rows=block_rows)
     with progress(what, len(queries) * count, "scores") as advance:
-        scores, rows = engine(queries, vectors, keep, query_rows=query_rows, advance=advance)
+        scores, rows = search(queries, keep=keep, query_rows=query_rows, advance=advance)
     best, tied = TopK(rows[:, :k], scores[:, :k]), np.flatnonzero(scores[:, k - 1] == scores[:, -1])
     while keep < count and len(tied):
         keep = min(k + 16 * (keep - k), count)
-        open_ends = []
-        for start in range(0, len(tied), max(1, TIED_ENTRIES // keep)):
-            part = tied[start : start + max(1, TIED_ENTRIES // keep)]
-            scores, rows = engine(queries[part], vectors, keep, query_rows=query_rows)
+        size = max(1, TIED_ENTRIES // keep)
+        still = []
+        for part in (tied[start : start + size] for start in range(0, len(tied), size)):
+            scores, rows = search(queries[part], keep=keep, query_rows=query_rows)
             best.rows[part], best.scores[part] = rows[:, :k], scores[:, :k]
-            open_ends.append(part[scores[:, k - 1] == scores[:, -1]])
-        tied = np.concatenate(open_ends)
+            still.append(part[scores[:, k - 1] == scores[:, -1]])
+        tied = np.concatenate(still)
     return best
 
 
-def _running(
+def _search(
     queries: np.ndarray,
-    vectors: Vectors,
+    vectors: "Vectors",
     keep: int,
-    search: Search,
     id_rank: np.ndarray | None,
     device: str,
     block_rows: int,
     query_rows: int,
     advance: Advance = lambda units: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores and rows of the ``keep`` best, [queries, keep]; ties at the very end may be any of their equals."""
+    """Return scores and rows of the ``keep`` best, [queries, keep]; which of those equal to the last is open."""
     best_scores = np.full((len(queries), keep), -np.inf, dtype=np.float32)
     best_rows = np.full((len(queries), keep), -1, dtype=np.int64)
+    parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
     for first, block in vectors.blocks(block_rows):
-        for start in range(0, len(queries), query_rows):
-            part = slice(start, start + query_rows)
-            scores, rows = search(queries[part], block, min(keep, len(block)), device)
+        engine = _faiss(block) if device == "cpu" else _torch(block, device)
+        for part in parts:
+            scores, rows = engine(queries[part], min(keep, len(block)))
             if np.isnan(scores).any() or (rows < 0).any():
                 raise ValueError(
                     f"Vectors {first} to {first + len(block) - 1} hold NaN or infinite values: the model has diverged; "
@@ -105,27 +109,37 @@ def _running(
                 )
             scores = np.concatenate([best_scores[part], scores], axis=1)
             rows = np.concatenate([best_rows[part], rows + first], axis=1)
-            best_scores[part], best_rows[part] = _best(scores, rows, keep, id_rank)
+            top = np.argpartition(-scores, keep - 1, axis=1)[:, :keep]
+            best_scores[part], best_rows[part] = np.take_along_axis(scores, top, 1), np.take_along_axis(rows, top, 1)
             advance(len(scores) * len(block))
+    for part in parts:
+        rank = best_rows[part] if id_rank is None else id_rank[best_rows[part]]
+        order = np.lexsort((rank, -best_scores[part]), axis=1)
+        best_scores[part] = np.take_along_axis(best_scores[part], order, 1)
+        best_rows[part] = np.take_along_axis(best_rows[part], order, 1)
     return best_scores, best_rows
 
 
-def _best(scores: np.ndarray, rows: np.ndarray, keep: int, id_rank: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ``keep`` best of each line: score descending, then id ascending."""
-    rank = rows if id_rank is None else np.where(rows < 0, len(id_rank), id_rank[rows])
-    order = np.lexsort((rank, -scores), axis=1)[:, :keep]
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-
-
-def _faiss(queries: np.ndarray, block: np.ndarray, k: int, device: str) -> tuple[np.ndarray, np.ndarray]:
+def _faiss(block: np.ndarray) -> Engine:
     import faiss
 
-    return faiss.knn(np.ascontiguousarray(queries), np.ascontiguousarray(block), k, metric=faiss.METRIC_INNER_PRODUCT)
+    held = np.ascontiguousarray(block)
+
+    def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return faiss.knn(np.ascontiguousarray(queries), held, k, metric=faiss.METRIC_INNER_PRODUCT)
+
+    return search
 
 
-def _torch(queries: np.ndarray, block: np.ndarray, k: int, device: str) -> tuple[np.ndarray, np.ndarray]:
+def _torch(block: np.ndarray, device: str) -> Engine:
     import torch
 
-    left, right = torch.from_numpy(queries).to(device), torch.from_numpy(block).to(device)
-    scores, rows = torch.topk(left @ right.T, k, dim=1)
-    return scores.cpu().numpy(), rows.cpu().numpy()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        held = torch.from_numpy(block).to(device)
+
+    def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = torch.topk(torch.from_numpy(queries).to(device) @ held.T, k, dim=1)
+        return scores.cpu().numpy(), rows.cpu().numpy()
+
+    return search

@@ -16,7 +16,7 @@ class Scores:
     Attributes:
         query_ids: Judged queries, in the order of the qrels.
         values: By metric, float64 [queries].
-        missing: Judged queries that the run lacks; they score zero.
+        missing: Judged queries for which the run has no passage; they score zero.
     """
 
     query_ids: list[str]
@@ -54,4 +54,4 @@ def measure(run: Run, qrels: Mapping[str, Mapping[str, int]], metrics: Sequence[
     for row in ir_measures.iter_calc(list(measures), known, ranked):
         if row.query_id in place:
             values[measures[row.measure]][place[row.query_id]] = row.value
-    return Scores(judged, values, sum(query not in ranked for query in judged))
+    return Scores(judged, values, sum(not ranked.get(query) for query in judged))

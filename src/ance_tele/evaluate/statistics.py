@@ -11,14 +11,16 @@ def permutation_test(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
     Args:
         a: Per-query values of one system, float [queries].
         b: Per-query values of the other, same queries in the same order.
-        resamples: Random sign flips; the smallest p-value that can come out is 1 / (resamples + 1).
+        resamples: Random sign flips; the smallest p-value that can come out is 2 / (resamples + 1). Where all
+            2 ** queries flips are no more than these, they are counted out instead.
         seed: Of the sign flips.
     """
     from scipy.stats import permutation_test as test
 
     if a.shape != b.shape:
         raise ValueError(f"a has shape {a.shape}, b {b.shape}: a paired test needs the same queries in both.")
-    if not len(a) or not np.any(a != b):
+    # With a single query both flips are as extreme; scipy refuses to say so.
+    if len(a) < 2 or not np.any(a != b):
         return 1.0
 
     def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:

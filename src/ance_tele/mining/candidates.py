@@ -94,3 +94,12 @@ def concatenate(parts: Iterable[Lists]) -> Lists:
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.ranks for part in parts]),
     )
+
+
+def member(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Return which values are among ``ordered`` (ascending), bool [n]."""
+    if not len(ordered):
+        return np.zeros(len(values), dtype=bool)
+    place = np.searchsorted(ordered, values)
+    place[place == len(ordered)] = 0
+    return ordered[place] == values

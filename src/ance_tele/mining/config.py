@@ -33,4 +33,8 @@ class MiningConfig:
 
     def sources_at(self, episode: int) -> tuple[str, ...]:
         """Return the sources that are mined in an episode, counted from 1."""
-        return self.first_sources if episode == 1 and self.first_sources is not None else self.sources
+        sources = self.first_sources if episode == 1 and self.first_sources is not None else self.sources
+        if {"query", "lookahead"} <= set(sources) and self.beta in (0, 1):
+            unused = "query" if self.beta == 1 else "lookahead"  # nothing would be drawn from it
+            return tuple(name for name in sources if name != unused)
+        return sources

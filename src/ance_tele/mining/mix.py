@@ -8,7 +8,7 @@ import numpy as np
 
 from ance_tele.data.collection import Qrels
 from ance_tele.data.progress import progress
-from ance_tele.mining.candidates import Candidates
+from ance_tele.mining.candidates import Candidates, member
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.seeding import hashed
@@ -58,8 +58,9 @@ def quota(config: MiningConfig, episode: int, previous: int = 0) -> Quota:
         elif config.alpha >= 1:
             momentum, new = previous, 0
         else:
-            momentum = min(previous, round(total * config.alpha / (1 - config.alpha)))
-            new = min(total, round(momentum * (1 - config.alpha) / config.alpha))
+            momentum = round(total * config.alpha / (1 - config.alpha))
+            if momentum > previous:
+                momentum, new = previous, min(total, round(previous * (1 - config.alpha) / config.alpha))
     sizes = {name: new // len(sources) for name in other}
     rest = new - sum(sizes.values())
     if len(pair) == 2:
@@ -98,23 +99,32 @@ def mix(
             f"candidates hold {len(candidates.queries)} queries, positives {len(positives)}: they must be the same "
             "queries in the same order; mine again for these positives."
         )
+    if len(history) != episode - 1 or not all(np.array_equal(pool.queries, positives.queries) for pool in history):
+        raise ValueError(
+            f"history holds {len(history)} pools; episode {episode} needs those of the {episode - 1} episodes before "
+            "it, in order, for the same queries as positives."
+        )
     target = Quota({}, 0)
     for number in range(1, episode + 1):
-        target = quota(config, number, target.total if history else 0)
+        target = quota(config, number, target.total)
+    for source in target.new:
+        if source not in candidates.lists:
+            raise ValueError(f"candidates hold {list(candidates.lists)}, but not the source '{source}'; mine it.")
     width = 1 + max(
         [int(lists.passages.max(initial=0)) for lists in candidates.lists.values()]
         + [int(pool.passages.max(initial=0)) for pool in history]
         + [int(positives.passages.max(initial=0))]
     )
     count = len(positives)
-    columns: dict[str, Any] = {name: np.empty(target.total * count, dtype=kind) for name, kind in COLUMNS.items()}
+    largest = sum(target.new.values()) * count + (len(history[-1]) if target.momentum else 0)
+    columns: dict[str, Any] = {name: np.empty(largest, dtype=kind) for name, kind in COLUMNS.items()}
     sizes, filled = np.zeros(count, dtype=np.int64), 0
     with progress("mixing", count, "queries") as advance:
         for start in range(0, count, QUERIES_PER_BLOCK):
             stop = min(start + QUERIES_PER_BLOCK, count)
             block = _Block(start, stop, positives, width)
             parts = [block.new(candidates, source, size, config, episode, seed) for source, size in target.new.items()]
-            if target.momentum and history:
+            if target.momentum:
                 parts.append(block.momentum(history[-1], target.momentum, config, episode, seed))
             sizes[start:stop], drawn = block.assemble(parts, history, episode, config.dedup)
             for name, values in drawn.items():
@@ -158,7 +168,7 @@ class _Block:
     ) -> _Part:
         lists = candidates.lists[source].block(self.start, self.stop)
         owner = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(lists.offsets))
-        keep = np.flatnonzero(~_member(owner * self.width + lists.passages, self.positives))
+        keep = np.flatnonzero(~member(owner * self.width + lists.passages, self.positives))
         owner, passages = owner[keep], lists.passages[keep]
         drawn = _draw(owner, hashed(seed, episode, source, self.rows[owner], passages), size, len(lists))
         code = np.full(len(drawn), SOURCES.index(source), dtype=np.uint8)
@@ -169,12 +179,15 @@ class _Block:
         part = slice(past.offsets[self.start], past.offsets[self.stop])
         sizes = past.sizes[self.start : self.stop]
         owner = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        # A history of other positives must not bring these in.
+        keep = np.flatnonzero(~member(owner * self.width + past.passages[part], self.positives))
+        owner, place = owner[keep], place[keep]
         if config.momentum == "all":
             drawn = np.arange(len(owner))
         else:
-            place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             drawn = _draw(owner, hashed(seed, episode, "momentum", self.rows[owner], place), size, len(sizes))
-        columns = [getattr(past, name)[part][drawn] for name in ("passages", "origin", "ranks", "scores")]
+        columns = [getattr(past, name)[part][keep[drawn]] for name in ("passages", "origin", "ranks", "scores")]
         passages, origin, ranks, scores = columns
         code = np.full(len(drawn), MOMENTUM, dtype=np.uint8)
         return _Part(owner[drawn], passages, code, origin, ranks, scores)
@@ -201,17 +214,8 @@ class _Block:
         for number, past in reversed(list(enumerate(history, 1))):
             part = slice(past.offsets[self.start], past.offsets[self.stop])
             owner = np.repeat(np.arange(self.stop - self.start), past.sizes[self.start : self.stop])
-            met[_member(pair, np.sort(owner * self.width + past.passages[part]))] = number
+            met[member(pair, np.sort(owner * self.width + past.passages[part]))] = number
         return met
-
-
-def _member(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
-    """Return which values are among ``ordered`` (ascending), bool [n]."""
-    if not len(ordered):
-        return np.zeros(len(values), dtype=bool)
-    place = np.searchsorted(ordered, values)
-    place[place == len(ordered)] = 0
-    return ordered[place] == values
 
 
 def _draw(owner: np.ndarray, priority: np.ndarray, size: int, queries: int) -> np.ndarray:
@@ -219,6 +223,7 @@ def _draw(owner: np.ndarray, priority: np.ndarray, size: int, queries: int) -> n
 
     One sort of a combined key: the query in the upper bits (blocks are small), the priority in the lower.
     """
+    assert queries <= 1 << 16, "a block of queries does not fit the upper bits of the key"
     key = (owner.astype(np.uint64) << np.uint64(48)) | (priority >> np.uint64(16))
     order = np.argsort(key)
     counts = np.bincount(owner, minlength=queries)

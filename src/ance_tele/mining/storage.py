@@ -1,6 +1,6 @@
 """Candidates and pools on disk: Parquet with ids, one row per candidate or negative, ordered by query."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.sources import SOURCES
 
 QUERIES_PER_GROUP = 16384
+
+# Rows whose ids are looked up at a time: each look-up first hashes all ids of the corpus (4 s for 8.8 million).
+ROWS_PER_LOOKUP = 1 << 24
 
 _NAMES = pa.array(SOURCES)
 _SOURCE = pa.dictionary(pa.int8(), pa.string())
@@ -41,7 +44,9 @@ _POOL = pa.schema(
 
 def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus: Texts) -> None:
     """Write candidates: query_id, passage_id, source, rank, score; source after source."""
-    with pq.ParquetWriter(path, _CANDIDATES, compression="zstd") as writer:
+    # The names stand apart, so that a source that found nothing at all is read back as such.
+    schema = _CANDIDATES.with_metadata({"sources": ",".join(candidates.lists)})
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for source, lists in candidates.lists.items():
             for start, stop in _groups(len(candidates.queries)):
                 block = lists.block(start, stop)
@@ -59,22 +64,18 @@ def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus:
 
 def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Candidates:
     """Read what :func:`write_candidates` wrote, for the same query rows."""
-    parts: dict[str, list[dict[str, np.ndarray]]] = {}
-    for group in _row_groups(path):
-        source = group["source"][0].as_py()
-        columns = {
-            "query": _positions(group["query_id"], rows, queries),
-            "passages": corpus.rows(group["passage_id"].combine_chunks()).astype(np.int32),
-            "ranks": group["rank"].to_numpy(),
-            "scores": group["score"].to_numpy(),
-        }
-        parts.setdefault(source, []).append(columns)
-    lists = {}
-    for source, found in parts.items():
-        whole = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-        offsets = np.searchsorted(whole["query"], np.arange(len(rows) + 1))
-        lists[source] = Lists(offsets, whole["passages"], whole["scores"], whole["ranks"])
-    return Candidates(rows, lists)
+    names = (pq.read_schema(path).metadata or {}).get(b"sources", b"").decode()
+    found = {source: _Ragged(path, len(rows)) for source in names.split(",") if source}
+    for table in _tables(path, one_source=True):
+        ragged = found.setdefault(table["source"][0].as_py(), _Ragged(path, len(rows)))
+        ragged.add(
+            _positions(path, table["query_id"], rows, queries),
+            passages=_passages(path, table["passage_id"], corpus),
+            scores=table["score"].to_numpy(),
+            ranks=table["rank"].to_numpy(),
+        )
+    empty = {"passages": np.int32, "scores": np.float32, "ranks": np.int16}
+    return Candidates(rows, {source: Lists(**found[source].whole(empty)) for source in found})
 
 
 def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
@@ -96,23 +97,18 @@ def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
 
 def read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Pool:
     """Read what :func:`write_pool` wrote, for the same query rows."""
-    parts: list[dict[str, np.ndarray]] = []
-    for group in _row_groups(path):
-        part = {"query": _positions(group["query_id"], rows, queries)}
-        part["passages"] = corpus.rows(group["passage_id"].combine_chunks()).astype(np.int32)
-        for name in ("source", "origin"):
-            column = group[name].combine_chunks()
-            translate = np.array([SOURCES.index(value) for value in column.dictionary.to_pylist()], dtype=np.uint8)
-            part[name] = translate[column.indices.to_numpy()]
-        part["first"] = group["first_episode"].to_numpy()
-        part["ranks"], part["scores"] = group["rank"].to_numpy(), group["score"].to_numpy()
-        parts.append(part)
-    if not parts:
-        empty: dict[str, Any] = {name: np.empty(0, dtype=kind) for name, kind in COLUMNS.items()}
-        return Pool(rows, np.zeros(len(rows) + 1, dtype=np.int64), **empty)
-    whole: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    offsets = np.searchsorted(whole.pop("query"), np.arange(len(rows) + 1))
-    return Pool(rows, offsets, **whole)
+    ragged = _Ragged(path, len(rows))
+    for table in _tables(path):
+        ragged.add(
+            _positions(path, table["query_id"], rows, queries),
+            passages=_passages(path, table["passage_id"], corpus),
+            source=_codes(table["source"]),
+            origin=_codes(table["origin"]),
+            first=table["first_episode"].to_numpy(),
+            ranks=table["rank"].to_numpy(),
+            scores=table["score"].to_numpy(),
+        )
+    return Pool(rows, **ragged.whole(COLUMNS))
 
 
 def write_lists(path: Path, rows: np.ndarray, lists: Lists, queries: Texts, corpus: Texts) -> None:
@@ -130,16 +126,74 @@ def _groups(count: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + QUERIES_PER_GROUP, count)
 
 
-def _row_groups(path: Path) -> Iterator[pa.Table]:
-    file = pq.ParquetFile(path)
+def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:
+    """Yield row groups in a row together, at most ``ROWS_PER_LOOKUP`` rows unless a single group has more."""
+    file, held = pq.ParquetFile(path), list[pa.Table]()
     for number in range(file.num_row_groups):
         group = file.read_row_group(number)
-        if len(group):
-            yield group
+        if not len(group):
+            continue
+        full = sum(map(len, held)) + len(group) > ROWS_PER_LOOKUP
+        if held and (full or (one_source and held[-1]["source"][0].as_py() != group["source"][0].as_py())):
+            yield pa.concat_tables(held)
+            held = []
+        held.append(group)
+    if held:
+        yield pa.concat_tables(held)
 
 
-def _positions(ids: pa.ChunkedArray, rows: np.ndarray, queries: Texts) -> np.ndarray:
+class _Ragged:
+    """Gathers columns that are ordered by query."""
+
+    def __init__(self, path: Path, queries: int) -> None:
+        self.path, self.last = path, 0
+        self.counts = np.zeros(queries, dtype=np.int64)
+        self.parts: list[dict[str, np.ndarray]] = []
+
+    def add(self, positions: np.ndarray, **columns: np.ndarray) -> None:
+        if positions[0] < self.last or (np.diff(positions) < 0).any():
+            raise ValueError(f"{self.path.name} is not in the order of the queries; mine and mix again.")
+        self.last = positions[-1]
+        self.counts += np.bincount(positions, minlength=len(self.counts))
+        self.parts.append(columns)
+
+    def whole(self, kinds: Mapping[str, type]) -> dict[str, Any]:
+        """Return the offsets and all columns, of the given types."""
+        whole: dict[str, np.ndarray] = {
+            name: np.concatenate([part.pop(name) for part in self.parts] or [np.empty(0)]).astype(kind, copy=False)
+            for name, kind in kinds.items()
+        }
+        return {"offsets": np.concatenate([[0], np.cumsum(self.counts)]), **whole}
+
+
+def _positions(path: Path, ids: pa.ChunkedArray, rows: np.ndarray, queries: Texts) -> np.ndarray:
     """Return the position among ``rows`` (ascending) of each query id."""
     encoded = ids.combine_chunks().dictionary_encode()
     found = queries.rows(encoded.dictionary)
-    return np.searchsorted(rows, found)[encoded.indices.to_numpy()]
+    place = np.searchsorted(rows, found)
+    unknown = np.flatnonzero(~np.isin(found, rows))
+    if len(unknown):
+        name = encoded.dictionary[int(unknown[0])].as_py()
+        raise ValueError(
+            f"{path.name} holds the query '{name}', which is none of the {len(rows)} asked for; mine again."
+        )
+    return place[encoded.indices.to_numpy()]
+
+
+def _passages(path: Path, ids: pa.ChunkedArray, corpus: Texts) -> np.ndarray:
+    """Return the corpus row of each passage id, int32."""
+    found = corpus.rows(ids.combine_chunks())
+    unknown = np.flatnonzero(found < 0)
+    if len(unknown):
+        name = ids[int(unknown[0])].as_py()
+        raise ValueError(f"{path.name} holds the passage '{name}', which the corpus lacks; mine again for this corpus.")
+    return found.astype(np.int32)
+
+
+def _codes(column: pa.ChunkedArray) -> np.ndarray:
+    """Turn names of sources into their numbers, uint8; each chunk has a dictionary of its own."""
+    parts = []
+    for chunk in column.chunks:
+        numbers = np.array([SOURCES.index(name) for name in chunk.dictionary.to_pylist()], dtype=np.uint8)
+        parts.append(numbers[chunk.indices.to_numpy()])
+    return np.concatenate(parts)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ance_tele.report.formats import number
-from ance_tele.report.summary import METRICS, Summary, baselines, episodes, learned_rate, part, shares, text
+from ance_tele.report.summary import METRICS, Summary, baselines, episodes, part, shares, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,7 +166,8 @@ def _dynamics(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylabel("share of training queries (%)")
     numbers = [int(one["number"]) for one in trained]
     rates = [
-        (number(one.get("forgetting_rate")), number(one.get("unchanged_rate")), learned_rate(one)) for one in trained
+        (number(one.get("forgetting_rate")), number(one.get("unchanged_rate")), number(one.get("learned_rate")))
+        for one in trained
     ]
     known = [(which, [rate for rate in three if rate is not None]) for which, three in zip(numbers, rates, strict=True)]
     bars = [(which, three) for which, three in known if len(three) == 3]

@@ -21,7 +21,6 @@ from ance_tele.report.summary import (
     comparisons,
     episodes,
     final_split,
-    learned_rate,
     part,
     rows,
 )
@@ -130,7 +129,7 @@ def _dynamics(summary: Summary) -> list[str]:
     for one in episodes(summary):
         worse, better, same = (
             number(one.get("forgetting_rate")),
-            learned_rate(one),
+            number(one.get("learned_rate")),
             number(one.get("unchanged_rate")),
         )
         if worse is None:

@@ -19,7 +19,6 @@ from ance_tele.report.summary import (
     Summary,
     baselines,
     episodes,
-    learned_rate,
     part,
     rows,
     shares,
@@ -157,7 +156,7 @@ def _episodes(summary: Summary) -> Markup:
     body = []
     for one in episodes(summary):
         shown = [
-            percent(learned_rate(one)),
+            percent(number(one.get("learned_rate"))),
             percent(one.get("forgetting_rate")),
             percent(one.get("unchanged_rate")),
         ]

@@ -83,12 +83,6 @@ def final_split(summary: Summary) -> Any:
     return "test" if "test" in part(part(summary, "data"), "queries") else summary.get("split")
 
 
-def learned_rate(episode: Mapping[str, Any]) -> float | None:
-    """Read the share of the training queries that an episode made better, under either of its names."""
-    found = number(episode.get("learning_rate_of_queries"))
-    return number(episode.get("learned_rate")) if found is None else found
-
-
 def comparisons(summary: Summary) -> list[Comparison]:
     """List the comparisons that were made."""
     found = summary.get("comparisons")

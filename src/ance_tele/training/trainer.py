@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from ance_tele.data.artefacts import (
     manifest_path,
     read_manifest,
     remove,
-    write_json,
 )
 from ance_tele.data.progress import Advance, progress
 from ance_tele.data.tokens import TokenStore
@@ -197,7 +196,7 @@ class _Watch(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saved = time.monotonic()
         folder = self.work / f"checkpoint-{state.global_step}"
-        write_json(manifest_path(folder), asdict(Manifest("checkpoint", self.inputs, file_sizes(folder))))
+        Manifest("checkpoint", self.inputs, file_sizes(folder)).save(folder)
         for older in self.work.glob("checkpoint-*"):
             if not older.name.startswith(folder.name):
                 remove(older)

@@ -1,0 +1,94 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ance_tele.evaluate.statistics import holm, permutation_test
+
+VALUES = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1, max_size=9
+)
+
+
+def enumerated(a: np.ndarray, b: np.ndarray) -> float:
+    """Two-sided p-value from all sign flips."""
+    difference = a - b
+    flips = np.array(list(product([1, -1], repeat=len(a))))
+    means = np.abs(flips @ difference)
+    return float((means >= abs(difference.sum()) - 1e-9).mean())
+
+
+@settings(max_examples=60, deadline=None)
+@given(VALUES)
+def test_few_queries_are_counted_out(pairs: list[tuple[float, float]]) -> None:
+    a, b = np.array(pairs).T
+    assert permutation_test(a, b) == pytest.approx(enumerated(a, b))
+
+
+def test_known_values() -> None:
+    # Five wins in five: 2 of 32 flips are as extreme.
+    assert permutation_test(np.ones(5), np.zeros(5)) == pytest.approx(2 / 32)
+    # Four wins and a loss of the same size: 1 + 5 flips on either side.
+    assert permutation_test(np.array([1, 1, 1, 1, 0.0]), np.array([0, 0, 0, 0, 1.0])) == pytest.approx(12 / 32)
+
+
+def test_many_queries_are_sampled() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.random(16)
+    b = a + rng.normal(0.1, 0.2, 16)
+    assert permutation_test(a, b) == pytest.approx(enumerated(a, b), abs=0.01)
+    # Nothing is as extreme: the smallest p-value there is.
+    clear = np.arange(30.0)
+    assert permutation_test(clear + 1, clear, resamples=999) == pytest.approx(2 / 1000)
+
+
+@pytest.mark.parametrize("count", [8, 60])
+def test_the_order_of_the_systems_does_not_matter(count: int) -> None:
+    rng = np.random.default_rng(count)
+    a, b = rng.random(count), rng.random(count)
+    assert permutation_test(a, b) == permutation_test(b, a) == permutation_test(a, b)
+
+
+def test_a_constant_shift_is_found_and_noise_is_not() -> None:
+    rng = np.random.default_rng(1)
+    a = rng.random(200)
+    assert permutation_test(a, a + rng.normal(0.05, 0.1, 200)) < 0.001
+    found = [permutation_test(a, a + rng.normal(0, 0.1, 200), resamples=400, seed=seed) for seed in range(60)]
+    assert sum(p < 0.05 for p in found) <= 9, "under the null hypothesis one in twenty is significant"
+
+
+def test_nothing_to_tell_apart() -> None:
+    same = np.array([0.1, 0.5, 1.0])
+    assert permutation_test(same, same.copy()) == 1.0
+    assert permutation_test(np.array([]), np.array([])) == 1.0
+    assert permutation_test(np.array([1.0]), np.array([0.0])) == 1.0
+    assert permutation_test(np.array([0.0, 1.0]), np.array([1.0, 0.0])) == 1.0
+
+
+def test_other_queries_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"a has shape \(3,\), b \(4,\): a paired test needs the same queries"):
+        permutation_test(np.zeros(3), np.zeros(4))
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: .005 x 4, .01 x 3, .03 x 2, .04 x 1; no adjusted value may lie below the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.4, 0.9]) == pytest.approx([1.0, 1.0, 1.0])
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=8), st.sampled_from([0.05, 0.01, 0.5]))
+def test_holm_rejects_step_by_step(p_values: list[float], level: float) -> None:
+    """The procedure as Holm gives it: go up from the smallest, stop at the first that is too large."""
+    rejected = [False] * len(p_values)
+    for step, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        if p_values[index] * (len(p_values) - step) > level:
+            break
+        rejected[index] = True
+    adjusted = holm(p_values)
+    assert [p <= level for p in adjusted] == rejected
+    assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
