@@ -16,7 +16,10 @@ import yaml
 
 from ance_tele import __version__
 from ance_tele.cli import VERBS, main
-from ance_tele.recipes import RECIPES, recipe
+from ance_tele.data.errors import UserError
+from ance_tele.data.load import load_collection
+from ance_tele.evaluate.config import EvaluateConfig
+from ance_tele.recipes import RECIPES, EpisodeConfig, Recipe, recipe
 
 COMMAND = [sys.executable, "-c", "import sys; from ance_tele.cli import main; sys.exit(main())"]
 Refusal = Callable[..., str]
@@ -258,12 +261,14 @@ def test_a_recipe_keeps_its_settings_wherever_its_name_stands(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "c.yaml").write_text(f"recipe: {name}\n")
+    (tmp_path / "d.yaml").write_text("alpha: 0\n")
+    file, more = ["--config", str(tmp_path / "c.yaml")], [f"--config={tmp_path / 'd.yaml'}"]
     shown = []
-    for argv in ([name], ["--lenient", "--data", "x", "--alpha=0", name], ["--config", str(tmp_path / "c.yaml")]):
+    for argv in ([name], ["--lenient", "--data", "x", "--alpha=0", name], file, [*file, *more], [*file, name]):
         with pytest.raises(SystemExit):
             main(["run", "--print_config", *argv])
         shown.append({**yaml.safe_load(capsys.readouterr().out), "data": None, "lenient": None})
-    assert shown[1] == {**shown[0], "alpha": 0.0} and shown[2] == shown[0]
+    assert shown[1] == shown[3] == {**shown[0], "alpha": 0.0} and shown[2] == shown[4] == shown[0]
     expected = recipe(name).settings()
     assert {key: tuple(value) if isinstance(value, list) else value for key, value in shown[0].items()} == {
         **expected,
@@ -421,10 +426,32 @@ def test_a_run_folder_of_another_configuration_is_refused_and_stays_as_it_is(
     append("queries.jsonl", '{"_id": "q", "text": "new"}')(data)
     assert "the data was " in refusal(*run_bm25(data, lexical, *mine))
     assert {path.name: path.read_bytes() for path in lexical.iterdir() if path.is_file()} == before
+    assert main(run_bm25(toy, lexical, *mine, "--keep_vectors=true")) == 0  # what changes no figure may change
     assert main(run_bm25(toy, lexical, *mine)) == 0  # the same one goes on
     moved = tmp_path / "moved"
     shutil.copytree(toy, moved)
     assert main(run_bm25(moved, lexical, *mine)) == 0  # and so does the same data elsewhere
+
+
+def test_a_recipe_made_by_hand_is_checked_before_it_takes_a_folder(toy: Path, tmp_path: Path) -> None:
+    from ance_tele.episode import run
+
+    made = Recipe("mine", EpisodeConfig(episodes=0), evaluation=EvaluateConfig(baselines=("bm52",)))
+    with pytest.raises(UserError, match="did you mean 'bm25'"):
+        run(made, load_collection(toy), None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_a_recipe_made_by_hand_can_be_searched(toy: Path, tiny_model: Path, tmp_path: Path) -> None:
+    from ance_tele.episode import run
+    from ance_tele.search import search_run
+
+    made = Recipe("mine", EpisodeConfig(episodes=0), evaluation=EvaluateConfig(baselines=()))
+    run(made, load_collection(toy), tiny_model, tmp_path / "out")  # from objects: where the data lies is not known
+    found = search_run(tmp_path / "out", "t3 u20", 2, data=toy)
+    assert [hit.rank for hit in found] == [1, 2] and found[0].title.startswith("t")
+    with pytest.raises(UserError, match="give that with --data"):
+        search_run(tmp_path / "out", "t3 u20")
 
 
 def test_an_out_that_cannot_be_one(toy: Path, tmp_path: Path, refusal: Refusal) -> None:

@@ -12,6 +12,9 @@ from ance_tele.data.demo_modules import DemoTexts, plain, read_modules, split_of
 
 COLLECTION = "ansible_collections/acme/tools/plugins/modules"
 
+# Read on import: while the tests run, the cache is their own.
+USERS_CACHE = Path(os.environ.get("ANCE_TELE_CACHE") or Path.home() / ".cache" / "ance-tele")
+
 
 def module(short: str, description: object, examples: object = (), options: object = None) -> str:
     documentation = {"short_description": short, "description": description, "options": options or {}}
@@ -325,10 +328,9 @@ def test_wrong_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 def test_the_real_texts_have_the_known_fingerprint() -> None:
-    cache = Path(os.environ.get("ANCE_TELE_CACHE") or Path.home() / ".cache" / "ance-tele")
-    if not (cache / demo.TEXTS_WHEEL).is_file():
-        pytest.skip(f"{demo.TEXTS_WHEEL} is not in {cache}")
-    found = read_modules(cache / demo.TEXTS_WHEEL)
+    if not (USERS_CACHE / demo.TEXTS_WHEEL).is_file():
+        pytest.skip(f"{demo.TEXTS_WHEEL} is not in {USERS_CACHE}; `make demo` puts it there")
+    found = read_modules(USERS_CACHE / demo.TEXTS_WHEEL)
     assert len(found.corpus) == 9141
     assert {split: len(qrels) for split, qrels in found.qrels.items()} == {
         "train": 9716,

@@ -20,7 +20,7 @@ from ance_tele.encode.encoder import (
     tokenizer_of,
     weights_fingerprint,
 )
-from ance_tele.encode.vectors import Vectors, encode
+from ance_tele.encode.vectors import Vectors, encode_corpus
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
 
@@ -117,16 +117,16 @@ def test_shards_stand_or_are_made_again(tiny_model: Path, toy: Path, tmp_path: P
     model = load_model(tiny_model, config)
     store, folder = store_of(model, toy, tmp_path, config), tmp_path / "vectors"
     lines: list[str] = []
-    first = encode(model, store, "document", config, folder, say=lines.append)
+    first = encode_corpus(model, store, "document", config, folder, say=lines.append)
     assert [len(shard) for shard in first.shards] == [50, 50, 44] and not lines
     (folder / "passages-00001.npy").unlink()
     stamps = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
-    second = encode(model, store, "document", config, folder, say=lines.append)
+    second = encode_corpus(model, store, "document", config, folder, say=lines.append)
     assert {name: (folder / name).stat().st_mtime_ns for name in stamps} == stamps and not lines
     assert np.array_equal(first.take(np.arange(144)), second.take(np.arange(144)))
     with torch.no_grad():
         next(model.parameters()).view(-1)[0].add_(1.0)
-    encode(model, store, "document", config, folder, say=lines.append)
+    encode_corpus(model, store, "document", config, folder, say=lines.append)
     assert len(lines) == 1 and "weights was" in lines[0]
     assert all((folder / name).stat().st_mtime_ns > stamps[name] for name in stamps)
 

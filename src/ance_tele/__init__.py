@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ance_tele.encode.config import EncoderConfig as EncoderConfig
     from ance_tele.encode.encoder import load_model as load_model
     from ance_tele.encode.topk import exact_topk as exact_topk
-    from ance_tele.encode.vectors import encode as encode
+    from ance_tele.encode.vectors import encode_corpus as encode_corpus
     from ance_tele.episode import run as run
     from ance_tele.evaluate.config import EvaluateConfig as EvaluateConfig
     from ance_tele.evaluate.metrics import measure as measure
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ance_tele.mining.sources import mine as mine
     from ance_tele.recipes import Recipe as Recipe
     from ance_tele.recipes import recipe as recipe
-    from ance_tele.search import search as search
+    from ance_tele.search import search_run as search_run
     from ance_tele.training.config import TrainingConfig as TrainingConfig
     from ance_tele.training.trainer import train as train
 
@@ -47,7 +47,7 @@ _HOMES = {
     "TrainingConfig": "training.config",
     "UserError": "data.errors",
     "collection_from_dicts": "data.load",
-    "encode": "encode.vectors",
+    "encode_corpus": "encode.vectors",
     "evaluate_model": "evaluate.model",
     "exact_topk": "encode.topk",
     "load_collection": "data.load",
@@ -58,7 +58,7 @@ _HOMES = {
     "permutation_test": "evaluate.statistics",
     "recipe": "recipes",
     "run": "episode",
-    "search": "search",
+    "search_run": "search",
     "train": "training.trainer",
 }
 

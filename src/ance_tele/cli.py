@@ -202,12 +202,11 @@ def _config_first(argv: list[str]) -> list[str]:
 
 
 def _config(argv: list[str]) -> dict[str, Any]:
-    """Return the content of the --config files of a command line, later ones first; {} where there is none."""
+    """Return the content of the --config files of a command line, of which a later one wins; {} without one."""
     import yaml
 
     paths = [word.partition("=")[2] for word in argv if word.startswith("--config=")]
-    paths += [argv[place + 1] for place, word in enumerate(argv[:-1]) if word == "--config"]
-    settings = [setting.name for part in PARTS for setting in fields(getattr(recipe("ance-tele"), part))]
+    settings = tuple(recipe("ance-tele").settings())
     found: dict[str, Any] = {}
     for path in paths:
         try:
@@ -225,7 +224,7 @@ def _config(argv: list[str]) -> dict[str, Any]:
             raise UserError(f"{path} holds no settings; one 'name: value' a line is needed.")
         for name in content:
             if name not in (*settings, "recipe", "data", "model", "out"):
-                raise UserError(f"{path}: {unknown('setting', name, tuple(settings))}")
+                raise UserError(f"{path}: {unknown('setting', name, settings)}")
         found |= content
     return found
 
@@ -333,9 +332,9 @@ def _evaluate(given: Namespace) -> int:
 
 
 def _search(given: Namespace) -> int:
-    from ance_tele.search import search
+    from ance_tele.search import search_run
 
-    for hit in search(given.run, given.words, given.k, given.data, say=_print):
+    for hit in search_run(given.run, given.words, given.k, given.data, say=_print):
         text = " ".join(hit.text.split())
         _print(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
         _print(f"      {text[:160]}{'…' if len(text) > 160 else ''}")

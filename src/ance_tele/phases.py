@@ -137,7 +137,8 @@ class Phases:
     def _tokens(self, task: Any, what: str) -> TokenStore:
         from ance_tele.encode.encoder import text_format, tokenizer_of
 
-        model = self.load(0)
+        # Training leaves the tokenizer as it is, so any checkpoint's will do.
+        model = self._held[1] if self._held else self.load(0)
         texts = self.collection.corpus if task == "document" else self.collection.queries
         form = text_format(model, self.recipe.encoder, task)
         return tokenize(texts, tokenizer_of(model, task), form, self.cache, self.collection.fingerprint, what, self.say)
@@ -155,11 +156,11 @@ class Phases:
 
     def vectors(self, checkpoint: int) -> "Vectors":
         """Return the corpus vectors of a checkpoint, encoding the shards that do not stand."""
-        from ance_tele.encode.vectors import encode
+        from ance_tele.encode.vectors import encode_corpus
 
         folder, weights = self.folder(checkpoint) / "vectors", self.weights(checkpoint)
         model = self.load(checkpoint)
-        return encode(model, self.passages, "document", self.recipe.encoder, folder, weights, say=self.say)
+        return encode_corpus(model, self.passages, "document", self.recipe.encoder, folder, weights, say=self.say)
 
     def search(self, checkpoint: int, rows: np.ndarray, depth: int, task: Any, what: str) -> TopK:
         """Search the corpus for queries, or for passages (``task`` "document"), given by row."""

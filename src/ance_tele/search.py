@@ -24,7 +24,9 @@ class Hit:
     text: str
 
 
-def search(run: str | Path, words: str, k: int = 10, data: str | Path | None = None, say: Say = silent) -> list[Hit]:
+def search_run(
+    run: str | Path, words: str, k: int = 10, data: str | Path | None = None, say: Say = silent
+) -> list[Hit]:
     """Search the corpus of a run with its last model; the corpus is encoded first where that was not kept.
 
     Args:

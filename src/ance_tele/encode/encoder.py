@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
@@ -58,7 +59,7 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
                 loaded = _plain(name, config, options)
             else:
                 loaded = SentenceTransformer(name, model_kwargs={"use_safetensors": True}, **options)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
     return _prepare(loaded, config)
@@ -105,7 +106,13 @@ def _prepare(model: SentenceTransformer, config: EncoderConfig) -> SentenceTrans
     for module in model.modules():
         if isinstance(module, Transformer):
             # One length for both kinds of text is all that a sentence-transformers folder can hold.
-            module.max_seq_length = max(config.query_max_len, config.passage_max_len)
+            length = max(config.query_max_len, config.passage_max_len)
+            most = getattr(module.config, "max_position_embeddings", None) or length
+            if length > most:
+                raise UserError(
+                    f"The model reads at most {most} tokens, and {length} are asked for; lower the max_len."
+                )
+            module.max_seq_length = length
     return model
 
 

@@ -56,7 +56,7 @@ class Vectors:
         return out
 
 
-def encode(
+def encode_corpus(
     model: SentenceTransformer,
     tokens: TokenStore,
     task: Task,

@@ -9,7 +9,7 @@ from ance_tele.data.tokens import tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import encode_rows, load_model, text_format, tokenizer_of
 from ance_tele.encode.topk import exact_topk
-from ance_tele.encode.vectors import encode
+from ance_tele.encode.vectors import encode_corpus
 from ance_tele.evaluate.metrics import Scores, measure
 from ance_tele.evaluate.retrieval import qrels_dict, run_of
 from ance_tele.evaluate.run import Run
@@ -40,7 +40,7 @@ def evaluate_model(
     asked = encode_rows(loaded, stores["queries"], qrels.queries, "query", config)
     device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
     with TemporaryDirectory(dir=cache_folder()) as folder:
-        vectors = encode(loaded, stores["passages"], "document", config, Path(folder), weights="")
+        vectors = encode_corpus(loaded, stores["passages"], "document", config, Path(folder), weights="")
         found = exact_topk(asked, vectors, depth, collection.corpus.id_rank, device)
     run = run_of(found, qrels.queries, collection)
     return run, measure(run, qrels_dict(qrels, collection))
