@@ -157,3 +157,8 @@ def test_models_that_cannot_be_loaded(tmp_path: Path) -> None:
         load_model(tmp_path / "bare", CONFIG)
     with pytest.raises(UserError, match="neither a folder nor a hub name"):
         load_model(tmp_path / "absent", CONFIG)
+
+
+def test_texts_longer_than_the_model_reads_are_refused(tiny_model: Path) -> None:
+    with pytest.raises(UserError, match="reads at most 128 tokens, and 200 are"):
+        load_model(tiny_model, EncoderConfig(passage_max_len=200))
