@@ -48,7 +48,7 @@ def test_vectors_equal_sentence_transformers(tiny_model: Path, toy: Path, tmp_pa
 def test_pooling_equals_plain_transformers(pooling: str, tiny_model: Path, toy: Path, tmp_path: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    config = EncoderConfig(query_max_len=16, passage_max_len=16, pooling=pooling, precision="float32")  # type: ignore[arg-type]
+    config = EncoderConfig(query_max_len=16, passage_max_len=16, pooling=pooling, normalize=False, precision="float32")  # type: ignore[arg-type]
     model = load_model(tiny_model, config)
     ours = encode_rows(model, store_of(model, toy, tmp_path, config), np.arange(20), "document", config)
     tokenizer, plain = AutoTokenizer.from_pretrained(tiny_model), AutoModel.from_pretrained(tiny_model).eval()

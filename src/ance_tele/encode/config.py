@@ -16,7 +16,8 @@ class EncoderConfig:
         title_separator: Between title and body; " " leaves empty titles out, "[SEP]" (the paper's) never does.
         pooling: Pooling of a plain Hugging Face encoder; None means mean. A sentence-transformers model keeps
             its own.
-        normalize: Scale vectors to length one; None means what the model declares.
+        normalize: Scale vectors to length one; None means what the model declares. A plain encoder declares nothing
+            and is taken as sentence-transformers takes it: normalised. The paper's encoders are not (false).
         untie_encoders: Train separate encoders for queries and passages.
         precision: Of encoding: "auto" is bf16 where the hardware is faster with it, float32 otherwise.
         encode_tokens: Tokens, padding included, of one batch of encoding.

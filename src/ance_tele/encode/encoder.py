@@ -84,12 +84,12 @@ def quiet() -> Iterator[None]:
 
 
 def _plain(name: str, config: EncoderConfig, options: dict[str, Any]) -> SentenceTransformer:
-    """Build a model of a plain encoder: transformer, pooling; the dot product unless normalised."""
+    """Build a model of a plain encoder, which declares nothing: mean pooling and the cosine unless chosen otherwise."""
     trust = {"trust_remote_code": config.trust_remote_code}
     kwargs = {"config_kwargs": trust, "processor_kwargs": trust, "model_kwargs": {**trust, "use_safetensors": True}}
     transformer = Transformer(name, **kwargs)
     pooling = Pooling(transformer.get_embedding_dimension(), config.pooling or "mean")
-    similarity = "cosine" if config.normalize else "dot"
+    similarity = "dot" if config.normalize is False else "cosine"
     return SentenceTransformer(modules=[transformer, pooling], similarity_fn_name=similarity, **options)
 
 
