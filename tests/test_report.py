@@ -483,6 +483,7 @@ def test_figure_survives_odd_names_and_sources(tmp_path):
     summary.update(collection="$\\frac$ 日本語 " * 30, split="$\\frac$", model="")
     summary["episodes"][0]["pool"]["by_source"] = {"teleport": 5}
     curves(summary, {}, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
 def test_figure_leaves_matplotlib_as_it_was(tmp_path):
@@ -581,7 +582,7 @@ def test_importing_the_report_is_light():
         "heavy = {'torch', 'matplotlib', 'transformers', 'faiss', 'numpy', 'datasets'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_drawing_leaves_pyplot_alone(tmp_path):
@@ -590,4 +591,4 @@ def test_drawing_leaves_pyplot_alone(tmp_path):
         f"f.curves({run_of(1)!r}, {{}}, pathlib.Path({str(tmp_path / 'a.png')!r}))\n"
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
