@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ance_tele.cli import main
+from ance_tele.cli.main import main
 from ance_tele.data.artefacts import (
     SCHEMA,
     atomic,
@@ -348,11 +348,11 @@ def test_a_full_disk_in_the_words_of_every_library(
         raise error
 
     monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path))
-    monkeypatch.setattr("ance_tele.data.collection._write_qrels", full)
+    monkeypatch.setattr("ance_tele.data.store._write_qrels", full)
     assert main(["data", str(toy)]) == 2
     assert capsys.readouterr().err.startswith("ance-tele: No space left on device; free some and run the same")
     assert not [name for name in names(tmp_path) if not name.endswith(".lock") and name != "collections"]
-    monkeypatch.setattr("ance_tele.data.collection._write_qrels", lambda *_: 1 / 0)
+    monkeypatch.setattr("ance_tele.data.store._write_qrels", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # a fault of ours is not dressed up as one of the disk's
         main(["data", str(toy)])
 

@@ -15,13 +15,15 @@ import pytest
 import yaml
 
 from ance_tele import __version__
-from ance_tele.cli import VERBS, main
+from ance_tele.cli.main import main
+from ance_tele.cli.verbs import VERBS
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.evaluate.config import EvaluateConfig
-from ance_tele.recipes import RECIPES, EpisodeConfig, Recipe, recipe
+from ance_tele.recipes import RECIPES, recipe
+from ance_tele.settings import EpisodeConfig, Recipe
 
-COMMAND = [sys.executable, "-c", "import sys; from ance_tele.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from ance_tele.cli.main import main; sys.exit(main())"]
 Refusal = Callable[..., str]
 
 
@@ -77,7 +79,7 @@ def settings_of(out: Path) -> dict[str, Any]:
 
 def test_help_is_instant_and_needs_no_torch() -> None:
     code = (
-        "import sys; from ance_tele.cli import main\ntry: main(['--help'])\n"
+        "import sys; from ance_tele.cli.main import main\ntry: main(['--help'])\n"
         "finally: print('heavy:', sorted({'torch', 'transformers', 'datasets'} & sys.modules.keys()))"
     )
     spent = []
@@ -155,7 +157,7 @@ def test_data_checks_a_collection(toy: Path, capsys: pytest.CaptureFixture[str])
         (["run", "q_neg"], "There is no recipe 'q_neg'; did you mean 'q-neg'?"),
         (["run", "--data", "x", "dprr"], "There is no recipe 'dprr'; did you mean 'dpr'?"),
         (["run", "dpr", "--alhpa", "0.1"], "There is no setting --alhpa; did you mean --alpha?"),
-        (["run", "dpr", "--batch-queries=4"], "There is no setting --batch-queries; did you mean --batch_queries?"),
+        (["run", "dpr", "--batch-query=4"], "There is no setting --batch_query; did you mean --batch_queries?"),
         (["run", "dpr", "--sources+=bm25"], "There is no setting --sources+; did you mean --sources?"),
         (["run", "dpr", "--xyzzy"], "There is no setting --xyzzy; see ance-tele run --help."),
         (["evaluate", "m", "--splitt", "dev"], "There is no setting --splitt; did you mean --split?"),
@@ -172,13 +174,13 @@ def test_data_checks_a_collection(toy: Path, capsys: pytest.CaptureFixture[str])
         (["run", "dpr", "--config"], "argument --config: expected one argument; see ance-tele run --help."),
         (["search", "x"], "the following arguments are required: words; see ance-tele search --help."),
         (["run"], f"Which recipe? There are: {', '.join(RECIPES)}."),
-        (["run", "dpr"], "--data is missing: a folder in BEIR layout, or 'demo'."),
+        (["run", "dpr"], "--data is missing: a folder (BEIR, MS MARCO,"),
         (["run", "dpr", "--data", "x"], "--out is missing: the run folder."),
         (
             ["run", "dpr", "--data", "x", "--out", "y"],
             "--model is missing: folder or hub name of the model to start from.",
         ),
-        (["evaluate", "x"], "--data is missing: a folder in BEIR layout, or 'demo'."),
+        (["evaluate", "x"], "--data is missing: a folder (BEIR, MS MARCO,"),
         (
             ["run", "dpr", "--data", "x", "--out", "y", "--model", "z", "--alpha", "2"],
             "alpha is 2.0; it must lie between 0 and 1.",
@@ -272,7 +274,8 @@ def test_a_recipe_keeps_its_settings_wherever_its_name_stands(
     expected = recipe(name).settings()
     assert {key: tuple(value) if isinstance(value, list) else value for key, value in shown[0].items()} == {
         **expected,
-        **dict.fromkeys(("data", "model", "out", "lenient")),
+        **dict.fromkeys(("data", "model", "out", "lenient", "gpu")),
+        **dict.fromkeys(("plan", "official"), False),
         "recipe": name,
     }
 
@@ -583,7 +586,8 @@ def test_no_refusal_waits_for_torch(toy: Path, tmp_path: Path) -> None:
         ["data", str(tmp_path)],
     ]
     code = (
-        f"import sys; from ance_tele.cli import main\nprint([main(argv) for argv in {argvs!r}], 'torch' in sys.modules)"
+        "import sys; from ance_tele.cli.main import main\n"
+        f"print([main(argv) for argv in {argvs!r}], 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == f"{[2] * len(argvs)} False\n", done.stderr

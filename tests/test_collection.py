@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ance_tele.data import beir, load
+from ance_tele.data import load
 from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.collection import Collection
 from ance_tele.data.describe import describe
 from ance_tele.data.errors import UserError
+from ance_tele.data.formats import beir, objects
 from ance_tele.data.load import cache_folder, collection_from_dicts, load_collection
 
 HEADER = "query-id\tcorpus-id\tscore"
@@ -224,8 +225,10 @@ def test_a_broken_file_is_refused_in_one_sentence(tmp_path: Path, kind: str) -> 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "data") / "corpus.jsonl"
-    for path in (tmp_path / "nowhere", file):
-        assert "is not a folder" in refused(path, tmp_path / "cache") and "demo" in refused(path, tmp_path / "cache")
+    sentence = refused(tmp_path / "nowhere", tmp_path / "cache")
+    assert "is not a folder" in sentence and "demo" in sentence
+    sentence = refused(file, tmp_path / "cache")
+    assert "corpus.jsonl with the fields _id, title, text" in sentence and "known are BEIR" in sentence
 
 
 # Data that does not add up: refused, or left out and counted. With what is left of it.
@@ -329,7 +332,8 @@ def test_what_does_not_add_up_is_refused_or_left_out_and_counted(tmp_path: Path,
 def test_a_folder_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, cache = write(tmp_path / "data"), tmp_path / "cache"
     first = load_collection(folder, cache)
-    monkeypatch.setattr(beir, "read_lines", lambda path: pytest.fail(f"{path} is read again"))
+    for module in (beir, objects):
+        monkeypatch.setattr(module, "read_lines", lambda path: pytest.fail(f"{path} is read again"))
     lines: list[str] = []
     again = load_collection(str(folder) + "/", cache, say=lines.append)
     assert again.fingerprint == first.fingerprint and again.folder == first.folder and lines == []
@@ -451,6 +455,95 @@ def test_relevant_and_selected_judgements(tmp_path: Path) -> None:
     assert (relevant.passages.tolist(), relevant.grades.tolist()) == ([2, 1, 1], [2, 1, 1])
     chosen = split.select(np.array([2, 1]))
     assert (chosen.queries.tolist(), chosen.passages.tolist(), len(chosen)) == ([1, 2], [1, 0], 2)
+
+
+# ---- answers -------------------------------------------------------------------------------------
+
+QUESTIONS = [
+    '{"_id": "q3", "text": "ös", "answers": ["Öse", "an eye", "Öse"]}',
+    '{"_id": "q9", "text": "of another collection", "answers": ["x"]}',
+    '{"_id": "q1", "text": "same", "answers": ["1973", " "]}',
+    '{"_id": "q2", "text": "same", "answers": []}',
+]
+
+
+def test_questions_give_answers_to_queries_wherever_they_are_judged(tmp_path: Path) -> None:
+    plain = load_collection(write(tmp_path / "plain"), tmp_path / "cache")
+    found = load_collection(write(tmp_path / "open", {"questions.jsonl": QUESTIONS}), tmp_path / "cache")
+    assert content(found) == CONTENT and found.problems == {}
+    assert found.answers.queries.tolist() == [0, 2] and found.answers.queries.dtype == np.int64
+    assert [found.answers.of(row) for row in range(4)] == [["1973"], [], ["Öse", "an eye"], []]
+    assert (len(found.answers), 0 in found.answers, 1 in found.answers) == (2, True, False)
+    assert len(plain.answers) == 0 and plain.answers.of(0) == [] and 0 not in plain.answers
+    assert found.fingerprint != plain.fingerprint
+    assert "2 queries with answer strings, 1.50 per query" in "\n".join(describe(found))
+
+
+def test_answers_are_part_of_the_fingerprint_only_where_there_are_any(tmp_path: Path) -> None:
+    plain = load_collection(write(tmp_path / "plain"), tmp_path / "cache")
+    prints = {"none": plain.fingerprint}
+    for name, lines in {
+        "empty": QUESTIONS[3:],
+        "one": QUESTIONS[2:3],
+        "two": QUESTIONS[:3],
+        "other": [QUESTIONS[2].replace("1973", "1974")],
+    }.items():
+        folder = write(tmp_path / name, {"questions.jsonl": lines})
+        prints[name] = load_collection(folder, tmp_path / "cache").fingerprint
+    assert prints.pop("empty") == plain.fingerprint and len(set(prints.values())) == 4
+
+
+def test_a_split_holds_the_queries_that_only_have_answers(tmp_path: Path) -> None:
+    changes = {"questions/test.jsonl": QUESTIONS[2:], "questions/extra.jsonl.gz": gzip.compress(QUESTIONS[0].encode())}
+    found = load_collection(write(tmp_path / "data", changes), tmp_path / "cache")
+    assert list(found.qrels) == ["train", "test", "extra"]
+    test, extra = found.split("test"), found.split("extra")
+    assert test.queries.tolist() == [0, 1, 2] and test.offsets.tolist() == [0, 0, 0, 2]
+    assert test.judged().tolist() == [2] and test.relevant().queries.tolist() == [2]
+    assert test.select(np.array([1, 2])).queries.tolist() == [1, 2]
+    assert test.select(np.array([1])).offsets.tolist() == [0, 0]
+    assert (extra.queries.tolist(), len(extra.passages), len(extra.relevant())) == ([2], 0, 0)
+    assert "2 queries with answers only" in " ".join("\n".join(describe(found)).split())
+
+
+def test_answers_in_several_places_are_joined(tmp_path: Path) -> None:
+    changes = {"questions.jsonl": QUESTIONS[:1], "questions/test.jsonl": ['{"_id": "q3", "answers": ["ear", "Öse"]}']}
+    found = load_collection(write(tmp_path / "data", changes), tmp_path / "cache")
+    assert found.answers.of(2) == ["ear", "Öse", "an eye"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragments"),
+    [
+        ({"questions.jsonl": ['{"_id": "q1", "answer": ["x"]}']}, ["line 1", "no field 'answers'", "_id, answer"]),
+        ({"questions.jsonl": ['{"_id": "q1", "answers": "x"}']}, ["line 1", "list of strings", "got 'x'"]),
+        ({"questions.jsonl": ['{"_id": "q1", "answers": ["x", 7]}']}, ["line 1", "list of strings", "got 7"]),
+        ({"questions.jsonl": ['{"_id": "q1", "answers": ["\\ud800"]}']}, ["questions.jsonl", "half a character"]),
+        ({"questions/test.jsonl": QUESTIONS}, ["questions/test.jsonl", "unknown queries", "'q9' in line 2"]),
+    ],
+)
+def test_answers_that_are_refused(tmp_path: Path, changes: dict[str, list[str]], fragments: list[str]) -> None:
+    sentence = refused(write(tmp_path / "data", changes), tmp_path / "cache")
+    assert all(fragment in sentence for fragment in fragments), sentence
+
+
+def test_a_collection_stored_before_there_were_answers_opens(tmp_path: Path) -> None:
+    found = load_collection(write(tmp_path / "data"), tmp_path / "cache")
+    assert not (found.folder / "answers.arrow").exists()  # what the previous version wrote
+    assert content(Collection.open(found.folder)) == CONTENT
+
+
+def test_answers_from_dictionaries(tmp_path: Path) -> None:
+    answers = {"train": {"q1": ["x"]}, "open": {"q2": ["y", "z"]}}
+    found = collection_from_dicts(*CONTENT, cache=tmp_path, answers=answers)
+    assert list(found.qrels) == ["train", "test", "open"] and found.answers.of(1) == ["y", "z"]
+    with pytest.raises(UserError, match="'q1' must be a list of strings, got 'x'"):
+        collection_from_dicts(*CONTENT, cache=tmp_path, answers={"train": {"q1": "x"}})
+
+
+def test_judgements_in_trec_format_have_a_name_of_their_own(tmp_path: Path) -> None:
+    changes = {"qrels/test.tsv": None, "qrels/test.trec": ["q3 0 d3 1", "q3\t0\td1\t0"]}
+    assert content(load_collection(write(tmp_path / "data", changes), tmp_path / "cache")) == CONTENT
 
 
 def test_an_unknown_split_names_those_there_are(tmp_path: Path) -> None:

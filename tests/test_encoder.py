@@ -1,5 +1,7 @@
 """The encoder against plain transformers and sentence-transformers; fingerprints; shards."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import (
     encode_rows,
     load_model,
+    load_pair,
+    resolve_precision,
     text_format,
     token_batches,
     tokenizer_of,
@@ -157,6 +161,128 @@ def test_models_that_cannot_be_loaded(tmp_path: Path) -> None:
         load_model(tmp_path / "bare", CONFIG)
     with pytest.raises(UserError, match="neither a folder nor a hub name"):
         load_model(tmp_path / "absent", CONFIG)
+
+
+def test_a_model_without_its_tokenizer_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """transformers loads such a folder without a word, with a tokenizer that knows five tokens."""
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tiny_model / name, tmp_path / name)
+    with pytest.raises(UserError, match=r"has no tokenizer; put its files \(tokenizer.json, or vocab.txt for BERT\)"):
+        load_model(tmp_path, CONFIG)
+
+
+def test_a_tokenizer_of_another_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    shutil.copytree(tiny_model, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["more"] = len(vocabulary)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), "utf-8")
+    with pytest.raises(UserError, match=f"tokenizer of {len(vocabulary)} tokens, but embeddings for"):
+        load_model(folder, CONFIG)
+
+
+def pickled(tiny_model: Path, folder: Path) -> Path:
+    """A folder as older checkpoints are: weights only as pytorch_model.bin."""
+    from safetensors.torch import load_file
+
+    shutil.copytree(tiny_model, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.save(load_file(tiny_model / "model.safetensors"), folder / "pytorch_model.bin")
+    return folder
+
+
+def test_a_pickle_is_refused_with_the_command_that_converts_it(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pickled(tiny_model, tmp_path / "older")
+    with pytest.raises(UserError, match="only a pickle of its weights") as refused:
+        load_model(folder, CONFIG)
+    code = str(refused.value).split('python -c "')[1].split('"')[0]
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert "take safetensors/older." in str(refused.value)
+    converted, original = (load_model(path, CONFIG) for path in (tmp_path / "safetensors" / "older", tiny_model))
+    assert np.allclose(converted.encode(["t1 w2 w3"]), original.encode(["t1 w2 w3"]), atol=1e-6)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache of its own, and no network."""
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "hub"
+
+
+def cached(hub: Path, name: str) -> Path:
+    """Return where the files of a hub model lie in the cache."""
+    model, commit = hub / f"models--{name.replace('/', '--')}", "a" * 40
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text(commit)
+    (model / "snapshots").mkdir()
+    return model / "snapshots" / commit
+
+
+def test_a_plain_encoder_of_the_hub_is_pooled_as_asked(tiny_model: Path, hub: Path) -> None:
+    shutil.copytree(tiny_model, cached(hub, "owner/plain"))
+    config = EncoderConfig(passage_max_len=16, pooling="cls", normalize=False)
+    model = load_model("owner/plain", config)
+    assert model[1].pooling_mode == "cls" and len(model) == 2
+    assert weights_fingerprint(model) == weights_fingerprint(load_model(tiny_model, config))
+
+
+def test_a_pickle_on_the_hub_is_refused_alike(tiny_model: Path, hub: Path) -> None:
+    pickled(tiny_model, cached(hub, "owner/older"))
+    with pytest.raises(UserError, match=r"owner/older holds no \.safetensors file.*take safetensors/older\."):
+        load_model("owner/older", CONFIG)
+
+
+def test_a_short_name_stands_for_a_start(tiny_model: Path, hub: Path) -> None:
+    shutil.copytree(tiny_model, cached(hub, "Luyu/co-condenser-marco"))
+    assert load_model("co-condenser-marco", CONFIG).get_embedding_dimension() == 32
+
+
+def test_a_pair_is_a_model_of_two_encoders(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    changed = tmp_path / "changed"
+    shutil.copytree(tiny_model, changed)
+    other = AutoModel.from_pretrained(tiny_model, add_pooling_layer=False)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.mul_(1.5)
+    other.save_pretrained(changed)
+    config = EncoderConfig(query_max_len=16, passage_max_len=16, query_prompt="query : ", precision="float32")
+    pair = load_pair(changed, tiny_model, config)
+    alone = {path: load_model(path, config) for path in (changed, tiny_model)}
+    texts = texts_of(toy, tmp_path)[:20]
+    assert np.allclose(pair.encode_query(texts), alone[changed].encode_query(texts), atol=1e-6)
+    assert np.allclose(pair.encode_document(texts), alone[tiny_model].encode_document(texts), atol=1e-6)
+    pair.save_pretrained(str(tmp_path / "pair"))
+    again = load_model(tmp_path / "pair", config)
+    assert weights_fingerprint(again) == weights_fingerprint(pair)
+    assert weights_fingerprint(load_pair(tmp_path / "pair", tmp_path / "pair", config)) == weights_fingerprint(pair)
+
+
+def test_encoders_that_make_no_pair_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    smaller = BertConfig(vocab_size=len(tokenizer), **shape)
+    BertModel(smaller, add_pooling_layer=False).save_pretrained(tmp_path / "smaller")
+    tokenizer.save_pretrained(tmp_path / "smaller")
+    with pytest.raises(UserError, match=r"vectors of 32 numbers and .*smaller of 16"):
+        load_pair(tiny_model, tmp_path / "smaller", CONFIG)
+    load_model(tiny_model, EncoderConfig(normalize=False)).save_pretrained(str(tmp_path / "dot"))
+    with pytest.raises(UserError, match="only one scales its vectors"):
+        load_pair(tiny_model, tmp_path / "dot", CONFIG)
+
+
+def test_a_gpu_that_only_emulates_bf16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert resolve_precision("auto", torch.device("cuda")) == "float32"
 
 
 def test_texts_longer_than_the_model_reads_are_refused(tiny_model: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from ance_tele.cli import main
+from ance_tele.cli.main import main
 from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.load import load_collection
 
@@ -181,14 +181,14 @@ def deadly(*args, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     return whole(*args, **options)
 setattr(owner, last, deadly)
-from ance_tele.cli import main
+from ance_tele.cli.main import main
 sys.exit(main(sys.argv[4:]))
 """
 
 # phase, function that dies, at which call, what must stand by then and not be made again
 KILLS = [
     ("encode", "ance_tele.encode.vectors", "encode_rows", 3, "episode-0/vectors/passages-00001.npy"),
-    ("search", "ance_tele.phases", "exact_topk", 3, "episode-0/training_lists.parquet"),
+    ("search", "ance_tele.checkpoints", "exact_topk", 3, "episode-0/training_lists.parquet"),
     ("mix", "ance_tele.mining.mix", "_draw", 1, "episode-1/candidates.parquet"),
     ("train", "ance_tele.training.batches", "Collator.__call__", 7, "episode-1/pool.parquet"),
     ("evaluate", "ance_tele.evaluate.retrieval", "measure", 1, "episode-1/model/model.safetensors"),

@@ -9,7 +9,8 @@ from ance_tele.data.errors import UserError
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
-from ance_tele.recipes import PARTS, RECIPES, EpisodeConfig, Recipe, recipe, setting_types, unknown
+from ance_tele.recipes import RECIPES, recipe
+from ance_tele.settings import PARTS, EpisodeConfig, Recipe, setting_types, unknown
 from ance_tele.training.config import TrainingConfig
 
 
@@ -87,6 +88,9 @@ def test_the_recipes_differ_as_they_say() -> None:
     assert differs("dpr") == {"episodes": 1, "sources": ("bm25",), "alpha": 0.0}
     assert differs("ance") == {
         "restart": "continue",
+        "long_episode": "first",
+        "rate_schedule": "run",
+        "later_rate": 0.2,
         "sources": ("query",),
         "first_sources": ("bm25",),
         "alpha": 0.0,

@@ -27,14 +27,14 @@ class Searcher:
     def __init__(self, answers: dict[int, list[tuple[int, float]]]) -> None:
         self.answers, self.asked = answers, []
 
-    def __call__(self, rows: np.ndarray) -> TopK:
+    def __call__(self, rows: np.ndarray) -> Lists:
         self.asked.append(rows.tolist())
         width = max(len(self.answers[row]) for row in rows.tolist())
         found = TopK(np.full((len(rows), width), -1), np.full((len(rows), width), -np.inf, dtype=np.float32))
         for line, row in enumerate(rows.tolist()):
             for place, (passage, score) in enumerate(self.answers[row]):
                 found.rows[line, place], found.scores[line, place] = passage, score
-        return found
+        return Lists.from_topk(found)
 
 
 def plain(lists: Lists) -> list[list[tuple[int, int, float]]]:
@@ -121,7 +121,7 @@ def nothing() -> Lists:
     raise AssertionError("this source was not asked for")
 
 
-def nowhere(rows: np.ndarray) -> TopK:
+def nowhere(rows: np.ndarray) -> Lists:
     raise AssertionError("this source was not asked for")
 
 

@@ -1,6 +1,7 @@
 """One episode of training: schedule, stopping, checkpoints, exact resume."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import load_model, weights_fingerprint
 from ance_tele.training.batches import Plan
 from ance_tele.training.config import TrainingConfig
+from ance_tele.training.schedule import Schedule
 from ance_tele.training.trainer import Trained, last_checkpoint, train
 
 CONFIG = TrainingConfig(
@@ -45,8 +47,14 @@ def go(
     plan: Plan | None = None,
 ) -> tuple[Trained, str]:
     model = load_model(tiny_model, EncoderConfig(query_max_len=16, passage_max_len=16), "cpu")
-    trained = train(model, plan or plan_of([6] * 10), *stores, config, work, stop, {"same": 1})
+    plan = plan or plan_of([6] * 10)
+    trained = train(model, plan, *stores, config, work, schedule_of(plan, config, stop), {"same": 1})
     return trained, weights_fingerprint(model)
+
+
+def schedule_of(plan: Plan, config: TrainingConfig, stop: int | None = None) -> Schedule:
+    total = plan.steps_per_epoch * config.epochs
+    return Schedule(stop or total, total, math.ceil(config.warmup_ratio * total), config.learning_rate)
 
 
 def test_schedule_warms_up_and_decays(tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from ance_tele.mining.config import MiningConfig as MiningConfig
     from ance_tele.mining.mix import mix as mix
     from ance_tele.mining.sources import mine as mine
-    from ance_tele.recipes import Recipe as Recipe
     from ance_tele.recipes import recipe as recipe
     from ance_tele.search import search_run as search_run
+    from ance_tele.settings import Recipe as Recipe
     from ance_tele.training.config import TrainingConfig as TrainingConfig
     from ance_tele.training.trainer import train as train
 
@@ -42,7 +42,7 @@ _HOMES = {
     "EncoderConfig": "encode.config",
     "EvaluateConfig": "evaluate.config",
     "MiningConfig": "mining.config",
-    "Recipe": "recipes",
+    "Recipe": "settings",
     "Run": "evaluate.run",
     "TrainingConfig": "training.config",
     "UserError": "data.errors",

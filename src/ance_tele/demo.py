@@ -6,7 +6,8 @@ from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.episode import run
-from ance_tele.recipes import Recipe, recipe
+from ance_tele.recipes import recipe
+from ance_tele.settings import Recipe
 
 # Chosen for ten minutes on two cores without a GPU.
 SHORT = {

@@ -6,17 +6,18 @@ inputs, is not done again.
 
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.artefacts import SCHEMA, Manifest, Say, package_versions, read_manifest, silent, write_json
+from ance_tele.data.artefacts import SCHEMA, Manifest, Say, adopt, package_versions, read_manifest, silent, write_json
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.phases import Phases
-from ance_tele.recipes import Recipe
 from ance_tele.report.formats import duration
 from ance_tele.report.write import write_report
 from ance_tele.runfolder import claim, comparisons
+from ance_tele.settings import Recipe
 
 
 def run(
@@ -27,6 +28,7 @@ def run(
     data: str | Path | None = None,
     cache: Path | None = None,
     say: Say = silent,
+    adopted: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Carry out a recipe; called again after an interruption, it goes on where it was.
 
@@ -38,6 +40,8 @@ def run(
         data: Where the collection was loaded from, so that ``ance-tele search`` finds it again.
         cache: Folder for the token stores.
         say: Gets one line per phase.
+        adopted: Parts of other run folders to begin with, by their name here, e.g. ``{"episode-0": folder}``; what in
+            them is made of other inputs is made again.
 
     Returns:
         The content of ``summary.json``.
@@ -48,13 +52,15 @@ def run(
     out, last = Path(out), recipe.episode.episodes
     phases = Phases(recipe, collection, model, out, cache or cache_folder(), say)
     with claim(out, recipe, collection, model, data, phases):
+        for name, folder in (adopted or {}).items():
+            adopt(folder, out / name)
         if "bm25" in recipe.evaluation.baselines:
             told(say, "bm25", "evaluate", phases.evaluate_bm25())
         if model is not None:
             told(say, "zero-shot", "evaluate", phases.evaluate(0))
         for episode in range(1, last + 1):
             told(say, f"episode {episode}", "mine", phases.training_lists(episode - 1), phases.mine(episode))
-            phases.drop_vectors(episode - 1)
+            phases.drop(episode - 1)
             told(say, f"episode {episode}", "mix", phases.mix(episode))
             told(say, f"episode {episode}", "train", phases.train(episode))
             told(say, f"episode {episode}", "evaluate", phases.evaluate(episode))
@@ -72,15 +78,18 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
     made = [manifest.seconds for manifest in manifests if not manifest.stood]
     spent = duration(sum(made)) if made else "stands"
     if "metrics" in facts:
-        found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in ("MRR@10", "nDCG@10"))
+        names = [name for name in ("MRR@10", "nDCG@10", "Answer@20") if name in facts["metrics"]]
+        found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in names)
     elif phase == "mix":
         found = ", ".join(f"{count:,} {source}" for source, count in facts["by_source"].items())
         found += f"; {facts['missing']:,} short" if facts["missing"] else ""
     elif phase == "train":
         found = f"{facts['steps']:,} of {facts['scheduled']:,} steps"
     else:
-        names = ("query", "lookahead", "bm25", "random")
-        found = ", ".join(f"{facts[name]:,} {name}" for name in names if name in facts) + " candidates"
+        sources = [name for name in ("query", "lookahead", "bm25", "random") if name in facts]
+        found = ", ".join(f"{facts[name]:,} {name}" for name in sources) + " candidates"
+        if dropped := sum(facts.get("answer_bearing", {}).values()):
+            found += f"; {dropped:,} left out that hold an answer"
     say(f"{where:<10}  {phase:<9} {spent:>7}   {found}")
 
 
@@ -92,7 +101,10 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
         manifest = read_manifest(out / folder / "evaluation")
         if manifest is not None and name in recipe.evaluation.baselines:
             baselines[name] = manifest.facts["metrics"]
-    last = phases.evaluate_final(episodes) if phases.model is not None else baselines.get("bm25", {})
+    if phases.model is None:
+        last = baselines.get("bm25", {})
+    else:
+        last = phases.evaluate_final(episodes) if episodes == recipe.episode.episodes else {}
     summary = {
         "schema": SCHEMA,
         "recipe": recipe.name,
@@ -105,6 +117,7 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
             "passages": len(collection.corpus),
             "queries": {split: len(qrels) for split, qrels in collection.qrels.items()},
             "training_queries_used": len(phases.positives) if recipe.episode.episodes else 0,
+            "training_queries_without_positive": len(phases.without_positive) if recipe.episode.episodes else 0,
             "problems": collection.problems,
         },
         "baselines": baselines,
@@ -142,7 +155,7 @@ def _episode(phases: Phases, number: int) -> dict[str, Any]:
             "evaluate": measured.facts["search_seconds"],
         },
         "steps": trained.facts["steps"],
-        "stopped_at_refresh": trained.facts["steps"] < trained.facts["scheduled"],
+        "stopped_at_refresh": trained.facts["steps"] < trained.facts["whole"],
         "pool": {
             "size": mixed.facts["size"],
             "by_source": mixed.facts["by_source"],

@@ -3,16 +3,20 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import yaml
 
-from ance_tele.data.artefacts import SCHEMA, atomic, lock, read_json, write_json
+from ance_tele.data.artefacts import SCHEMA, Say, atomic, lock, read_json, silent, write_json
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
+from ance_tele.data.load import load_collection
 from ance_tele.evaluate.statistics import holm, permutation_test
-from ance_tele.recipes import Recipe
+from ance_tele.settings import Recipe
 
 if TYPE_CHECKING:
     from ance_tele.phases import Phases
@@ -125,6 +129,38 @@ def read_settings(out: Path) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class OpenedRun:
+    """What a run folder says of itself: its recipe, its data, and where its first model lies (None without one)."""
+
+    recipe: Recipe
+    collection: Collection
+    model: str | None
+
+
+def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> OpenedRun:
+    """Open a run folder and the collection it was made of.
+
+    Args:
+        out: A run folder.
+        data: Where the collection lies now, if it was moved.
+        say: Gets lines about imports.
+
+    Raises:
+        UserError: This is no run folder, or its data is gone or has changed.
+    """
+    identity, settings = read_identity(out), read_settings(out)
+    settings.pop("recipe", None)
+    recipe = Recipe(identity["recipe"]).with_settings(**settings)
+    if data is None and identity["data"] is None:
+        raise UserError(f"{out} does not say where its data lies; give that with --data.")
+    source = data or resolve(identity["data"], out)
+    collection = load_collection(source, strict=recipe.episode.strict, say=say)
+    if collection.fingerprint != identity["fingerprints"]["data"]:
+        raise UserError(f"{source} is not the data that {out} was made of; give that with --data.")
+    return OpenedRun(recipe, collection, identity["model"] and resolve(identity["model"], out))
+
+
 def relative(path: str | Path | None, out: Path) -> str | None:
     """Return a path relative to the run folder; a name that is no path stays as it is."""
     if path is None or str(path) == "demo" or not Path(path).exists():
@@ -143,17 +179,21 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def comparisons(out: Path, episodes: int, baselines: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Compare the last episode with each baseline on MRR@10, query by query (paired permutation test, Holm)."""
-    import pyarrow.parquet as pq
+    """Compare the last episode with each baseline, query by query (paired permutation test, Holm).
 
+    On MRR@10; on Answer@20 where the split has no judgements.
+    """
     if not episodes:
         return []
-    last = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")["MRR@10"].to_numpy()
+    table = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")
+    metric = next(name for name in ("MRR@10", "Answer@20") if not np.isnan(table[name].to_numpy()).all())
+    last = table[metric].to_numpy()
+    measured = ~np.isnan(last)
     rows, p_values = [], []
     for name in baselines:
         folder = "bm25" if name == "bm25" else "episode-0"
-        other = pq.read_table(out / folder / "per_query.parquet")["MRR@10"].to_numpy()
-        row = {"system": f"episode {episodes}", "baseline": name, "metric": "MRR@10"}
-        rows.append({**row, "difference": float((last - other).mean())})
-        p_values.append(permutation_test(last, other))
+        other = pq.read_table(out / folder / "per_query.parquet")[metric].to_numpy()
+        row = {"system": f"episode {episodes}", "baseline": name, "metric": metric}
+        rows.append({**row, "difference": float((last - other)[measured].mean())})
+        p_values.append(permutation_test(last[measured], other[measured]))
     return [{**row, "p": p} for row, p in zip(rows, holm(p_values), strict=True)]

@@ -7,10 +7,9 @@ import numpy as np
 
 from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.errors import UserError
-from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore
-from ance_tele.recipes import Recipe
-from ance_tele.runfolder import read_identity, read_settings, resolve
+from ance_tele.runfolder import open_run
 
 
 @dataclass(frozen=True)
@@ -44,26 +43,16 @@ def search_run(
         raise UserError("The query is empty; give some words to search for.")
     if k < 1:
         raise UserError(f"k is {k}; it must be at least 1.")
-    identity = read_identity(run)
-    settings = read_settings(run)
-    settings.pop("recipe", None)
-    if identity["model"] is None:
-        raise UserError(
-            f"{run} is a run without a model (recipe '{identity['recipe']}'); there is nothing to search with."
-        )
-    chosen = Recipe(identity["recipe"]).with_settings(**settings)
-    if data is None and identity["data"] is None:
-        raise UserError(f"{run} does not say where its data lies; give that with --data.")
-    source = data or resolve(identity["data"], run)
-    collection = load_collection(source, strict=chosen.episode.strict, say=say)
-    if collection.fingerprint != identity["fingerprints"]["data"]:
-        raise UserError(f"{source} is not the data that {run} was made of; give that with --data.")
+    opened = open_run(run, data, say)
+    chosen, collection = opened.recipe, opened.collection
+    if opened.model is None:
+        raise UserError(f"{run} is a run without a model (recipe '{chosen.name}'); there is nothing to search with.")
 
     from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of  # loads torch
     from ance_tele.encode.topk import exact_topk
     from ance_tele.phases import Phases
 
-    phases = Phases(chosen, collection, resolve(identity["model"], run), run, cache_folder(), say)
+    phases = Phases(chosen, collection, opened.model, run, cache_folder(), say)
     last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
     model = phases.load(last)
     vectors = phases.vectors(last)

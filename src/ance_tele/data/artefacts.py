@@ -245,6 +245,30 @@ def build(
     return manifest
 
 
+def adopt(source: Path, target: Path) -> None:
+    """Let all that stands in one folder stand in another too; linked, not copied, where the file system can.
+
+    What the target has already stays. Safe because artefacts are replaced, never changed in place.
+    """
+    manifests = {path for path in source.rglob("*.manifest.json") if not path.name.startswith(".")}
+    files = {path for path in source.rglob("*") if path.is_file() and not _passing(path.relative_to(source))}
+    for path in [*sorted(files - manifests), *sorted(manifests & files)]:  # manifests make artefacts exist
+        to = target / path.relative_to(source)
+        if to.exists():
+            continue
+        to.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, to)
+        except OSError:
+            with atomic(to) as temporary:
+                shutil.copyfile(path, temporary)
+
+
+def _passing(path: Path) -> bool:
+    """Say whether a path belongs to work in progress: locks, temporary files, checkpoints."""
+    return any(part.startswith(".") or part == "checkpoints" for part in path.parts)
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Say in a few words which inputs differ."""
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from ance_tele.data.errors import UserError
 from ance_tele.data.progress import Advance
 from ance_tele.data.tokens import TextFormat, TokenStore
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.files import check_tokenizer, convert, is_plain, resolve
 
 Task = Literal["query", "document"]
 
@@ -31,38 +33,96 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
     similarity is the cosine gets a normalising module, so that a dot product scores as declared.
 
     Args:
-        model: Folder or hub name of a sentence-transformers model or of a plain encoder.
+        model: Folder, hub name or short name (``published.STARTS``) of a sentence-transformers model or of a plain
+            encoder.
         config: Pooling, normalisation, prompts, lengths, tied or untied.
         device: Where to put it; the best there is by default.
 
     Raises:
         UserError: Nothing that can be loaded is found there.
     """
-    name = str(model)
-    path = Path(name)
-    if path.exists() and not (path / "config.json").exists() and not (path / "modules.json").exists():
-        raise UserError(
-            f"{name} holds neither config.json nor modules.json; --model takes the folder or hub name of a "
-            "sentence-transformers model or of a Hugging Face encoder."
-        )
-    if not path.exists() and (name.count("/") != 1 or name.startswith((".", "/", "~"))) and "/" in name:
-        raise UserError(f"{name} is neither a folder nor a hub name (owner/name); check the path.")
-    if path.exists() and not any(path.rglob("*.safetensors")):
-        raise UserError(f"{name} holds no .safetensors file; only safetensors weights are read.")
+    name = resolve(str(model))
     options: dict[str, Any] = {"device": device, "trust_remote_code": config.trust_remote_code}
     try:
         # Weights that a checkpoint lacks (the unused pooler of a masked language model, say) are drawn at
         # random: seeded, so that the same files give the same fingerprint every time.
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            if path.exists() and not (path / "modules.json").exists():
+            if is_plain(name):
                 loaded = _plain(name, config, options)
             else:
                 loaded = SentenceTransformer(name, model_kwargs={"use_safetensors": True}, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "model.safetensors" in reason:  # the hub has weights, but not as safetensors
+            raise UserError(convert(name)) from None
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
-    return _prepare(loaded, config)
+    return _prepare(loaded, config, name)
+
+
+def load_pair(
+    query_model: str | Path, passage_model: str | Path, config: EncoderConfig, device: str | None = None
+) -> SentenceTransformer:
+    """Load a query encoder and a passage encoder as one model that routes by task.
+
+    Args:
+        query_model: Folder or hub name; of a model with separate encoders, its query encoder is taken.
+        passage_model: Likewise; of a model with separate encoders, its passage encoder is taken.
+        config: Pooling, normalisation, prompts, lengths.
+        device: Where to put it; the best there is by default.
+
+    Raises:
+        UserError: One of them cannot be loaded, or they do not fit together.
+    """
+    alone = replace(config, untie_encoders=False)
+    query, passage = load_model(query_model, alone, device), load_model(passage_model, alone, device)
+    sizes = query.get_embedding_dimension(), passage.get_embedding_dimension()
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"{query_model} gives vectors of {sizes[0]} numbers and {passage_model} of {sizes[1]}; a query encoder and "
+            "a passage encoder must be of one pair."
+        )
+    routes = _route(query, "query"), _route(passage, "document")
+    normal = [any(isinstance(module, Normalize) for module in route) for route in routes]
+    if normal[0] != normal[1]:
+        raise UserError(
+            f"Of {query_model} and {passage_model} only one scales its vectors to length one; set normalize to true."
+        )
+    return SentenceTransformer(
+        modules=[Router.for_query_document(*routes)],
+        similarity_fn_name="cosine" if normal[0] else "dot",
+        prompts={"query": (query.prompts or {}).get("query"), "document": (passage.prompts or {}).get("document")},
+        device=str(query.device),
+    )
+
+
+def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTransformer:
+    """Make a model that is in memory already ready for this configuration; its weights are shared, not copied.
+
+    The model itself stays as it is: normalisation and prompts belong to what is returned.
+
+    Raises:
+        UserError: It reads fewer tokens than are asked for, or has no tokenizer.
+    """
+    lengths = {module: module.max_seq_length for module in model.modules() if isinstance(module, Transformer)}
+    shared = SentenceTransformer(
+        modules=list(model.children()),
+        similarity_fn_name=model.similarity_fn_name,
+        prompts=dict(model.prompts or {}),
+        device=str(model.device),
+    ).train(model.training)
+    try:
+        return _prepare(shared, replace(config, untie_encoders=False), "The model")
+    finally:
+        for module, length in lengths.items():
+            module.max_seq_length = length
+
+
+def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:
+    """Return the modules that a text of this task goes through."""
+    modules = list(model.children())
+    first = modules[0]
+    return [*first.sub_modules[task], *modules[1:]] if isinstance(first, Router) else modules
 
 
 @contextmanager
@@ -93,8 +153,8 @@ def _plain(name: str, config: EncoderConfig, options: dict[str, Any]) -> Sentenc
     return SentenceTransformer(modules=[transformer, pooling], similarity_fn_name=similarity, **options)
 
 
-def _prepare(model: SentenceTransformer, config: EncoderConfig) -> SentenceTransformer:
-    """Settle normalisation, prompts, lengths and the untying of encoders."""
+def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
+    """Settle normalisation, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
     cosine = model.similarity_fn_name == "cosine" and config.normalize is None
     if (config.normalize or cosine) and not any(isinstance(module, Normalize) for module in model.modules()):
         model.append(Normalize())
@@ -105,6 +165,7 @@ def _prepare(model: SentenceTransformer, config: EncoderConfig) -> SentenceTrans
             model.prompts[task] = prompt
     for module in model.modules():
         if isinstance(module, Transformer):
+            check_tokenizer(name, module.tokenizer, getattr(module.config, "vocab_size", None))
             # One length for both kinds of text is all that a sentence-transformers folder can hold.
             length = max(config.query_max_len, config.passage_max_len)
             most = getattr(module.config, "max_position_embeddings", None) or length
@@ -163,7 +224,7 @@ def weights_fingerprint(model: SentenceTransformer) -> str:
 def has_fast_bf16(device: torch.device) -> bool:
     """Say whether a device multiplies bf16 faster than float32: a recent GPU, or a CPU with AVX512-BF16 or AMX."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(getattr(torch.cpu, probe, bool)() for probe in probes)
 

@@ -15,7 +15,8 @@ class Scores:
 
     Attributes:
         query_ids: Judged queries, in the order of the qrels.
-        values: By metric, float64 [queries].
+        values: By metric, float64 [queries]; NaN where a query cannot be measured by it: it has no judgement, or no
+            answer string.
         missing: Judged queries for which the run has no passage; they score zero.
     """
 
@@ -24,8 +25,9 @@ class Scores:
     missing: int
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each metric over the judged queries."""
-        return {name: float(values.mean()) if len(values) else 0.0 for name, values in self.values.items()}
+        """Return the mean of each metric over the queries that it measures; one that measures none is left out."""
+        measured = {name: values[~np.isnan(values)] for name, values in self.values.items()}
+        return {name: float(values.mean()) for name, values in measured.items() if len(values)}
 
 
 def measure(run: Run, qrels: Mapping[str, Mapping[str, int]], metrics: Sequence[str] = METRICS) -> Scores:

@@ -2,45 +2,85 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
+
+from sentence_transformers import SentenceTransformer
 
 from ance_tele.data.collection import Collection
+from ance_tele.data.errors import UserError
 from ance_tele.data.load import cache_folder
-from ance_tele.data.tokens import tokenize
+from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import encode_rows, load_model, text_format, tokenizer_of
+from ance_tele.encode.encoder import (
+    Task,
+    adopt_model,
+    encode_rows,
+    load_model,
+    load_pair,
+    text_format,
+    tokenizer_of,
+)
 from ance_tele.encode.topk import exact_topk
 from ance_tele.encode.vectors import encode_corpus
-from ance_tele.evaluate.metrics import Scores, measure
-from ance_tele.evaluate.retrieval import qrels_dict, run_of
+from ance_tele.evaluate.metrics import Scores
+from ance_tele.evaluate.retrieval import run_of, score
 from ance_tele.evaluate.run import Run
 
 
 def evaluate_model(
-    model: str | Path, collection: Collection, split: str, config: EncoderConfig, depth: int = 1000
+    model: SentenceTransformer | str | Path | None,
+    collection: Collection,
+    split: str,
+    config: EncoderConfig,
+    depth: int = 1000,
+    query_model: str | Path | None = None,
+    passage_model: str | Path | None = None,
 ) -> tuple[Run, Scores]:
     """Measure a model on a split.
 
     Args:
-        model: Folder or hub name.
+        model: Folder, hub name, or a model in memory, which stays as it is; None where a pair is given.
         collection: Corpus, queries, judgements.
         split: Which judgements.
         config: Lengths, prompts, pooling.
         depth: Passages retrieved per query.
+        query_model: Folder or hub name of the query encoder of a pair.
+        passage_model: Folder or hub name of its passage encoder.
 
     Raises:
-        UserError: The model cannot be loaded, or there is no such split.
+        UserError: The model cannot be loaded, both a model and a pair are given or half a pair, or there is no such
+            split.
     """
     qrels = collection.split(split)
-    loaded = load_model(model, config)
-    stores = {}
-    for task, what, texts in (("query", "queries", collection.queries), ("document", "passages", collection.corpus)):
-        form = text_format(loaded, config, task)  # type: ignore[arg-type]
-        tokenizer = tokenizer_of(loaded, task)  # type: ignore[arg-type]
-        stores[what] = tokenize(texts, tokenizer, form, cache_folder(), collection.fingerprint, what)
-    asked = encode_rows(loaded, stores["queries"], qrels.queries, "query", config)
+    loaded = _load(model, query_model, passage_model, config)
+    stores: dict[Task, TokenStore] = {}
+    for task in get_args(Task):
+        texts, what = (collection.queries, "queries") if task == "query" else (collection.corpus, "passages")
+        form, tokenizer = text_format(loaded, config, task), tokenizer_of(loaded, task)
+        stores[task] = tokenize(texts, tokenizer, form, cache_folder(), collection.fingerprint, what)
+    asked = encode_rows(loaded, stores["query"], qrels.queries, "query", config)
     device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
     with TemporaryDirectory(dir=cache_folder()) as folder:
-        vectors = encode_corpus(loaded, stores["passages"], "document", config, Path(folder), weights="")
+        vectors = encode_corpus(loaded, stores["document"], "document", config, Path(folder), weights="")
         found = exact_topk(asked, vectors, depth, collection.corpus.id_rank, device)
     run = run_of(found, qrels.queries, collection)
-    return run, measure(run, qrels_dict(qrels, collection))
+    return run, score(run, qrels, collection)
+
+
+def _load(
+    model: SentenceTransformer | str | Path | None,
+    query_model: str | Path | None,
+    passage_model: str | Path | None,
+    config: EncoderConfig,
+) -> SentenceTransformer:
+    pair = query_model is not None or passage_model is not None
+    if (model is None) != pair:
+        given = "both a model and a pair are" if pair else "no model is"
+        raise UserError(f"Here {given} given; give either a model, or a query_model and a passage_model.")
+    if pair:
+        if query_model is None or passage_model is None:
+            missing = "query_model" if query_model is None else "passage_model"
+            raise UserError(f"Of the pair there is no {missing}; give both, or the same encoder for both as the model.")
+        return load_pair(query_model, passage_model, config)
+    assert model is not None
+    return adopt_model(model, config) if isinstance(model, SentenceTransformer) else load_model(model, config)

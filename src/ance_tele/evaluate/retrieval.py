@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from ance_tele.data.artefacts import write_json
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.encode.topk import TopK
+from ance_tele.evaluate.answers import measure_answers
 from ance_tele.evaluate.metrics import Scores, measure
 from ance_tele.evaluate.run import Run
 
@@ -31,14 +32,35 @@ def run_of(found: TopK, queries: np.ndarray, collection: Collection) -> Run:
 
 
 def qrels_dict(qrels: Qrels, collection: Collection) -> dict[str, dict[str, int]]:
-    """Return judgements as ``{query id: {passage id: grade}}``."""
+    """Return judgements as ``{query id: {passage id: grade}}``; queries without any are left out."""
     query_ids = collection.queries.take_ids(qrels.queries).to_pylist()
     passage_ids = collection.corpus.take_ids(qrels.passages).to_pylist()
     grades, offsets = qrels.grades.tolist(), qrels.offsets
     return {
         query: dict(zip(passage_ids[offsets[i] : offsets[i + 1]], grades[offsets[i] : offsets[i + 1]], strict=True))
         for i, query in enumerate(query_ids)
+        if offsets[i] < offsets[i + 1]
     }
+
+
+def score(run: Run, qrels: Qrels, collection: Collection) -> Scores:
+    """Score a run by the judgements of a split and, where its queries have answer strings, by answer match.
+
+    Returns:
+        One value per query of the split; NaN where a query has no judgement, or no answer string.
+    """
+    parts = [measure(run, qrels_dict(qrels, collection))]
+    if np.isin(qrels.queries, collection.answers.queries).any():
+        parts.append(measure_answers(run, collection))
+    query_ids = collection.queries.take_ids(qrels.queries).to_pylist()
+    place = {query: number for number, query in enumerate(query_ids)}
+    values = {}
+    for part in parts:
+        rows = np.array([place[query] for query in part.query_ids], dtype=np.int64)
+        for name, column in part.values.items():
+            values[name] = np.full(len(query_ids), np.nan)
+            values[name][rows] = column
+    return Scores(query_ids, values, parts[0].missing)
 
 
 def write_evaluation(folder: Path, run: Run, scores: Scores, split: str) -> None:
@@ -54,6 +76,6 @@ def write_evaluation(folder: Path, run: Run, scores: Scores, split: str) -> None
 def evaluate(found: TopK, qrels: Qrels, collection: Collection, split: str, folder: Path) -> Scores:
     """Score a search for the queries of ``qrels`` and write its artefacts into ``folder``."""
     run = run_of(found, qrels.queries, collection)
-    scores = measure(run, qrels_dict(qrels, collection))
+    scores = score(run, qrels, collection)
     write_evaluation(folder, run, scores, split)
     return scores

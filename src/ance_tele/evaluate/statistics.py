@@ -33,6 +33,33 @@ def permutation_test(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
     return float(result.pvalue)
 
 
+def pairwise_tests(values: np.ndarray, resamples: int = 10_000, seed: int = 42) -> np.ndarray:
+    """Return the two-sided p-value of the same test for every pair of systems, float64 [systems, systems].
+
+    All pairs share the random sign flips, so that a table of systems costs one matrix product; the p-value is
+    (1 + flips at least as extreme) / (1 + flips), never zero (Phipson & Smyth 2010).
+
+    Args:
+        values: Per-query values, float [systems, queries].
+        resamples: Random sign flips.
+        seed: Of the sign flips.
+    """
+    count, queries = values.shape
+    left, right = np.triu_indices(count, 1)
+    differences = (values[left] - values[right]).T
+    observed = np.abs(differences.sum(axis=0))
+    rng, extreme, done = np.random.default_rng(seed), np.zeros(len(left)), 0
+    while done < resamples:
+        size = min(max(1, (1 << 24) // max(1, queries)), resamples - done)
+        signs = rng.integers(0, 2, (size, queries), dtype=np.int8) * 2.0 - 1.0
+        # Sums that are equal but for rounding count as equally extreme.
+        extreme += (np.abs(signs @ differences) >= observed * (1 - 1e-9) - 1e-12).sum(axis=0)
+        done += size
+    p = np.ones((count, count))
+    p[left, right] = p[right, left] = (1 + extreme) / (1 + resamples)
+    return p
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values of several comparisons (Holm 1979)."""
     order = np.argsort(p_values)

@@ -19,6 +19,9 @@ class MiningConfig:
             authors' public code does.
         dedup: Keep an id that several sources name only once (the paper keeps all: Table 8).
         lookahead_positives: "all" positives of a query are searched, or the "first" only (official code).
+        filter_answers: Drop candidates that hold an answer string of the query (OpenQA).
+        without_positive: What becomes of training queries that have answers but no relevant passage: "drop" them, or
+            take the best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
     """
 
     sources: tuple[str, ...] = ("query", "lookahead")
@@ -30,6 +33,8 @@ class MiningConfig:
     momentum: Literal["weighted", "all"] = "weighted"
     dedup: bool = False
     lookahead_positives: Literal["all", "first"] = "all"
+    filter_answers: bool = False
+    without_positive: Literal["drop", "model", "bm25"] = "drop"
 
     def sources_at(self, episode: int) -> tuple[str, ...]:
         """Return the sources that are mined in an episode, counted from 1."""

@@ -18,7 +18,7 @@ from ance_tele.mining.seeding import hashed
 SOURCES = ("query", "lookahead", "bm25", "random", "momentum")
 
 SearchQueries = Callable[[], Lists]
-SearchPassages = Callable[[np.ndarray], TopK]
+SearchPassages = Callable[[np.ndarray], Lists]
 
 
 def lookahead(positives: Qrels, search_passages: SearchPassages, which: str) -> Lists:
@@ -28,14 +28,14 @@ def lookahead(positives: Qrels, search_passages: SearchPassages, which: str) -> 
 
     Args:
         positives: Relevant passages of the training queries.
-        search_passages: Top-K of passages given by row.
+        search_passages: Returns the top-K of passages given by row, ascending.
         which: "all" positives of a query, or the "first" only.
     """
     offsets, passages = positives.offsets, positives.passages
     if which == "first":
         passages, offsets = passages[offsets[:-1]], np.arange(len(positives) + 1)
     distinct, members = np.unique(passages, return_inverse=True)
-    found = Lists.from_topk(search_passages(distinct))
+    found = search_passages(distinct)
     owners = np.repeat(np.arange(len(positives)), np.diff(offsets))
     return Lists.join(found, owners, members, len(positives))
 
@@ -69,7 +69,7 @@ def mine(
         seed: For the random source.
         passages: Size of the corpus.
         query_lists: Returns T_i, the top-K of every training query under the mining checkpoint.
-        search_passages: Returns the top-K of passages given by row, under the same checkpoint.
+        search_passages: Returns the top-K of passages given by row, ascending, under the same checkpoint.
         bm25_lists: Returns the BM25 top-K of every training query.
     """
     found: dict[str, Lists] = {}

@@ -85,15 +85,15 @@ class StepSampler(BatchSampler):
     The trainer sees one long epoch, so that nothing but the number of the step decides a batch.
     """
 
-    def __init__(self, plan: Plan, steps: int) -> None:
-        self.plan, self.steps = plan, steps
+    def __init__(self, plan: Plan, steps: int, first: int = 0) -> None:
+        self.plan, self.steps, self.first = plan, steps, first
         self.batch_size, self.drop_last = plan.batch_queries, False
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.steps):
+        for step in range(self.first, self.first + self.steps):
             epoch, queries = self.plan.step(step)
             yield (epoch * len(self.plan.positives) + queries).tolist()
 

@@ -13,7 +13,8 @@ class TrainingConfig:
         negatives_per_query: N, drawn from the pool for each query.
         epochs: Passes over the training queries that the learning-rate schedule spans.
         learning_rate: Peak of the linear schedule.
-        warmup_ratio: Share of all steps that warm up.
+        warmup_ratio: Share of the scheduled steps that warm up.
+        warmup_steps: The same in steps; wins where given.
         weight_decay: Of AdamW.
         max_grad_norm: Gradients are clipped to this norm.
         temperature: Scores are divided by it; None means 0.05 for normalised vectors, 1 otherwise.
@@ -36,6 +37,7 @@ class TrainingConfig:
     epochs: int = 3
     learning_rate: float = 5e-6
     warmup_ratio: float = 0.1
+    warmup_steps: int | None = None
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     temperature: float | None = None

@@ -1,7 +1,6 @@
 """One episode of training: sentence-transformers' own trainer with our batches and our loss."""
 
 import logging
-import math
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from sentence_transformers import (
 )
 from sentence_transformers.base.modules import Normalize
 from torch.utils.data import BatchSampler
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback, get_linear_schedule_with_warmup
 from transformers.integrations import is_tensorboard_available
 
 from ance_tele.data.artefacts import (
@@ -34,6 +33,7 @@ from ance_tele.encode.encoder import Forward, resolve_precision
 from ance_tele.training.batches import Collator, Plan, StepSampler
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.loss import TeleportationLoss
+from ance_tele.training.schedule import Schedule
 
 SAVE_SECONDS = 600.0
 
@@ -69,7 +69,7 @@ def train(
     passages: TokenStore,
     config: TrainingConfig,
     work: Path,
-    stop_after: int | None = None,
+    schedule: Schedule,
     inputs: dict[str, Any] | None = None,
 ) -> Trained:
     """Train a model in place; a run that was killed goes on from its last whole checkpoint in ``work``.
@@ -81,13 +81,11 @@ def train(
         passages: Tokens of the passages.
         config: Batch size, schedule, precision and so on.
         work: Folder for checkpoints; the caller removes it when the model is safe.
-        stop_after: Stop after this many steps; the schedule still spans all epochs.
+        schedule: How many steps, at which learning rates, from which place in the order of batches.
         inputs: What the training is made of; checkpoints of anything else are not used.
     """
     torch.manual_seed(plan.seed)
     query_forward, passage_forward = Forward(model, "query"), Forward(model, "document")
-    scheduled = plan.steps_per_epoch * config.epochs
-    steps = min(stop_after or scheduled, scheduled)
     loss = TeleportationLoss(
         model,
         query_forward,
@@ -101,15 +99,16 @@ def train(
         config.negatives_cross_device,
     )
     collator = Collator(plan, queries, passages, query_forward, passage_forward)
+    epochs = -(-(schedule.first_step + schedule.steps) // plan.steps_per_epoch)
     with ExitStack() as stack:
-        advance = stack.enter_context(progress("training", steps * config.batch_queries, "queries"))
-        watch = _Watch(config, work, steps, inputs or {}, advance)
+        advance = stack.enter_context(progress("training", schedule.steps * config.batch_queries, "queries"))
+        watch = _Watch(config, work, schedule.steps, inputs or {}, advance)
         trainer = EpisodeTrainer(
             plan,
-            scheduled,
+            schedule,
             model=model,
-            args=_arguments(config, work, scheduled, plan.seed, model.device),
-            train_dataset=Dataset.from_dict({"example": np.arange(len(plan.positives) * config.epochs)}),
+            args=_arguments(config, work, schedule, plan.seed, model.device),
+            train_dataset=Dataset.from_dict({"example": np.arange(len(plan.positives) * epochs)}),
             loss=loss,
             data_collator=collator,
             callbacks=[watch],
@@ -120,26 +119,36 @@ def train(
     history = trainer.state.log_history
     curve = [(row["step"], row["loss"]) for row in history if "loss" in row]
     rates = [(row["step"], row["learning_rate"]) for row in history if "learning_rate" in row]
-    return Trained(curve, rates, trainer.state.global_step, scheduled)
+    return Trained(curve, rates, trainer.state.global_step, schedule.total)
 
 
 class EpisodeTrainer(SentenceTransformerTrainer):
     """The library's trainer, with batches that depend on nothing but the number of the step."""
 
-    def __init__(self, plan: Plan, steps: int, **options: Any) -> None:
-        self.plan, self.steps = plan, steps
+    def __init__(self, plan: Plan, schedule: Schedule, **options: Any) -> None:
+        self.plan, self.schedule = plan, schedule
         super().__init__(**options)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the linear schedule, entered where the episode begins."""
+        optimizer = optimizer or self.optimizer
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        plan = self.schedule
+        # In steps: transformers 5 does not read a warm-up ratio any more.
+        self.lr_scheduler = get_linear_schedule_with_warmup(optimizer, plan.warmup, plan.total, plan.begin - 1)
+        return self.lr_scheduler
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Leave the card to :mod:`ance_tele.training.card`: the library's would describe numbers of examples."""
 
     def get_batch_sampler(self, *args: Any, **options: Any) -> BatchSampler:
         """Return the sampler of the plan."""
-        return StepSampler(self.plan, self.steps)
+        return StepSampler(self.plan, self.schedule.steps, self.schedule.first_step)
 
 
 def _arguments(
-    config: TrainingConfig, work: Path, steps: int, seed: int, device: torch.device
+    config: TrainingConfig, work: Path, schedule: Schedule, seed: int, device: torch.device
 ) -> SentenceTransformerTrainingArguments:
     trackers = [name for name in config.report_to if name != "auto"]
     if "auto" in config.report_to and is_tensorboard_available():
@@ -147,12 +156,9 @@ def _arguments(
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     return SentenceTransformerTrainingArguments(
         output_dir=str(work),
-        max_steps=steps,
+        max_steps=schedule.steps,
         per_device_train_batch_size=config.batch_queries,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="linear",
-        # In steps: transformers 5 does not read a warm-up ratio any more.
-        warmup_steps=math.ceil(config.warmup_ratio * steps),
+        learning_rate=schedule.peak,
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
         bf16=resolve_precision(config.train_precision, device) == "bf16",

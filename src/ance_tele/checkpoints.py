@@ -1,0 +1,228 @@
+"""What all phases share: the models of the checkpoints, their tokens, vectors and searches.
+
+Checkpoint 0 is the model as it was given; checkpoint i is what episode i has trained. A checkpoint's corpus
+vectors are encoded once and serve its evaluation and the mining of the next episode.
+"""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, remove
+from ance_tele.data.collection import Collection, Qrels
+from ance_tele.data.errors import UserError
+from ance_tele.data.tokens import TokenStore, tokenize
+from ance_tele.encode.topk import TopK, exact_topk
+from ance_tele.mining.candidates import Lists
+from ance_tele.mining.filters import answer_bearing_positives
+from ance_tele.mining.seeding import hashed
+from ance_tele.settings import Recipe
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from ance_tele.encode.vectors import Vectors
+
+
+class Checkpoints:
+    """Models, tokens, vectors and searches of one run folder.
+
+    Args:
+        recipe: What to do.
+        collection: On which data.
+        model: Folder or hub name of the model to start from; None for recipes without a model.
+        out: The run folder.
+        cache: Folder for the token stores.
+        say: Gets one line per phase.
+    """
+
+    def __init__(
+        self, recipe: Recipe, collection: Collection, model: str | Path | None, out: Path, cache: Path, say: Say
+    ) -> None:
+        self.recipe, self.collection, self.model = recipe, collection, model
+        self.out, self.cache, self.say = out, cache, say
+        self._held: tuple[int, SentenceTransformer] | None = None
+
+    def folder(self, checkpoint: int) -> Path:
+        """Return the folder of a checkpoint: ``episode-N``."""
+        return self.out / f"episode-{checkpoint}"
+
+    # ---- what all phases share -------------------------------------------------------------------
+
+    @cached_property
+    def judged(self) -> Qrels:
+        """Judgements of the split that every episode is measured on."""
+        return self.collection.split(self.recipe.evaluation.split)
+
+    @cached_property
+    def positives(self) -> Qrels:
+        """Relevant passages of the training queries; of some of them, always the same, where so asked."""
+        positives = self.collection.split("train").relevant()
+        if len(self.without_positive) and self.recipe.mining.without_positive != "drop":
+            positives = self._with_found(positives)
+        limit = self.recipe.episode.max_train_queries
+        if limit is not None and limit < len(positives):
+            lot = hashed(42, 0, "training queries", positives.queries)
+            positives = positives.select(positives.queries[np.argsort(lot, kind="stable")[:limit]])
+        if not len(positives):
+            raise UserError(f"Collection '{self.collection.name}' has no training query with a relevant passage.")
+        return positives
+
+    @cached_property
+    def lookahead_rows(self) -> np.ndarray:
+        """Rows of the distinct positives that lookahead searches around, ascending."""
+        first = self.positives.offsets[:-1]
+        everything = self.recipe.mining.lookahead_positives == "all"
+        return np.unique(self.positives.passages if everything else self.positives.passages[first])
+
+    @cached_property
+    def without_positive(self) -> np.ndarray:
+        """Training queries (rows) that have answer strings, but no relevant passage."""
+        split = self.collection.split("train")
+        rest = np.setdiff1d(split.queries, split.relevant().queries)
+        return np.intersect1d(rest, self.collection.answers.queries)
+
+    def _with_found(self, positives: Qrels) -> Qrels:
+        """Add the best-ranked passage that holds an answer, for the queries that have no relevant one."""
+        rows, depth, ranker = self.without_positive, self.recipe.mining.depth, self.recipe.mining.without_positive
+        inputs = {"data": self.collection.fingerprint, "depth": depth, "ranker": ranker}
+        if ranker == "model":
+            inputs |= self.encoding(0)
+
+        def make(target: Path) -> dict[str, Any]:
+            if ranker == "model":
+                found = self.search(0, rows, depth, "query", "searching for answers")
+            else:
+                found = self.bm25(rows, depth)
+            collection = self.collection
+            queries, passages, missing = answer_bearing_positives(
+                Lists.from_topk(found), rows, collection.answers, collection.corpus
+            )
+            ids = collection.queries.take_ids(queries), collection.corpus.take_ids(passages)
+            pq.write_table(pa.table({"query_id": ids[0], "passage_id": ids[1]}), target)
+            return {"found": len(queries), "missing": missing}
+
+        path = self.out / "found_positives.parquet"
+        build(path, "positives found by answer", inputs, make, self.say)
+        table = pq.read_table(path)
+        queries = self.collection.queries.rows(table["query_id"].combine_chunks())
+        passages = self.collection.corpus.rows(table["passage_id"].combine_chunks())
+        owner = np.repeat(positives.queries, np.diff(positives.offsets))
+        return Qrels.from_arrays(
+            np.concatenate([owner, queries]),
+            np.concatenate([positives.passages, passages]),
+            np.ones(len(owner) + len(queries), dtype=np.int64),
+        )
+
+    @cached_property
+    def training_key(self) -> str:
+        """Fingerprint of the training queries and their positives."""
+        parts = (self.positives.queries, self.positives.offsets, self.positives.passages)
+        return fingerprint([self.collection.fingerprint, *(hash_of(part) for part in parts)])
+
+    def load(self, checkpoint: int) -> "SentenceTransformer":
+        """Return the model of a checkpoint; the one last used is kept in memory."""
+        if self._held is None or self._held[0] != checkpoint:
+            self._held = (checkpoint, self._fresh(checkpoint))
+        return self._held[1]
+
+    def _fresh(self, checkpoint: int) -> "SentenceTransformer":
+        from ance_tele.encode.encoder import load_model
+
+        assert self.model is not None
+        return load_model(self.folder(checkpoint) / "model" if checkpoint else self.model, self.recipe.encoder)
+
+    def trained(self, checkpoint: int) -> bool:
+        """Say whether a checkpoint's model stands."""
+        return read_manifest(self.folder(checkpoint) / "model") is not None
+
+    def weights(self, checkpoint: int) -> str:
+        """Return the fingerprint of a checkpoint's weights."""
+        if checkpoint == 0:
+            return self._start_weights
+        manifest = read_manifest(self.folder(checkpoint) / "model")
+        assert manifest is not None, "a checkpoint is used before it is trained"
+        return str(manifest.facts["weights"])
+
+    @cached_property
+    def _start_weights(self) -> str:
+        from ance_tele.encode.encoder import weights_fingerprint
+
+        return weights_fingerprint(self.load(0))
+
+    @cached_property
+    def passages(self) -> TokenStore:
+        """Tokens of the corpus."""
+        return self._tokens("document", "passages")
+
+    @cached_property
+    def queries(self) -> TokenStore:
+        """Tokens of all queries."""
+        return self._tokens("query", "queries")
+
+    def _tokens(self, task: Any, what: str) -> TokenStore:
+        from ance_tele.encode.encoder import text_format, tokenizer_of
+
+        # Training leaves the tokenizer as it is, so any checkpoint's will do.
+        model = self._held[1] if self._held else self.load(0)
+        texts = self.collection.corpus if task == "document" else self.collection.queries
+        form = text_format(model, self.recipe.encoder, task)
+        return tokenize(texts, tokenizer_of(model, task), form, self.cache, self.collection.fingerprint, what, self.say)
+
+    def encoding(self, checkpoint: int) -> dict[str, Any]:
+        """Return what decides a checkpoint's vectors, for the manifests of what is made of them."""
+        config = self.recipe.encoder
+        return {
+            "weights": self.weights(checkpoint),
+            "passages": self.passages.key,
+            "queries": self.queries.key,
+            "precision": config.precision,
+            "encode_tokens": config.encode_tokens,
+        }
+
+    def vectors(self, checkpoint: int) -> "Vectors":
+        """Return the corpus vectors of a checkpoint, encoding the shards that do not stand."""
+        from ance_tele.encode.vectors import encode_corpus
+
+        folder, weights = self.folder(checkpoint) / "vectors", self.weights(checkpoint)
+        model = self.load(checkpoint)
+        return encode_corpus(model, self.passages, "document", self.recipe.encoder, folder, weights, say=self.say)
+
+    def search(self, checkpoint: int, rows: np.ndarray, depth: int, task: Any, what: str) -> TopK:
+        """Search the corpus for queries, or for passages (``task`` "document"), given by row."""
+        vectors = self.vectors(checkpoint)
+        model = self.load(checkpoint)
+        if task == "document":
+            asked = vectors.take(rows)
+        else:
+            from ance_tele.encode.encoder import encode_rows
+
+            asked = encode_rows(model, self.queries, rows, task, self.recipe.encoder)
+        device = "cpu" if model.device.type == "cpu" else str(model.device)
+        return exact_topk(asked, vectors, depth, self.collection.corpus.id_rank, device, what=what)
+
+    def bm25(self, queries: np.ndarray, depth: int) -> TopK:
+        """Search the corpus for queries, given by row, with BM25."""
+        texts = self.collection.queries.table["text"].take(queries).to_pylist()
+        return self._bm25_index.search(texts, depth, self.collection.corpus.id_rank)
+
+    @cached_property
+    def _bm25_index(self) -> Any:
+        from ance_tele.encode.lexical import BM25
+
+        return BM25(self.collection.corpus)
+
+    def drop(self, checkpoint: int) -> None:
+        """Remove what nothing will read any more of a checkpoint: its vectors, unless they are to be kept."""
+        if not self.recipe.episode.keep_vectors:
+            remove(self.folder(checkpoint) / "vectors")
+
+
+def hash_of(array: np.ndarray) -> str:
+    """Return the sha-256 (hex) of an integer array."""
+    return hashlib.sha256(np.ascontiguousarray(array, dtype=np.int64).tobytes()).hexdigest()

@@ -1,0 +1,272 @@
+"""The verbs: each a thin call of a public function."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from ance_tele.cli.flags import settings_given
+from ance_tele.cli.parsers import HINTS
+from ance_tele.data.errors import UserError
+from ance_tele.recipes import OFFICIAL, RECIPES, STARTS, recipe
+from ance_tele.settings import Recipe, unknown
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)
+
+
+def need(given: Namespace, *names: str) -> None:
+    """Refuse a command line that lacks what the verb needs."""
+    for name in names:
+        if not getattr(given, name):
+            raise UserError(f"--{name} is missing: {HINTS[name]}.")
+
+
+def chosen_recipe(given: Namespace) -> Recipe:
+    """Return the recipe of `run`, with the settings of the command line."""
+    if given.recipe is None:
+        raise UserError(f"Which recipe? There are: {', '.join(RECIPES)}.")
+    made = recipe(given.recipe)
+    settings = {name: getattr(given, name) for name in made.settings()}
+    if given.lenient:
+        settings["strict"] = False
+    return made.with_settings(**{**settings, **(OFFICIAL if given.official else {})})
+
+
+def run_verb(given: Namespace, argv: list[str]) -> int:
+    """Carry out a recipe, or say what it would take."""
+    from ance_tele.data.load import load_collection
+
+    chosen = chosen_recipe(given)
+    if given.plan:
+        return plan_verb(chosen, given)
+    need(given, "data", "out")
+    model = None if given.recipe == "bm25" else given.model or STARTS.get(given.recipe.partition("/")[0])
+    if given.recipe != "bm25" and not model:
+        need(given, "model")
+    collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
+    judged = ", ".join(f"{len(qrels):,} {split}" for split, qrels in collection.qrels.items())
+    say(f"{collection.name}: {len(collection.corpus):,} passages; queries: {judged}")
+    for problem, count in collection.problems.items():
+        say(f"left out: {count:,} ({problem})")
+    say(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
+
+    from ance_tele.encode.published import start_of
+    from ance_tele.episode import run  # loads torch: after all that can be refused without it
+
+    run(chosen, collection, start_of(model) if model else None, given.out, given.data, say=say)
+    return conclude(Path(given.out))
+
+
+def plan_verb(chosen: Recipe, given: Namespace) -> int:
+    """Print what a run would take, without touching data (unless --data is given), model or GPU."""
+    from ance_tele.plan.hardware import GPUS, model_shape
+    from ance_tele.plan.plan import plan, plan_benchmark
+    from ance_tele.plan.render import render
+    from ance_tele.report.formats import duration
+    from ance_tele.report.paper import benchmark_of
+
+    shape, benchmark = model_shape(given.model), benchmark_of(chosen.name)
+    if given.data:
+        from ance_tele.data.load import load_collection
+
+        collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
+        train, judged = collection.split("train").relevant(), collection.split(chosen.evaluation.split)
+        counts = len(collection.corpus), len(collection.queries), len(train), len(judged)
+        plans = {gpu: plan(chosen, *counts, shape, gpu, collection.name) for gpu in GPUS}
+    elif benchmark:
+        plans = {gpu: plan_benchmark(chosen, benchmark, shape, gpu) for gpu in GPUS}
+    else:
+        raise UserError(
+            f"--plan counts a collection: give --data, or a benchmark's recipe such as marco/{chosen.name}."
+        )
+    if given.gpu and given.gpu not in plans:
+        raise UserError(unknown("GPU", given.gpu, GPUS))
+    say(render(plans[given.gpu or "H100"]))
+    say("Hours in all, on one " + ", ".join(f"{gpu}: {duration(made.seconds)}" for gpu, made in plans.items()))
+    return 0
+
+
+def compare_verb(given: Namespace, argv: list[str]) -> int:
+    """Compare recipes, models and seeds."""
+    if not given.recipes:
+        raise UserError(f"--recipes is missing: {HINTS['recipes']}.")
+    return _comparison(given, argv, given.recipes, None)
+
+
+def reproduce_verb(given: Namespace, argv: list[str]) -> int:
+    """Compare the systems of one of the paper's tables."""
+    from ance_tele.reproduce import systems_of
+
+    scaled = recipe(given.scale) if given.scale in RECIPES else None
+    negatives = given.negatives_per_query
+    if scaled is not None and "negatives_per_query" not in settings_given(argv):
+        negatives = scaled.training.negatives_per_query
+    return _comparison(given, argv, systems_of(given.table, negatives), given.table)
+
+
+def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None) -> int:
+    from rich.console import Console
+
+    need(given, "data", "out")
+    models = [*given.models, *([given.model] if given.model else [])]
+    if not models:
+        raise UserError(f"--model is missing: {HINTS['model']}; --models takes several.")
+    if given.parallel < 1:
+        raise UserError(f"parallel is {given.parallel}; it must be at least 1.")
+    settings = {name: getattr(given, name) for name in settings_given(argv) if name != "seed"}
+    if given.lenient:
+        settings["strict"] = False
+    if given.official:
+        settings |= OFFICIAL
+
+    from ance_tele.compare import compare, system
+    from ance_tele.data.load import load_collection
+    from ance_tele.encode.published import start_of
+    from ance_tele.report.comparison import comparison_tables
+
+    collection = load_collection(given.data, strict=not given.lenient, say=say)
+    if "split" not in settings and "dev" in collection.qrels:
+        settings["split"] = "dev"  # episodes are watched on dev; the last one is measured on test too
+    systems = [system(name, given.scale, **settings) for name in names]
+    starts = [start_of(model) for model in models]
+    result = compare(systems, starts, given.seeds, given.data, given.out, None, given.parallel, table, say)
+    say("")
+    for one in comparison_tables(result):
+        Console().print(one)
+        say("")
+    say(f"Tables: {given.out}/table.md, table.tex, table.csv; all figures: {given.out}/comparison.json")
+    return 0
+
+
+def conclude(out: Path) -> int:
+    """Print the table of a finished run and name its report."""
+    from rich.console import Console
+
+    from ance_tele.report.tables import episode_table, significance_lines
+    from ance_tele.report.write import read_summary
+
+    summary = read_summary(out)
+    say("")
+    Console().print(episode_table(summary))
+    for line in significance_lines(summary):
+        say(line)
+    say(f"\nReport: {out / 'report.md'}  (figures: {out / 'curves.png'})")
+    if summary["episodes"]:
+        number = summary["episodes"][-1]["number"]
+        say(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
+        say(f'Try:    ance-tele search {out} "your words"')
+    return 0
+
+
+def recipes_verb(given: Namespace, argv: list[str]) -> int:
+    """List the recipes."""
+    for name, make in RECIPES.items():
+        say(f"{name:<19} {(make.__doc__ or '').strip().splitlines()[0]}")
+    return 0
+
+
+def evaluate_verb(given: Namespace, argv: list[str]) -> int:
+    """Measure a model, or a pair; a published checkpoint beside its published figures."""
+    from ance_tele.data.load import load_collection
+    from ance_tele.encode.config import EncoderConfig
+
+    need(given, "data")
+    pair = (given.query_model, given.passage_model)
+    if any(pair) and (not all(pair) or given.model):
+        raise UserError("A pair takes --query_model and --passage_model, both, and no other model.")
+    if not any(pair) and not given.model:
+        raise UserError(f"Which model? {HINTS['model'].capitalize()}; or --query_model and --passage_model.")
+    if given.run_file and (not Path(given.run_file).parent.is_dir() or Path(given.run_file).is_dir()):
+        raise UserError(f"--run_file {given.run_file} cannot be written; it takes a file name in a folder there is.")
+
+    from ance_tele.encode.published import known, start_of
+
+    main = given.model or given.passage_model
+    published = known(main)
+    own = {setting.name: getattr(given, setting.name) for setting in fields(EncoderConfig)}
+    if published is not None:
+        own |= {name: value for name, value in published.settings.items() if name not in settings_given(argv)}
+    config = recipe("zero-shot").with_settings(**own).encoder
+    collection = load_collection(given.data, strict=not given.lenient, say=say)
+    split = given.split or ("test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev")
+
+    from ance_tele.evaluate.model import evaluate_model  # loads torch
+
+    model = start_of(given.model) if given.model else None
+    run, scores = evaluate_model(
+        model, collection, split, config, query_model=given.query_model, passage_model=given.passage_model
+    )
+    if given.run_file:
+        run.write_trec(Path(given.run_file))
+    name = given.model or f"{given.query_model} + {given.passage_model}"
+    say(f"{name} on {collection.name}, split {split}: {len(scores.query_ids):,} queries")
+    figures = published.figures if published is not None else {}
+    if figures:
+        say(f"{'':<12} measured  published")
+    for metric, value in scores.means().items():
+        beside = f"     {figures[metric]:.3f}" if metric in figures else ""
+        say(f"{metric:<12}   {value:.4f}{beside}")
+    return 0
+
+
+def search_verb(given: Namespace, argv: list[str]) -> int:
+    """Ask a run one question."""
+    from ance_tele.search import search_run
+
+    for hit in search_run(given.run, given.words, given.k, given.data, say=say):
+        text = " ".join(hit.text.split())
+        say(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
+        say(f"      {text[:160]}{'…' if len(text) > 160 else ''}")
+    return 0
+
+
+def data_verb(given: Namespace, argv: list[str]) -> int:
+    """Check a collection, or convert one, or what a run has made."""
+    from ance_tele.data.describe import describe
+    from ance_tele.data.load import load_collection
+
+    if given.data == "convert":
+        if not given.source or not given.target:
+            raise UserError("data convert takes what to read and where to write: data convert FROM TO --to FORMAT.")
+        from ance_tele.convert import convert
+
+        say(convert(given.source, Path(given.target), given.to, given.episode, not given.lenient, say))
+        return 0
+    for line in describe(load_collection(given.data, strict=not given.lenient, say=say)):
+        say(line)
+    return 0
+
+
+def report_verb(given: Namespace, argv: list[str]) -> int:
+    """Write a run's report again."""
+    from ance_tele.report.write import write_report
+
+    say(str(write_report(Path(given.run))))
+    return 0
+
+
+def demo_verb(given: Namespace, argv: list[str]) -> int:
+    """Train on the embedded demo data."""
+    from ance_tele.demo import demo
+
+    out = Path(given.out)
+    demo(out, given.full, given.model, say=say)
+    return conclude(out)
+
+
+VERBS: dict[str, Callable[[Namespace, list[str]], int]] = {
+    "run": run_verb,
+    "compare": compare_verb,
+    "reproduce": reproduce_verb,
+    "recipes": recipes_verb,
+    "evaluate": evaluate_verb,
+    "search": search_verb,
+    "data": data_verb,
+    "report": report_verb,
+    "demo": demo_verb,
+}

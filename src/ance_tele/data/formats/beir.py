@@ -1,0 +1,126 @@
+"""BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv, each plain or gzipped; with answers, questions.jsonl."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ance_tele.data.collection import ANY_SPLIT, Answered, Judgement, RawCollection, Record
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.formats.objects import identifier, items, need, read_objects, text
+from ance_tele.data.formats.trec import read_trec_qrels
+
+
+def read_beir(folder: Path) -> tuple[RawCollection, list[Path]]:
+    """Read a folder in BEIR layout.
+
+    Args:
+        folder: Holds ``corpus.jsonl`` (``_id``, ``title``, ``text``), ``queries.jsonl`` (``_id``, ``text``) and
+            ``qrels/SPLIT.tsv`` (query id, passage id, grade; with or without a header) or ``qrels/SPLIT.trec``
+            (TREC's four fields), each plain or ``.gz``.
+            Answer strings, where there are any, are in ``questions.jsonl`` (``_id``, ``text``, ``answers``: a list);
+            ``questions/SPLIT.jsonl`` puts its questions into the split, judged or not.
+
+    Returns:
+        The streams, and the files that they read.
+
+    Raises:
+        UserError: A file is missing, or holds what it should not; the sentence names file and line.
+    """
+    corpus, queries = (_find(folder, name) for name in ("corpus.jsonl", "queries.jsonl"))
+    qrels, trec = _by_split(folder / "qrels", ".tsv"), _by_split(folder / "qrels", ".trec")
+    questions = _by_split(folder / "questions", ".jsonl")
+    if not qrels and not trec and not questions:
+        raise UserError(
+            f"{folder / 'qrels'} holds no .tsv or .tsv.gz file; at least one split of judgements is needed."
+        )
+    anywhere = [path for path in (folder / "questions.jsonl", folder / "questions.jsonl.gz") if path.is_file()][:1]
+    answers = {split: (f"questions/{path.name}", read_questions(path)) for split, path in questions.items()}
+    if anywhere:
+        answers[ANY_SPLIT] = anywhere[0].name, read_questions(anywhere[0])
+    judged = {split: (f"qrels/{path.name}", read_trec_qrels(path)) for split, path in trec.items()}
+    judged |= {split: (f"qrels/{path.name}", read_qrels(path)) for split, path in qrels.items()}
+    raw = RawCollection(
+        folder.resolve().name,
+        read_jsonl(corpus, title=True),
+        read_jsonl(queries, title=False),
+        judged,
+        corpus.name,
+        queries.name,
+        answers,
+    )
+    return raw, [corpus, queries, *qrels.values(), *trec.values(), *questions.values(), *anywhere]
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+    raise UserError(f"{folder} holds no {name} or {name}.gz (found: {found}); a BEIR-layout folder needs it.")
+
+
+def _by_split(folder: Path, suffix: str) -> dict[str, Path]:
+    """Return the files of a folder by split, which is the name without its suffix; hidden ones are none."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.glob(f"*{suffix}*")):
+        if path.name.endswith((suffix, f"{suffix}.gz")) and not path.name.startswith("."):
+            files.setdefault(path.name.removesuffix(".gz").removesuffix(suffix), path)
+    return files
+
+
+def read_jsonl(path: Path, title: bool) -> Iterator[Record]:
+    """Yield the records of a corpus (with ``title``) or of queries.
+
+    Raises:
+        UserError: A line is not a JSON object, or a field is missing or not text; names file and line.
+    """
+    for number, row in read_objects(path):
+        where = f"{path.name} line {number}"
+        key = identifier(need(row, where, "_id"), where, "_id")
+        body = text(need(row, where, "text"), where, "text")
+        yield Record(key, text(row.get("title"), where, "title") if title else "", body, number)
+
+
+def read_questions(path: Path) -> Iterator[Answered]:
+    """Yield the answers of a file with one question per line.
+
+    Raises:
+        UserError: A line is not a JSON object, or ``answers`` is missing or no list of strings; names file and line.
+    """
+    for number, row in read_objects(path):
+        where = f"{path.name} line {number}"
+        answers = items(need(row, where, "answers"), where, "answers", str)
+        yield Answered(identifier(need(row, where, "_id"), where, "_id"), tuple(answers), number)
+
+
+def read_qrels(path: Path) -> Iterator[Judgement]:
+    """Yield the judgements of a tab-separated file: query id, passage id, grade; a header is passed over.
+
+    Raises:
+        UserError: A line has not three fields, or its grade is no integer; names file and line.
+    """
+    first = True
+    for number, line in read_lines(path):
+        parts = line.split("\t")
+        if len(parts) != 3:
+            raise UserError(
+                f"{path.name} line {number} has {len(parts)} tab-separated fields; three are needed: "
+                "query id, passage id, grade (TREC's four fields go into a file named SPLIT.trec)."
+            )
+        try:
+            grade = int(parts[2])
+        except ValueError:
+            if first and not _is_number(parts[2]):  # the header
+                first = False
+                continue
+            raise UserError(f"{path.name} line {number}: the grade '{parts[2]}' is not an integer.") from None
+        first = False
+        yield Judgement(parts[0].strip(), parts[1].strip(), grade, number)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""Datasets of the Hugging Face hub, or of a folder that the datasets library reads, streamed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ance_tele.data.collection import Judgement, RawCollection, Record
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats import flagembedding, tevatron, triplets
+from ance_tele.data.formats.detect import format_of
+from ance_tele.data.formats.examples import Parse, collect, part, split_name
+from ance_tele.data.formats.objects import identifier, need, text
+
+QRELS = ("default", "qrels")
+PARSERS: Mapping[str, Parse] = {
+    "tevatron": tevatron.parse,
+    "flagembedding": flagembedding.parse,
+    "triplets": triplets.parse,
+}
+
+
+def read_hub(name: str) -> RawCollection:
+    """Read a dataset of the hub, in BEIR layout or as training rows.
+
+    Args:
+        name: ``OWNER/NAME`` or a local folder, then ``:CONFIG`` and ``@REVISION`` where they are needed. A dataset with
+            the configs ``corpus`` and ``queries`` is in BEIR layout; its judgements are in its config ``default`` or
+            ``qrels``, or in the dataset ``OWNER/NAME-qrels``. Any other has rows of triplets, of FlagEmbedding or of
+            Tevatron; its corpus is the passages met.
+
+    Raises:
+        UserError: There is no such dataset, it has several configs and none is named, or its fields are unknown ones.
+    """
+    path, revision, config = name, "", ""
+    if not Path(name).is_dir():
+        path, _, revision = path.partition("@")
+        path, _, config = path.partition(":")
+    short = path.strip("/").rpartition("/")[2]
+    configs = _configs(path, revision)
+    if {"corpus", "queries"} <= set(configs) and not config:
+        return _beir(path, revision, configs, short)
+    if config not in configs and (config or len(configs) > 1):
+        raise UserError(
+            f"The dataset '{path}' has the configs {', '.join(configs)}; name one of them: hub:{path}:NAME."
+        )
+    splits = _load(path, config or configs[0], revision)
+    first: Mapping[str, Any] = next((row for rows in splits.values() for row in _stream(rows.take(1), path)), {})
+    parse = PARSERS.get(format_of(first) or "")
+    if parse is None:
+        fields = ", ".join(first) or "none"
+        raise UserError(
+            f"The dataset '{path}' has rows with the fields {fields}; known are anchor, positive, negative (triplets), "
+            "query, pos, neg (FlagEmbedding), and query_id, query, positive_passages (Tevatron)."
+        )
+
+    def rows(split: str, where: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        return enumerate(_stream(splits[split], path), 1)
+
+    names = {one: _split(one, splits) for one in splits}
+    return collect(
+        short,
+        [part(name, [Path(f"{short} ({one})")], partial(rows, one), parse, "row") for one, name in names.items()],
+    )
+
+
+def _split(name: str, splits: Iterable[str]) -> str:
+    """Return our name of a split, unless another has that name."""
+    return name if split_name(name) in splits else split_name(name)
+
+
+def _beir(path: str, revision: str, configs: list[str], short: str) -> RawCollection:
+    judged = next((config for config in QRELS if config in configs), None)
+    place, config = (path, judged) if judged else (f"{path}-qrels", None)
+    splits = _load(place, config or _configs(place, "")[0], revision if judged else "")
+    return RawCollection(
+        short,
+        _records(_load(path, "corpus", revision), f"{path} (corpus)", title=True),
+        _records(_load(path, "queries", revision), f"{path} (queries)", title=False),
+        {
+            _split(split, splits): (f"{place} ({split})", _judgements(rows, f"{place} ({split})"))
+            for split, rows in splits.items()
+        },
+        f"{path} (corpus)",
+        f"{path} (queries)",
+    )
+
+
+def _records(splits: Mapping[str, Any], name: str, title: bool) -> Iterator[Record]:
+    number = 0
+    for rows in splits.values():
+        for row in _stream(rows, name):
+            number += 1
+            where = f"{name} row {number}"
+            key = identifier(need(row, where, "_id", "id"), where, "_id")
+            heading = text(row.get("title"), where, "title") if title else ""
+            yield Record(key, heading, text(need(row, where, "text"), where, "text"), number)
+
+
+def _judgements(rows: Any, name: str) -> Iterator[Judgement]:
+    for number, row in enumerate(_stream(rows, name), 1):
+        where = f"{name} row {number}"
+        query, passage = (identifier(need(row, where, key), where, key) for key in ("query-id", "corpus-id"))
+        grade = need(row, where, "score")
+        if not isinstance(grade, int | float) or int(grade) != grade:
+            raise UserError(f"{where}: the score {grade!r:.60} is not an integer.")
+        yield Judgement(query, passage, int(grade), number)
+
+
+def _configs(path: str, revision: str) -> list[str]:
+    import datasets
+
+    with _Explained(path):
+        return list(datasets.get_dataset_config_names(path, revision=revision or None))
+
+
+def _load(path: str, config: str, revision: str) -> dict[str, Any]:
+    import datasets
+
+    with _Explained(path):
+        return dict(datasets.load_dataset(path, config, revision=revision or None, streaming=True))
+
+
+def _stream(rows: Any, path: str) -> Iterator[Mapping[str, Any]]:
+    with _Explained(path):
+        yield from rows
+
+
+class _Explained:
+    """Turns whatever the library, or the network under it, fails with into one sentence."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception):
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise UserError(
+                f"The dataset '{self.path}' cannot be read ({why:.200}); give hub:OWNER/NAME, or a folder."
+            ) from None

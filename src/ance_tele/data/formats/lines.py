@@ -1,0 +1,40 @@
+"""Read text files line by line: UTF-8, plain or gzipped, with errors that name file and line."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ance_tele.data.errors import UserError
+from ance_tele.data.progress import progress
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line numbers (from 1) and the non-blank lines of a text file in UTF-8, plain or gzipped.
+
+    Raises:
+        UserError: A line is not UTF-8, or the gzip stream is damaged.
+    """
+    number = 0
+    opened: Any = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rb") as file, progress(f"reading {path.name}", path.stat().st_size, "bytes") as advance:
+        seen = 0
+        try:
+            for number, raw in enumerate(file, 1):
+                if number % 4096 == 0:
+                    position = (file.fileobj if path.suffix == ".gz" else file).tell()
+                    advance(position - seen)
+                    seen = position
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if line.strip():
+                    yield number, line
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path.name} line {number} is not UTF-8 (byte 0x{error.object[error.start]:02x} at position "
+                f"{error.start}); convert the file to UTF-8."
+            ) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(
+                f"{path.name} is a damaged gzip file after line {number} ({error}); fetch it again."
+            ) from None

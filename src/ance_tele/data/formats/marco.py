@@ -1,0 +1,113 @@
+"""The MS MARCO passage folder: collection.tsv, queries.SPLIT.tsv, qrels.SPLIT.tsv; raw text, never quoted."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ance_tele.data.collection import Judgement, RawCollection, Record
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats.examples import find, none_found, once
+from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.formats.trec import read_trec_qrels
+
+
+def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
+    """Read a folder in the layout of MS MARCO passage ranking.
+
+    Args:
+        folder: Holds ``collection.tsv`` (passage id, text; or passage id, title, text), ``queries.SPLIT.tsv``
+            (query id, text) and ``qrels.SPLIT.tsv`` (query id, 0, passage id, grade), each plain or ``.gz``. The
+            split is what stands in the middle of the name; ``dev.small`` is the dev split where there is no other.
+            Where ``qrels.train.tsv`` is missing, ``qidpidtriples*.tsv`` (query id, positive, negative) takes its place.
+
+    Returns:
+        The streams, and the files that they read.
+
+    Raises:
+        UserError: A file is missing, or a line has not the fields that it needs; names file and line.
+    """
+    files = find(folder, ".tsv")
+    corpus = [path for path in files if path.name.startswith("collection.")][:1]
+    queries = [path for path in files if path.name.startswith("queries.")]
+    qrels = {_middle(path): path for path in files if path.name.startswith("qrels.")}
+    triples = [path for path in files if path.name.startswith("qidpidtriples") and "train" not in qrels]
+    for found, wanted in (
+        (corpus, "collection.tsv or collection.tsv.gz"),
+        (queries, "queries.SPLIT.tsv such as queries.train.tsv"),
+        ([*qrels, *triples], "qrels.SPLIT.tsv such as qrels.train.tsv, and no qidpidtriples*.tsv either"),
+    ):
+        if not found:
+            raise none_found(folder, wanted)
+    if "dev.small" in qrels and "dev" not in qrels:
+        qrels["dev"] = qrels.pop("dev.small")
+    judged: dict[str, tuple[str, Iterable[Judgement]]] = {
+        split: (path.name, read_trec_qrels(path)) for split, path in qrels.items()
+    }
+    if triples:
+        judged["train"] = ", ".join(path.name for path in triples), read_triples(triples)
+    raw = RawCollection(
+        folder.resolve().name,
+        read_passages(corpus[0]),
+        once(record for path in queries for record in read_queries(path)),
+        judged,
+        corpus[0].name,
+        ", ".join(path.name for path in queries),
+    )
+    return raw, [*corpus, *queries, *qrels.values(), *triples]
+
+
+def _middle(path: Path) -> str:
+    name = path.name.removesuffix(".gz").removesuffix(".tsv")
+    return name.partition(".")[2] or "test"
+
+
+def read_passages(path: Path) -> Iterator[Record]:
+    """Yield the passages of a file with two fields a line (id, text) or three (id, title, text), the same throughout.
+
+    Raises:
+        UserError: A line has another number of fields; names file and line.
+    """
+    width = 0
+    for number, line in read_lines(path):
+        parts = line.split("\t")
+        if not width and len(parts) in (2, 3):
+            width = len(parts)
+        if len(parts) != width:
+            wanted = f"{width}, as the lines before it" if width else "two (id, text) or three (id, title, text)"
+            raise UserError(f"{path.name} line {number} has {len(parts)} tab-separated fields; it needs {wanted}.")
+        yield Record(parts[0].strip(), parts[1] if width == 3 else "", parts[-1], number)
+
+
+def read_queries(path: Path) -> Iterator[Record]:
+    """Yield the queries of a file with two fields a line: id, text.
+
+    Raises:
+        UserError: A line has another number of fields; names file and line.
+    """
+    for number, line in read_lines(path):
+        parts = line.split("\t")
+        if len(parts) != 2:
+            raise UserError(
+                f"{path.name} line {number} has {len(parts)} tab-separated fields; two are needed: query id, text."
+            )
+        yield Record(parts[0].strip(), "", parts[1], number)
+
+
+def read_triples(files: Iterable[Path]) -> Iterator[Judgement]:
+    """Yield the positives of training triples (query id, positive, negative), each pair once.
+
+    Raises:
+        UserError: A line has not three fields; names file and line.
+    """
+    seen: set[str] = set()
+    for path in files:
+        for number, line in read_lines(path):
+            parts = line.split()
+            if len(parts) != 3:
+                raise UserError(
+                    f"{path.name} line {number} has {len(parts)} fields; three are needed: "
+                    "query id, positive passage id, negative passage id."
+                )
+            pair = f"{parts[0]} {parts[1]}"
+            if pair not in seen:
+                seen.add(pair)
+                yield Judgement(parts[0], parts[1], 1, number)

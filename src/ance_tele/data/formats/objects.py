@@ -1,0 +1,146 @@
+"""Read JSON objects from files of any size, one at a time, and their fields, with errors that say where."""
+
+import codecs
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.progress import progress
+
+CHUNK = 1 << 20  # bytes
+_BETWEEN = re.compile(r"[\s,]*")  # what separates objects
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line numbers (from 1) and the objects of a file that has one JSON object per line.
+
+    Raises:
+        UserError: A line is not a JSON object; names file and line.
+    """
+    for number, line in read_lines(path):
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise UserError(f"{path.name} line {number} is not JSON ({_why(error)}).") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path.name} line {number} is a JSON {type(row).__name__}; an object is needed.")
+        yield number, row
+
+
+def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a JSON array, numbered from 1, holding no more than one of them (and a chunk) in memory.
+
+    Objects that just follow each other, as in JSON lines, are read as well.
+
+    Raises:
+        UserError: The file is not UTF-8, no JSON, cut short, or an element is no object; names file and element.
+    """
+    decoder, chunks = json.JSONDecoder(), _read_chunks(path)
+    buffer, at, number = "", 0, 0
+    nested: bool | None = None  # whether there is an array around the objects
+    closed = False
+    while True:
+        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  # it matches the empty string, too
+        if at == len(buffer):
+            buffer, at = next(chunks, ""), 0
+            if buffer:
+                continue
+            if nested and not closed:
+                raise UserError(f"{path.name} ends after element {number} without ']'; fetch it again.")
+            return
+        if nested is None:
+            nested = buffer[at] == "["
+            at += nested
+            continue
+        if nested and not closed and buffer[at] == "]":
+            closed, at = True, at + 1
+            continue
+        number += 1
+        try:
+            row, end = decoder.raw_decode(buffer, at)
+        except (json.JSONDecodeError, RecursionError) as error:
+            more = next(chunks, "") if _is_cut(error, len(buffer)) else ""
+            if not more:
+                why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
+                raise UserError(f"{path.name}, element {number} is not JSON ({why}), or is cut short.") from None
+            buffer, at, number = buffer[at:] + more, 0, number - 1
+            continue
+        if closed or not isinstance(row, dict):
+            kind = "behind the end of the array" if closed else f"a JSON {type(row).__name__}"
+            raise UserError(f"{path.name}, element {number} is {kind}; an array of objects is needed.")
+        yield number, row
+        at = end
+
+
+def _is_cut(error: Exception, length: int) -> bool:
+    """Say whether text may fail to be JSON only because the rest of it has not been read."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    return error.msg.startswith("Unterminated string") or error.pos >= length - 16
+
+
+def _read_chunks(path: Path) -> Iterator[str]:
+    packed = path.suffix == ".gz"
+    decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+    with path.open("rb") as file, progress(f"reading {path.name}", path.stat().st_size, "bytes") as advance:
+        stream: Any = gzip.GzipFile(fileobj=file) if packed else file
+        seen = 0
+        try:
+            while block := stream.read(CHUNK):
+                advance(file.tell() - seen)
+                seen = file.tell()
+                if text := decode(block):
+                    yield text
+            decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path.name} is not UTF-8 ({error.reason}); convert the file to UTF-8.") from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{path.name} is a damaged gzip file ({error}); fetch it again.") from None
+
+
+def _why(error: Exception) -> str:
+    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
+
+
+def need(row: Mapping[str, Any], where: str, *names: str) -> Any:
+    """Return the value of the first field of ``names`` that the row has.
+
+    Raises:
+        UserError: It has none of them; names the fields found.
+    """
+    for name in names:
+        if name in row:
+            return row[name]
+    wanted = " or ".join(f"'{name}'" for name in names)
+    raise UserError(f"{where} has no field {wanted} (its fields: {', '.join(map(str, row)) or 'none'}).")
+
+
+def identifier(value: Any, where: str, name: str) -> str:
+    """Return an id as a string; whole numbers are taken as they are written."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise UserError(f"{where}: '{name}' must be a string, got {value!r:.60}.")
+    return str(value)
+
+
+def text(value: Any, where: str, name: str) -> str:
+    """Return a text; null is an empty one."""
+    if not isinstance(value, str | None):
+        raise UserError(f"{where}: '{name}' must be a string, got {value!r:.60}.")
+    return value or ""
+
+
+def items(value: Any, where: str, name: str, kind: type) -> list[Any]:
+    """Return a list whose elements are all of one kind; null is an empty one."""
+    if value is None:
+        return []
+    wrong = [element for element in value if not isinstance(element, kind)] if isinstance(value, list) else [value]
+    if wrong:
+        of = "strings" if kind is str else "objects" if kind is dict else "ids"
+        raise UserError(f"{where}: '{name}' must be a list of {of}, got {wrong[0]!r:.60}.")
+    return value

@@ -1,0 +1,121 @@
+"""Read rows of fields from JSON lines, CSV, tab-separated text and Parquet, streaming; quoting is found out."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.formats.objects import read_objects
+
+ROWS = (".jsonl", ".csv", ".tsv", ".parquet")
+ENOUGH = 1000  # lines with a quotation mark that decide whether a file is quoted
+_FIELD = r'(?:[^"\t]*|"[^"]*(?:""[^"]*)*")'
+_QUOTED = re.compile(rf"{_FIELD}(?:\t{_FIELD})*")
+
+
+def is_quoted(path: Path) -> bool:
+    """Say whether a tab-separated file encloses fields in quotation marks, as CSV does.
+
+    In a file that does, every field that holds a quotation mark is enclosed and the marks inside are doubled; text
+    that is raw hardly ever looks like that. The first lines that hold a mark decide, by majority.
+    """
+    votes = 0
+    seen = 0
+    for _, line in read_lines(path):
+        if '"' in line:
+            votes += 1 if _QUOTED.fullmatch(line) else -1
+            seen += 1
+            if seen == ENOUGH:
+                break
+    return votes > 0
+
+
+def read_tsv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield line numbers (from 1) and the fields of a tab-separated file, quoted as CSV or raw, whichever it is.
+
+    Raises:
+        UserError: The file is quoted, and a line is not well-formed; names file and line.
+    """
+    if not is_quoted(path):
+        for number, line in read_lines(path):
+            yield number, line.split("\t")
+        return
+    first, last = 0, 0
+
+    def feed() -> Iterator[str]:
+        nonlocal first, last
+        for last, line in read_lines(path):
+            first = first or last
+            yield line + "\n"
+
+    rows = csv.reader(feed(), delimiter="\t", strict=True)
+    while True:
+        first = 0
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(
+                f"{path.name} line {first or last} is not well-formed CSV ({error}); its other lines are quoted."
+            ) from None
+        yield first, row
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a .jsonl, .csv, .tsv or .parquet file with their numbers (JSON: of the line), from 1.
+
+    Raises:
+        UserError: The file is not what its name says.
+    """
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".jsonl"):
+        yield from read_objects(path)
+        return
+    import pyarrow as pa
+
+    try:
+        number = 0
+        for batch in _batches(path, name):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (pa.ArrowInvalid, OSError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"{path.name} cannot be read ({why:.200}).") from None
+
+
+def _batches(path: Path, name: str) -> Iterator[Any]:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    if name.endswith(".parquet"):
+        from pyarrow.parquet import ParquetFile
+
+        with ParquetFile(path) as file:
+            yield from file.iter_batches(batch_size=1024)
+        return
+    quoted = name.endswith(".csv") or is_quoted(path)
+    columns = _header(path, quoted, "," if name.endswith(".csv") else "\t")
+    with arrow_csv.open_csv(
+        path,
+        read_options=arrow_csv.ReadOptions(use_threads=False),
+        parse_options=arrow_csv.ParseOptions(
+            delimiter="," if name.endswith(".csv") else "\t",
+            quote_char='"' if quoted else False,
+            newlines_in_values=quoted,
+        ),
+        convert_options=arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.large_string()), strings_can_be_null=False
+        ),
+    ) as reader:
+        yield from reader
+
+
+def _header(path: Path, quoted: bool, delimiter: str) -> list[str]:
+    for _, line in read_lines(path):
+        return next(csv.reader([line], delimiter=delimiter)) if quoted else line.split(delimiter)
+    raise UserError(f"{path.name} is empty.")

@@ -1,0 +1,91 @@
+"""Tevatron's training files: with their passages inside (version 1), or with the ids of a corpus (version 2)."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ance_tele.data.collection import RawCollection, Record
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats.examples import Example, by_split, collect, find, none_found, once, part, stem
+from ance_tele.data.formats.objects import identifier, items, need, text
+from ance_tele.data.formats.tables import ROWS, read_rows
+
+INSIDE, BY_ID = "positive_passages", "positive_document_ids"
+
+
+def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
+    """Read a folder of training files (or one file) as Tevatron has them.
+
+    Args:
+        place: Files of ``query_id``, ``query`` or ``query_text``, and either ``positive_passages`` and
+            ``negative_passages`` (lists of ``docid``, ``title``, ``text``) or ``positive_document_ids`` and
+            ``negative_document_ids``; ``answers`` where there are any. The split is found in the name. The corpus is
+            in files named ``corpus*`` (``docid``, ``title``, ``text``); without one it is the passages of the examples.
+
+    Returns:
+        The streams, and the files that they read.
+
+    Raises:
+        UserError: A field is missing or of another kind, or there is no corpus for the ids; names file and line.
+    """
+    files = find(place, *ROWS)
+    corpora = [path for path in files if path.name.startswith("corpus") and path != place]
+    examples = [path for path in files if path not in corpora]
+    if not examples:
+        raise none_found(place, "training file, such as train.jsonl")
+    parts = [part(split, paths, read_rows, parse) for split, paths in by_split(examples).items()]
+    corpus = None
+    if corpora:
+        passages = once(record for path in corpora for record in read_corpus(path))
+        corpus = ", ".join(path.name for path in corpora), passages
+    else:
+        for path in examples:
+            for _, row in read_rows(path):
+                if BY_ID in row and INSIDE not in row:
+                    raise UserError(
+                        f"{path.name} names its passages by '{BY_ID}', and there is no corpus*.jsonl beside it; "
+                        "put the corpus (docid, text) there."
+                    )
+                break
+    return collect(stem(place), parts, corpus), files
+
+
+def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
+    """Make an example of a row of either version."""
+    query = Record(
+        identifier(need(row, where, "query_id"), where, "query_id"),
+        "",
+        text(need(row, where, "query_text", "query"), where, "query"),
+        line,
+    )
+    if INSIDE in row:
+        positives, others = (_passages(row.get(name), where, name, line) for name in (INSIDE, "negative_passages"))
+    else:
+        ids = items(need(row, where, INSIDE, BY_ID), where, BY_ID, object)
+        positives, others = [Record(identifier(one, where, BY_ID), "", "", line) for one in ids], []
+    answers = row.get("answers", row.get("answer"))
+    answers = [answers] if isinstance(answers, str) else answers
+    return Example(query, positives, others, tuple(items(answers, where, "answers", str)))
+
+
+def _passages(value: Any, where: str, name: str, line: int) -> list[Record]:
+    return [_passage(row, f"{where}, {name}", line) for row in items(value, where, name, dict)]
+
+
+def _passage(row: Mapping[str, Any], where: str, line: int) -> Record:
+    return Record(
+        identifier(need(row, where, "docid"), where, "docid"),
+        text(row.get("title"), where, "title"),
+        text(need(row, where, "text"), where, "text"),
+        line,
+    )
+
+
+def read_corpus(path: Path) -> Iterator[Record]:
+    """Yield the passages of a corpus file.
+
+    Raises:
+        UserError: ``docid`` or ``text`` is missing or of another kind; names file and line.
+    """
+    for number, row in read_rows(path):
+        yield _passage(row, f"{path.name} line {number}", number)

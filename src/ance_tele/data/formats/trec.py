@@ -1,0 +1,63 @@
+"""TREC judgements and runs: fields separated by white space."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ance_tele.data.collection import Judgement
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats.lines import read_lines
+
+
+class Ranked(NamedTuple):
+    """One line of a run; ``line`` is where it stands, counted from 1."""
+
+    query: str
+    passage: str
+    rank: int
+    score: float
+    line: int
+
+
+def read_trec_qrels(path: Path) -> Iterator[Judgement]:
+    """Yield the judgements of a file of four fields: query id, anything, passage id, grade (graded or not).
+
+    Raises:
+        UserError: A line has not four fields, or its grade is no integer; names file and line.
+    """
+    for number, line in read_lines(path):
+        parts = line.split()
+        if len(parts) != 4:
+            raise UserError(
+                f"{path.name} line {number} has {len(parts)} fields; four are needed: query id, 0, passage id, grade."
+            )
+        try:
+            grade = int(parts[3])
+        except ValueError:
+            raise UserError(f"{path.name} line {number}: the grade '{parts[3]}' is not an integer.") from None
+        yield Judgement(parts[0], parts[2], grade, number)
+
+
+def read_trec_run(path: Path) -> Iterator[Ranked]:
+    """Yield the lines of a run of six fields: query id, Q0, passage id, rank, score, tag.
+
+    Raises:
+        UserError: A line has not six fields, or its rank or score is no number; names file and line.
+    """
+    for number, line in read_lines(path):
+        parts = line.split()
+        if len(parts) != 6:
+            raise UserError(
+                f"{path.name} line {number} has {len(parts)} fields; six are needed: "
+                "query id, Q0, passage id, rank, score, tag."
+            )
+        try:
+            rank, score = int(parts[3]), float(parts[4])
+        except ValueError:
+            rank, score = 0, math.nan
+        if math.isnan(score):
+            raise UserError(
+                f"{path.name} line {number}: the rank '{parts[3]}' must be an integer, the score '{parts[4]}' a number."
+            )
+        yield Ranked(parts[0], parts[2], rank, score, number)

@@ -1,0 +1,86 @@
+"""Write a collection in BEIR layout, whatever it was read from."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from ance_tele.data.artefacts import atomic
+from ance_tele.data.collection import UNJUDGED, Collection, Texts, read_arrow
+from ance_tele.data.errors import UserError
+
+ROWS_PER_BATCH = 8192
+
+
+def write_beir(collection: Collection, folder: Path) -> None:
+    """Write ``corpus.jsonl``, ``queries.jsonl``, ``qrels/SPLIT.tsv`` and, with answers, ``questions.jsonl``.
+
+    Reading the folder gives the same collection, with the same fingerprint. Queries of a split that nobody judged are
+    in ``questions/SPLIT.jsonl``. The folder appears only when it is whole; memory does not grow with the collection.
+
+    Args:
+        collection: What to write.
+        folder: Must not be there yet, or be empty.
+
+    Raises:
+        UserError: The folder holds something, or a split's name cannot be a file's.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already; name a folder that is new or empty.")
+    for split in collection.qrels:
+        if "/" in split or "\0" in split or split.startswith("."):
+            raise UserError(f"The split '{split}' cannot be written: a file name holds no '/' and begins with no dot.")
+    with atomic(folder) as target:
+        target.mkdir()
+        _write_lines(target / "corpus.jsonl", _texts(collection.corpus, title=True))
+        _write_lines(target / "queries.jsonl", _texts(collection.queries, title=False))
+        (target / "qrels").mkdir()
+        for split in collection.qrels:
+            if len(collection.qrels[split].passages):
+                lines = _judgements(collection, split)
+                _write_lines(target / "qrels" / f"{split}.tsv", lines, "query-id\tcorpus-id\tscore\n")
+        if len(collection.answers):
+            _write_lines(target / "questions.jsonl", _questions(collection, collection.answers.queries))
+        for split, qrels in collection.qrels.items():
+            unjudged = np.setdiff1d(qrels.queries, qrels.judged())
+            if len(unjudged):
+                (target / "questions").mkdir(exist_ok=True)
+                _write_lines(target / "questions" / f"{split}.jsonl", _questions(collection, unjudged))
+
+
+def _write_lines(path: Path, lines: Iterable[str], header: str = "") -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(header)
+        file.writelines(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _texts(texts: Texts, title: bool) -> Iterator[str]:
+    for start in range(0, len(texts), ROWS_PER_BATCH):
+        part = texts.table.slice(start, ROWS_PER_BATCH)
+        for key, heading, body in zip(*(part[name].to_pylist() for name in ("id", "title", "text")), strict=True):
+            yield _line({"_id": key, "title": heading, "text": body} if title else {"_id": key, "text": body})
+
+
+def _judgements(collection: Collection, split: str) -> Iterator[str]:
+    """Yield the judgements in the order in which they were read, on which the fingerprint rests."""
+    rows = read_arrow(collection.folder / "qrels.arrow")
+    rows = rows.filter((pc.field("split") == split) & (pc.field("passage") != UNJUDGED))
+    for start in range(0, len(rows), ROWS_PER_BATCH):
+        part = rows.slice(start, ROWS_PER_BATCH)
+        queries = collection.queries.take_ids(part["query"].to_numpy()).to_pylist()
+        passages = collection.corpus.take_ids(part["passage"].to_numpy()).to_pylist()
+        for query, passage, grade in zip(queries, passages, part["grade"].to_pylist(), strict=True):
+            yield f"{query}\t{passage}\t{grade}\n"
+
+
+def _questions(collection: Collection, rows: np.ndarray) -> Iterator[str]:
+    for row in rows.tolist():
+        query = collection.queries[row]
+        yield _line({"_id": query["id"], "text": query["text"], "answers": collection.answers.of(row)})

@@ -1,0 +1,87 @@
+"""What the folder or the hub repository of a model must hold, said in one sentence where it does not."""
+
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_transformer_model
+
+from ance_tele.data.errors import UserError
+from ance_tele.encode.published import start_of
+
+
+def resolve(name: str) -> str:
+    """Return the folder or hub name that a model's name stands for.
+
+    Raises:
+        UserError: It is a folder without a model or without safetensors weights, or neither a folder nor a hub name.
+    """
+    path = Path(name)
+    if not path.exists():
+        name = start_of(name)
+        if (name.count("/") != 1 or name.startswith((".", "/", "~"))) and "/" in name:
+            raise UserError(f"{name} is neither a folder nor a hub name (owner/name); check the path.")
+        return name
+    if not (path / "config.json").exists() and not (path / "modules.json").exists():
+        raise UserError(
+            f"{name} holds neither config.json nor modules.json; --model takes the folder or hub name of a "
+            "sentence-transformers model or of a Hugging Face encoder."
+        )
+    if not any(path.rglob("*.safetensors")):
+        if any(path.rglob("pytorch_model*.bin")):
+            raise UserError(convert(name))
+        raise UserError(f"{name} holds no .safetensors file; only safetensors weights are read.")
+    return name
+
+
+def is_plain(name: str) -> bool:
+    """Say whether a folder or hub name is a plain encoder, with no description of sentence-transformers."""
+    path = Path(name)
+    if path.exists():
+        return not (path / "modules.json").exists()
+    # The library takes a bare name as one of its own, but for the few that are older than it.
+    own = "/" not in name and name.lower() not in ORIGINAL_TRANSFORMER_MODELS
+    return not own and not is_sentence_transformer_model(name)
+
+
+def convert(name: str) -> str:
+    """Say how to convert a model that has its weights only as a pickle."""
+    # Under the same name, so that a published checkpoint is still known as such.
+    out = f"safetensors/{Path(name).name}"
+    if (Path(name) / "modules.json").exists():
+        code = f"from sentence_transformers import SentenceTransformer as S; S('{name}').save_pretrained('{out}')"
+    else:
+        code = (
+            "from transformers import AutoModel as M, AutoTokenizer as T; "
+            f"[kind.from_pretrained('{name}').save_pretrained('{out}') for kind in (M, T)]"
+        )
+    return (
+        f"{name} holds no .safetensors file, only a pickle of its weights, which is not read because it can run any "
+        f'code; if you trust it, convert it with  python -c "{code}"  and take {out}.'
+    )
+
+
+def check_tokenizer(name: str, tokenizer: Any, rows: int | None) -> None:
+    """Refuse a model that came without its tokenizer, or with that of another model.
+
+    Where the files are missing, transformers makes up a tokenizer that knows nothing but the special tokens.
+
+    Args:
+        name: Of the model.
+        tokenizer: As it was loaded.
+        rows: Rows of the model's token embeddings, if known.
+
+    Raises:
+        UserError: What is wrong with it.
+    """
+    special = getattr(tokenizer, "all_special_ids", None)
+    if special is None:
+        return
+    if len(tokenizer) <= len(special):
+        raise UserError(
+            f"{name} has no tokenizer; put its files (tokenizer.json, or vocab.txt for BERT) beside config.json."
+        )
+    if rows is not None and len(tokenizer) > rows:
+        raise UserError(
+            f"{name} has a tokenizer of {len(tokenizer):,} tokens, but embeddings for {rows:,}; put the files of its "
+            "own tokenizer beside config.json."
+        )

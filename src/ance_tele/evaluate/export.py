@@ -1,0 +1,89 @@
+"""A run as the retrieval results of DPR, which readers of open-domain question answering take."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ance_tele.data.answers import match_answers
+from ance_tele.data.artefacts import atomic
+from ance_tele.data.collection import Collection
+from ance_tele.data.errors import UserError
+from ance_tele.data.gather import gather
+from ance_tele.data.progress import progress
+from ance_tele.evaluate.answers import known_rows
+from ance_tele.evaluate.run import Run
+
+# Queries in memory at a time, with the texts of their passages.
+QUERIES_PER_BLOCK = 256
+
+
+def export_dpr(run: Run, collection: Collection, path: Path, depth: int = 100) -> tuple[int, int]:
+    """Write the best passages of each query as DPR does; the file appears whole or not at all.
+
+    A JSON list of ``question``, ``answers`` and ``ctxs``, each of these ``id``, ``title``, ``text``, ``score`` (a
+    string, as DPR has it) and ``has_answer`` (facebookresearch/DPR, ``save_results`` in dense_retriever.py).
+
+    Args:
+        run: Ranked passages.
+        collection: Texts and answers; queries without answers are left out.
+        path: The file; ``.json``.
+        depth: Passages per query.
+
+    Returns:
+        How many queries were written, and how many left out.
+
+    Raises:
+        UserError: The collection has no answers, an id of the run is not of this collection, the name does not end
+            in ``.json``, or the depth is below 1.
+    """
+    if path.suffix != ".json":
+        raise UserError(f"{path.name} must end in .json: that is what a run is written as for DPR.")
+    if depth < 1:
+        raise UserError(f"depth is {depth}; at least 1 passage per query is needed.")
+    if not len(collection.answers):
+        raise UserError(f"Collection '{collection.name}' has no answers, which DPR's format needs.")
+    queries = known_rows(collection.queries, run.query_ids, "query", collection.name)
+    places = np.flatnonzero(np.isin(queries, collection.answers.queries))
+    best = [run.passage_ids[place][:depth] for place in places]
+    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in best])]).astype(np.int64)
+    rows = known_rows(collection.corpus, [name for ids in best for name in ids], "passage", collection.name)
+    with (
+        atomic(path) as target,
+        target.open("w", encoding="utf-8") as file,
+        progress("writing", len(places), "queries") as advance,
+    ):
+        file.write("[")
+        for start in range(0, len(places), QUERIES_PER_BLOCK):
+            part = slice(start, start + QUERIES_PER_BLOCK)
+            bounds = offsets[start : start + QUERIES_PER_BLOCK + 1]
+            scores = [run.scores[place][:depth] for place in places[part]]
+            found = rows[bounds[0] : bounds[-1]]
+            items = _items(collection, queries[places[part]], bounds - bounds[0], found, np.concatenate(scores))
+            file.write(",".join(f"\n{json.dumps(item, ensure_ascii=False)}" for item in items))
+            file.write("," if part.stop < len(places) else "")
+            advance(len(items))
+        file.write("\n]\n")
+    return len(places), len(queries) - len(places)
+
+
+def _items(
+    collection: Collection, queries: np.ndarray, offsets: np.ndarray, rows: np.ndarray, scores: np.ndarray
+) -> list[dict[str, Any]]:
+    """Return what is written of some queries; their passages and scores are ragged."""
+    corpus = collection.corpus
+    questions = [collection.queries[query]["text"] for query in queries]
+    answers = [collection.answers.of(query) for query in queries]
+    distinct, place = np.unique(rows, return_inverse=True)
+    columns = (gather(corpus.table[name], distinct) for name in ("id", "title", "text"))
+    passages = list(zip(*columns, strict=True))
+    matched = match_answers(offsets, rows, answers, corpus)
+    contexts = [
+        dict(zip(("id", "title", "text", "score", "has_answer"), (*passages[index], str(score), match), strict=True))
+        for index, score, match in zip(place.tolist(), scores, matched.tolist(), strict=True)
+    ]
+    return [
+        {"question": question, "answers": given, "ctxs": contexts[start:stop]}
+        for question, given, start, stop in zip(questions, answers, offsets[:-1], offsets[1:], strict=True)
+    ]

@@ -1,0 +1,114 @@
+"""A plan in plain text."""
+
+from collections.abc import Iterator, Mapping
+from io import StringIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ance_tele.plan.plan import Plan
+from ance_tele.plan.work import GIB
+from ance_tele.report.formats import DASH, count, duration, words
+
+
+def render(made: Plan) -> str:
+    """Lay a plan out in plain text, at most 100 columns wide."""
+    shape, gpu, counts = made.shape, made.gpu, made.counts
+    out = StringIO()
+    console = Console(file=out, width=100, color_system=None, highlight=False, markup=False)
+    console.print(
+        f"{made.recipe}: {count(counts['passages'])} passages, {count(counts['train_queries'])} queries to train on, "
+        f"{count(counts['eval_queries'])} to measure."
+    )
+    if not made.phases:
+        console.print("No model: nothing runs on the GPU.")
+        return out.getvalue()
+    console.print(
+        f"{shape.name}: {shape.layers} layers x {shape.hidden}, {shape.parameters / 1e6:.1f} M parameters. "
+        f"One {gpu.name}: {gpu.tflops:g} TFLOP/s in 16 bits."
+    )
+    if steps := [count(phase.amount) for phase in made.of("train")]:
+        console.print(
+            f"{count(made.steps_per_epoch)} steps an epoch, {count(made.whole)} in all epochs; "
+            f"the episodes take {words(steps)}{' (gradients cached)' if made.cached else ''}."
+        )
+    for part in (_phases(made), _space(made), _beside_paper(made) if made.paper else None):
+        if part is not None:
+            console.print()
+            console.print(part)
+    console.print()
+    for note in (*_assumptions(made), *made.notes):
+        console.print(note)
+    return out.getvalue()
+
+
+def _table(*headings: str, right: int) -> Table:
+    """Return an empty table whose columns from number ``right`` on hold figures."""
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number >= right else "left")
+    return table
+
+
+def _phases(made: Plan) -> Table:
+    table = _table("episode", "phase", "work", "PFLOP", "time", right=2)
+    before = -1
+    for phase in made.phases:
+        if phase.episode != before and before >= 0:
+            table.add_section()
+        name = str(phase.episode) if phase.episode != before else ""
+        flops = f"{phase.flops / 1e15:,.1f}" if phase.flops else DASH
+        table.add_row(name, phase.name, f"{count(phase.amount)} {phase.unit}", flops, duration(phase.seconds))
+        before = phase.episode
+    table.add_section()
+    table.add_row("all", "", "", f"{made.flops / 1e15:,.1f}", duration(made.seconds))
+    return table
+
+
+def _space(made: Plan) -> Table:
+    table = _table("space", "GiB", "of which", right=1)
+    table.columns[2].justify = "left"
+    table.add_row("disk", _gib(sum(made.disk.values())), _each(made.disk))
+    most = max(made.gpu_memory.values())
+    fits = "" if most <= made.gpu.memory * GIB else f"; more than its {made.gpu.memory:g}: set grad_cache to true"
+    table.add_row("GPU", _gib(most), f"{_each(made.gpu_memory)}, one after another{fits}")
+    table.add_row("host", _gib(made.host_memory), "")
+    return table
+
+
+def _beside_paper(made: Plan) -> Table:
+    """Lay the paper's hours beside the plan's, as they are and scaled to this GPU."""
+    paper = made.paper
+    assert paper is not None, "the paper has no hours for this work"
+    theirs = f"paper, {paper.gpus} x {paper.gpu}"
+    table = _table("hours", "this plan", theirs, f"scaled to one {made.gpu.name}", right=1)
+    ours = [(f"training, episode {phase.episode}", phase.seconds) for phase in made.of("train")]
+    ours.append((f"index refresh, each of {paper.refreshes}", made.refresh_seconds()))
+    ours.append(("training and refreshes", sum(s for _, s in ours[:-1]) + paper.refreshes * made.refresh_seconds()))
+    for (name, seconds), published in zip(ours, (*paper.training, paper.refresh, paper.overall), strict=True):
+        table.add_row(name, f"{seconds / 3600:.1f}", f"{published:.1f}", f"{made.scaled(published):.1f}")
+    return table
+
+
+def _assumptions(made: Plan) -> Iterator[str]:
+    assumed = made.assumed
+    yield (
+        f"Assumed: {assumed.passage_tokens:g} tokens a passage and {assumed.query_tokens:g} a query on average; "
+        f"{assumed.training:.0%} of the GPU's peak in training, {assumed.encoding:.0%} in encoding, "
+        f"{assumed.searching:.0%} of the float32 peak ({made.gpu.tflops_float32:g} TFLOP/s) in searching; "
+        f"{assumed.tokenised:,.0f} tokens tokenised and {assumed.mixed:,.0f} candidates mixed a second."
+    )
+    if made.paper:
+        yield (
+            f"The paper's hours (Table 6) are of {made.paper.gpus} x {made.paper.gpu} in fp16; by the FLOPs counted "
+            f"here its training reached {made.paper_share():.0%} of their peak. Scaled: at that share of this GPU's."
+        )
+
+
+def _each(sizes: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {_gib(size)}" for name, size in sizes.items() if size)
+
+
+def _gib(size: float) -> str:
+    return "<0.1" if 0 < size < GIB / 20 else f"{size / GIB:,.1f}"

@@ -1,0 +1,249 @@
+"""The work of a run, counted from the method and from this package's own code: phases, disk, memory."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ance_tele.mining.mix import quota
+from ance_tele.plan.hardware import GPU, ModelShape
+from ance_tele.settings import Recipe
+
+# Mean tokens of a query and of a passage with their special tokens, before anything is cut.
+TOKENS: Mapping[str | None, tuple[float, float]] = {
+    "msmarco": (9, 77),
+    "nq": (12, 140),
+    "triviaqa": (12, 140),
+    None: (12, 100),
+}
+
+# As in encode.topk: rows of vectors and queries that meet in one product; candidates kept beyond k.
+BLOCK_ROWS, QUERY_ROWS, MARGIN = 131072, 4096, 16
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What turns work into hours and bytes where it cannot be counted.
+
+    Attributes:
+        query_tokens: Mean tokens of a query, special tokens included. Batches are cut by length, so means count.
+        passage_tokens: Mean tokens of a passage likewise.
+        training: Share of the GPU's peak that training reaches.
+        encoding: Share of it that encoding reaches.
+        searching: Share of the float32 peak that search's products reach.
+        score_passes: How often search moves its scores through GPU memory: written once, read to find the best.
+        tokenised: Tokens that tokenising gives, per second of the host.
+        mixed: Candidates mixed per second (measured: 500,000 queries x 400 candidates in 35 s on two cores).
+        candidate_bytes: Of a candidate in Parquet, by ids (measured on random ids of an MS MARCO-sized corpus).
+        pool_bytes: Of a negative in the pool likewise.
+    """
+
+    query_tokens: float
+    passage_tokens: float
+    training: float = 0.40
+    encoding: float = 0.40
+    searching: float = 0.40
+    score_passes: float = 4
+    tokenised: float = 1e6
+    mixed: float = 5.7e6
+    candidate_bytes: float = 8.2
+    pool_bytes: float = 9.5
+
+
+def cut(assumed: Assumed, recipe: Recipe) -> Assumed:
+    """Cut mean lengths to the longest that the recipe reads."""
+    encoder = recipe.encoder
+    return replace(
+        assumed,
+        query_tokens=min(assumed.query_tokens, encoder.query_max_len),
+        passage_tokens=min(assumed.passage_tokens, encoder.passage_max_len),
+    )
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of an episode.
+
+    Attributes:
+        episode: From 1; 0 is the model as it is given.
+        name: "tokenise", "encode corpus", "evaluate", "search queries", "search positives", "mix" or "train".
+        amount: How many of ``unit``.
+        unit: "tokens", "passages", "queries", "candidates" or "steps".
+        flops: Operations of the GPU.
+        seconds: How long they take.
+    """
+
+    episode: int
+    name: str
+    amount: int
+    unit: str
+    flops: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """The counts that phases, disk and memory are made of; see :func:`ance_tele.plan.plan.plan`."""
+
+    recipe: Recipe
+    passages: int
+    queries: int
+    train_queries: int
+    eval_queries: int
+    shape: ModelShape
+    gpu: GPU
+    assumed: Assumed
+    positives: int
+
+    @property
+    def episodes(self) -> int:
+        """How many episodes are trained."""
+        return self.recipe.episode.episodes
+
+    @property
+    def encoders(self) -> int:
+        """Two where queries have one of their own."""
+        return 2 if self.recipe.encoder.untie_encoders else 1
+
+    @property
+    def step_passages(self) -> int:
+        """Passages of a step: a positive and N negatives for each query."""
+        return self.recipe.training.batch_queries * (1 + self.recipe.training.negatives_per_query)
+
+    @property
+    def cached(self) -> bool:
+        """Whether gradients are cached, by the rule of training: a batch with its padding exceeds the limit."""
+        config = self.recipe.training
+        padded = self.step_passages * self.recipe.encoder.passage_max_len
+        return padded > config.grad_cache_tokens if config.grad_cache is None else config.grad_cache
+
+    def phases(self) -> Iterator[Phase]:
+        """Yield the phases in the order of :func:`ance_tele.episode.run`."""
+        if self.recipe.name == "bm25":
+            return
+        tokens = round(self.passages * self.assumed.passage_tokens + self.queries * self.assumed.query_tokens)
+        yield Phase(0, "tokenise", tokens, "tokens", 0.0, tokens / self.assumed.tokenised)
+        yield self.encode(0)
+        yield self.search(0, "evaluate", self.eval_queries)
+        for episode in range(1, self.episodes + 1):
+            sources = self.recipe.mining.sources_at(episode)
+            yield self.search(episode, "search queries", self.train_queries)
+            if "lookahead" in sources:
+                yield self.search(episode, "search positives", self.positives)
+            mixed = self.train_queries * self.recipe.mining.depth * len(sources)
+            yield Phase(episode, "mix", mixed, "candidates", 0.0, mixed / self.assumed.mixed)
+            yield self.train(episode)
+            yield self.encode(episode)
+            yield self.search(episode, "evaluate", self.eval_queries)
+        if self.episodes:
+            yield self.search(self.episodes, "look back", self.train_queries)
+
+    def encode(self, episode: int) -> Phase:
+        """Encode the corpus: a forward pass of every passage."""
+        flops = self.passages * self.shape.forward(self.assumed.passage_tokens)
+        rate = self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding
+        return Phase(episode, "encode corpus", self.passages, "passages", flops, flops / rate)
+
+    def search(self, episode: int, name: str, asked: int) -> Phase:
+        """Search exactly: asked x passages products of ``hidden`` numbers, 2 FLOPs each, in float32.
+
+        Every score (4 bytes) passes through GPU memory some times. Queries are encoded first; positives have
+        their vectors.
+        """
+        products = 2.0 * asked * self.passages * self.shape.hidden
+        encoded = 0.0 if name == "search positives" else asked * self.shape.forward(self.assumed.query_tokens)
+        moved = 4 * asked * self.passages * self.assumed.score_passes
+        seconds = products / (self.gpu.peak("float32") * self.assumed.searching) + moved / (self.gpu.bandwidth * 1e9)
+        seconds += encoded / (self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding)
+        unit = "positives" if name == "search positives" else "queries"
+        return Phase(episode, name, asked, unit, products + encoded, seconds)
+
+    def train(self, episode: int) -> Phase:
+        """Train: forward, and twice that backward; with gradient caching one more forward.
+
+        For each weight, 6 FLOPs a token (8 with gradient caching), and the terms of attention likewise. AdamW then
+        moves weight, gradient and both moments: 28 bytes a parameter and step.
+        """
+        steps = self.recipe.schedule(episode, self.train_queries).steps
+        passes = 4 if self.cached else 3
+        one = self.shape.forward
+        flops = passes * self.step_passages * one(self.assumed.passage_tokens)
+        flops += 3 * self.recipe.training.batch_queries * one(self.assumed.query_tokens)
+        seconds = flops / (self.gpu.peak(self.recipe.training.train_precision) * self.assumed.training)
+        seconds += 28 * self.shape.parameters * self.encoders / (self.gpu.bandwidth * 1e9)
+        return Phase(episode, "train", steps, "steps", steps * flops, steps * seconds)
+
+    def disk(self) -> dict[str, float]:
+        """Bytes on disk at the fullest moment, by kind.
+
+        Tokens take 2 bytes (4 where the vocabulary exceeds 65,536) and 8 a text for its place. Vectors are float32, of
+        one checkpoint unless all are kept. A checkpoint of training holds weights and both moments of AdamW; a new one
+        is whole before the old one goes.
+        """
+        if self.recipe.name == "bm25":
+            return {}
+        a, mining, weights = self.assumed, self.recipe.mining, 4.0 * self.shape.parameters * self.encoders
+        width = 2 if self.shape.vocabulary <= 1 << 16 else 4
+        tokens = self.passages * a.passage_tokens + self.queries * a.query_tokens
+        lists = (self.episodes + 1 if self.episodes else 0) * self.train_queries * mining.depth
+        mined = sum(len(mining.sources_at(e)) for e in range(1, self.episodes + 1)) * self.train_queries * mining.depth
+        pools, previous = 0, 0
+        for episode in range(1, self.episodes + 1):
+            previous = quota(mining, episode, previous).total
+            pools += previous * self.train_queries
+        kept = self.episodes + 1 if self.recipe.episode.keep_vectors else 1
+        return {
+            "tokens": width * tokens + 8.0 * (self.passages + self.queries),
+            "vectors": 4.0 * kept * self.passages * self.shape.hidden,
+            "candidates": a.candidate_bytes * (mined + lists),
+            "pools": a.pool_bytes * pools,
+            "models": self.episodes * weights,
+            "checkpoints": 6 * weights if self.episodes else 0.0,
+        }
+
+    def gpu_memory(self) -> dict[str, float]:
+        """Bytes on the GPU by activity, without what the allocator and the libraries take.
+
+        Training holds 16 bytes a parameter (weights, gradients, two moments), 2 more for the weights in 16 bits, and
+        the activations of a batch, or of one chunk with gradient caching. Searching holds a block of vectors, and
+        three times the scores of one product, as the best are found.
+        """
+        if self.recipe.name == "bm25":
+            return {}
+        a, config, parameters = self.assumed, self.recipe.training, self.shape.parameters * self.encoders
+        half = self.gpu.peak(config.train_precision) == self.gpu.peak("bf16") and self.gpu.bf16
+        live = config.chunk_tokens if self.cached else self.step_passages * a.passage_tokens
+        live += config.batch_queries * a.query_tokens
+        training = (18 if half else 16) * parameters + self.shape.activations(live, 2 if half else 4)
+        layer = self.recipe.encoder.encode_tokens * (8 * self.shape.hidden + 2 * self.shape.intermediate)
+        rows = min(BLOCK_ROWS, self.passages)
+        scores = 4.0 * rows * min(QUERY_ROWS, max(self.train_queries if self.episodes else 0, self.eval_queries))
+        return {
+            **({"training": training} if self.episodes else {}),
+            "encoding": 6 * parameters + 4.0 * layer,
+            "searching": 4.0 * parameters + 4.0 * rows * self.shape.hidden + 3 * scores,
+        }
+
+    def host_memory(self) -> float:
+        """Bytes of the process at its fullest moment.
+
+        2 GiB for the libraries; ids while they are looked up, about 40 bytes a passage; and the most of: a search's
+        rows and scores, 12 bytes a candidate, twice; candidates while they are mixed, 16 bytes (measured: 2.95 GiB for
+        200 million).
+        """
+        depth = self.recipe.mining.depth
+        most = max((len(self.recipe.mining.sources_at(e)) for e in range(1, self.episodes + 1)), default=0)
+        searched = 24.0 * self.train_queries * (depth + MARGIN) if self.episodes else 0.0
+        return 2.0 * GIB + 40.0 * self.passages + max(searched, 16.0 * self.train_queries * depth * most)
+
+    def notes(self) -> Iterator[str]:
+        """Yield what the figures leave out."""
+        if self.recipe.name == "bm25" or "bm25" in self.recipe.evaluation.baselines:
+            yield "BM25 runs on the CPU; its hours are not in the plan."
+        elif any("bm25" in self.recipe.mining.sources_at(e) for e in range(1, self.episodes + 1)):
+            yield "BM25 negatives are searched on the CPU; those hours are not in the plan."
+        if self.recipe.mining.filter_answers:
+            yield "Matching answers runs on the CPU; its hours are not in the plan."
+        if not self.gpu.bf16 and self.recipe.name != "bm25":
+            peak = f"{self.gpu.tflops_float32:g} TFLOP/s"
+            yield f"A {self.gpu.name} has no bf16: runs compute in float32, at a peak of {peak}."

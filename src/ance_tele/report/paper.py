@@ -1,0 +1,250 @@
+"""The paper's own figures (Sun et al., EMNLP 2022), to be shown beside those of a run.
+
+Percentages of the paper are fractions here, as everywhere in this package (39.1 is 0.391), and metrics have our
+names. The recall that the paper gives for NQ and TriviaQA counts passages that hold an answer: ``Answer@k``.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+Benchmark = Literal["msmarco", "nq", "triviaqa"]
+Start = Literal["bert-base", "condenser", "co-condenser"]
+
+# Words of a collection's name: "wikipedia-nq" is NQ, "msmarco-passage" MS MARCO.
+_BENCHMARKS: Mapping[str, Benchmark] = {
+    "msmarco": "msmarco",
+    "marco": "msmarco",
+    "nq": "nq",
+    "naturalquestions": "nq",
+    "triviaqa": "triviaqa",
+    "trivia": "triviaqa",
+}
+# Collections whose names hold such a word, but whose figures are not comparable.
+_OTHERS = {"document", "documents", "doc", "docs", "v2"}
+
+_STARTS: Mapping[str, Start] = {
+    "bert": "bert-base",
+    "bertbase": "bert-base",
+    "bertbaseuncased": "bert-base",
+    "condenser": "condenser",
+    "cocondenser": "co-condenser",
+    "cocondensermarco": "co-condenser",
+    "cocondenserwiki": "co-condenser",
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Size of a benchmark (Table 4): passages, and queries of each split."""
+
+    passages: int
+    train: int
+    dev: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Hours:
+    """How long the paper's training took (Table 6).
+
+    Attributes:
+        gpu: Which GPU, under its name in :mod:`ance_tele.plan.hardware`.
+        gpus: How many of them.
+        training: Hours of training by episode, from 1.
+        refresh: Hours of one index refresh.
+        refreshes: How many of those.
+        overall: All hours.
+    """
+
+    gpu: str
+    gpus: int
+    training: tuple[float, ...]
+    refresh: float
+    refreshes: int
+    overall: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of Table 1.
+
+    Attributes:
+        system: Its name in the paper.
+        metrics: Fractions by metric; those that the paper does not report are left out.
+        params: Size as the paper gives it, such as "110M"; None where there is no model.
+        negatives: Where its training negatives come from; None for systems without.
+        reference: A larger model, or one taught by a cross-encoder: not to be ranked among the others.
+    """
+
+    system: str
+    metrics: dict[str, float]
+    params: str | None = None
+    negatives: str | None = None
+    reference: bool = False
+
+
+def benchmark_of(collection: str) -> Benchmark | None:
+    """Say which of the paper's benchmarks a collection or a recipe belongs to, by its name; None for any other.
+
+    Usual names are known: msmarco, marco, msmarco-passage, irds:msmarco-passage/dev, nq, natural-questions,
+    wikipedia-nq, triviaqa, wikipedia-trivia, and a folder or recipe so called (marco/q-neg). MS MARCO documents and
+    MS MARCO v2 are other collections. A name says nothing of a subset: compare :func:`sizes` where it matters.
+    """
+    name = collection.lower().replace("natural-questions", "nq").replace("natural_questions", "nq")
+    words = [word for word in re.split(r"[^a-z0-9]+", name.replace("ms-marco", "msmarco")) if word]
+    found = {_BENCHMARKS[word] for word in words if word in _BENCHMARKS}
+    return found.pop() if len(found) == 1 and not _OTHERS & set(words) else None
+
+
+def start_of(model: str) -> Start | None:
+    """Say which of the paper's pretrained starts a model is, by its name: Luyu/co-condenser-marco is co-condenser."""
+    last = model.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+    return _STARTS.get(re.sub(r"[^a-z0-9]", "", last.lower()))
+
+
+def published(collection: str, table: str, system: str, start: str | None = None) -> dict[str, float] | None:
+    """Return the paper's figures for a system, or None where it has none.
+
+    Args:
+        collection: Name of the collection that was measured.
+        table: "table1", "table3" or "table8".
+        system: A method of Table 1 ("ANCE-Tele", in any case) or a recipe ("ance-tele", "marco/q-neg", "nq").
+        start: For table3, the pretrained model: a hub name, a folder or a short name.
+
+    Returns:
+        Fractions by metric: "MRR@10" and "Recall@1000" for MS MARCO, "Answer@5", "Answer@20", "Answer@100" for NQ and
+        TriviaQA.
+
+    Raises:
+        ValueError: There is no such table.
+    """
+    benchmark = benchmark_of(collection)
+    name = _recipe(system)
+    if table == "table1":
+        rows = {row.system.casefold(): row.metrics for row in table1(collection)}
+        return rows.get(system.casefold()) or rows.get(name.casefold())
+    if table not in ("table3", "table8"):
+        raise ValueError(f"table is '{table}'; those by system are table1, table3 and table8.")
+    if benchmark != "msmarco":
+        return None
+    found = _facts()[table]
+    if table == "table3":
+        found = found.get(start_of(start or ""), {})
+    return _named(benchmark, found[name]) if name in found else None
+
+
+def table1(collection: str) -> list[Row]:
+    """Return the rows of Table 1 that report anything on a collection, in the paper's order; none for others."""
+    benchmark = benchmark_of(collection)
+    return [
+        Row(
+            row["system"],
+            _named(benchmark, row[benchmark]),
+            row.get("params"),
+            row.get("negatives"),
+            row.get("reference", False),
+        )
+        for row in _facts()["table1"]
+        if benchmark in row
+    ]
+
+
+def table2(collection: str, alpha: float, beta: float, negatives_per_query: int) -> dict[str, float] | None:
+    """Return the paper's figures for ANCE-Tele at other shares or numbers of negatives (MS MARCO), or None."""
+    asked = (alpha, beta, negatives_per_query)
+    for row in _facts()["table2"]:
+        if benchmark_of(collection) == "msmarco" and asked == (row["alpha"], row["beta"], row["negatives_per_query"]):
+            return _named("msmarco", row["msmarco"])
+    return None
+
+
+def forgetting(collection: str, system: str) -> dict[int, float] | None:
+    """Return the paper's forgetting rate by episode (Table 9, MS MARCO), as fractions, or None where it has none."""
+    rates = _facts()["table9"].get(_recipe(system)) if benchmark_of(collection) == "msmarco" else None
+    return {episode: _fraction(rate) for episode, rate in enumerate(rates, 1)} if rates else None
+
+
+def curve(collection: str, name: str, system: str, start: str) -> dict[int, float] | None:
+    """Return a curve over episodes, as plotted in the authors' notebooks (MS MARCO), or None where there is none.
+
+    Args:
+        collection: Name of the collection that was measured.
+        name: "dev MRR@10", "dev MRR@10 over five episodes" or "forgetting rate".
+        system: A recipe.
+        start: The pretrained model.
+
+    Returns:
+        Fractions by episode.
+
+    Raises:
+        ValueError: There is no curve of that name.
+    """
+    curves = _facts()["curves"]
+    if name not in curves:
+        raise ValueError(f"name is '{name}'; the curves are {', '.join(curves)}.")
+    points = curves[name].get(start_of(start), {}).get(_recipe(system), {})
+    if benchmark_of(collection) != "msmarco" or not points:
+        return None
+    return {episode: _fraction(value) for episode, value in points.items()}
+
+
+def composition(collection: str) -> dict[int, dict[str, float]] | None:
+    """Return ANCE's negatives by who met them first: ``{episode: {"bm25" or episode: share of its top-200}}``.
+
+    From the authors' notebooks: ANCE from BERT on MS MARCO, over about 400,000 queries. None for other collections.
+    """
+    if benchmark_of(collection) != "msmarco":
+        return None
+    return {
+        episode: {str(first): _fraction(share) for first, share in shares.items()}
+        for episode, shares in _facts()["composition"].items()
+    }
+
+
+def sizes(collection: str) -> Sizes | None:
+    """Return the published size of a benchmark (Table 4), or None for other collections."""
+    benchmark = benchmark_of(collection)
+    return Sizes(**_facts()["sizes"][benchmark]) if benchmark else None
+
+
+def hours(collection: str) -> Hours | None:
+    """Return how long the paper's training took (Table 6), or None for other collections."""
+    benchmark = benchmark_of(collection)
+    if benchmark is None:
+        return None
+    facts = _facts()["hours"][benchmark]
+    return Hours(**{**facts, "training": tuple(facts["training"])})
+
+
+def hyperparameters(collection: str, system: str = "ance-tele") -> dict[str, float] | None:
+    """Return the paper's hyperparameters under the names of our settings (Table 5; for ANCE, Table 7), or None."""
+    benchmark = benchmark_of(collection)
+    key = "ance" if benchmark == "msmarco" and _recipe(system) in ("ance", "ance+cyclic-lr") else benchmark
+    return dict(_facts()["hyperparameters"][key]) if key else None
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    facts: dict[str, Any] = yaml.safe_load(files("ance_tele.report").joinpath("paper.yaml").read_text("utf-8"))
+    return facts
+
+
+def _recipe(system: str) -> str:
+    """Take the benchmark off a recipe's name: marco/q-neg is q-neg, and nq alone is ance-tele."""
+    name = system.rpartition("/")[2]
+    return "ance-tele" if name in ("marco", "nq", "triviaqa") else name
+
+
+def _named(benchmark: Benchmark | None, values: Sequence[float | None]) -> dict[str, float]:
+    names = _facts()["metrics"][benchmark]
+    return {name: _fraction(value) for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def _fraction(percent: float) -> float:
+    return round(percent / 100, 6)

@@ -1,0 +1,24 @@
+"""The learning rate of an episode, and the batches it takes: a pure function of settings and episode."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Where an episode stands in its learning-rate schedule and in the order of batches.
+
+    Attributes:
+        steps: Steps that the episode takes.
+        total: Steps that the schedule spans: linear warm-up, then linear decay to zero.
+        warmup: Steps of warm-up.
+        peak: Highest learning rate.
+        begin: Place in the schedule where the episode begins.
+        first_step: Place in the order of batches where it begins.
+    """
+
+    steps: int
+    total: int
+    warmup: int
+    peak: float
+    begin: int = 0
+    first_step: int = 0
