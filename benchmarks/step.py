@@ -21,7 +21,8 @@ from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Forward, load_model, resolve_precision, text_format, tokenizer_of
+from ance_tele.encode.encoder import Forward, resolve_precision, text_format, tokenizer_of
+from ance_tele.encode.loading import load_model
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.training.batches import Collator, Plan
 from ance_tele.training.loss import TeleportationLoss

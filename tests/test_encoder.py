@@ -16,14 +16,13 @@ from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import (
     encode_rows,
-    load_model,
-    load_pair,
     resolve_precision,
     text_format,
     token_batches,
     tokenizer_of,
     weights_fingerprint,
 )
+from ance_tele.encode.loading import load_model, load_pair
 from ance_tele.encode.vectors import Vectors, encode_corpus
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
@@ -288,3 +287,14 @@ def test_a_gpu_that_only_emulates_bf16_computes_in_float32(monkeypatch: pytest.M
 def test_texts_longer_than_the_model_reads_are_refused(tiny_model: Path) -> None:
     with pytest.raises(UserError, match="reads at most 128 tokens, and 200 are"):
         load_model(tiny_model, EncoderConfig(passage_max_len=200))
+
+
+def test_weights_stored_in_half_precision_are_read_as_float32(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    AutoModel.from_pretrained(tiny_model).half().save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    plain = load_model(tmp_path, EncoderConfig())
+    plain.save_pretrained(str(tmp_path / "st"))
+    for model in (plain, load_model(tmp_path / "st", EncoderConfig())):
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

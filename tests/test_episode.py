@@ -154,7 +154,7 @@ def test_another_model_in_the_same_folder_is_refused(
     finished: Path, toy: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from ance_tele.encode.config import EncoderConfig
-    from ance_tele.encode.encoder import load_model
+    from ance_tele.encode.loading import load_model
 
     other = load_model(tiny_model, EncoderConfig())
     next(other.parameters()).data.add_(0.01)

@@ -22,10 +22,11 @@ MODULES = {
 FLOORS: list[set[str]] = [
     {"cli"},
     {"demo", "compare", "convert", "reproduce"},
+    {"cells"},
     {"episode", "search"},
     {"runfolder"},
     {"phases"},
-    {"checkpoints"},
+    {"checkpoints", "grid"},
     {"recipes", "plan"},
     {"report", "settings"},
     {"training", "evaluate", "dynamics"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import load_model
+from ance_tele.encode.loading import load_model
 from ance_tele.encode.published import CHECKPOINTS, STARTS, known, start_of
 from ance_tele.evaluate.model import evaluate_model
 from ance_tele.report import paper

@@ -1,11 +1,11 @@
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ance_tele.evaluate.statistics import holm, permutation_test
+from ance_tele.evaluate.statistics import holm, pairwise_tests, permutation_test
 
 VALUES = st.lists(
     st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1, max_size=9
@@ -70,6 +70,69 @@ def test_nothing_to_tell_apart() -> None:
 def test_other_queries_are_refused() -> None:
     with pytest.raises(ValueError, match=r"a has shape \(3,\), b \(4,\): a paired test needs the same queries"):
         permutation_test(np.zeros(3), np.zeros(4))
+
+
+# ---- a table of systems ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("queries", [14, 150])
+def test_a_table_of_systems_agrees_with_the_test_of_two(queries: int) -> None:
+    """Within four standard errors of two samples of 10,000 flips, of which the other test doubles the smaller tail."""
+    rng = np.random.default_rng(queries)
+    values = rng.random((4, queries)) + np.linspace(0, 0.3, 4)[:, None]
+    found = pairwise_tests(values)
+    for a, b in combinations(range(4), 2):
+        p = permutation_test(values[a], values[b])
+        error = np.sqrt(max(p * (1 - p) + p * (2 - p), 1e-3) / 10_000)
+        assert found[a, b] == pytest.approx(p, abs=4 * error), (a, b)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=5, max_size=5), min_size=1, max_size=4))
+def test_a_table_is_symmetric_with_ones_where_nothing_differs(rows: list[list[float]]) -> None:
+    values = np.array(rows)
+    found = pairwise_tests(values, resamples=200)
+    assert found.shape == (len(rows), len(rows))
+    assert (found == found.T).all() and (np.diag(found) == 1).all()
+    assert ((found >= 1 / 201) & (found <= 1)).all()
+    for a, b in combinations(range(len(rows)), 2):
+        if rows[a] == rows[b]:
+            assert found[a, b] == 1
+    assert (pairwise_tests(values[::-1], resamples=200)[::-1, ::-1] == found).all(), "whatever the order of the rows"
+
+
+def test_a_table_counted_by_hand() -> None:
+    """Of three queries: won by 0.3, 0.2 and 0.1 is beaten by no flip but its mirror, so 2 of 8; +0.3, -0.2 and -0.1
+    add up to nothing, so every flip is as extreme; rounding may not tell 0.1 + 0.2 from 0.3."""
+    values = np.array([[0.3, 0.2, 0.1], [0.0, 0.0, 0.0], [0.0, 0.4, 0.2]])
+    found = pairwise_tests(values, resamples=50_000)
+    assert found[0, 1] == pytest.approx(2 / 8, abs=0.01)
+    assert found[0, 2] == 1
+    # Differences 0, 0.4, 0.2: the zero changes nothing, so 4 of 8.
+    assert found[1, 2] == pytest.approx(4 / 8, abs=0.01)
+
+
+def test_the_smallest_p_value_of_a_table_is_not_zero() -> None:
+    clear = np.stack([np.arange(40.0) + 1, np.arange(40.0)])
+    assert pairwise_tests(clear, resamples=999)[0, 1] == 1 / 1000
+
+
+def test_a_table_is_the_same_each_time_and_however_many_queries_fit_in_memory() -> None:
+    rng = np.random.default_rng(5)
+    values = rng.random((3, 30))
+    assert (pairwise_tests(values) == pairwise_tests(values)).all()
+    assert (pairwise_tests(values, seed=1) != pairwise_tests(values, seed=2)).any()
+    wide = np.tile(rng.random((2, 1)), (1, (1 << 24) // 40))  # 40 flips at a time
+    assert pairwise_tests(wide, resamples=60)[0, 1] == 1 / 61
+
+
+def test_nothing_to_tell_apart_in_a_table() -> None:
+    assert pairwise_tests(np.zeros((1, 5))).tolist() == [[1.0]]
+    assert (pairwise_tests(np.zeros((3, 0)), resamples=10) == 1).all()
+    assert pairwise_tests(np.array([[1.0], [0.0]]), resamples=100)[0, 1] == 1.0, "one query proves nothing"
+
+
+# ---- several comparisons ---------------------------------------------------------------------------------
 
 
 def test_holm_by_hand() -> None:

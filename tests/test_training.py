@@ -12,7 +12,8 @@ from test_batches import plan_of
 from ance_tele.data.artefacts import manifest_path
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import load_model, weights_fingerprint
+from ance_tele.encode.encoder import weights_fingerprint
+from ance_tele.encode.loading import load_model
 from ance_tele.training.batches import Plan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule

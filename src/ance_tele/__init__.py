@@ -13,21 +13,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ance_tele.compare import compare_systems as compare_systems
+    from ance_tele.data.answers import has_answer as has_answer
     from ance_tele.data.collection import Collection as Collection
     from ance_tele.data.errors import UserError as UserError
+    from ance_tele.data.formats.write import write_beir as write_beir
     from ance_tele.data.load import collection_from_dicts as collection_from_dicts
     from ance_tele.data.load import load_collection as load_collection
     from ance_tele.encode.config import EncoderConfig as EncoderConfig
-    from ance_tele.encode.encoder import load_model as load_model
+    from ance_tele.encode.loading import load_model as load_model
+    from ance_tele.encode.loading import load_pair as load_pair
     from ance_tele.encode.topk import exact_topk as exact_topk
     from ance_tele.encode.vectors import encode_corpus as encode_corpus
     from ance_tele.episode import run as run
     from ance_tele.evaluate.config import EvaluateConfig as EvaluateConfig
+    from ance_tele.evaluate.export import export_dpr as export_dpr
     from ance_tele.evaluate.metrics import measure as measure
     from ance_tele.evaluate.model import evaluate_model as evaluate_model
     from ance_tele.evaluate.run import Run as Run
     from ance_tele.evaluate.statistics import permutation_test as permutation_test
+    from ance_tele.grid import system as system
     from ance_tele.mining.config import MiningConfig as MiningConfig
+    from ance_tele.mining.export import export_pool as export_pool
     from ance_tele.mining.mix import mix as mix
     from ance_tele.mining.sources import mine as mine
     from ance_tele.recipes import recipe as recipe
@@ -47,11 +54,16 @@ _HOMES = {
     "TrainingConfig": "training.config",
     "UserError": "data.errors",
     "collection_from_dicts": "data.load",
+    "compare_systems": "compare",
     "encode_corpus": "encode.vectors",
     "evaluate_model": "evaluate.model",
     "exact_topk": "encode.topk",
+    "export_dpr": "evaluate.export",
+    "export_pool": "mining.export",
+    "has_answer": "data.answers",
     "load_collection": "data.load",
-    "load_model": "encode.encoder",
+    "load_model": "encode.loading",
+    "load_pair": "encode.loading",
     "measure": "evaluate.metrics",
     "mine": "mining.sources",
     "mix": "mining.mix",
@@ -59,7 +71,9 @@ _HOMES = {
     "recipe": "recipes",
     "run": "episode",
     "search_run": "search",
+    "system": "grid",
     "train": "training.trainer",
+    "write_beir": "data.formats.write",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

@@ -132,7 +132,7 @@ class Checkpoints:
         return self._held[1]
 
     def _fresh(self, checkpoint: int) -> "SentenceTransformer":
-        from ance_tele.encode.encoder import load_model
+        from ance_tele.encode.loading import load_model
 
         assert self.model is not None
         return load_model(self.folder(checkpoint) / "model" if checkpoint else self.model, self.recipe.encoder)

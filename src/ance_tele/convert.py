@@ -31,10 +31,12 @@ def convert(
         say: Gets lines about imports.
 
     Raises:
-        UserError: There is no such format, run or episode.
+        UserError: There is no such format, run or episode; or the target is a folder where a file is written.
     """
     if to not in KINDS:
         raise UserError(unknown("format", to, KINDS))
+    if to != "beir" and target.is_dir():
+        raise UserError(f"{target} is a folder; '{to}' is written as a file: name one that is new, or to be replaced.")
     if to == "beir":
         collection = load_collection(source, strict=strict, say=say)
         write_beir(collection, target)
@@ -45,11 +47,13 @@ def convert(
     phases = Phases(recipe, collection, opened.model, run, cache_folder(), say)
     last = max(number for number in range(recipe.episode.episodes + 1) if number == 0 or phases.trained(number))
     number = last if episode is None else episode
-    folder = phases.folder(number)
     if not 0 <= number <= last:
         raise UserError(f"{run} has no episode {number}; its last one is {last}.")
     if to == "dpr":
-        written, left_out = export_dpr(Run.read_trec(folder / "run.trec"), collection, target)
+        ranked = (phases.folder(number) if opened.model else run / "bm25") / "run.trec"
+        if not ranked.is_file():
+            raise UserError(f"{ranked} does not exist: episode {number} is not evaluated yet; let the run go on.")
+        written, left_out = export_dpr(Run.read_trec(ranked), collection, target)
         return f"{target}: {written:,} questions ({left_out:,} without answers left out)"
     if number == 0:
         raise UserError(f"Episode 0 of {run} is the model as it was given: it has no pool; give --episode 1 or more.")

@@ -101,10 +101,7 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
         manifest = read_manifest(out / folder / "evaluation")
         if manifest is not None and name in recipe.evaluation.baselines:
             baselines[name] = manifest.facts["metrics"]
-    if phases.model is None:
-        last = baselines.get("bm25", {})
-    else:
-        last = phases.evaluate_final(episodes) if episodes == recipe.episode.episodes else {}
+    last = phases.evaluate_final(episodes) if episodes == recipe.episode.episodes else {}
     summary = {
         "schema": SCHEMA,
         "recipe": recipe.name,

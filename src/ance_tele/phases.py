@@ -89,15 +89,23 @@ class Phases(Checkpoints):
         return build(self.out / "bm25" / "evaluation", "evaluation", inputs, make, self.say, spread=True)
 
     def evaluate_final(self, checkpoint: int) -> dict[str, float]:
-        """Return the last checkpoint's metrics on the test split, whatever split the episodes were measured on."""
+        """Return the final metrics, of the test split whatever split the episodes were measured on.
+
+        Of the last checkpoint; of BM25 where there is no model.
+        """
         chosen = self.recipe.evaluation
         if chosen.split == "test" or "test" not in self.collection.qrels:
-            return dict(self.evaluate(checkpoint).facts["metrics"])
+            measured = self.evaluate_bm25() if self.model is None else self.evaluate(checkpoint)
+            return dict(measured.facts["metrics"])
         qrels, depth = self.collection.split("test"), chosen.eval_depth
-        inputs = {**self.encoding(checkpoint), "data": self.collection.fingerprint, "split": "test", "depth": depth}
+        system = {} if self.model is None else self.encoding(checkpoint)
+        inputs = {**system, "data": self.collection.fingerprint, "split": "test", "depth": depth}
 
         def make(target: Path) -> dict[str, Any]:
-            found = self.search(checkpoint, qrels.queries, depth, "query", "searching for test queries")
+            if self.model is None:
+                found = self.bm25(qrels.queries, depth)
+            else:
+                found = self.search(checkpoint, qrels.queries, depth, "query", "searching for test queries")
             return {"metrics": evaluate(found, qrels, self.collection, "test", target).means()}
 
         final = build(self.out / "final" / "evaluation", "evaluation", inputs, make, self.say, spread=True)
@@ -234,7 +242,8 @@ class Phases(Checkpoints):
         work = self.folder(episode) / "checkpoints"
 
         def make(target: Path) -> dict[str, Any]:
-            from ance_tele.encode.encoder import quiet, weights_fingerprint
+            from ance_tele.encode.encoder import weights_fingerprint
+            from ance_tele.encode.loading import quiet
             from ance_tele.training.batches import Plan
             from ance_tele.training.card import model_card
             from ance_tele.training.trainer import train

@@ -161,6 +161,12 @@ def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> Op
     return OpenedRun(recipe, collection, identity["model"] and resolve(identity["model"], out))
 
 
+def settings_of(model: str | Path) -> dict[str, Any]:
+    """Return the settings of the run that a model folder lies in; {} for any other model."""
+    run = Path(model).resolve().parent.parent
+    return read_settings(run) if (run / "run.json").is_file() and Path(model).is_dir() else {}
+
+
 def relative(path: str | Path | None, out: Path) -> str | None:
     """Return a path relative to the run folder; a name that is no path stays as it is."""
     if path is None or str(path) == "demo" or not Path(path).exists():

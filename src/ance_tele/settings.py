@@ -58,6 +58,11 @@ class Recipe:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
 
+    @property
+    def lexical(self) -> bool:
+        """BM25 alone, which has no model; also as "marco/bm25", or with settings after its name."""
+        return self.name.partition(" ")[0].rpartition("/")[2] == "bm25"
+
     def settings(self) -> dict[str, Any]:
         """Return all settings as one flat dictionary, as on the command line and in ``config.yaml``."""
         return {
@@ -150,7 +155,7 @@ class Recipe:
                 raise UserError(unknown("baseline", name, ("bm25", "zero-shot")))
         if values["temperature"] is not None and not values["temperature"] > 0:
             raise UserError(f"temperature is {values['temperature']}; it must be above zero.")
-        if self.name == "bm25" and values["episodes"]:
+        if self.lexical and values["episodes"]:
             raise UserError(f"episodes is {values['episodes']}; recipe 'bm25' has no model to train: it must be 0.")
 
 

@@ -15,6 +15,8 @@ from ance_tele.settings import setting_types, unknown, wanted
 # Flags that stand alone; every other one is followed by a value.
 SWITCHES = ("--lenient", "--help", "-h", "--print_config", "--plan", "--official", "--full")
 
+LISTS = ("recipes", "models", "seeds")
+
 # What a --config file may hold beside settings.
 BESIDE = ("recipe", "data", "model", "out", "recipes", "models", "seeds", "parallel", "scale")
 
@@ -30,7 +32,9 @@ def underscored(argv: list[str]) -> list[str]:
 def plainly(complaint: str, verb: str) -> str:
     """Turn what the parser complains about into a sentence."""
     complaint = " ".join(complaint.split()).replace(f"{verb}.", "")
-    wrong = re.match(r'Parser key "(\w+)": .*?(?:Got value|Given value): (.*)', complaint)
+    if stray := re.match(r"Subcommand '\w+' does not accept option '(\w+)'", complaint):
+        return f"The --config file has a line '{stray[1]}', which is not for ance-tele {verb}; take it out."
+    wrong = re.match(r'Parser key "(\w+)"(?: element \d+)?: .*?(?:Got value|Given value): (.*)', complaint)
     if wrong is None:
         return f"{complaint}; see ance-tele {verb} --help."
     name, value = wrong.groups()
@@ -96,6 +100,9 @@ def config_content(argv: list[str]) -> dict[str, Any]:
         for name in content:
             if name not in (*settings, *BESIDE):
                 raise UserError(f"{path}: {unknown('setting', name, settings)}")
+        for name in LISTS:
+            if name in content and not isinstance(content[name], list):
+                raise UserError(f"{path}: {name} is {content[name]!r}; it must be a list: [{content[name]}].")
         found |= content
     return found
 

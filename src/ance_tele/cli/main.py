@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentError
 
-from ance_tele.cli.flags import check_flags, config_first, plainly, underscored
+from ance_tele.cli.flags import check_flags, config_content, config_first, plainly, underscored
 from ance_tele.cli.parsers import make_parser
 from ance_tele.cli.verbs import VERBS
 from ance_tele.data.errors import UserError
@@ -59,6 +59,7 @@ def _main(argv: list[str]) -> int:
     argv = underscored(argv)
     if argv and argv[0] in ("run", "compare", "reproduce"):
         argv = config_first(argv)
+        config_content(argv)  # a file that makes no sense is refused before the parser stumbles over it
     parser, verbs = make_parser(argv)
     if argv and argv[0] in verbs:
         check_flags(argv, verbs[argv[0]])

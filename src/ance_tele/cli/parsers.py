@@ -114,7 +114,7 @@ def _run(argv: list[str]) -> ArgumentParser:
 def _compare() -> ArgumentParser:
     parser = _plain(
         "Run recipes x models x seeds on one collection and set them side by side. The same command resumes. Settings "
-        "that are given hold for all systems."
+        "that are given hold for all systems, but for what makes a recipe what it is: DPR keeps its one episode."
     )
     parser.add_argument("--recipes", type=str, nargs="+", default=[], help=HINTS["recipes"])
     _grid(parser)
@@ -132,7 +132,7 @@ def _grid(parser: ArgumentParser) -> None:
     parser.add_argument("--config", action="config", help="YAML file of settings, recipes, models, seeds")
     parser.add_argument("--models", type=str, nargs="+", default=[], help="folders or hub names of models")
     parser.add_argument("--model", type=str | None, default=None, help="the same, for a single one")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42], help="one run each")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="one run each; else that of --seed")
     parser.add_argument("--data", type=str | None, default=None, help=HINTS["data"])
     parser.add_argument("--out", type=str | None, default=None, help="folder of the comparison")
     parser.add_argument("--parallel", type=int, default=1, help="cells at a time, spread over the GPUs there are")

@@ -11,7 +11,7 @@ from ance_tele.cli.flags import settings_given
 from ance_tele.cli.parsers import HINTS
 from ance_tele.data.errors import UserError
 from ance_tele.recipes import OFFICIAL, RECIPES, STARTS, recipe
-from ance_tele.settings import Recipe, unknown
+from ance_tele.settings import Recipe
 
 
 def say(line: str) -> None:
@@ -45,12 +45,14 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     if given.plan:
         return plan_verb(chosen, given)
     need(given, "data", "out")
-    model = None if given.recipe == "bm25" else given.model or STARTS.get(given.recipe.partition("/")[0])
-    if given.recipe != "bm25" and not model:
+    model = None if chosen.lexical else given.model or STARTS.get(given.recipe.partition("/")[0])
+    if not chosen.lexical and not model:
         need(given, "model")
     collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
     judged = ", ".join(f"{len(qrels):,} {split}" for split, qrels in collection.qrels.items())
     say(f"{collection.name}: {len(collection.corpus):,} passages; queries: {judged}")
+    if "split" not in settings_given(argv) and chosen.evaluation.split == "test" and "test" not in collection.qrels:
+        chosen = chosen.with_settings(split="dev") if "dev" in collection.qrels else chosen
     for problem, count in collection.problems.items():
         say(f"left out: {count:,} ({problem})")
     say(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
@@ -64,7 +66,7 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
 
 def plan_verb(chosen: Recipe, given: Namespace) -> int:
     """Print what a run would take, without touching data (unless --data is given), model or GPU."""
-    from ance_tele.plan.hardware import GPUS, model_shape
+    from ance_tele.plan.hardware import GPUS, gpu_of, model_shape
     from ance_tele.plan.plan import plan, plan_benchmark
     from ance_tele.plan.render import render
     from ance_tele.report.formats import duration
@@ -84,9 +86,7 @@ def plan_verb(chosen: Recipe, given: Namespace) -> int:
         raise UserError(
             f"--plan counts a collection: give --data, or a benchmark's recipe such as marco/{chosen.name}."
         )
-    if given.gpu and given.gpu not in plans:
-        raise UserError(unknown("GPU", given.gpu, GPUS))
-    say(render(plans[given.gpu or "H100"]))
+    say(render(plans[gpu_of(given.gpu or "H100").name]))
     say("Hours in all, on one " + ", ".join(f"{gpu}: {duration(made.seconds)}" for gpu, made in plans.items()))
     return 0
 
@@ -112,7 +112,9 @@ def reproduce_verb(given: Namespace, argv: list[str]) -> int:
 def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None) -> int:
     from rich.console import Console
 
-    need(given, "data", "out")
+    need(given, "data")
+    if not given.out:
+        raise UserError("--out is missing: the folder of the comparison.")
     models = [*given.models, *([given.model] if given.model else [])]
     if not models:
         raise UserError(f"--model is missing: {HINTS['model']}; --models takes several.")
@@ -124,22 +126,35 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
     if given.official:
         settings |= OFFICIAL
 
-    from ance_tele.compare import compare, system
+    from ance_tele.compare import compare_systems
     from ance_tele.data.load import load_collection
     from ance_tele.encode.published import start_of
-    from ance_tele.report.comparison import comparison_tables
+    from ance_tele.grid import system
+    from ance_tele.report.comparison import cost, stem
+    from ance_tele.report.comparison_tables import comparison_tables
 
     collection = load_collection(given.data, strict=not given.lenient, say=say)
     if "split" not in settings and "dev" in collection.qrels:
         settings["split"] = "dev"  # episodes are watched on dev; the last one is measured on test too
     systems = [system(name, given.scale, **settings) for name in names]
+    for chosen in systems:
+        stays = [
+            f"{name} {value}"
+            for name, value in chosen.settings().items()
+            if name in settings and value != settings[name] and f" {name}=" not in chosen.name
+        ]
+        if stays:
+            say(f"{chosen.name} stays what it is: {', '.join(stays)}")
     starts = [start_of(model) for model in models]
-    result = compare(systems, starts, given.seeds, given.data, given.out, None, given.parallel, table, say)
+    result = compare_systems(
+        systems, starts, given.seeds or [given.seed], given.data, given.out, None, given.parallel, table, say
+    )
     say("")
     for one in comparison_tables(result):
         Console().print(one)
         say("")
-    say(f"Tables: {given.out}/table.md, table.tex, table.csv; all figures: {given.out}/comparison.json")
+    say(cost(result))
+    say(f"Tables: {given.out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
     return 0
 
 
@@ -185,12 +200,14 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
         raise UserError(f"--run_file {given.run_file} cannot be written; it takes a file name in a folder there is.")
 
     from ance_tele.encode.published import known, start_of
+    from ance_tele.runfolder import settings_of
 
     main = given.model or given.passage_model
     published = known(main)
     own = {setting.name: getattr(given, setting.name) for setting in fields(EncoderConfig)}
-    if published is not None:
-        own |= {name: value for name, value in published.settings.items() if name not in settings_given(argv)}
+    # What a model was trained with is what it is measured with, unless said otherwise.
+    declared = published.settings if published is not None else settings_of(main)
+    own |= {name: declared[name] for name in own if name in declared and name not in settings_given(argv)}
     config = recipe("zero-shot").with_settings(**own).encoder
     collection = load_collection(given.data, strict=not given.lenient, say=say)
     split = given.split or ("test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev")
@@ -237,6 +254,9 @@ def data_verb(given: Namespace, argv: list[str]) -> int:
 
         say(convert(given.source, Path(given.target), given.to, given.episode, not given.lenient, say))
         return 0
+    if given.source:
+        whole = " ".join(word for word in (given.data, given.source, given.target) if word)
+        raise UserError(f"data takes one collection; to convert it: data convert {whole} --to FORMAT.")
     for line in describe(load_collection(given.data, strict=not given.lenient, say=say)):
         say(line)
     return 0

@@ -271,9 +271,18 @@ def _passing(path: Path) -> bool:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Say in a few words which inputs differ."""
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    parts = [f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}" for key in keys]
+    parts = []
+    for key in _unequal(old, new):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            parts.append(f"of {key}, {', '.join(_unequal(was, now))} changed")
+        else:
+            parts.append(f"{key} was {_short(was)}, is {_short(now)}")
     return "; ".join(parts) or "it was written by another version"
+
+
+def _unequal(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [key for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
 def _short(value: object) -> str:

@@ -15,21 +15,22 @@ def describe(collection: Collection) -> Iterator[str]:
     yield f"passages  {len(collection.corpus):>12,}   {_lengths(collection.corpus)}"
     yield f"queries   {len(collection.queries):>12,}   {_lengths(collection.queries)}"
     for split, qrels in collection.qrels.items():
-        relevant = qrels.relevant()
-        per_query = len(relevant.passages) / max(1, len(relevant))
-        yield (
-            f"  {split:<8}{len(qrels.judged()):>12,} judged queries, {len(qrels.passages):,} judgements, "
-            f"{per_query:.2f} relevant passages per query"
-        )
-        if unjudged := len(qrels) - len(qrels.judged()):
-            yield f"  {'':<8}{unjudged:>12,} queries with answers only"
+        relevant, judged = qrels.relevant(), len(qrels.judged())
+        if judged:
+            per_query = len(relevant.passages) / max(1, len(relevant))
+            yield (
+                f"  {split:<8}{judged:>12,} judged queries, {len(qrels.passages):,} judgements, "
+                f"{per_query:.2f} relevant passages per query"
+            )
+        if unjudged := len(qrels) - judged:
+            yield f"  {'' if judged else split:<8}{unjudged:>12,} queries with answers only"
     if len(collection.answers):
         strings = sum(len(collection.answers.of(int(row))) for row in collection.answers.queries)
         per_query = strings / len(collection.answers)
         yield f"answers   {len(collection.answers):>12,} queries with answer strings, {per_query:.2f} per query"
     asked = [qrels.queries for qrels in collection.qrels.values()]
     if spare := len(collection.queries) - len(np.unique(np.concatenate([np.empty(0, np.int64), *asked]))):
-        yield f"not used  {spare:>12,} queries in no split"
+        yield f"unused    {spare:>12,} queries, which are in no split"
     if not collection.problems:
         yield "problems          none found"
     for problem, count in collection.problems.items():

@@ -21,6 +21,10 @@ def resolve(name: str) -> str:
         if (name.count("/") != 1 or name.startswith((".", "/", "~"))) and "/" in name:
             raise UserError(f"{name} is neither a folder nor a hub name (owner/name); check the path.")
         return name
+    if (path / "run.json").exists():
+        trained = sorted(path.glob("episode-*/model"), key=lambda folder: int(folder.parent.name.rpartition("-")[2]))
+        hint = f"take that of an episode: {trained[-1]}" if trained else "it has trained none yet"
+        raise UserError(f"{name} is a run folder, not a model; {hint}.")
     if not (path / "config.json").exists() and not (path / "modules.json").exists():
         raise UserError(
             f"{name} holds neither config.json nor modules.json; --model takes the folder or hub name of a "

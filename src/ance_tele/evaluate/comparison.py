@@ -54,7 +54,7 @@ def tabulate(entries: Sequence[Entry], collection: str, metrics: Sequence[str]) 
     for test in tests:
         winner = test["a"] if test["difference"] > 0 else test["b"]
         loser = test["b"] if winner == test["a"] else test["a"]
-        if test["p"] <= SIGNIFICANT:
+        if test["p"] < SIGNIFICANT:
             row = next(row for row in rows if (row["model"], row["system"]) == (test["model"], winner))
             row["values"][test["split"]][test["metric"]]["better_than"].append(letters[loser])
     return {
@@ -74,7 +74,7 @@ def per_query(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """Return the final per-query values of a run by split and metric: of the chosen split, and of the test split."""
     summary = read_json(folder / "summary.json")
     episodes = len(summary["episodes"])
-    last = folder / ("bm25" if summary["recipe"] == "bm25" else f"episode-{episodes}")
+    last = folder / ("bm25" if summary["model"] is None else f"episode-{episodes}")
     places = {summary["split"]: last}
     if (folder / "final" / "per_query.parquet").exists():
         places["test"] = folder / "final"
@@ -158,11 +158,15 @@ def _tests(
 def _cost(entries: Sequence[Entry]) -> dict[str, Any]:
     """Add up the seconds of all runs by phase; the largest memory of a process."""
     seconds: dict[str, float] = {}
+    counted: set[tuple[Any, ...]] = set()
     peak = 0
     for entry in entries:
         for episode in read_json(entry.folder / "summary.json")["episodes"]:
-            for phase, spent in episode["seconds"].items():
+            # An episode that several runs have in common has the same times, to the millisecond, in all of them.
+            times = (episode["number"], *episode["seconds"].items())
+            for phase, spent in episode["seconds"].items() if times not in counted else ():
                 seconds[phase] = seconds.get(phase, 0.0) + spent
+            counted.add(times)
         if (entry.folder / "cost.json").exists():
             peak = max(peak, read_json(entry.folder / "cost.json")["peak_bytes"])
     total = sum(seconds.values())

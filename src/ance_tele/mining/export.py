@@ -17,7 +17,6 @@ from ance_tele.data.errors import UserError
 from ance_tele.data.gather import gather
 from ance_tele.data.progress import progress
 from ance_tele.mining.pool import Pool
-from ance_tele.mining.seeding import hashed
 
 Kind = Literal["tevatron", "tevatron2", "flagembedding", "triplets"]
 
@@ -185,7 +184,7 @@ def _examples(
     drawn = []
     for query, rows in zip(part.tolist(), relevant, strict=True):
         needed = negatives and negatives * (len(rows) if kind == "triplets" else 1)
-        drawn.append(_draw(pool, query, seed)[:needed] if needed else pool.negatives(query))
+        drawn.append(pool.shuffled(query, seed)[:needed] if needed else pool.negatives(query))
     passages = _passages(np.unique(np.concatenate([*relevant, *drawn])), collection, kind != "tevatron2")
     rows = pool.queries[part]
     ids, texts = collection.queries.take_ids(rows).to_pylist(), gather(collection.queries.table["text"], rows)
@@ -193,13 +192,6 @@ def _examples(
         answers = {"answers": collection.answers.of(row)} if len(collection.answers) else {}
         good, bad = ([passages[passage] for passage in some[place].tolist()] for some in (relevant, drawn))
         yield _Example(ids[place], texts[place], good, bad, answers)
-
-
-def _draw(pool: Pool, query: int, seed: int) -> np.ndarray:
-    """Return all negatives of a query in the order in which training draws them."""
-    found = pool.negatives(query)
-    owner = np.full(len(found), pool.queries[query])
-    return found[np.argsort(hashed(seed, 0, "draw", owner, np.arange(len(found))), kind="stable")]
 
 
 def _passages(rows: np.ndarray, collection: Collection, texts: bool) -> dict[int, _Passage]:

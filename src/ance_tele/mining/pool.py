@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import SOURCES
 
 COLUMNS: dict[str, type] = {
@@ -53,6 +54,13 @@ class Pool:
     def negatives(self, query: int) -> np.ndarray:
         """Return the negatives of the query at position ``query``, as rows of the corpus."""
         return self.passages[self.offsets[query] : self.offsets[query + 1]]
+
+    def shuffled(self, query: int, seed: int) -> np.ndarray:
+        """Return the negatives of the query at position ``query`` in the order in which training draws them, int64."""
+        pool = self.negatives(query)
+        owner = np.full(len(pool), self.queries[query])
+        order = np.argsort(hashed(seed, 0, "draw", owner, np.arange(len(pool))), kind="stable")
+        return pool[order].astype(np.int64)
 
     def by_source(self) -> dict[str, int]:
         """Count the negatives of each source that has any."""

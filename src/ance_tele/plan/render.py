@@ -9,7 +9,9 @@ from rich.table import Table
 
 from ance_tele.plan.plan import Plan
 from ance_tele.plan.work import GIB
-from ance_tele.report.formats import DASH, count, duration, words
+from ance_tele.report.formats import DASH, count, counted, duration, words
+
+_FLOPS = (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
 
 
 def render(made: Plan) -> str:
@@ -25,12 +27,12 @@ def render(made: Plan) -> str:
         console.print("No model: nothing runs on the GPU.")
         return out.getvalue()
     console.print(
-        f"{shape.name}: {shape.layers} layers x {shape.hidden}, {shape.parameters / 1e6:.1f} M parameters. "
+        f"{shape.name}: {shape.layers} layers x {shape.hidden}, {_large(shape.parameters)} parameters. "
         f"One {gpu.name}: {gpu.tflops:g} TFLOP/s in 16 bits."
     )
     if steps := [count(phase.amount) for phase in made.of("train")]:
         console.print(
-            f"{count(made.steps_per_epoch)} steps an epoch, {count(made.whole)} in all epochs; "
+            f"{counted(made.steps_per_epoch, 'step', 'steps')} an epoch, {count(made.whole)} in all epochs; "
             f"the episodes take {words(steps)}{' (gradients cached)' if made.cached else ''}."
         )
     for part in (_phases(made), _space(made), _beside_paper(made) if made.paper else None):
@@ -52,17 +54,18 @@ def _table(*headings: str, right: int) -> Table:
 
 
 def _phases(made: Plan) -> Table:
-    table = _table("episode", "phase", "work", "PFLOP", "time", right=2)
+    unit, one = next(((name, one) for name, one in _FLOPS if made.flops >= one), _FLOPS[-1])
+    table = _table("episode", "phase", "work", unit, "time", right=2)
     before = -1
     for phase in made.phases:
         if phase.episode != before and before >= 0:
             table.add_section()
         name = str(phase.episode) if phase.episode != before else ""
-        flops = f"{phase.flops / 1e15:,.1f}" if phase.flops else DASH
+        flops = f"{phase.flops / one:,.1f}" if phase.flops else DASH
         table.add_row(name, phase.name, f"{count(phase.amount)} {phase.unit}", flops, duration(phase.seconds))
         before = phase.episode
     table.add_section()
-    table.add_row("all", "", "", f"{made.flops / 1e15:,.1f}", duration(made.seconds))
+    table.add_row("all", "", "", f"{made.flops / one:,.1f}", duration(made.seconds))
     return table
 
 
@@ -108,6 +111,10 @@ def _assumptions(made: Plan) -> Iterator[str]:
 
 def _each(sizes: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {_gib(size)}" for name, size in sizes.items() if size)
+
+
+def _large(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e5 else count(number)
 
 
 def _gib(size: float) -> str:

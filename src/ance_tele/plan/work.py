@@ -119,7 +119,7 @@ class Work:
 
     def phases(self) -> Iterator[Phase]:
         """Yield the phases in the order of :func:`ance_tele.episode.run`."""
-        if self.recipe.name == "bm25":
+        if self.recipe.lexical:
             return
         tokens = round(self.passages * self.assumed.passage_tokens + self.queries * self.assumed.query_tokens)
         yield Phase(0, "tokenise", tokens, "tokens", 0.0, tokens / self.assumed.tokenised)
@@ -180,7 +180,7 @@ class Work:
         one checkpoint unless all are kept. A checkpoint of training holds weights and both moments of AdamW; a new one
         is whole before the old one goes.
         """
-        if self.recipe.name == "bm25":
+        if self.recipe.lexical:
             return {}
         a, mining, weights = self.assumed, self.recipe.mining, 4.0 * self.shape.parameters * self.encoders
         width = 2 if self.shape.vocabulary <= 1 << 16 else 4
@@ -208,7 +208,7 @@ class Work:
         the activations of a batch, or of one chunk with gradient caching. Searching holds a block of vectors, and
         three times the scores of one product, as the best are found.
         """
-        if self.recipe.name == "bm25":
+        if self.recipe.lexical:
             return {}
         a, config, parameters = self.assumed, self.recipe.training, self.shape.parameters * self.encoders
         half = self.gpu.peak(config.train_precision) == self.gpu.peak("bf16") and self.gpu.bf16
@@ -238,12 +238,12 @@ class Work:
 
     def notes(self) -> Iterator[str]:
         """Yield what the figures leave out."""
-        if self.recipe.name == "bm25" or "bm25" in self.recipe.evaluation.baselines:
+        if self.recipe.lexical or "bm25" in self.recipe.evaluation.baselines:
             yield "BM25 runs on the CPU; its hours are not in the plan."
         elif any("bm25" in self.recipe.mining.sources_at(e) for e in range(1, self.episodes + 1)):
             yield "BM25 negatives are searched on the CPU; those hours are not in the plan."
         if self.recipe.mining.filter_answers:
             yield "Matching answers runs on the CPU; its hours are not in the plan."
-        if not self.gpu.bf16 and self.recipe.name != "bm25":
+        if not self.gpu.bf16 and not self.recipe.lexical:
             peak = f"{self.gpu.tflops_float32:g} TFLOP/s"
             yield f"A {self.gpu.name} has no bf16: runs compute in float32, at a peak of {peak}."

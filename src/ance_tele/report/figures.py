@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ance_tele.report.formats import number
-from ance_tele.report.summary import METRICS, Summary, baselines, episodes, part, shares, text
+from ance_tele.report.summary import Summary, baselines, episodes, metric_columns, part, shares, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,11 +102,11 @@ def _scores(axes: Axes, summary: Summary) -> None:
     zero_shot = "zero-shot" in measured
     if zero_shot:
         systems.insert(0, (0, measured["zero-shot"]))
-    drawn = False
+    drawn, shown = False, list(metric_columns(summary).values())
     # Colour says which system, the line which metric.
     for metric, line, width, marker, face, baseline_line in (
-        ("MRR@10", "-", 2.0, "o", MODEL, "--"),
-        ("nDCG@10", (0, (4, 1.2)), 1.4, "s", "white", ":"),
+        (shown[0], "-", 2.0, "o", MODEL, "--"),
+        (shown[1], (0, (4, 1.2)), 1.4, "s", "white", ":"),
     ):
         points = [(at, value) for at, of in systems if (value := number(of.get(metric))) is not None]
         if points:
@@ -142,18 +142,18 @@ def _baselines(axes: Axes, summary: Summary) -> None:
     if not measured:
         _say(axes, "No scores in this run.")
         return
-    width = 0.36
+    width, names = 0.36, metric_columns(summary)
     for index, (name, metrics) in enumerate(measured.items()):
         shift = (index - (len(measured) - 1) / 2) * width
-        for group, metric in enumerate(METRICS.values()):
+        for group, metric in enumerate(names.values()):
             value = number(metrics.get(metric))
             if value is not None:
                 axes.bar(group + shift, value, width, color=BM25 if name == "bm25" else MODEL)
                 axes.text(group + shift, value + 0.01, f"{value:.3f}", ha="center", va="bottom", fontsize=9.5)
         # The key has every system, also one that lacks the first metric.
         axes.bar(0, 0, color=BM25 if name == "bm25" else MODEL, label="BM25" if name == "bm25" else name)
-    axes.set_xticks(range(len(METRICS)), list(METRICS))
-    axes.set_xlim(-0.6, len(METRICS) - 0.4)
+    axes.set_xticks(range(len(names)), list(names))
+    axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_ylim(0, 1.08)
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_xlabel("metric")

@@ -21,13 +21,11 @@ from ance_tele.report.summary import (
     comparisons,
     episodes,
     final_split,
+    main_metric,
     part,
     rows,
 )
 from ance_tele.report.tables import is_significant
-
-MEASURE = "MRR@10"
-"""The metric the sentences are about."""
 
 _NAMES = {"bm25": "BM25", "zero-shot": "the untrained model"}
 
@@ -46,6 +44,7 @@ def findings(summary: Summary) -> list[str]:
 
 
 def _against_baselines(summary: Summary) -> list[str]:
+    measure = main_metric(summary)
     trained = episodes(summary)
     measured = baselines(summary)
     if trained:
@@ -60,21 +59,21 @@ def _against_baselines(summary: Summary) -> list[str]:
         subject, system, metrics = _NAMES["bm25"], "bm25", measured["bm25"]
     else:
         return []
-    reached = number(metrics.get(MEASURE))
+    reached = number(metrics.get(measure))
     others = [name for name in measured if name != system]
     if not others and reached is not None:
         alone = "No other system was measured, so there is nothing to hold this number against."
-        return [f"{_capital(subject)} reaches {score(reached)} {MEASURE}. {alone}"]
+        return [f"{_capital(subject)} reaches {score(reached)} {measure}. {alone}"]
     said = []
     for name in others:
         tested = [
-            one for one in comparisons(summary) if (one.system, one.baseline, one.metric) == (system, name, MEASURE)
+            one for one in comparisons(summary) if (one.system, one.baseline, one.metric) == (system, name, measure)
         ]
-        theirs = number(measured[name].get(MEASURE))
+        theirs = number(measured[name].get(measure))
         if tested:
             said.append(_tested(subject, _NAMES[name], tested[0]))
         elif reached is not None and theirs is not None:
-            said.append(_tested(subject, _NAMES[name], Comparison(system, name, MEASURE, reached - theirs, None)))
+            said.append(_tested(subject, _NAMES[name], Comparison(system, name, measure, reached - theirs, None)))
     return said
 
 
@@ -97,19 +96,20 @@ def _tested(subject: str, other: str, one: Comparison) -> str:
 
 def _course(summary: Summary) -> list[str]:
     """Say how the metric went by episode, and warn where the last model is not the highest."""
+    measure = main_metric(summary)
     names = {"zero-shot": "before training"}
     steps = [
-        (names.get(row.name, f"after {row.name}"), number(row.metrics.get(MEASURE)))
+        (names.get(row.name, f"after {row.name}"), number(row.metrics.get(measure)))
         for row in rows(summary)
         if row.name != "bm25"
     ]
     measured = [(name, value) for name, value in steps if value is not None]
     if not episodes(summary) or len(measured) < 2:
         return []
-    said = [f"{MEASURE} was {words([f'{score(value)} {name}' for name, value in measured])}."]
+    said = [f"{measure} was {words([f'{score(value)} {name}' for name, value in measured])}."]
     top_name, top = max(measured, key=lambda step: step[1])
     if score(top) != score(measured[-1][1]):
-        said.append(f"The highest {MEASURE} was {top_name}, not at the end.")
+        said.append(f"The highest {measure} was {top_name}, not at the end.")
         if summary.get("split") == "test":
             said[-1] += " It was seen on the very queries reported here, so choosing that model would flatter it."
     return said
@@ -117,11 +117,12 @@ def _course(summary: Summary) -> list[str]:
 
 def _final(summary: Summary) -> list[str]:
     """Give the final scores where the rest is about another split."""
+    measure = main_metric(summary)
     split = final_split(summary)
-    reached = number(part(summary, "final").get(MEASURE))
+    reached = number(part(summary, "final").get(measure))
     if split == summary.get("split") or reached is None or not episodes(summary):
         return []
-    return [f"On the {split} queries, the last model reaches {score(reached)} {MEASURE}."]
+    return [f"On the {split} queries, the last model reaches {score(reached)} {measure}."]
 
 
 def _dynamics(summary: Summary) -> list[str]:

@@ -13,12 +13,12 @@ from jinja2 import Environment, StrictUndefined
 from ance_tele.report.findings import findings
 from ance_tele.report.formats import DASH, count, duration, number, percent, score, words
 from ance_tele.report.summary import (
-    METRICS,
     SOURCES,
     Row,
     Summary,
     baselines,
     episodes,
+    metric_columns,
     part,
     rows,
     shares,
@@ -126,11 +126,12 @@ def _sentence(summary: Summary) -> str:
 def _results(summary: Summary) -> Markup:
     listed = rows(summary)
     trained = bool(episodes(summary))
-    winners = {metric: best(listed, metric) for metric in METRICS.values()}
+    metrics = metric_columns(summary)
+    winners = {metric: best(listed, metric) for metric in metrics.values()}
 
     def cells(row: Row) -> list[str]:
         line = [row.name]
-        for metric in METRICS.values():
+        for metric in metrics.values():
             value = score(row.metrics.get(metric))
             line.append(Markup(f"**{value}**") if row.name in winners[metric] else value)
         if trained:
@@ -140,7 +141,7 @@ def _results(summary: Summary) -> Markup:
 
     # Without training these columns would be dashes from top to bottom.
     extra = ["forgetting (%)", "new negatives (%)", "mine", "train", "evaluate"] if trained else []
-    return table(["system", *METRICS, *extra], [cells(row) for row in listed])
+    return table(["system", *metrics, *extra], [cells(row) for row in listed])
 
 
 def _episodes(summary: Summary) -> Markup:

@@ -17,8 +17,9 @@ SOURCES = ("query", "lookahead", "momentum", "bm25", "random")
 BASELINES = ("bm25", "zero-shot")
 """The systems measured beside the trained model, in the order the report shows them."""
 
-METRICS = {"MRR@10": "MRR@10", "nDCG@10": "nDCG@10", "R@100": "Recall@100"}
-"""The metric columns: their headings and the names the summary has for them."""
+_JUDGED = {"MRR@10": "MRR@10", "nDCG@10": "nDCG@10", "R@100": "Recall@100"}
+_BOTH = {"MRR@10": "MRR@10", "R@100": "Recall@100", "A@20": "Answer@20"}
+_ANSWERED = {"A@5": "Answer@5", "A@20": "Answer@20", "A@100": "Answer@100"}
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,27 @@ def baselines(summary: Summary) -> dict[str, Mapping[str, Any]]:
     metrics are the ones to show, if they are of the split that is shown.
     """
     measured = {name: part(part(summary, "baselines"), name) for name in BASELINES}
-    only = "bm25" if summary.get("recipe") == "bm25" else "zero-shot"
+    lexical = str(summary.get("recipe")).partition(" ")[0].rpartition("/")[2] == "bm25"
+    only = "bm25" if lexical else "zero-shot"
     if not episodes(summary) and not measured[only] and final_split(summary) == summary.get("split"):
         measured[only] = part(summary, "final")
     return {name: metrics for name, metrics in measured.items() if metrics}
+
+
+def metric_columns(summary: Summary) -> dict[str, str]:
+    """Return the metric columns: their headings and the names the summary has for them.
+
+    Which they are depends on what was measured: by judgements, by answer strings, or by both.
+    """
+    measured = {name for row in rows(summary) for name in row.metrics}
+    if "Answer@20" not in measured:
+        return _JUDGED
+    return _BOTH if "MRR@10" in measured else _ANSWERED
+
+
+def main_metric(summary: Summary) -> str:
+    """Name the metric that the sentences are about."""
+    return "Answer@20" if metric_columns(summary) is _ANSWERED else "MRR@10"
 
 
 def final_split(summary: Summary) -> Any:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ance_tele.report.formats import DASH, SIGNIFICANT, duration, number, p_value, percent, score, signed
-from ance_tele.report.summary import METRICS, Comparison, Row, Summary, comparisons, episodes, rows, text
+from ance_tele.report.summary import Comparison, Row, Summary, comparisons, episodes, metric_columns, rows, text
 
 TEST = "paired permutation test"
 """The test behind every p-value of a run."""
@@ -44,14 +44,21 @@ def episode_table(summary: Summary) -> Table:
     )
     table.add_column("system", no_wrap=True)
     # The wider ones start a group: metrics, dynamics, times.
-    headings = {"MRR@10": 7, "nDCG@10": 7, "R@100": 5, "forgetting\n(%)": 11, "new\nnegatives\n(%)": 9}
+    metrics = metric_columns(summary)
+    first, *others = metrics
+    headings = {
+        first: 7,
+        **{name: max(5, len(name)) for name in others},
+        "forgetting\n(%)": 11,
+        "new\nnegatives\n(%)": 9,
+    }
     for heading, width in {**headings, "mine": 7, "train": 6, "evaluate": 8}.items():
         table.add_column(heading, justify="right", no_wrap=True, min_width=width)
     listed = rows(summary)
-    winners = {metric: best(listed, metric) for metric in METRICS.values()}
+    winners = {metric: best(listed, metric) for metric in metrics.values()}
     for row in listed:
         cells = [Text(row.name)]
-        for metric in METRICS.values():
+        for metric in metrics.values():
             style = "bold" if row.name in winners[metric] else ""
             cells.append(Text(score(row.metrics.get(metric)), style=style))
         cells += [Text(percent(row.forgetting)), Text(percent(row.new_negatives))]
@@ -68,7 +75,7 @@ def significance_lines(summary: Summary) -> list[str]:
 def is_significant(comparison: Comparison) -> bool:
     """Tell whether a test was made and found a difference."""
     p = number(comparison.p)
-    return p is not None and p <= SIGNIFICANT and comparison.difference != 0
+    return p is not None and p < SIGNIFICANT and comparison.difference != 0
 
 
 def _line(one: Comparison) -> str:

@@ -60,14 +60,10 @@ class Plan:
         One permutation of the pool per query; each epoch takes the next window of it, wrapping around. A pool
         smaller than N repeats its own; an empty one gives none.
         """
-        pool = self.pool.negatives(query)
+        pool = self.pool.shuffled(query, self.seed)
         if not len(pool):
-            return pool.astype(np.int64)
-        place = np.arange(len(pool))
-        owner = np.full(len(pool), self.pool.queries[query])
-        order = np.argsort(hashed(self.seed, 0, "draw", owner, place), kind="stable")
-        window = (epoch * self.negatives + np.arange(self.negatives)) % len(pool)
-        return pool[order[window]].astype(np.int64)
+            return pool
+        return pool[(epoch * self.negatives + np.arange(self.negatives)) % len(pool)]
 
     def repeats(self) -> int:
         """Count the negatives of one epoch that repeat another of the same query, for want of more."""

@@ -1,6 +1,8 @@
 """Tevatron's training files: with their passages inside (version 1), or with the ids of a corpus (version 2)."""
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from ance_tele.data.formats.objects import identifier, items, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
 
 INSIDE, BY_ID = "positive_passages", "positive_document_ids"
+_CORPUS = re.compile(r"(.*\.)?corpus")
 
 
 def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
@@ -20,7 +23,8 @@ def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
         place: Files of ``query_id``, ``query`` or ``query_text``, and either ``positive_passages`` and
             ``negative_passages`` (lists of ``docid``, ``title``, ``text``) or ``positive_document_ids`` and
             ``negative_document_ids``; ``answers`` where there are any. The split is found in the name. The corpus is
-            in files named ``corpus*`` (``docid``, ``title``, ``text``); without one it is the passages of the examples.
+            in files named ``corpus*`` or ``NAME.corpus*`` (``docid``, ``title``, ``text``), for one file of ids beside
+            it; without one it is the passages of the examples.
 
     Returns:
         The streams, and the files that they read.
@@ -29,25 +33,30 @@ def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
         UserError: A field is missing or of another kind, or there is no corpus for the ids; names file and line.
     """
     files = find(place, *ROWS)
-    corpora = [path for path in files if path.name.startswith("corpus") and path != place]
+    corpora = [path for path in files if _CORPUS.match(path.name) and path != place]
     examples = [path for path in files if path not in corpora]
     if not examples:
         raise none_found(place, "training file, such as train.jsonl")
+    by_id = next((path for path in examples if _names_ids(path)), None)
+    if by_id and not corpora and place.is_file():
+        own = place.with_name(f"{stem(place)}.corpus.jsonl")
+        corpora = [own] if own.exists() else [path for path in find(place.parent, *ROWS) if _CORPUS.match(path.name)]
+    if by_id and not corpora:
+        raise UserError(
+            f"{by_id.name} names its passages by '{BY_ID}', and there is no corpus*.jsonl beside it; "
+            "put the corpus (docid, text) there."
+        )
     parts = [part(split, paths, read_rows, parse) for split, paths in by_split(examples).items()]
     corpus = None
     if corpora:
         passages = once(record for path in corpora for record in read_corpus(path))
         corpus = ", ".join(path.name for path in corpora), passages
-    else:
-        for path in examples:
-            for _, row in read_rows(path):
-                if BY_ID in row and INSIDE not in row:
-                    raise UserError(
-                        f"{path.name} names its passages by '{BY_ID}', and there is no corpus*.jsonl beside it; "
-                        "put the corpus (docid, text) there."
-                    )
-                break
-    return collect(stem(place), parts, corpus), files
+    return collect(stem(place), parts, corpus), [*examples, *corpora]
+
+
+def _names_ids(path: Path) -> bool:
+    """Say whether a file refers to a corpus, by its first row."""
+    return any(BY_ID in row and INSIDE not in row for _, row in islice(read_rows(path), 1))
 
 
 def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:

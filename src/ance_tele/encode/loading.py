@@ -1,0 +1,189 @@
+"""Models by folder or hub name, one or a pair, made ready for a configuration."""
+
+import copy
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize, Router, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers.utils import logging as transformers_logging
+
+from ance_tele.data.errors import UserError
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import Task
+from ance_tele.encode.files import check_tokenizer, convert, is_plain, resolve
+
+# Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
+_WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
+
+
+def load_model(model: str | Path, config: EncoderConfig, device: str | None = None) -> SentenceTransformer:
+    """Load a model by folder or hub name, ready for this configuration.
+
+    A plain Hugging Face encoder gets pooling and, if asked for, normalisation. A model whose declared
+    similarity is the cosine gets a normalising module, so that a dot product scores as declared.
+
+    Args:
+        model: Folder, hub name or short name (``published.STARTS``) of a sentence-transformers model or of a plain
+            encoder.
+        config: Pooling, normalisation, prompts, lengths, tied or untied.
+        device: Where to put it; the best there is by default.
+
+    Raises:
+        UserError: Nothing that can be loaded is found there.
+    """
+    name = resolve(str(model))
+    options: dict[str, Any] = {"device": device, "trust_remote_code": config.trust_remote_code}
+    try:
+        # Weights that a checkpoint lacks (the unused pooler of a masked language model, say) are drawn at
+        # random: seeded, so that the same files give the same fingerprint every time.
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            if is_plain(name):
+                loaded = _plain(name, config, options)
+            else:
+                loaded = SentenceTransformer(name, model_kwargs=_WEIGHTS, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if "model.safetensors" in reason:  # the hub has weights, but not as safetensors
+            raise UserError(convert(name)) from None
+        raise UserError(f"The model {name} cannot be loaded: {reason}") from None
+    return _prepare(loaded, config, name)
+
+
+def load_pair(
+    query_model: str | Path, passage_model: str | Path, config: EncoderConfig, device: str | None = None
+) -> SentenceTransformer:
+    """Load a query encoder and a passage encoder as one model that routes by task.
+
+    Args:
+        query_model: Folder or hub name; of a model with separate encoders, its query encoder is taken.
+        passage_model: Likewise; of a model with separate encoders, its passage encoder is taken.
+        config: Pooling, normalisation, prompts, lengths.
+        device: Where to put it; the best there is by default.
+
+    Raises:
+        UserError: One of them cannot be loaded, or they do not fit together.
+    """
+    alone = replace(config, untie_encoders=False)
+    query, passage = load_model(query_model, alone, device), load_model(passage_model, alone, device)
+    sizes = query.get_embedding_dimension(), passage.get_embedding_dimension()
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"{query_model} gives vectors of {sizes[0]} numbers and {passage_model} of {sizes[1]}; a query encoder and "
+            "a passage encoder must be of one pair."
+        )
+    routes = _route(query, "query"), _route(passage, "document")
+    normal = [any(isinstance(module, Normalize) for module in route) for route in routes]
+    if normal[0] != normal[1]:
+        raise UserError(
+            f"Of {query_model} and {passage_model} only one scales its vectors to length one; set normalize to true."
+        )
+    return SentenceTransformer(
+        modules=[Router.for_query_document(*routes)],
+        similarity_fn_name="cosine" if normal[0] else "dot",
+        prompts={"query": (query.prompts or {}).get("query"), "document": (passage.prompts or {}).get("document")},
+        device=str(query.device),
+    )
+
+
+def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTransformer:
+    """Make a model that is in memory already ready for this configuration; its weights are shared, not copied.
+
+    The model itself stays as it is: normalisation and prompts belong to what is returned.
+
+    Raises:
+        UserError: It reads fewer tokens than are asked for, or has no tokenizer.
+    """
+    lengths = {module: module.max_seq_length for module in model.modules() if isinstance(module, Transformer)}
+    shared = SentenceTransformer(
+        modules=list(model.children()),
+        similarity_fn_name=model.similarity_fn_name,
+        prompts=dict(model.prompts or {}),
+        device=str(model.device),
+    ).train(model.training)
+    try:
+        return _prepare(shared, replace(config, untie_encoders=False), "The model")
+    finally:
+        for module, length in lengths.items():
+            module.max_seq_length = length
+
+
+def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:
+    """Return the modules that a text of this task goes through."""
+    modules = list(model.children())
+    first = modules[0]
+    return [*first.sub_modules[task], *modules[1:]] if isinstance(first, Router) else modules
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' own tables and bars out of the terminal while a model is loaded or trained."""
+    loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    progress_was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if progress_was_on:
+            transformers_logging.enable_progress_bar()
+
+
+def _plain(name: str, config: EncoderConfig, options: dict[str, Any]) -> SentenceTransformer:
+    """Build a model of a plain encoder, which declares nothing: mean pooling and the cosine unless chosen otherwise."""
+    trust = {"trust_remote_code": config.trust_remote_code}
+    kwargs = {"config_kwargs": trust, "processor_kwargs": trust, "model_kwargs": {**trust, **_WEIGHTS}}
+    transformer = Transformer(name, **kwargs)
+    pooling = Pooling(transformer.get_embedding_dimension(), config.pooling or "mean")
+    similarity = "dot" if config.normalize is False else "cosine"
+    return SentenceTransformer(modules=[transformer, pooling], similarity_fn_name=similarity, **options)
+
+
+def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
+    """Settle normalisation, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
+    cosine = model.similarity_fn_name == "cosine" and config.normalize is None
+    if (config.normalize or cosine) and not any(isinstance(module, Normalize) for module in model.modules()):
+        model.append(Normalize())
+    if config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
+        model = _untie(model)
+    for task, prompt in (("query", config.query_prompt), ("document", config.passage_prompt)):
+        if prompt is not None:
+            model.prompts[task] = prompt
+    for module in model.modules():
+        if isinstance(module, Transformer):
+            check_tokenizer(name, module.tokenizer, getattr(module.config, "vocab_size", None))
+            # One length for both kinds of text is all that a sentence-transformers folder can hold.
+            length = max(config.query_max_len, config.passage_max_len)
+            most = getattr(module.config, "max_position_embeddings", None) or length
+            if length > most:
+                raise UserError(
+                    f"The model reads at most {most} tokens, and {length} are asked for; lower the max_len."
+                )
+            module.max_seq_length = length
+    return model
+
+
+def _untie(model: SentenceTransformer) -> SentenceTransformer:
+    """Give queries an encoder of their own, with the same initial weights."""
+    modules = list(model.children())
+    encoders = [module for module in modules if not isinstance(module, Normalize)]
+    rest = [module for module in modules if isinstance(module, Normalize)]
+    router = Router.for_query_document(query_modules=copy.deepcopy(encoders), document_modules=encoders)
+    return SentenceTransformer(
+        modules=[router, *rest],
+        similarity_fn_name=model.similarity_fn_name,
+        prompts=model.prompts,
+        device=str(model.device),
+    )

@@ -1,0 +1,123 @@
+"""A comparison in the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from ance_tele.report.comparison import (
+    Result,
+    beside,
+    best,
+    cell,
+    columns,
+    course,
+    of_model,
+    percent,
+    seeds,
+    short,
+    standings,
+)
+from ance_tele.report.formats import DASH
+
+_RAISED = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
+
+
+# Columns of figures that fit beside each other in a terminal.
+MOST_COLUMNS = 6
+
+
+def comparison_tables(result: Result) -> list[Table]:
+    """Lay out, for each model, the figures (split by split where they are many) and the course of the episodes."""
+    tables = []
+    for model in result["models"]:
+        rows = of_model(result, model)
+        paper = [metric for metric in result["metrics"] if any(metric in beside(result, row) for row in rows)]
+        if len(columns(result)) + len(paper) <= MOST_COLUMNS:
+            tables.append(_figures(result, model, columns(result), paper))
+        else:
+            for split in result["splits"]:
+                own = [column for column in columns(result) if column[0] == split]
+                tables.append(_figures(result, model, own, paper if split == result["splits"][-1] else []))
+        if any(row["episodes"] for row in rows):
+            tables.append(_by_episode(result, model))
+    if standings(result):
+        tables.append(_standings(result))
+    return tables
+
+
+def _figures(result: Result, model: str, shown: list[tuple[str, str]], paper: list[str]) -> Table:
+    rows = of_model(result, model)
+    table = Table(
+        title=Text(f"{result['collection']}, from {model}, {seeds(result)}; in %"),
+        title_justify="left",
+        title_style="",
+        caption=Text("± standard deviation over seeds; letters: significantly better than (p < 0.05, Holm)"),
+        caption_justify="left",
+        box=box.SIMPLE,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("", no_wrap=True)
+    table.add_column("system", no_wrap=True)
+    for split, metric in shown:
+        table.add_column(f"{split}\n{short(metric)}", no_wrap=True)
+    for metric in paper:
+        table.add_column(f"paper\n{short(metric)}", justify="right", style="dim")
+    for row in rows:
+        cells, known = [Text(row["letter"]), Text(row["system"])], beside(result, row)
+        for split, metric in shown:
+            mean, deviation, letters = cell(row, split, metric)
+            style = "bold" if mean == best(rows, split, metric) else ""
+            around = f"±{deviation}" if deviation else ""
+            cells.append(Text.assemble((mean, style), (around, "dim"), " ", letters.translate(_RAISED)))
+        cells += [Text(percent(known[metric]) if metric in known else DASH) for metric in paper]
+        table.add_row(*cells)
+    return table
+
+
+def _by_episode(result: Result, model: str) -> Table:
+    """Lay out, by episode, the first metric on the chosen split and the share of training queries that did worse."""
+    rows = [row for row in of_model(result, model) if row["episodes"]]
+    courses = [course(result, row) for row in rows]
+    paper = " (the paper's)" if any(known for cells in courses for *_, known in cells) else ""
+    metric, split = short(result["metrics"][0]), result["splits"][0]
+    table = Table(
+        title=Text(f"By episode, from {model}: {metric} on {split} | forgetting{paper}, % of training queries"),
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("system", no_wrap=True)
+    for number in range(1, max(map(len, courses)) + 1):
+        table.add_column(f"episode {number}", no_wrap=True, justify="right")
+    for row, cells in zip(rows, courses, strict=True):
+        table.add_row(Text(row["system"]), *(Text(_episode(*one)) for one in cells))
+    return table
+
+
+def _episode(reached: str, forgotten: str, paper: str) -> str:
+    return f"{reached} | {forgotten:>4}" + (f" ({paper})" if paper else "")
+
+
+def _standings(result: Result) -> Table:
+    table = Table(
+        title=Text("Among the systems of the paper's Table 1; dim: larger models or taught ones, for reference"),
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("system", "parameters", "negatives"):
+        table.add_column(heading)
+    for metric in result["metrics"]:
+        table.add_column(short(metric), justify="right")
+    for row in standings(result):
+        cells = [percent(row.values[metric]) if metric in row.values else DASH for metric in result["metrics"]]
+        style = "bold" if row.ours else "dim" if row.reference else ""
+        table.add_row(*(Text(one) for one in (row.system, row.params, row.negatives, *cells)), style=style)
+    return table
