@@ -30,7 +30,10 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     verbs.add_subcommand("reproduce", _reproduce(), help="A table of the paper, on your data and models.")
     verbs.add_subcommand("recipes", _plain("The recipes, one line each."), help="List the recipes.")
 
-    evaluate = _plain("Measure a model on a split of a collection.")
+    evaluate = _plain(
+        "Measure a model, or a pair of encoders, on a split of a collection.",
+        "ance-tele evaluate MODEL --data DATA [--split SPLIT] [settings]",
+    )
     evaluate.add_argument("model", type=str | None, nargs="?", help="Folder or hub name of a model.")
     evaluate.add_argument("--query_model", type=str | None, default=None, help="with --passage_model: a pair instead")
     evaluate.add_argument("--passage_model", type=str | None, default=None, help="the passages' encoder of a pair")
@@ -73,8 +76,8 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     return parser, dict(verbs.choices)
 
 
-def _plain(description: str) -> ArgumentParser:
-    return ArgumentParser(description=description, exit_on_error=False)
+def _plain(description: str, usage: str | None = None) -> ArgumentParser:
+    return ArgumentParser(description=description, usage=usage, exit_on_error=False)
 
 
 def _lenient(parser: ArgumentParser) -> None:
@@ -95,7 +98,10 @@ def _settings(parser: ArgumentParser, name: str | None = None) -> None:
 
 
 def _run(argv: list[str]) -> ArgumentParser:
-    parser = _plain("Carry out a recipe; the same command resumes. Settings: recipe < --config file < command line.")
+    parser = _plain(
+        "Carry out a recipe; the same command resumes. Settings: recipe < --config file < command line.",
+        "ance-tele run RECIPE --data DATA --model MODEL --out FOLDER [settings]",
+    )
     parser.add_argument("recipe", type=str | None, nargs="?", help="see `ance-tele recipes`")
     parser.add_argument("--config", action="config", help="YAML file of settings, such as a run's config.yaml")
     parser.add_argument("--data", type=str | None, default=None, help=HINTS["data"])
@@ -114,7 +120,9 @@ def _run(argv: list[str]) -> ArgumentParser:
 def _compare() -> ArgumentParser:
     parser = _plain(
         "Run recipes x models x seeds on one collection and set them side by side. The same command resumes. Settings "
-        "that are given hold for all systems, but for what makes a recipe what it is: DPR keeps its one episode."
+        "that are given hold for all systems, but for what makes a recipe what it is: DPR keeps its one episode.",
+        "ance-tele compare --recipes q-neg ance-tele 'ance-tele alpha=0.3' --seeds 1 2 3\n"
+        "                         --data DATA --model MODEL --out FOLDER [settings]",
     )
     parser.add_argument("--recipes", type=str, nargs="+", default=[], help=HINTS["recipes"])
     _grid(parser)
@@ -122,7 +130,11 @@ def _compare() -> ArgumentParser:
 
 
 def _reproduce() -> ArgumentParser:
-    parser = _plain("Run the systems of one of the paper's tables or figures on your data and models.")
+    parser = _plain(
+        "Run the systems of one of the paper's tables or figures on your data and models.",
+        "ance-tele reproduce table3 --seeds 1 2 3 --data DATA --model MODEL --out FOLDER\n"
+        "                         [settings]",
+    )
     parser.add_argument("table", type=str, help="table1, table2, table3, table8, table9, figure4 or figure8")
     _grid(parser)
     return parser
