@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,8 +25,8 @@ from ance_tele.report.formats import DASH
 _RAISED = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
 
 
-# Columns of figures that fit beside each other in a terminal.
-MOST_COLUMNS = 6
+# Columns of text that every terminal shows.
+WIDTH = 80
 
 
 def comparison_tables(result: Result) -> list[Table]:
@@ -34,8 +35,9 @@ def comparison_tables(result: Result) -> list[Table]:
     for model in result["models"]:
         rows = of_model(result, model)
         paper = [metric for metric in result["metrics"] if any(metric in beside(result, row) for row in rows)]
-        if len(columns(result)) + len(paper) <= MOST_COLUMNS:
-            tables.append(_figures(result, model, columns(result), paper))
+        whole = _figures(result, model, columns(result), paper)
+        if Console(width=10 * WIDTH).measure(whole).maximum <= WIDTH:
+            tables.append(whole)
         else:
             for split in result["splits"]:
                 own = [column for column in columns(result) if column[0] == split]
