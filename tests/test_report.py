@@ -271,7 +271,7 @@ def test_significance_lines():
         "episode 3 against bm25: MRR@10 -0.031, p = 0.012 (paired permutation test)",
         "episode 3 against bm25: MRR@10 +0.004, no significant difference (p = 0.31) by a paired permutation test",
         "episode 3 against bm25: MRR@10 +0.004, not tested",
-        "episode 3 against bm25: MRR@10 +0.020, p = 0.050 (paired permutation test)",
+        "episode 3 against bm25: MRR@10 +0.020, no significant difference (p = 0.050) by a paired permutation test",
     ]
 
 
