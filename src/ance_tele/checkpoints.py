@@ -21,6 +21,7 @@ from ance_tele.encode.topk import TopK, exact_topk
 from ance_tele.mining.candidates import Lists
 from ance_tele.mining.filters import answer_bearing_positives
 from ance_tele.mining.seeding import hashed
+from ance_tele.mining.sources import around
 from ance_tele.settings import Recipe
 
 if TYPE_CHECKING:
@@ -76,9 +77,8 @@ class Checkpoints:
     @cached_property
     def lookahead_rows(self) -> np.ndarray:
         """Rows of the distinct positives that lookahead searches around, ascending."""
-        first = self.positives.offsets[:-1]
-        everything = self.recipe.mining.lookahead_positives == "all"
-        return np.unique(self.positives.passages if everything else self.positives.passages[first])
+        passages, _ = around(self.positives, self.recipe.mining.lookahead_positives)
+        return np.unique(passages)
 
     @cached_property
     def without_positive(self) -> np.ndarray:

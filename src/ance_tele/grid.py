@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,8 @@ def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:
 def _value(written: str, where: str) -> Any:
     import yaml
 
-    try:
-        return json.loads(written)  # YAML takes 1e-5 for a text
-    except json.JSONDecodeError:
-        pass
+    with suppress(json.JSONDecodeError):  # what is no JSON may be YAML; but YAML takes 1e-5 for a text
+        return json.loads(written)
     try:
         return yaml.safe_load(written)
     except yaml.YAMLError:
@@ -123,7 +122,7 @@ def beginning(recipe: Recipe) -> dict[str, Any]:
     mining = recipe.mining
     return {
         "sources": mining.sources_at(1),
-        "beta": mining.beta if {"query", "lookahead"} <= set(mining.sources_at(1)) else None,
+        "beta": mining.beta_at(1),
         **{
             name: value
             for name, value in asdict(mining).items()

@@ -200,7 +200,7 @@ class Phases(Checkpoints):
             "history": [fingerprint(pool.inputs) for pool in past if pool is not None],
             **{name: getattr(config, name) for name in ("pool_per_source", "dedup")},
             # What an episode does not use does not decide it: so recipes that begin alike share their beginning.
-            "beta": config.beta if {"query", "lookahead"} <= set(config.sources_at(episode)) else None,
+            "beta": config.beta_at(episode),
             "momentum": [config.momentum, config.alpha] if past and config.alpha else None,
             "episode": episode,
             "seed": seed,

@@ -36,6 +36,10 @@ class MiningConfig:
     filter_answers: bool = False
     without_positive: Literal["drop", "model", "bm25"] = "drop"
 
+    def beta_at(self, episode: int) -> float | None:
+        """Return ``beta`` where an episode mixes query and lookahead, else None: it decides nothing there."""
+        return self.beta if {"query", "lookahead"} <= set(self.sources_at(episode)) else None
+
     def sources_at(self, episode: int) -> tuple[str, ...]:
         """Return the sources that are mined in an episode, counted from 1."""
         sources = self.first_sources if episode == 1 and self.first_sources is not None else self.sources

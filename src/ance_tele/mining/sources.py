@@ -21,6 +21,18 @@ SearchQueries = Callable[[], Lists]
 SearchPassages = Callable[[np.ndarray], Lists]
 
 
+def around(positives: Qrels, which: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positives that lookahead searches around, int64 [n], and their offsets by query, int64 [q + 1].
+
+    Args:
+        positives: Relevant passages of the training queries.
+        which: "all" positives of a query, or the "first" only.
+    """
+    if which == "first":
+        return positives.passages[positives.offsets[:-1]], np.arange(len(positives) + 1)
+    return positives.passages, positives.offsets
+
+
 def lookahead(positives: Qrels, search_passages: SearchPassages, which: str) -> Lists:
     """L_i(q): the passages nearest to the positives of q, searched with the passages' own vectors.
 
@@ -31,9 +43,7 @@ def lookahead(positives: Qrels, search_passages: SearchPassages, which: str) -> 
         search_passages: Returns the top-K of passages given by row, ascending.
         which: "all" positives of a query, or the "first" only.
     """
-    offsets, passages = positives.offsets, positives.passages
-    if which == "first":
-        passages, offsets = passages[offsets[:-1]], np.arange(len(positives) + 1)
+    passages, offsets = around(positives, which)
     distinct, members = np.unique(passages, return_inverse=True)
     found = search_passages(distinct)
     owners = np.repeat(np.arange(len(positives)), np.diff(offsets))

@@ -62,6 +62,51 @@ def beside(result: Result, row: Row) -> dict[str, float]:
     return {}
 
 
+@dataclass(frozen=True)
+class Figure:
+    """What stands in a cell, as text: mean and spread in %, letters, and whether no system has more."""
+
+    mean: str
+    spread: str
+    letters: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row as it is shown; ``paper`` holds the paper's figures."""
+
+    letter: str
+    system: str
+    figures: list[Figure]
+    paper: list[str]
+
+
+def lines_of(result: Result, model: str, shown: Sequence[tuple[str, str]], paper: Sequence[str]) -> list[Line]:
+    """Lay out the rows of a model: the given columns (split, metric), and the paper's figures for the given metrics."""
+    rows = of_model(result, model)
+    winners = [best(rows, *column) for column in shown]
+    lines = []
+    for row in rows:
+        known = beside(result, row)
+        cells = [(cell(row, *column), winner) for column, winner in zip(shown, winners, strict=True)]
+        figures = [Figure(*texts, best=texts[0] == winner) for texts, winner in cells]
+        theirs = [percent(known[metric]) if metric in known else DASH for metric in paper]
+        lines.append(Line(row["letter"], row["system"], figures, theirs))
+    return lines
+
+
+def paper_metrics(result: Result, model: str) -> list[str]:
+    """Return the metrics of which the paper has a figure for some system of a model."""
+    known = [beside(result, row) for row in of_model(result, model)]
+    return [metric for metric in result["metrics"] if any(metric in one for one in known)]
+
+
+def headings(shown: Sequence[tuple[str, str]], paper: Sequence[str]) -> list[str]:
+    """Return the headings of the given columns and of the paper's figures, "dev MRR@10" and "paper MRR@10"."""
+    return [f"{split} {short(metric)}" for split, metric in [*shown, *(("paper", metric) for metric in paper)]]
+
+
 def of_model(result: Result, model: str) -> list[Row]:
     """Return the rows of a model."""
     return [row for row in result["rows"] if row["model"] == model]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ance_tele.data.artefacts import atomic, write_json
 from ance_tele.report.comparison import (
+    Figure,
     Result,
-    beside,
-    best,
-    cell,
     columns,
     cost,
     course,
-    of_model,
+    headings,
+    lines_of,
+    paper_metrics,
     percent,
     seeds,
     short,
@@ -45,21 +45,12 @@ def markdown(result: Result) -> str:
     """Return the tables as Markdown."""
     lines = [f"# {_md(result['collection'])}: {len(result['rows'])} systems, {seeds(result)}", ""]
     for model in result["models"]:
-        rows = of_model(result, model)
-        theirs = [beside(result, row) for row in rows]
-        paper = [metric for metric in result["metrics"] if any(metric in one for one in theirs)]
-        heads = [f"{split} {short(metric)}" for split, metric in columns(result)]
-        heads += [f"paper {short(metric)}" for metric in paper]
+        shown, paper = columns(result), paper_metrics(result, model)
+        heads = headings(shown, paper)
         lines += [f"From {_md(model)}", "", f"| | system | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
-        for row, known in zip(rows, theirs, strict=True):
-            cells = []
-            for split, metric in columns(result):
-                mean, deviation, letters = cell(row, split, metric)
-                mean = f"**{mean}**" if mean == best(rows, split, metric) else mean
-                around, raised = (f" ±{deviation}" if deviation else ""), (f" <sup>{letters}</sup>" if letters else "")
-                cells.append(f"{mean}{around}{raised}")
-            cells += [percent(known[metric]) if metric in known else DASH for metric in paper]
-            lines.append(f"| {row['letter']} | {_md(row['system'])} | {' | '.join(cells)} |")
+        for line in lines_of(result, model, shown, paper):
+            cells = [*map(_md_figure, line.figures), *line.paper]
+            lines.append(f"| {line.letter} | {_md(line.system)} | {' | '.join(cells)} |")
         lines.append("")
     trained = [row for row in result["rows"] if row["episodes"]]
     if trained:
@@ -104,28 +95,31 @@ def _md(text: str) -> str:
     return text
 
 
+def _md_figure(figure: Figure) -> str:
+    mean = f"**{figure.mean}**" if figure.best else figure.mean
+    raised = f" <sup>{figure.letters}</sup>" if figure.letters else ""
+    return mean + (f" ±{figure.spread}" if figure.spread else "") + raised
+
+
 def latex(result: Result) -> str:
     """Return the tables as LaTeX (needs the package booktabs)."""
     lines = [r"% \usepackage{booktabs}"]
     for model in result["models"]:
-        rows = of_model(result, model)
-        theirs = [beside(result, row) for row in rows]
-        paper = [metric for metric in result["metrics"] if any(metric in one for one in theirs)]
-        heads = [f"{split} {short(metric)}" for split, metric in columns(result)]
-        heads += [f"paper {short(metric)}" for metric in paper]
+        shown, paper = columns(result), paper_metrics(result, model)
+        heads = headings(shown, paper)
         lines += [f"% from {_tex(model)}", r"\begin{tabular}{ll" + "l" * len(heads) + "}", r"\toprule"]
         lines += [" & system & " + " & ".join(map(_tex, heads)) + r" \\", r"\midrule"]
-        for row, known in zip(rows, theirs, strict=True):
-            cells = []
-            for split, metric in columns(result):
-                mean, deviation, letters = cell(row, split, metric)
-                mean = rf"\textbf{{{mean}}}" if mean == best(rows, split, metric) else mean.replace(DASH, "--")
-                raised = rf"\textsuperscript{{{letters}}}" if letters else ""
-                cells.append(mean + raised + (rf" {{\small $\pm${deviation}}}" if deviation else ""))
-            cells += [percent(known[metric]) if metric in known else "--" for metric in paper]
-            lines.append(f"{row['letter']} & {_tex(row['system'])} & " + " & ".join(cells) + r" \\")
+        for line in lines_of(result, model, shown, paper):
+            cells = [*map(_tex_figure, line.figures), *(one.replace(DASH, "--") for one in line.paper)]
+            lines.append(f"{line.letter} & {_tex(line.system)} & " + " & ".join(cells) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join(lines)
+
+
+def _tex_figure(figure: Figure) -> str:
+    mean = rf"\textbf{{{figure.mean}}}" if figure.best else figure.mean.replace(DASH, "--")
+    raised = rf"\textsuperscript{{{figure.letters}}}" if figure.letters else ""
+    return mean + raised + (rf" {{\small $\pm${figure.spread}}}" if figure.spread else "")
 
 
 _TEX: dict[str, str | int | None] = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

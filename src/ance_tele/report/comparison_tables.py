@@ -8,13 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ance_tele.report.comparison import (
+    Figure,
     Result,
-    beside,
-    best,
-    cell,
     columns,
     course,
+    headings,
+    lines_of,
     of_model,
+    paper_metrics,
     percent,
     seeds,
     short,
@@ -34,7 +35,7 @@ def comparison_tables(result: Result) -> list[Table]:
     tables = []
     for model in result["models"]:
         rows = of_model(result, model)
-        paper = [metric for metric in result["metrics"] if any(metric in beside(result, row) for row in rows)]
+        paper = paper_metrics(result, model)
         whole = _figures(result, model, columns(result), paper)
         if Console(width=10 * WIDTH).measure(whole).maximum <= WIDTH:
             tables.append(whole)
@@ -50,7 +51,6 @@ def comparison_tables(result: Result) -> list[Table]:
 
 
 def _figures(result: Result, model: str, shown: list[tuple[str, str]], paper: list[str]) -> Table:
-    rows = of_model(result, model)
     table = Table(
         title=Text(f"{result['collection']}, from {model}, {seeds(result)}; in %"),
         title_justify="left",
@@ -63,20 +63,21 @@ def _figures(result: Result, model: str, shown: list[tuple[str, str]], paper: li
     )
     table.add_column("", no_wrap=True)
     table.add_column("system", no_wrap=True)
-    for split, metric in shown:
-        table.add_column(f"{split}\n{short(metric)}", no_wrap=True)
-    for metric in paper:
-        table.add_column(f"paper\n{short(metric)}", justify="right", style="dim")
-    for row in rows:
-        cells, known = [Text(row["letter"]), Text(row["system"])], beside(result, row)
-        for split, metric in shown:
-            mean, deviation, letters = cell(row, split, metric)
-            style = "bold" if mean == best(rows, split, metric) else ""
-            around = f"±{deviation}" if deviation else ""
-            cells.append(Text.assemble((mean, style), (around, "dim"), " ", letters.translate(_RAISED)))
-        cells += [Text(percent(known[metric]) if metric in known else DASH) for metric in paper]
-        table.add_row(*cells)
+    for place, heading in enumerate(headings(shown, paper)):
+        heading = "\n".join(heading.rsplit(" ", 1))
+        if place < len(shown):
+            table.add_column(heading, no_wrap=True)
+        else:
+            table.add_column(heading, justify="right", style="dim")
+    for line in lines_of(result, model, shown, paper):
+        table.add_row(Text(line.letter), Text(line.system), *map(_figure, line.figures), *map(Text, line.paper))
     return table
+
+
+def _figure(figure: Figure) -> Text:
+    around = f"±{figure.spread}" if figure.spread else ""
+    letters = figure.letters.translate(_RAISED)
+    return Text.assemble((figure.mean, "bold" if figure.best else ""), (around, "dim"), " ", letters)
 
 
 def _by_episode(result: Result, model: str) -> Table:

@@ -31,6 +31,8 @@ class Example(NamedTuple):
 Parse = Callable[[Mapping[str, Any], str, str, int], Example]
 # Reads the rows of a file, with their numbers from 1.
 Rows = Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]
+# What a reader returns: the streams, and the files that they read.
+Read = tuple[RawCollection, list[Path]]
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,23 @@ def by_split(files: Iterable[Path]) -> dict[str, list[Path]]:
     for path in files:
         found.setdefault(split_of(path) or "train", []).append(path)
     return found
+
+
+def read_folder(place: Path, suffixes: Sequence[str], rows: Rows, parse: Parse, wanted: str) -> Read:
+    """Read training files that hold all their passages, split by split as their names say.
+
+    Raises:
+        UserError: There is none; the sentence names ``wanted``.
+    """
+    files = find(place, *suffixes)
+    if not files:
+        raise none_found(place, wanted)
+    return collect(stem(place), split_parts(files, rows, parse)), files
+
+
+def split_parts(files: Iterable[Path], rows: Rows, parse: Parse) -> list[Part]:
+    """Make a part of each split of training files."""
+    return [part(split, paths, rows, parse) for split, paths in by_split(files).items()]
 
 
 def find(place: Path, *suffixes: str) -> list[Path]:

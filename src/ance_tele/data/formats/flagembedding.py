@@ -6,7 +6,7 @@ from typing import Any
 
 from ance_tele.data.collection import RawCollection, Record
 from ance_tele.data.errors import UserError
-from ance_tele.data.formats.examples import Example, by_split, collect, find, none_found, part, stem, text_id
+from ance_tele.data.formats.examples import Example, read_folder, text_id
 from ance_tele.data.formats.objects import identifier, items, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
 
@@ -25,11 +25,7 @@ def read_flagembedding(place: Path) -> tuple[RawCollection, list[Path]]:
     Raises:
         UserError: A field is missing or of another kind; names file and line.
     """
-    files = find(place, *ROWS)
-    if not files:
-        raise none_found(place, "training file, such as train.jsonl")
-    parts = [part(split, paths, read_rows, parse) for split, paths in by_split(files).items()]
-    return collect(stem(place), parts), files
+    return read_folder(place, ROWS, read_rows, parse, "training file, such as train.jsonl")
 
 
 def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ance_tele.data.collection import RawCollection, Record
 from ance_tele.data.errors import UserError
-from ance_tele.data.formats.examples import Example, by_split, collect, find, none_found, once, part, stem
+from ance_tele.data.formats.examples import Example, collect, find, none_found, once, split_parts, stem
 from ance_tele.data.formats.objects import identifier, items, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
 
@@ -46,7 +46,7 @@ def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
             f"{by_id.name} names its passages by '{BY_ID}', and there is no corpus*.jsonl beside it; "
             "put the corpus (docid, text) there."
         )
-    parts = [part(split, paths, read_rows, parse) for split, paths in by_split(examples).items()]
+    parts = split_parts(examples, read_rows, parse)
     corpus = None
     if corpora:
         passages = once(record for path in corpora for record in read_corpus(path))

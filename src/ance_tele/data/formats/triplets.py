@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.data.collection import RawCollection, Record
-from ance_tele.data.formats.examples import Example, by_split, collect, find, none_found, part, stem, text_id
+from ance_tele.data.formats.examples import Example, read_folder, text_id
 from ance_tele.data.formats.objects import need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
 
@@ -28,11 +28,8 @@ def read_triplets(place: Path) -> tuple[RawCollection, list[Path]]:
     Raises:
         UserError: A column is missing or does not hold texts; names file and row.
     """
-    files = find(place, *ROWS)
-    if not files:
-        raise none_found(place, "training file, such as train.jsonl, train.csv or train.parquet")
-    parts = [part(split, paths, read_rows, parse) for split, paths in by_split(files).items()]
-    return collect(stem(place), parts), files
+    wanted = "training file, such as train.jsonl, train.csv or train.parquet"
+    return read_folder(place, ROWS, read_rows, parse, wanted)
 
 
 def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
