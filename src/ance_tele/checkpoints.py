@@ -193,18 +193,23 @@ class Checkpoints:
         model = self.load(checkpoint)
         return encode_corpus(model, self.passages, "document", self.recipe.encoder, folder, weights, say=self.say)
 
+    def query_vectors(self, checkpoint: int, rows: np.ndarray) -> np.ndarray:
+        """Encode queries, given by row, with a checkpoint: float32 [n, dimension]."""
+        from ance_tele.encode.encoder import encode_rows
+
+        return encode_rows(self.load(checkpoint), self.queries, rows, "query", self.recipe.encoder)
+
+    def nearest(self, checkpoint: int, asked: np.ndarray, depth: int, what: str) -> TopK:
+        """Search the corpus under a checkpoint for vectors, float32 [n, dimension]."""
+        vectors, device = self.vectors(checkpoint), self.load(checkpoint).device
+        where = "cpu" if device.type == "cpu" else str(device)
+        return exact_topk(asked, vectors, depth, self.collection.corpus.id_rank, where, what=what)
+
     def search(self, checkpoint: int, rows: np.ndarray, depth: int, task: Any, what: str) -> TopK:
         """Search the corpus for queries, or for passages (``task`` "document"), given by row."""
         vectors = self.vectors(checkpoint)
-        model = self.load(checkpoint)
-        if task == "document":
-            asked = vectors.take(rows)
-        else:
-            from ance_tele.encode.encoder import encode_rows
-
-            asked = encode_rows(model, self.queries, rows, task, self.recipe.encoder)
-        device = "cpu" if model.device.type == "cpu" else str(model.device)
-        return exact_topk(asked, vectors, depth, self.collection.corpus.id_rank, device, what=what)
+        asked = vectors.take(rows) if task == "document" else self.query_vectors(checkpoint, rows)
+        return self.nearest(checkpoint, asked, depth, what)
 
     def bm25(self, queries: np.ndarray, depth: int) -> TopK:
         """Search the corpus for queries, given by row, with BM25."""

@@ -58,6 +58,8 @@ def run(
             told(say, "bm25", "evaluate", phases.evaluate_bm25())
         if model is not None:
             told(say, "zero-shot", "evaluate", phases.evaluate(0))
+        if last:
+            phases.write_positives()
         for episode in range(1, last + 1):
             told(say, f"episode {episode}", "mine", phases.training_lists(episode - 1), phases.mine(episode))
             phases.drop(episode - 1)

@@ -26,11 +26,11 @@ from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.filters import without_answers
 from ance_tele.mining.mix import mix
 from ance_tele.mining.pool import Pool
-from ance_tele.mining.sources import mine
+from ance_tele.mining.sources import lookahead, mine
 from ance_tele.mining.storage import read_candidates, read_lists, read_pool, write_candidates, write_lists, write_pool
 
 # Settings that change no number of the result, and so may differ when a run is resumed.
-FREE_SETTINGS = ("keep_vectors", "report_to", "save_steps", "shard_passages")
+FREE_SETTINGS = ("keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
 
 
 class Phases(Checkpoints):
@@ -60,11 +60,16 @@ class Phases(Checkpoints):
 
         def make(target: Path) -> dict[str, Any]:
             target.mkdir()
-            found = self.search(checkpoint, self.positives.queries, depth, "query", "searching for training queries")
-            lists = Lists.from_topk(found)
-            rr = reciprocal_ranks(lists, self.positives)
+            from ance_tele.encode.vectors import pair_scores
+
+            asked, positives = self.query_vectors(checkpoint, self.positives.queries), self.positives
+            lists = Lists.from_topk(self.nearest(checkpoint, asked, depth, "searching for training queries"))
+            rr = reciprocal_ranks(lists, positives)
+            scores = pair_scores(asked, self.vectors(checkpoint), positives.offsets, positives.passages)
+            best = np.maximum.reduceat(scores, positives.offsets[:-1])
             ids = self.collection.queries.take_ids(self.positives.queries)
-            pq.write_table(pa.table({"query_id": ids, "MRR@100": rr}), target / "per_training_query.parquet")
+            columns = {"query_id": ids, "MRR@100": rr, "positive_score": best}
+            pq.write_table(pa.table(columns), target / "per_training_query.parquet")
             path = target / "training_lists.parquet"
             write_lists(path, self.positives.queries, lists, self.collection.queries, self.collection.corpus)
             return {"MRR@100": float(rr.mean())}
@@ -172,9 +177,37 @@ class Phases(Checkpoints):
             return {**{source: len(lists.passages) for source, lists in found.lists.items()}, **dropped}
 
         manifest = build(self.folder(episode) / "candidates.parquet", "candidates", inputs, make, self.say)
+        if self.recipe.episode.watch_lookahead and ("lookahead" not in sources or config.filter_answers):
+            self._watch(episode)
         for name in ("around_positives.parquet", "around_positives.parquet.manifest.json"):
             remove(self.folder(before) / name)  # the candidates hold them, by query
         return manifest
+
+    def _watch(self, episode: int) -> None:
+        """Write L of an episode by query, where its candidates do not hold the whole of it: only to be looked at."""
+        config, before, collection = self.recipe.mining, episode - 1, self.collection
+        which = {"depth": config.depth, "lookahead_positives": config.lookahead_positives}
+        inputs = {**self.encoding(before), "training": self.training_key, **which}
+
+        def make(target: Path) -> None:
+            around = config.lookahead_positives
+            seen = lookahead(self.positives, lambda rows: self.around_positives(before, rows), around)
+            found = Candidates(self.positives.queries, {"lookahead": seen})
+            write_candidates(target, found, collection.queries, collection.corpus)
+
+        path = self.folder(episode) / "lookahead_lists.parquet"
+        build(path, "lists around positives, by query", inputs, make, self.say)
+
+    def write_positives(self) -> Manifest:
+        """Write which passages are relevant to each training query, by id, for what reads run folders alone."""
+        positives, collection = self.positives, self.collection
+
+        def make(target: Path) -> None:
+            owner = np.repeat(positives.queries, np.diff(positives.offsets))
+            ids = collection.queries.take_ids(owner), collection.corpus.take_ids(positives.passages)
+            pq.write_table(pa.table({"query_id": ids[0], "passage_id": ids[1]}), target)
+
+        return build(self.out / "positives.parquet", "positives", {"training": self.training_key}, make, self.say)
 
     def _without_answers(self, found: Candidates) -> tuple[Candidates, dict[str, Any]]:
         lists, dropped = {}, {}

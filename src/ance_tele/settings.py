@@ -30,6 +30,8 @@ class EpisodeConfig:
         later_rate: Learning rate of episodes that go on, as a share of ``learning_rate``.
         max_train_queries: Train on this many queries, the same ones whatever the seed; None takes all.
         keep_vectors: Keep the corpus vectors of every checkpoint, not only the last one's.
+        watch_lookahead: Search around the positives in every episode, also where the recipe does not mine there: the
+            report then shows how many of the next episode's negatives were in sight.
         strict: Refuse a collection whose files do not add up, rather than leave out what does not.
         seed: Of every draw.
     """
@@ -43,6 +45,7 @@ class EpisodeConfig:
     later_rate: float = 1.0
     max_train_queries: int | None = None
     keep_vectors: bool = False
+    watch_lookahead: bool = True
     strict: bool = True
     seed: int = 42
 

@@ -56,6 +56,28 @@ class Vectors:
         return out
 
 
+def pair_scores(
+    queries: np.ndarray, vectors: Vectors, offsets: np.ndarray, passages: np.ndarray, query_rows: int = 512
+) -> np.ndarray:
+    """Return the dot product of each query with each passage of its own list, float32 [n].
+
+    Args:
+        queries: float32 [q, dimension].
+        vectors: Of the corpus.
+        offsets: int64 [q + 1]; the passages of query i are ``offsets[i]:offsets[i + 1]``.
+        passages: Rows of the corpus, int [n].
+        query_rows: Queries scored at a time; bounds the memory.
+    """
+    scores = np.empty(len(passages), dtype=np.float32)
+    for start in range(0, len(queries), query_rows):
+        stop = min(start + query_rows, len(queries))
+        part = slice(offsets[start], offsets[stop])
+        distinct, place = np.unique(passages[part], return_inverse=True)
+        held, owner = vectors.take(distinct), np.repeat(np.arange(start, stop), np.diff(offsets[start : stop + 1]))
+        scores[part] = np.einsum("nd,nd->n", queries[owner], held[place], optimize=False)
+    return scores
+
+
 def encode_corpus(
     model: SentenceTransformer,
     tokens: TokenStore,
