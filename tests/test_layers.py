@@ -24,6 +24,7 @@ FLOORS: list[set[str]] = [
     {"demo", "compare", "convert", "reproduce"},
     {"cells"},
     {"episode", "search"},
+    {"analysis"},
     {"runfolder"},
     {"phases"},
     {"checkpoints", "grid"},

@@ -66,6 +66,7 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
 
     report = _plain("Write report.md and curves.png of a finished run again.")
     report.add_argument("run", type=str, help="A run folder.")
+    report.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if it was moved")
     verbs.add_subcommand("report", report, help="Write a run's report again.")
 
     demo = _plain("Train on the embedded demo data: the command behind `make demo`.")

@@ -264,8 +264,10 @@ def data_verb(given: Namespace, argv: list[str]) -> int:
 
 def report_verb(given: Namespace, argv: list[str]) -> int:
     """Write a run's report again."""
+    from ance_tele.analysis import analyse
     from ance_tele.report.write import write_report
 
+    analyse(given.run, data=given.data, say=say)
     say(str(write_report(Path(given.run))))
     return 0
 
