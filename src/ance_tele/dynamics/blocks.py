@@ -23,8 +23,8 @@ from ance_tele.dynamics.suspects import (
 from ance_tele.dynamics.tables import Stream, Table, coded, spans
 from ance_tele.mining.sources import SOURCES
 
-# Queries looked at together: bounds the memory, to about 0.1 GiB a thousand queries with all lists of five episodes.
-QUERIES_PER_BLOCK = 4096
+# Queries looked at together: bounds the memory, and arrays of this size are reused by the allocator rather than mapped anew.
+QUERIES_PER_BLOCK = 1024
 
 Entries = tuple[np.ndarray, np.ndarray]
 

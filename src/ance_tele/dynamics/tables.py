@@ -35,7 +35,8 @@ class Order:
         Raises:
             UserError: An id is none of the training queries.
         """
-        encoded = ids.combine_chunks().dictionary_encode()
+        encoded = ids.unify_dictionaries().combine_chunks()
+        encoded = encoded if pa.types.is_dictionary(encoded.type) else encoded.dictionary_encode()
         found = pc.index_in(encoded.dictionary.cast(pa.large_string()), value_set=self.ids)
         if found.null_count:
             unknown = encoded.dictionary[int(np.flatnonzero(found.is_null().to_numpy(zero_copy_only=False))[0])]
@@ -76,7 +77,8 @@ class Stream:
     def __init__(self, path: Path, order: Order, columns: Sequence[str] = (), source: str | None = None) -> None:
         self.path, self.order = path, order
         self.columns = ["query_id", "passage_id", *columns]
-        self.file = pq.ParquetFile(path)
+        # A query id stands in hundreds of rows: read as a dictionary, each is decoded once.
+        self.file = pq.ParquetFile(path, read_dictionary=["query_id"])
         groups = range(self.file.num_row_groups)
         self.groups = [group for group in groups if source is None or self._source(group) == source]
         self.held: list[tuple[np.ndarray, pa.Table]] = []
