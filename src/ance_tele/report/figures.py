@@ -1,8 +1,4 @@
-"""The curves of a run: quality, dynamics, negatives and loss, in one picture.
-
-matplotlib is imported where something is drawn: reading a run needs none of it. Only its object API is used,
-so no figure of the caller's is touched and no display is needed.
-"""
+"""The curves of a run: quality, dynamics, negatives and loss, in one picture."""
 
 from __future__ import annotations
 
@@ -11,53 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ance_tele.report.formats import number
+from ance_tele.report.style import (
+    BM25,
+    FORGOTTEN,
+    LEARNED,
+    MODEL,
+    OTHER_SOURCE,
+    QUIET,
+    SOURCE_COLOURS,
+    STYLE,
+    UNCHANGED,
+    episode_axis,
+    legend,
+    plain,
+    points_of,
+    say_instead,
+    stack,
+)
 from ance_tele.report.summary import Summary, baselines, episodes, metric_columns, part, shares, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Okabe and Ito's colours, which stay apart for colour-blind eyes. One colour is one thing in every panel:
-# black the model (scores and loss), orange BM25 (as a baseline and as a source of negatives).
-MODEL = "#000000"
-BM25 = "#E69F00"
-LEARNED = "#009E73"
-FORGOTTEN = "#D55E00"
-UNCHANGED = "#C8C8C8"
-SOURCE_COLOURS = {
-    "query": "#0072B2",
-    "lookahead": "#56B4E9",
-    "momentum": "#CC79A7",
-    "bm25": BM25,
-    "random": "#F0E442",
-}
-OTHER_SOURCE = "#FFFFFF"
-QUIET = "#6E6E6E"
-
-# On these a white figure reads better than a black one.
-_DARK = {SOURCE_COLOURS["query"]}
-
-# Above this many bars the figures inside them would not fit.
-_LABELLED_BARS = 6
-
-_STYLE: dict[str, Any] = {
-    "font.size": 10,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 28,
-    "axes.labelsize": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": QUIET,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "legend.fontsize": 9.5,
-    "legend.frameon": False,
-    # Fixed, so that the same run gives the same SVG.
-    "svg.hashsalt": "ance-tele",
-}
 
 
 def curves(summary: Summary, logs: Mapping[int, Mapping[str, Any]], path: Path) -> None:
@@ -74,13 +44,13 @@ def curves(summary: Summary, logs: Mapping[int, Mapping[str, Any]], path: Path) 
 
     trained = episodes(summary)
     # Whatever style the caller has set stays the caller's, and the picture looks the same everywhere.
-    with style.context(["default", _STYLE]):
+    with style.context(["default", STYLE]):
         layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
         # Without training there is one thing to show, and three empty panels would only say so three times.
         figure = Figure(figsize=(12, 8.8) if trained else (6.8, 4.8), dpi=150, layout=layout)
-        title = f"{_plain(text(summary, 'recipe'))} on {_plain(text(summary, 'collection'))}"
+        title = f"{plain(text(summary, 'recipe'))} on {plain(text(summary, 'collection'))}"
         if trained or "zero-shot" in baselines(summary):
-            title += f", {_plain(text(summary, 'model'))}"
+            title += f", {plain(text(summary, 'model'))}"
         figure.suptitle(title, fontsize=14, x=0.015, ha="left", parse_math=False)
         if trained:
             panels = figure.subplots(2, 2).flat
@@ -96,7 +66,7 @@ def curves(summary: Summary, logs: Mapping[int, Mapping[str, Any]], path: Path) 
 
 def _scores(axes: Axes, summary: Summary) -> None:
     trained, measured = episodes(summary), baselines(summary)
-    axes.set_title(f"Retrieval quality of the model, {_plain(text(summary, 'split'))} queries", parse_math=False)
+    axes.set_title(f"Retrieval quality of the model, {plain(text(summary, 'split'))} queries", parse_math=False)
     axes.set_ylabel("score (0 to 1)")
     systems = [(int(one["number"]), part(one, "metrics")) for one in trained]
     zero_shot = "zero-shot" in measured
@@ -126,21 +96,21 @@ def _scores(axes: Axes, summary: Summary) -> None:
             axes.axhline(level, color=BM25, linestyle=baseline_line, linewidth=2.2, label=f"BM25 {metric}", zorder=2)
         drawn = drawn or bool(points) or level is not None
     if not drawn:
-        _say(axes, "No scores in this run.")
+        say_instead(axes, "No scores in this run.")
         return
     axes.margins(y=0.12)
-    _episode_axis(axes, [at for at, _ in systems])
+    episode_axis(axes, [at for at, _ in systems])
     if zero_shot:
         axes.set_xlabel("episode (0: zero-shot)")
-    _legend(axes, columns=4, handle=1.8)
+    legend(axes, columns=4, handle=1.8)
 
 
 def _baselines(axes: Axes, summary: Summary) -> None:
     """Draw the systems of a run without training side by side."""
     measured = baselines(summary)
-    axes.set_title(f"Retrieval quality without training, {_plain(text(summary, 'split'))} queries", parse_math=False)
+    axes.set_title(f"Retrieval quality without training, {plain(text(summary, 'split'))} queries", parse_math=False)
     if not measured:
-        _say(axes, "No scores in this run.")
+        say_instead(axes, "No scores in this run.")
         return
     width, names = 0.36, metric_columns(summary)
     for index, (name, metrics) in enumerate(measured.items()):
@@ -158,7 +128,7 @@ def _baselines(axes: Axes, summary: Summary) -> None:
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     axes.set_xlabel("metric")
     axes.set_ylabel("score (0 to 1)")
-    _legend(axes, columns=2)
+    legend(axes, columns=2)
 
 
 def _dynamics(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
@@ -172,19 +142,19 @@ def _dynamics(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
     known = [(which, [rate for rate in three if rate is not None]) for which, three in zip(numbers, rates, strict=True)]
     bars = [(which, three) for which, three in known if len(three) == 3]
     if not bars:
-        _say(axes, "Not measured in this run.")
+        say_instead(axes, "Not measured in this run.")
         return
     at = [which for which, _ in bars]
     bottoms = [0.0] * len(bars)
     for layer, (name, colour) in enumerate(
         (("did worse", FORGOTTEN), ("unchanged", UNCHANGED), ("did better", LEARNED))
     ):
-        _stack(axes, at, [100 * three[layer] for _, three in bars], bottoms, colour, name)
+        stack(axes, at, [100 * three[layer] for _, three in bars], bottoms, colour, name)
     for missing in sorted(set(numbers) - set(at)):
         axes.text(missing, 3, "not measured", rotation=90, ha="center", va="bottom", color=QUIET)
     axes.set_ylim(0, 100)
-    _episode_axis(axes, numbers)
-    _legend(axes, columns=3)
+    episode_axis(axes, numbers)
+    legend(axes, columns=3)
 
 
 def _sources(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
@@ -196,17 +166,17 @@ def _sources(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
     # Sources this version does not know have no colour of their own and stand together.
     others = [sum(share for name, share in pool.items() if name not in SOURCE_COLOURS) for pool in pools]
     if not any(pools):
-        _say(axes, "Not recorded in this run.")
+        say_instead(axes, "Not recorded in this run.")
         return
     bottoms = [0.0] * len(pools)
     for name in names:
         heights = [100 * pool.get(name, 0.0) for pool in pools]
-        _stack(axes, numbers, heights, bottoms, SOURCE_COLOURS[name], "BM25" if name == "bm25" else name)
+        stack(axes, numbers, heights, bottoms, SOURCE_COLOURS[name], "BM25" if name == "bm25" else name)
     if any(others):
-        _stack(axes, numbers, [100 * share for share in others], bottoms, OTHER_SOURCE, "other", hatch="///")
+        stack(axes, numbers, [100 * share for share in others], bottoms, OTHER_SOURCE, "other", hatch="///")
     axes.set_ylim(0, 100)
-    _episode_axis(axes, numbers)
-    _legend(axes, columns=6)
+    episode_axis(axes, numbers)
+    legend(axes, columns=6)
 
 
 def _loss(axes: Axes, trained: Sequence[Mapping[str, Any]], logs: Mapping[int, Mapping[str, Any]]) -> None:
@@ -217,7 +187,7 @@ def _loss(axes: Axes, trained: Sequence[Mapping[str, Any]], logs: Mapping[int, M
     start = 0.0
     drawn = False
     for one in trained:
-        points = _points(logs.get(int(one["number"]), {}).get("loss"))
+        points = points_of(logs.get(int(one["number"]), {}).get("loss"))
         end = start + max(number(one.get("steps")) or 0.0, points[-1][0] if points else 0.0)
         if points:
             # An episode of one logged value has no line, so every value is marked where they are few.
@@ -233,7 +203,7 @@ def _loss(axes: Axes, trained: Sequence[Mapping[str, Any]], logs: Mapping[int, M
         spans.append((int(one["number"]), start, end))
         start = end
     if not drawn:
-        _say(axes, "No training log in this run.")
+        say_instead(axes, "No training log in this run.")
         return
     axes.set_xlim(0, start)
     for _, _, end in spans[:-1]:
@@ -251,83 +221,3 @@ def _loss(axes: Axes, trained: Sequence[Mapping[str, Any]], logs: Mapping[int, M
                 va="bottom",
                 color=QUIET,
             )
-
-
-def _points(logged: Any) -> list[tuple[float, float]]:
-    """Read [[step, value], …], leaving out what is no number: a loss can be NaN."""
-    points = []
-    for pair in logged if isinstance(logged, Sequence) else []:
-        if isinstance(pair, Sequence) and len(pair) == 2:
-            step, value = number(pair[0]), number(pair[1])
-            if step is not None and value is not None:
-                points.append((step, value))
-    return sorted(points)
-
-
-def _stack(
-    axes: Axes,
-    at: Sequence[int],
-    heights: Sequence[float],
-    bottoms: list[float],
-    colour: str,
-    name: str,
-    hatch: str | None = None,
-) -> None:
-    """Put one more layer on the bars, with its number inside where there is room."""
-    axes.bar(
-        at,
-        heights,
-        bottom=bottoms,
-        width=0.62,
-        color=colour,
-        # An outline keeps the light colours from running into the paper.
-        edgecolor="#404040",
-        linewidth=0.6,
-        hatch=hatch,
-        label=name,
-    )
-    for index, (x, height) in enumerate(zip(at, heights, strict=True)):
-        if height >= 4.5 and len(at) <= _LABELLED_BARS and hatch is None:
-            ink = "white" if colour in _DARK else "black"
-            middle = bottoms[index] + height / 2
-            axes.text(x, middle, f"{height:.1f}", ha="center", va="center_baseline", color=ink, fontsize=9)
-        bottoms[index] += height
-
-
-def _episode_axis(axes: Axes, at: Sequence[int]) -> None:
-    """Label whole episodes only, every so many of them where they are many."""
-    shown = list(at)[:: max(1, -(-len(at) // 12))]
-    axes.set_xticks(shown, [str(x) for x in shown])
-    # A single bar would otherwise be as wide as the panel.
-    middle, half = (at[0] + at[-1]) / 2, max((at[-1] - at[0]) / 2 + 0.5, 1.0)
-    axes.set_xlim(middle - half, middle + half)
-    axes.set_xlabel("episode")
-
-
-def _legend(axes: Axes, columns: int, handle: float = 1.3) -> None:
-    """Put the key in one line between title and panel, where no data can be."""
-    legend = axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=columns,
-        borderaxespad=0.2,
-        columnspacing=1.1,
-        handlelength=handle,
-        handletextpad=0.5,
-    )
-    # The title above has left room for it; counted again it would push the panels apart.
-    legend.set_in_layout(False)
-
-
-def _say(axes: Axes, sentence: str) -> None:
-    """Say why a panel is empty, in place of an empty frame."""
-    axes.text(0.5, 0.5, sentence, transform=axes.transAxes, ha="center", va="center", color=QUIET)
-    axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
-    axes.spines[:].set_visible(False)
-
-
-def _plain(name: str) -> str:
-    """Keep a name to what the figure's font can draw, and to one line."""
-    # DejaVu Sans, which matplotlib brings, has Latin, Greek and Cyrillic, and boxes for most of the rest.
-    drawable = "".join(char if char.isprintable() and ord(char) < 0x0500 else "?" for char in name)
-    return drawable if len(drawable) <= 40 else drawable[:39] + "…"

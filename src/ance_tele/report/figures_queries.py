@@ -1,0 +1,120 @@
+"""Figures of single training queries: how they fared from checkpoint to checkpoint (Figures 3 and 8d)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from ance_tele.report.drawing import Drawing, Panel
+from ance_tele.report.runs import RunData, Trajectories
+from ance_tele.report.style import on, plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+SAMPLE = 150
+"""Queries of the sample; more would be thinner than a line of the picture."""
+
+SEED = 42
+MOST_LOST = 10
+
+
+def queries(runs: Sequence[RunData]) -> Drawing | None:
+    """Draw the MRR@100 of a fixed sample of the training queries that changed, and of those that lost most.
+
+    Runs over the same queries show the same sample in the same order.
+    """
+    known = [run for run in runs if run.trajectories is not None]
+    chosen = sample([run.trajectories for run in known if run.trajectories is not None])
+    panels, rows = [], []
+    for run, ids in zip(known, chosen, strict=True):
+        of = run.trajectories
+        assert of is not None
+        if not ids:
+            continue
+        heat, title = of.mrr[ids], f"{len(ids)} sampled queries that changed"
+        lost = most_lost(of)
+        suffix = f"\n{plain(run.name)}" if len(runs) > 1 else ""
+        whose = suffix.replace("\n", ", ")
+        alt = f"MRR@100 by episode of {len(ids)} sampled training queries{whose}; dark is low."
+        panels.append(Panel(alt, partial(_heat, mrr=heat, title=title + suffix)))
+        rows += _rows(run.name, "sample", of, ids)
+        if lost:
+            title = "MRR@100 of those that lost most" + suffix
+            draw = partial(_heat, mrr=of.mrr[lost], title=title, names=[of.ids[row] for row in lost])
+            panels.append(Panel(f"MRR@100 by episode of the training queries that lost most{whose}.", draw))
+            rows += _rows(run.name, "most lost", of, lost)
+    if not panels:
+        return None
+    title = "How single training queries fared"
+    return Drawing("queries", title, panels, ("run", "chosen as", "query", "episode", "MRR@100"), rows, columns=2)
+
+
+def sample(found: Sequence[Trajectories]) -> list[list[int]]:
+    """Choose rows of each run: a fixed-seed sample of the queries that changed in the first, ordered by how they fared.
+
+    A run that has not all of these queries has a sample of its own.
+    """
+    import numpy as np
+
+    chosen: list[list[int]] = []
+    wanted: list[str] = []
+    for of in found:
+        places = {name: row for row, name in enumerate(of.ids)} if wanted else {}
+        if wanted and all(name in places for name in wanted):
+            chosen.append([places[name] for name in wanted])
+            continue
+        changed = np.flatnonzero((np.diff(of.mrr[:, 1:], axis=1) != 0).any(axis=1))
+        if not len(changed):
+            changed = np.flatnonzero((np.diff(of.mrr, axis=1) != 0).any(axis=1))
+        drawn = np.random.default_rng(SEED).permutation(changed)[:SAMPLE]
+        order = np.lexsort((drawn, -of.mrr[drawn].mean(axis=1)))
+        rows = [int(row) for row in drawn[order]]
+        chosen.append(rows)
+        wanted = wanted or [of.ids[row] for row in rows]
+    return chosen
+
+
+def most_lost(of: Trajectories) -> list[int]:
+    """Return the rows of the queries whose falls add up to most; only queries that fell."""
+    import numpy as np
+
+    order = np.argsort(-of.lost, kind="stable")[:MOST_LOST]
+    return [int(row) for row in order if of.lost[row] > 0]
+
+
+def _rows(name: str, chosen: str, of: Trajectories, places: Sequence[int]) -> list[list[Any]]:
+    return [
+        [name, chosen, of.ids[row], episode, float(value)]
+        for row in places
+        for episode, value in enumerate(of.mrr[row])
+    ]
+
+
+def _heat(axes: Axes, mrr: np.ndarray, title: str, names: Sequence[str] = ()) -> None:
+    """Draw queries as rows and checkpoints as columns; with names, also the numbers themselves."""
+    from matplotlib import colormaps
+    from matplotlib.colors import PowerNorm, to_hex
+
+    axes.set_title(title)
+    # An MRR of 1, 0.5, 0.33 … is a rank of 1, 2, 3 …: the root keeps the low ones apart.
+    scale, shades = PowerNorm(0.5, 0, 1), colormaps["viridis"]
+    image = axes.imshow(mrr, aspect="auto", cmap=shades, norm=scale, interpolation="nearest")
+    axes.set_xticks(range(mrr.shape[1]))
+    axes.set_xlabel("episode (0: before training)")
+    axes.grid(visible=False)
+    axes.set_yticks(range(len(names)), [plain(name)[:24] for name in names], fontsize=8)
+    if names:
+        for (row, column), value in ((place, float(mrr[place])) for place in product(*map(range, mrr.shape))):
+            text = "1" if value == 1 else f"{value:.2f}".lstrip("0") if value else "0"
+            ink = on(to_hex(shades(scale(value))))
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
+        return
+    axes.set_ylabel("training queries, best first")
+    bar = axes.figure.colorbar(image, ax=axes, ticks=[0, 0.1, 0.25, 0.5, 1], pad=0.02)
+    bar.ax.set_yticklabels(["0", "0.1", "0.25", "0.5", "1"])
+    bar.set_label("MRR@100")
+    bar.outline.set_visible(False)
