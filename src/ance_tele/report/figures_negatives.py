@@ -39,7 +39,7 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Stacks:
-    """Stacked bars by round or episode; ``rounds`` share out the colours, ``lexical`` says that BM25 mined the first."""
+    """Stacked bars by round or episode; ``rounds`` share out the colours, ``lexical``: BM25 mined the first."""
 
     bars: Bars
     title: str
