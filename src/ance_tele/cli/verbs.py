@@ -170,7 +170,7 @@ def conclude(out: Path) -> int:
     Console().print(episode_table(summary))
     for line in significance_lines(summary):
         say(line)
-    say(f"\nReport: {out / 'report.md'}  (figures: {out / 'curves.png'})")
+    say(f"\nReport: {out / 'report.html'}  (in short: {out / 'report.md'})")
     if summary["episodes"]:
         number = summary["episodes"][-1]["number"]
         say(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
@@ -263,12 +263,24 @@ def data_verb(given: Namespace, argv: list[str]) -> int:
 
 
 def report_verb(given: Namespace, argv: list[str]) -> int:
-    """Write a run's report again."""
-    from ance_tele.analysis import analyse
-    from ance_tele.report.write import write_report
+    """Write the report of a run into its folder, or of several runs into a folder of its own."""
+    from ance_tele.report.write import read_summary, write_report, write_reports
 
-    analyse(given.run, data=given.data, say=say)
-    say(str(write_report(Path(given.run))))
+    runs = [Path(run) for run in given.runs]
+    if len(runs) > 1 and not given.out:
+        raise UserError("--out is missing: several runs take a folder for their common report.")
+    for run in runs:
+        read_summary(run)
+
+    from ance_tele.analysis import analyse  # loads torch: after all that can be refused without it
+
+    for run in runs:
+        analyse(run, data=given.data, say=say)
+    if given.out:
+        say(str(write_reports(runs, Path(given.out), given.paper)))
+    else:
+        write_report(runs[0], given.paper, figures=True)
+        say(f"{runs[0] / 'report.html'}\n{runs[0] / 'report.md'}  (figures: {runs[0] / 'figures'})")
     return 0
 
 

@@ -155,7 +155,7 @@ def swing(runs: Sequence[RunData]) -> Drawing | None:
     draw = partial(_by_round, lines=lines, title="In, out a round later, back in the next", of="% of the list")
     alt = "Share of a round's lists that left in the next round and came back in the one after."
     header = ("run", "round", "share", "count")
-    return Drawing("swing", "Negatives that swing", [Panel(alt, draw)], header, rows)
+    return Drawing("swing", "Negatives that swing", [Panel(alt, draw)], header, rows, columns=2)
 
 
 def _by_round(axes: Axes, lines: Any, title: str, of: str) -> None:

@@ -172,7 +172,7 @@ def elsewhere(runs: Sequence[RunData]) -> Drawing | None:
     names = list(dict.fromkeys(name for _, name, *_ in points))
     alt = "Before training and after, on " + ", ".join(names) + "."
     header = ("run", "collection", "split", "metric", "zero-shot", "trained", "difference", "p")
-    return Drawing("elsewhere", "On other collections", [Panel(alt, draw)], header, rows)
+    return Drawing("elsewhere", "On other collections", [Panel(alt, draw)], header, rows, columns=2)
 
 
 def _dumbbells(axes: Axes, points: Any, runs: Sequence[str]) -> None:

@@ -115,6 +115,7 @@ def _figure(drawing: Drawing, reading: str) -> dict[str, Any]:
         "note": NOTES.get(drawing.name, ""),
         "panels": panels,
         "small": drawing.small,
+        "pairs": drawing.columns == 2,
         "key": [{"mark": {"*": "★", "^": "▲", "o": "●", "s": "■"}[mark], "colour": colour, "name": name}
                 for mark, colour, name in drawing.key],
         "rows": len(drawing.rows),
