@@ -23,7 +23,7 @@ from ance_tele.dynamics.suspects import (
 from ance_tele.dynamics.tables import Stream, Table, coded, spans
 from ance_tele.mining.sources import SOURCES
 
-# Queries looked at together: bounds the memory, and arrays of this size are reused by the allocator rather than mapped anew.
+# Queries looked at together: bounds the memory, and arrays of this size need not be mapped anew for every block.
 QUERIES_PER_BLOCK = 1024
 
 Entries = tuple[np.ndarray, np.ndarray]
