@@ -3,7 +3,7 @@
     python benchmarks/collection.py --tokenizer FOLDER --data FOLDER [--passages 1000000 2000000 4000000 8841823]
 
 Passages are slices of the words of a real collection (``--data``), with lengths as in MS MARCO (median 50 words, mean
-56); vectors are random, 128 dimensions. Each size runs in a process of its own, whose peak memory is told: all of it, and
+56); vectors are random, 128 dimensions. Each size runs in a process of its own, whose peak memory is told: whole, and
 the part that is its own rather than pages of files that the system may take back.
 """
 

@@ -1,4 +1,4 @@
-"""A whole episode of mining: ours (query and lookahead negatives, mixed) beside sentence-transformers' mine_hard_negatives.
+"""A whole mining: ours (query and lookahead negatives, mixed) beside sentence-transformers' mine_hard_negatives.
 
     python benchmarks/mine.py --data FOLDER --model FOLDER [--passages 5000] [--queries 1000] [--repeats 3]
 
