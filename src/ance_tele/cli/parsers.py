@@ -2,7 +2,7 @@
 
 from jsonargparse import ArgumentParser
 
-from ance_tele.cli.flags import recipe_named
+from ance_tele.cli.flags import ReviewAs, recipe_named
 from ance_tele.recipes import recipe
 from ance_tele.settings import PARTS
 
@@ -107,6 +107,12 @@ def _run(argv: list[str]) -> ArgumentParser:
     parser.add_argument("--data", type=str | None, default=None, help=HINTS["data"])
     parser.add_argument("--model", type=str | None, default=None, help=HINTS["model"])
     parser.add_argument("--out", type=str | None, default=None, help=HINTS["out"])
+    parser.add_argument(
+        "--review", type=str | None, default=None, help="CSV of verdicts: query_id, passage_id, verdict"
+    )
+    parser.add_argument(
+        "--review_as", type=ReviewAs, default="exclude", help="passages called relevant: no negatives, or positives"
+    )
     parser.add_argument("--plan", action="store_true", help="print steps, disk, memory and hours; touch nothing")
     parser.add_argument("--gpu", type=str | None, default=None, help="with --plan: on which GPU, e.g. H100")
     parser.add_argument("--official", action="store_true", help="do as the authors' code where it leaves the paper")

@@ -60,7 +60,9 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     from ance_tele.encode.published import start_of
     from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
-    run(chosen, collection, start_of(model) if model else None, given.out, given.data, say=say)
+    start = start_of(model) if model else None
+    review = {"review": given.review, "review_as": given.review_as}
+    run(chosen, collection, start, given.out, given.data, say=say, **review)
     return conclude(Path(given.out))
 
 

@@ -173,6 +173,11 @@ class Review:
     verdicts: tuple[Verdict, ...]
 
     @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the queries and of their passages, int64 [n] each."""
+        return self.queries, self.passages
+
+    @property
     def fingerprint(self) -> str:
         """sha-256 (hex) of the pairs and of their use: of all that decides a number, and nothing else."""
         return fingerprint([self.use, sorted({(row.query_id, row.passage_id) for row in self.verdicts})])
