@@ -17,7 +17,7 @@ from ance_tele.data.review import ReviewAs, load_review
 from ance_tele.phases import Phases
 from ance_tele.report.formats import duration
 from ance_tele.report.write import write_report
-from ance_tele.runfolder import claim, comparisons
+from ance_tele.runfolder import claim, comparisons, portable
 from ance_tele.settings import Recipe
 
 
@@ -55,7 +55,7 @@ def run(
     Raises:
         UserError: The folder belongs to another run, or the data, the model or the review cannot be used.
     """
-    out, last = Path(out), recipe.episode.episodes
+    out, last, recipe = Path(out), recipe.episode.episodes, portable(recipe)
     judged = None if review is None else load_review(review, collection, review_as)
     phases = Phases(recipe, collection, model, out, cache or cache_folder(), say, judged)
     if judged is not None:

@@ -29,8 +29,9 @@ from ance_tele.mining.pool import Pool
 from ance_tele.mining.sources import lookahead, mine
 from ance_tele.mining.storage import read_candidates, read_lists, read_pool, write_candidates, write_lists, write_pool
 
-# Settings that change no number of the result, and so may differ when a run is resumed.
-FREE_SETTINGS = ("keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
+# Settings that change no number of the result, and so may differ when a run is resumed; of the cross-encoder, it is
+# the weights that may not.
+FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
 
 
 class Phases(Checkpoints):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,9 @@ def claim(
         if review is not None:
             identity |= {"review": relative(review.path, out), "review_as": review.use}
             identity["fingerprints"]["review"] = review.fingerprint
+        if recipe.mining.cross_encoder is not None:
+            identity["cross_encoder"] = relative(recipe.mining.cross_encoder, out)
+            identity["fingerprints"]["cross_encoder"] = phases.cross_encoder_key
         if (out / "run.json").exists():
             _same(out, identity, settings)
         if review is not None:
@@ -98,12 +101,9 @@ def _same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -
         for name, value in {"recipe": identity["recipe"], **settings}.items()
         if name not in FREE_SETTINGS and old.get(name) != value
     ]
-    for what in ("data", "model"):
-        was, now = before["fingerprints"][what], identity["fingerprints"][what]
-        if was != now:
-            differ.append(f"the {what} was {before[what]} ({str(was)[:12]}), is {identity[what]} ({str(now)[:12]})")
-    if before["fingerprints"].get("review") != identity["fingerprints"].get("review"):
-        differ.append(f"the review was {_review_of(before)}, is {_review_of(identity)}")
+    for what in ("data", "model", "review", "cross_encoder"):
+        if before["fingerprints"].get(what) != identity["fingerprints"].get(what):
+            differ.append(f"the {what} was {_named(what, before)}, is {_named(what, identity)}")
     if differ:
         raise UserError(
             f"{out} holds a run of another configuration ({'; '.join(differ)}); give another --out, or the same "
@@ -111,10 +111,12 @@ def _same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -
         )
 
 
-def _review_of(identity: Mapping[str, Any]) -> str:
-    if not identity.get("review"):
+def _named(what: str, identity: Mapping[str, Any]) -> str:
+    """Name the data, model or review of a run folder for a sentence."""
+    if what in ("review", "cross_encoder") and what not in identity:
         return "none"
-    return f"{identity['review']} as {identity['review_as']} ({identity['fingerprints']['review'][:12]})"
+    use = f" as {identity['review_as']}" if what == "review" else ""
+    return f"{identity[what]}{use} ({str(identity['fingerprints'][what])[:12]})"
 
 
 def read_identity(out: Path) -> dict[str, Any]:
@@ -192,6 +194,14 @@ def relative(path: str | Path | None, out: Path) -> str | None:
     if path is None or str(path) == "demo" or not Path(path).exists():
         return None if path is None else str(path)
     return os.path.relpath(Path(path).resolve(), out.resolve())
+
+
+def portable(recipe: Recipe) -> Recipe:
+    """Return a recipe that names no absolute path, since a run folder holds none: they become relative to here."""
+    judge = recipe.mining.cross_encoder
+    if judge is None or not Path(judge).is_absolute() or not Path(judge).exists():
+        return recipe
+    return replace(recipe, mining=replace(recipe.mining, cross_encoder=os.path.relpath(judge)))
 
 
 def resolve(name: str, out: Path) -> str:
