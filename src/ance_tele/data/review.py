@@ -64,7 +64,7 @@ def write_review(path: str | Path, rows: Iterable[Verdict]) -> None:
         UserError: A verdict is none of those there are.
     """
     with atomic(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file)  # lines end with CR LF: what ends lines is what fields are quoted for
         writer.writerow(COLUMNS)
         for number, row in enumerate(rows, 1):
             _check_verdict(row.verdict, f"Row {number} for {path}")
