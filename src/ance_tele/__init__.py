@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ance_tele.data.formats.write import write_beir as write_beir
     from ance_tele.data.load import collection_from_dicts as collection_from_dicts
     from ance_tele.data.load import load_collection as load_collection
+    from ance_tele.data.review import Verdict as Verdict
+    from ance_tele.data.review import read_review as read_review
+    from ance_tele.data.review import write_review as write_review
     from ance_tele.encode.config import EncoderConfig as EncoderConfig
     from ance_tele.encode.loading import load_model as load_model
     from ance_tele.encode.loading import load_pair as load_pair
@@ -53,6 +56,7 @@ _HOMES = {
     "Run": "evaluate.run",
     "TrainingConfig": "training.config",
     "UserError": "data.errors",
+    "Verdict": "data.review",
     "collection_from_dicts": "data.load",
     "compare_systems": "compare",
     "encode_corpus": "encode.vectors",
@@ -68,12 +72,14 @@ _HOMES = {
     "mine": "mining.sources",
     "mix": "mining.mix",
     "permutation_test": "evaluate.statistics",
+    "read_review": "data.review",
     "recipe": "recipes",
     "run": "episode",
     "search_run": "search",
     "system": "grid",
     "train": "training.trainer",
     "write_beir": "data.formats.write",
+    "write_review": "data.review",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

@@ -82,7 +82,8 @@ def claim(
 
 def _only_lock(out: Path) -> bool:
     return all(
-        path.name in (".lock", "config.yaml") or path.name.startswith((".run.json", ".config.yaml"))
+        path.name in (".lock", "config.yaml", REVIEW)
+        or path.name.startswith((".run.json", ".config.yaml", f".{REVIEW}"))
         for path in out.iterdir()
     )
 
@@ -95,7 +96,7 @@ def _same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -
     from ance_tele.phases import FREE_SETTINGS
 
     before = read_identity(out)
-    old = Recipe("").settings() | read_settings(out)  # a setting younger than the run is as it was without it
+    old = _plain(Recipe("").settings()) | read_settings(out)  # a setting younger than the run is as it was without it
     differ = [
         f"{name} was {old.get(name)!r}, is {value!r}"
         for name, value in {"recipe": identity["recipe"], **settings}.items()
