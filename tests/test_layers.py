@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"cli"},
     {"demo", "compare", "convert", "reproduce"},
     {"cells"},
-    {"episode", "search"},
+    {"episode", "search", "elsewhere", "suspects"},
     {"analysis"},
     {"runfolder"},
     {"phases"},

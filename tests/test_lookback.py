@@ -168,7 +168,8 @@ def check_suspects(run: FakeRun, folder: Path, by_query: list[int]) -> None:
             reasons = []
             if passage in final and spread:
                 margin = (scores[final.index(passage)] - run.positive_scores[q]) / spread
-                if margin >= summary["settings"]["margin"]:
+                known = run.mrr[-1][q] >= 1 / summary["settings"]["trust"]
+                if margin >= summary["settings"]["margin"] and known:
                     reasons.append("outscores")
             if top >= min(summary["settings"]["rounds"], len(run.lists)):
                 reasons.append("kept")

@@ -52,7 +52,7 @@ def search_run(
     from ance_tele.encode.topk import exact_topk
     from ance_tele.phases import Phases
 
-    phases = Phases(chosen, collection, opened.model, run, cache_folder(), say)
+    phases = Phases(chosen, collection, opened.model, run, cache_folder(), say, opened.review)
     last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
     model = phases.load(last)
     vectors = phases.vectors(last)

@@ -60,7 +60,9 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     from ance_tele.encode.published import start_of
     from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
-    run(chosen, collection, start_of(model) if model else None, given.out, given.data, say=say)
+    start = start_of(model) if model else None
+    review = {"review": given.review, "review_as": given.review_as}
+    run(chosen, collection, start, given.out, given.data, say=say, **review)
     return conclude(Path(given.out))
 
 
@@ -190,6 +192,8 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
     from ance_tele.data.load import load_collection
     from ance_tele.encode.config import EncoderConfig
 
+    if given.on:
+        return elsewhere_verb(given, argv)
     need(given, "data")
     pair = (given.query_model, given.passage_model)
     if any(pair) and (not all(pair) or given.model):
@@ -228,6 +232,25 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
     for metric, value in scores.means().items():
         beside = f"     {figures[metric]:.3f}" if metric in figures else ""
         say(f"{metric:<12}   {value:.4f}{beside}")
+    return 0
+
+
+def elsewhere_verb(given: Namespace, argv: list[str]) -> int:
+    """Measure a run's start and its last model on other collections."""
+    if not given.model or given.data or given.query_model or given.passage_model:
+        raise UserError("--on stands between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
+    if own := settings_given(argv) - {"split"}:
+        raise UserError(f"With --on the run's own settings hold; leave out --{', --'.join(sorted(own))}.")
+    from ance_tele.elsewhere import evaluate_elsewhere
+    from ance_tele.report.formats import p_value, score, signed
+
+    found = evaluate_elsewhere(given.model, given.on, given.split, not given.lenient, say=say)
+    say(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
+    for one in found:
+        before, after = (score(one.metrics[system][one.metric]) for system in ("zero-shot", "trained"))
+        said = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
+        say(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {said}")
+    say(f"\nIn the report: ance-tele report {given.model}")
     return 0
 
 
@@ -284,6 +307,35 @@ def report_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
+def suspects_verb(given: Namespace, argv: list[str]) -> int:
+    """Show or write a run's suspects."""
+    for name in ("k", "sample"):
+        if getattr(given, name) is not None and getattr(given, name) < 1:
+            raise UserError(f"{name} is {getattr(given, name)}; it must be at least 1.")
+    from ance_tele.data.review import write_review
+    from ance_tele.report.formats import percent
+    from ance_tele.suspects import counts_of, suspects_of
+
+    most = given.k if given.k or given.to or given.sample else 10
+    choice = (most, given.sample, given.seed, given.reasons, given.sources, given.data)
+    found = suspects_of(given.run, *choice, say=say)
+    counts = counts_of(given.run)
+    say(f"{counts['suspects']:,} of {counts['pairs']:,} pairs in the pools are suspect")
+    for source, of in counts["by_source"].items():
+        say(f"  {source:<10} {of['suspects']:>9,} of {of['pairs']:>11,}  {percent(of['share']):>5}%")
+    say("  " + ", ".join(f"{reason} {count:,}" for reason, count in counts["by_reason"].items()))
+    if given.to:
+        write_review(given.to, found)
+        say(f"{len(found):,} written to {given.to}: put 'relevant' or 'negative' into the column verdict, then")
+        say(f"ance-tele run RECIPE ... --review {given.to} --review_as exclude     (or positives)")
+        return 0
+    for one in found:
+        text = " ".join(one.text.split())
+        say(f"\n{one.query_id}  {one.query}   ({one.reasons}; from {one.sources})")
+        say(f"    {one.passage_id}  {one.title}{'  ' if one.title else ''}{text[:200]}{'…' if len(text) > 200 else ''}")
+    return 0
+
+
 def demo_verb(given: Namespace, argv: list[str]) -> int:
     """Train on the embedded demo data."""
     from ance_tele.demo import demo
@@ -302,5 +354,6 @@ VERBS: dict[str, Callable[[Namespace, list[str]], int]] = {
     "search": search_verb,
     "data": data_verb,
     "report": report_verb,
+    "suspects": suspects_verb,
     "demo": demo_verb,
 }

@@ -17,13 +17,14 @@ from ance_tele.dynamics.suspects import (
     Pairs,
     SuspectConfig,
     Tally,
+    judge,
     margins,
     pairs_in_pools,
 )
 from ance_tele.dynamics.tables import Stream, Table, coded, spans
 from ance_tele.mining.sources import SOURCES
 
-# Queries looked at together: bounds the memory, and arrays of this size are reused by the allocator rather than mapped anew.
+# Queries looked at together: bounds the memory, and arrays of this size need not be mapped anew for every block.
 QUERIES_PER_BLOCK = 1024
 
 Entries = tuple[np.ndarray, np.ndarray]
@@ -80,7 +81,7 @@ def look_through(rounds: Rounds, corpus: int | None, config: SuspectConfig) -> S
         config: What makes a negative suspect.
     """
     count, episodes, total = len(rounds.order), len(rounds.rounds) - 1, len(rounds.rounds)
-    positive_scores = rounds.positive_scores()
+    positive_scores, reciprocal = rounds.positive_scores(), rounds.reciprocal_ranks()[-1]
     files = _Files(rounds, positive_scores is not None)
     counts, tally = NegativeCounts.empty(total), Tally()
     pools = [np.zeros((episodes, size), dtype=np.int64) for size in (episodes, len(SOURCES), len(SOURCES))]
@@ -92,10 +93,11 @@ def look_through(rounds: Rounds, corpus: int | None, config: SuspectConfig) -> S
             counts.add(block.negatives(corpus))
             for table, added in zip(pools, block.pools(), strict=True):
                 table += added
-            found = block.in_pools(best)
+            found = block.in_pools(best, reciprocal[start:stop])
             tally.add_pairs(found.origins)
-            far = (found.margin >= config.margin) | (found.top_rounds >= min(config.rounds, total))
-            found = found.select(found.near | far)
+            # What is near a positive is compared with it later, word by word.
+            sure = judge(found, np.full(len(found), np.nan), total, config).any(axis=1)
+            found = found.select(found.near | sure)
             worth.append((replace(found, owner=start + found.owner), block.ids(found)))
             advance(stop - start)
     pairs = Pairs(*(np.concatenate([getattr(one, field.name) for one, _ in worth]) for field in fields(Pairs)))
@@ -143,7 +145,7 @@ class _Block:
             np.stack([np.bincount(_codes(table, "origin"), minlength=len(SOURCES)) for table in tables]),
         )
 
-    def in_pools(self, positive_scores: np.ndarray | None) -> Pairs:
+    def in_pools(self, positive_scores: np.ndarray | None, reciprocal: np.ndarray) -> Pairs:
         """Return all pairs that stood in a pool, with what speaks against each."""
         nearby = [_at_most(table, self.entries[id(table)], NEAR_RANK) for table in self.ahead if table is not None]
         best = [_at_most(table, self.entries[id(table)], TOP_RANK) for table in self.lists]
@@ -152,7 +154,7 @@ class _Block:
         if positive_scores is not None:
             last = self.lists[-1]
             margin = margins(pairs, *self.entries[id(last)], last.numbers("score"), positive_scores)
-        return pairs_in_pools(pairs, self.rounds, margin)
+        return pairs_in_pools(pairs, self.rounds, margin, reciprocal)
 
     def _by_origin(self) -> list[Entries]:
         """Return the entries of all pools, by the source that once mined them."""

@@ -3,7 +3,8 @@
 Three signs, each of which is a reason:
 
 - ``copy``: the passage shares most of its words with a positive of the query;
-- ``outscores``: the final model scores it above the query's best positive, by a margin;
+- ``outscores``: the final model scores it above the query's best positive, by a margin, and knows the query: it
+  ranks a positive among the first;
 - ``kept``: several rounds of mining had it at rank 1 to 3.
 """
 
@@ -37,11 +38,14 @@ class SuspectConfig:
         overlap: ``copy``: words shared with a positive, as a share of the words of both (Jaccard).
         margin: ``outscores``: how far above the best positive, in standard deviations of the scores in the query's own
             list, so that it means the same for every model.
+        trust: ``outscores`` only counts where the final model ranks a positive among so many first: what a model
+            prefers for a query that it does not understand says little.
         rounds: ``kept``: in how many rounds at rank 1 to 3; all of them where there are fewer.
     """
 
     overlap: float = 0.6
     margin: float = 0.5
+    trust: int = 10
     rounds: int = 3
 
 
@@ -56,6 +60,7 @@ class Pairs:
         near: Stood at most at rank 10 around a positive, bool.
         margin: Final score above the best positive's, in standard deviations; NaN where the final lists lack it.
         top_rounds: Rounds that had it at rank 1 to 3, int64.
+        reciprocal: Reciprocal rank of the query's first positive under the final model, float64.
     """
 
     owner: np.ndarray
@@ -64,6 +69,7 @@ class Pairs:
     near: np.ndarray
     margin: np.ndarray
     top_rounds: np.ndarray
+    reciprocal: np.ndarray
 
     def __len__(self) -> int:
         return len(self.owner)
@@ -73,19 +79,20 @@ class Pairs:
         return Pairs(*(getattr(self, column.name)[keep] for column in fields(self)))
 
 
-def pairs_in_pools(pairs: Membership, rounds: int, margin: np.ndarray) -> Pairs:
+def pairs_in_pools(pairs: Membership, rounds: int, margin: np.ndarray, reciprocal: np.ndarray) -> Pairs:
     """Take the pairs that stood in a pool, and are no positives, out of all pairs of a block.
 
     Args:
         pairs: Lists by the numbers above.
         rounds: How many rounds there were.
         margin: Of each pair, float64; NaN where unknown.
+        reciprocal: Reciprocal rank of each query's first positive under the final model, float64 [queries].
     """
     origins = pairs.bits & np.uint64((1 << len(SOURCES)) - 1)
     keep = np.flatnonzero((origins != 0) & ~pairs.has(POSITIVES))
     top = np.stack([pairs.has(TOP + number)[keep] for number in range(rounds)]).sum(axis=0)
-    near = pairs.has(NEAR)[keep]
-    return Pairs(pairs.owner[keep], pairs.passages[keep], origins[keep], near, margin[keep], top)
+    owner, near = pairs.owner[keep], pairs.has(NEAR)[keep]
+    return Pairs(owner, pairs.passages[keep], origins[keep], near, margin[keep], top, reciprocal[owner])
 
 
 def margins(
@@ -136,15 +143,10 @@ def judge(pairs: Pairs, overlap: np.ndarray, rounds: int, config: SuspectConfig)
         rounds: How many rounds there were.
         config: The thresholds.
     """
+    known = pairs.reciprocal * config.trust >= 1 - 1e-9
+    kept = pairs.top_rounds >= min(config.rounds, rounds)
     with np.errstate(invalid="ignore"):
-        return np.stack(
-            [
-                overlap >= config.overlap,
-                pairs.margin >= config.margin,
-                pairs.top_rounds >= min(config.rounds, rounds),
-            ],
-            axis=1,
-        )
+        return np.stack([overlap >= config.overlap, (pairs.margin >= config.margin) & known, kept], axis=1)
 
 
 def suspicion(reasons: np.ndarray, margin: np.ndarray, overlap: np.ndarray) -> np.ndarray:

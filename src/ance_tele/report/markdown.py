@@ -59,6 +59,7 @@ def markdown(summary: Summary) -> str:
         has_settings=bool(part(summary, "settings")),
         environment=_cells(machine(summary)),
         data=_cells(collection(summary)),
+        review=part(data, "review"),
         fingerprint=text(data, "fingerprint"),
         recipe=text(summary, "recipe"),
         model=model,
