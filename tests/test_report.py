@@ -507,6 +507,7 @@ def test_write_report(tmp_path):
         "curves.png",
         "episode-1",
         "episode-2",
+        "report.html",
         "report.md",
         "summary.json",
     ]

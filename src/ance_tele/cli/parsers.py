@@ -68,14 +68,12 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     verbs.add_subcommand("data", data, help="Check or convert a collection.")
 
     report = _plain(
-        "Write the report of a finished run into its folder, or of several beside each other into another: report.html, "
+        "Write the report of a finished run into its folder, or of several beside each other into another: one page, "
         "and each figure as PNG, SVG and CSV.",
         "ance-tele report RUN [RUN ...] [--out FOLDER] [--paper]",
     )
     report.add_argument("runs", type=str, nargs="+", help="Run folders.")
-    report.add_argument(
-        "--out", type=str | None, default=None, help="the folder of the report; needed for several runs"
-    )
+    report.add_argument("--out", type=str | None, default=None, help="folder of the report; needed for several runs")
     report.add_argument("--paper", action="store_true", help="the paper's curves (MS MARCO) beside the runs' own")
     report.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if it was moved")
     verbs.add_subcommand("report", report, help="Write the report of a run, or of several.")

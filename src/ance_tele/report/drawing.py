@@ -108,6 +108,12 @@ def save(drawing: Drawing, folder: Path) -> list[Path]:
         figure.savefig(content, format=suffix[1:], metadata={"Date": None} if suffix == ".svg" else None)
         with atomic(folder / f"{drawing.name}{suffix}") as temporary:
             temporary.write_bytes(content.getvalue())
+    write_rows(drawing, folder)
+    return [folder / f"{drawing.name}{suffix}" for suffix in SUFFIXES]
+
+
+def write_rows(drawing: Drawing, folder: Path) -> None:
+    """Write the data of a figure into a folder as CSV (UTF-8); numbers with all their digits."""
     with (
         atomic(folder / f"{drawing.name}.csv") as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
@@ -115,7 +121,6 @@ def save(drawing: Drawing, folder: Path) -> list[Path]:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(drawing.header)
         writer.writerows(["" if cell is None else cell for cell in row] for row in drawing.rows)
-    return [folder / f"{drawing.name}{suffix}" for suffix in SUFFIXES]
 
 
 def _sheet(panels: Sequence[Panel], columns: int, size: tuple[float, float]) -> Figure:

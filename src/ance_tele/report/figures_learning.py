@@ -21,6 +21,7 @@ from ance_tele.report.style import (
     episode_axis,
     note_reference,
     percent_axis,
+    plain,
     points_of,
     reference_lines,
     run_line,
@@ -101,7 +102,7 @@ def curves(runs: Sequence[RunData], reference: Reference | None = None) -> Drawi
     level = next((value for run in runs if (value := number(part(baselines(run.summary), "bm25").get(metric)))), None)
     if level is not None:
         rows.append(["BM25", metric, None, None, level])
-    split = str(runs[0].summary.get("split") or "")
+    split = plain(str(runs[0].summary.get("split") or ""))[:16]
     of = f"{metric}, {split} queries" if split else metric
     if any(len(line.points) > 1 for line in steps):
         draw = partial(_scores, lines=steps, title=f"{of}, by step", level=level, episodes=False)

@@ -144,7 +144,7 @@ def swing(runs: Sequence[RunData]) -> Drawing | None:
     lines, rows = [], []
     for place, run in enumerate(runs):
         found = listed(run.dynamics, "swing")
-        counts = dict(series(found, "round", "count"))
+        counts = {round_: int(value) for round_, value in series(found, "round", "count")}
         points = series(found, "round", "share")
         rows += [[run.name, round_, value, counts.get(round_)] for round_, value in points]
         if points:

@@ -99,14 +99,14 @@ def suspects(runs: Sequence[RunData]) -> Drawing | None:
         ordered = [name for name in SOURCES if name in sources] + sorted(set(sources) - set(SOURCES))
         for name in ordered:
             one = part(sources, name)
-            share, amount = number(one.get("share")), number(one.get("suspects"))
+            share = number(one.get("share"))
             if share is not None:
-                rows.append([run.name, "source", name, one.get("pairs"), amount, share])
+                rows.append([run.name, "source", name, at(one, "pairs"), at(one, "suspects"), share])
                 by_source.append((place, name, 100 * share, f"{100 * share:.1f}%"))
         for name, value in part(run.suspects, "by_reason").items():
             found = number(value)
             if found is not None:
-                rows.append([run.name, "reason", name, None, found, None])
+                rows.append([run.name, "reason", name, None, int(found), None])
                 by_reason.append((place, name, found, count(found)))
     panels = []
     names = [run.name for run in runs]
@@ -140,7 +140,7 @@ def _bars(axes: Axes, bars: Any, runs: Sequence[str], title: str, of: str, colou
         "outscores": "outscores\npositive",
         "kept": "kept at\ntop",
     }
-    axes.set_yticks(range(len(names)), [words.get(name, plain(name)) for name in names])
+    axes.set_yticks(range(len(names)), [words.get(name, plain(name)[:20]) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 1.18 * max(max(value for *_, value, _ in bars), 1e-9))
     axes.set_xlabel(of)
@@ -187,7 +187,9 @@ def _dumbbells(axes: Axes, points: Any, runs: Sequence[str]) -> None:
         axes.plot(after, y, marker=mark, color=colour, markersize=7, zorder=3)
         text = f"{score(before)} → {score(after)}" + (f", {p}" if p else "")
         axes.annotate(text, ((before + after) / 2, y), (0, 9), textcoords="offset points", ha="center", fontsize=8.5)
-    axes.set_yticks(range(len(names)), [plain(name).replace(", ", "\n") for name in names])
+    axes.set_yticks(
+        range(len(names)), ["\n".join(part_[:20] for part_ in plain(name).split(", ")[:2]) for name in names]
+    )
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("score (hollow: before training)")
