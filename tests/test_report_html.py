@@ -19,9 +19,10 @@ from ance_tele.cli.main import main
 from ance_tele.data.errors import UserError
 from ance_tele.report.drawing import Drawing, save, the_style, write_rows
 from ance_tele.report.gallery import NAMES, gallery, paper_figures
-from ance_tele.report.page_tables import marked
+from ance_tele.report.page_tables import joined, marked
 from ance_tele.report.paper_curves import reference
 from ance_tele.report.readings import readings
+from ance_tele.report.run_tables import pools
 from ance_tele.report.runs import RunData, named_apart, read_run
 from ance_tele.report.verdict import FELL, FORGOTTEN_MUCH, NEW_FEW, SUSPECTS_MANY, SWINGS_MUCH, side_by_side, verdict
 from ance_tele.report.write import write_report, write_reports
@@ -437,6 +438,20 @@ def test_runs_are_named_apart() -> None:
     assert named(("ance", "a"), ("dpr", "b")) == ["ance", "dpr"]
     assert named(("ance", "a"), ("ance", "b"), ("dpr", "b")) == ["ance (a)", "ance (b)", "dpr"]
     assert named(("ance", "a"), ("ance", "a"), ("ance", "a")) == ["ance (a)", "ance (a) #2", "ance (a) #3"]
+
+
+def test_columns_that_only_some_runs_have_keep_their_place() -> None:
+    bm25 = summary_of()
+    for one in bm25["episodes"]:
+        one["pool"]["by_source"] = {"query": 30, "bm25": 30}
+    table = joined([RunData("a", bm25), RunData("b", summary_of())], pools)
+    assert table.heading[1:6] == ["episode", "negatives", "query", "lookahead", "bm25"] and table.heading[-3:] == [
+        "queries short",
+        "missing",
+        "repeated per pass",
+    ]
+    first, last = table.body[0], table.body[-1]
+    assert first[3:6] == ["30 (50.0%)", "–", "30 (50.0%)"] and last[3:6] == ["40 (66.7%)", "20 (33.3%)", "–"]
 
 
 def test_side_by_side_says_nothing_of_scores_that_do_not_compare() -> None:

@@ -14,6 +14,7 @@ from ance_tele.report.style import (
     BM25,
     OTHER_SOURCE,
     SOURCE_COLOURS,
+    Line,
     draw_lines,
     episode_axis,
     key,
@@ -112,7 +113,10 @@ def _shade(number: int, one: Stacks) -> str:
 
 def new_negatives(runs: Sequence[RunData]) -> Drawing | None:
     """Draw how much of each round is new, and how much of that lay around the positives (Figures 7, 10e-h)."""
-    new, near, rows = [], [], []
+    new: list[Line] = []
+    near: list[Line] = []
+    baseline: list[Line] = []
+    rows: list[list[Any]] = []
     for place, run in enumerate(runs):
         found = [one for one in listed(run.dynamics, "new") if one.get("round") != 1]  # all of the first is new
         name = run.name if len(runs) > 1 else ""
@@ -124,8 +128,8 @@ def new_negatives(runs: Sequence[RunData]) -> Drawing | None:
             new.append(run_line(name, shares["new"], place))
         if shares["near_positive"]:
             near.append(run_line(name or "near a positive", shares["near_positive"], place))
-            random = "random passages" if len(runs) == 1 else "random" if len(near) == 1 else ""
-            near.append(run_line(random, shares["random"], place, mark=None, dashes=(0, (2, 2)), thin=True))
+            random = "" if baseline else "random passages"
+            baseline.append(run_line(random, shares["random"], place, mark=None, dashes=(0, (2, 2)), thin=True))
     panels = []
     if new:
         alt = "Share of each round's lists that no earlier round had met."
@@ -133,7 +137,9 @@ def new_negatives(runs: Sequence[RunData]) -> Drawing | None:
         panels.append(Panel(alt, draw))
     if near:
         alt = "Share of the new negatives that the positives' neighbours held a round before, beside random passages."
-        draw = partial(_by_round, lines=near, title="New ones that lay near a positive", of="% of the new negatives")
+        draw = partial(
+            _by_round, lines=near + baseline, title="New ones that lay near a positive", of="% of the new negatives"
+        )
         panels.append(Panel(alt, draw))
     header = ("run", "round", "quantity", "share")
     return Drawing("new-negatives", "New negatives", panels, header, rows, columns=2) if panels else None

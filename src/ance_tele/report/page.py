@@ -20,7 +20,7 @@ from ance_tele.report.summary import Summary, episodes, part, text
 from ance_tele.report.tables import significance_lines
 from ance_tele.report.verdict import side_by_side, verdict
 
-MOST_ROWS = 90
+MOST_ROWS = 130
 """Rows of a figure's data that the page itself holds; the CSV has them all."""
 
 GROUPS = (

@@ -23,7 +23,15 @@ def joined(runs: Sequence[RunData], make: Callable[[Summary], Cells]) -> Cells:
     tables = [(run.name, make(run.summary)) for run in runs]
     if len(tables) == 1:
         return tables[0][1]
-    heading = list(dict.fromkeys(name for _, table in tables for name in table.heading))
+    heading: list[str] = []
+    for _, table in tables:
+        # Columns that the tables before lack go where they stand in this one: before what follows them there.
+        place = len(heading)
+        for name in reversed(table.heading):
+            if name in heading:
+                place = heading.index(name)
+            else:
+                heading.insert(place, name)
     body = []
     for name, table in tables:
         for line in table.body:

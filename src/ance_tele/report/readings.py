@@ -18,7 +18,7 @@ REASONS = {
 
 
 def readings(runs: Sequence[RunData], reference: Reference | None = None) -> dict[str, str]:
-    """Return what to read off each figure, by the figure's name; nothing for a figure without numbers."""
+    """Return what to read off each figure, by the figure's name: a line a run, none for a figure without numbers."""
     several = len(runs) > 1
     found = {
         "forgetting": _forgetting,
@@ -34,9 +34,9 @@ def readings(runs: Sequence[RunData], reference: Reference | None = None) -> dic
     said = {}
     for name, say in found.items():
         sentences = [(run.name, sentence) for run in runs if (sentence := say(run))]
-        said[name] = " ".join(f"{who}: {what}" if several else _capital(what) for who, what in sentences)
+        said[name] = "\n".join(f"{who}: {what}" if several else _capital(what) for who, what in sentences)
     if reference and said["forgetting"]:
-        said["forgetting"] += " " + _paper(reference)
+        said["forgetting"] += "\n" + _paper(reference)
     return said
 
 
