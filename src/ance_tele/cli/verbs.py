@@ -242,6 +242,14 @@ def search_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
+def serve_verb(given: Namespace, argv: list[str]) -> int:
+    """Serve the explorer of a run until it is interrupted."""
+    from ance_tele.explorer.serve import serve
+
+    serve(given.run, given.data, given.host, given.port, given.episodes, say=say)
+    return 0
+
+
 def data_verb(given: Namespace, argv: list[str]) -> int:
     """Check a collection, or convert one, or what a run has made."""
     from ance_tele.data.describe import describe
@@ -286,6 +294,7 @@ VERBS: dict[str, Callable[[Namespace, list[str]], int]] = {
     "recipes": recipes_verb,
     "evaluate": evaluate_verb,
     "search": search_verb,
+    "serve": serve_verb,
     "data": data_verb,
     "report": report_verb,
     "demo": demo_verb,
