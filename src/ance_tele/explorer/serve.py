@@ -61,9 +61,7 @@ def open_explorer(
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "pydantic", "starlette", "uvicorn"):
             raise
-        raise UserError(
-            "The explorer needs the packages fastapi and uvicorn; pip install 'ance-tele[serve]'."
-        ) from None
+        raise UserError("The explorer needs fastapi and uvicorn; run: pip install 'ance-tele[serve]'.") from None
     from ance_tele.explorer.asking import Asker
     from ance_tele.explorer.guard import is_loopback
     from ance_tele.explorer.marking import Marks
