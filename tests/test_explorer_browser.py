@@ -216,3 +216,8 @@ def test_it_fits_a_narrow_window(browser: webdriver.Chrome, home: str) -> None:
             wait(browser, lambda: all_of(browser, ".hit, #list a, tbody tr"))
             wait(browser, lambda: not all_of(browser, "[aria-busy]"))
             assert browser.execute_script("return document.documentElement.scrollWidth") <= width, (page, width)
+            if page.endswith("q00-0"):
+                buttons = all_of(browser, "tbody tr:first-child .verdict button")
+                assert [button.text for button in buttons] == ["relevant", "negative", "unsure"]
+                edges = [button.rect for button in buttons]
+                assert all(edge["width"] >= 50 and edge["x"] + edge["width"] <= width for edge in edges), edges

@@ -123,7 +123,7 @@ function showReview(review) {
   const total = VERDICTS.reduce((sum, verdict) => sum + counts[verdict], 0);
   $("review").replaceChildren(...(total === 0 && !exists ? ["Nothing marked yet"] : [
     el("b", { class: "num" }, plural(total, "mark")), ` (${VERDICTS.map((verdict) => `${counts[verdict]} ${verdict}`).join(", ")}) in `,
-    el("a", { href: "/review.csv", title: path }, "review.csv")]));
+    el("a", { href: "/review.csv", title: path }, `${state.run.run}/review.csv`)]));
 }
 
 // ---- search --------------------------------------------------------------------------------------
@@ -254,8 +254,8 @@ function chart(mrr) {
 }
 
 function showPositive(passage) {
-  const ranks = state.run.rounds.map((round, at) => `${round.label} ${passage.ranks[at] ?? "–"}`).join(" · ");
-  return el("div", { class: "positive" }, foldable(passage), el("p", { class: "quiet num" }, `rank: ${ranks}`));
+  const ranks = state.run.rounds.map((round, at) => `${round.label}: ${passage.ranks[at] ?? "–"}`).join(" · ");
+  return el("div", { class: "positive" }, foldable(passage), el("p", { class: "quiet num" }, `rank by ${ranks}`));
 }
 
 function foldable(passage) {
@@ -274,6 +274,7 @@ function showTable() {
   const { negatives, verdicts } = state.query;
   const kept = negatives.filter(FILTERS[state.filter][1]);
   // Whoever asks for a few of a kind wants all of them; marked ones are never out of sight.
+  if (state.filter === "suspects") kept.sort((one, other) => other.suspicion - one.suspicion);
   const near = kept.filter((passage) => state.filter !== "all" || state.whole || (passage.best ?? Infinity) <= NEAR || verdicts[passage.id]);
   const choose = (name) => () => { Object.assign(state, { filter: name }); showTable(); $("table").querySelector(`[data-filter=${name}]`).focus(); };
   const choices = Object.entries(FILTERS).map(([name, [label, holds]]) => el("button", {
