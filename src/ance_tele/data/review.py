@@ -64,7 +64,7 @@ def write_review(path: str | Path, rows: Iterable[Verdict]) -> None:
         UserError: A verdict is none of those there are.
     """
     with atomic(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file)  # lines end with CR LF: what ends lines is what fields are quoted for
         writer.writerow(COLUMNS)
         for number, row in enumerate(rows, 1):
             _check_verdict(row.verdict, f"Row {number} for {path}")
@@ -171,6 +171,11 @@ class Review:
     queries: np.ndarray
     passages: np.ndarray
     verdicts: tuple[Verdict, ...]
+
+    @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the queries and of their passages, int64 [n] each."""
+        return self.queries, self.passages
 
     @property
     def fingerprint(self) -> str:

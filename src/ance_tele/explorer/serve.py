@@ -44,9 +44,9 @@ def serve(
         import uvicorn
 
         shown = f"[{host}]" if ":" in host else host
-        say(f"Explorer: http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C ends it)")
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
         try:
+            say(f"Explorer: http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C ends it)")
             server.run(sockets=[listening])
         except KeyboardInterrupt:
             say("The explorer has ended.")
