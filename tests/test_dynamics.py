@@ -48,7 +48,7 @@ def test_against_plain_python(case: tuple[list[list[int]], list[list[list[int]]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learning, "QUERIES_PER_BLOCK", block)
         found = [reciprocal_ranks(ragged(lists), judged(positives), cutoff) for lists in checkpoints]
-        share = new_share(ragged(checkpoints[-1]), [ragged(lists) for lists in checkpoints[:-1]])
+        share = new_share(ragged(checkpoints[-1]), [ragged(lists) for lists in checkpoints[:-1]], judged(positives))
     expected = [
         [plain_reciprocal_rank(ranking, relevant, cutoff) for ranking, relevant in zip(lists, positives, strict=True)]
         for lists in checkpoints
@@ -65,8 +65,9 @@ def test_against_plain_python(case: tuple[list[list[int]], list[list[list[int]]]
     new = total = 0
     for query, ranking in enumerate(checkpoints[-1]):
         seen = {passage for lists in checkpoints[:-1] for passage in lists[query]}
-        new += sum(passage not in seen for passage in ranking)
-        total += len(ranking)
+        negatives = [passage for passage in ranking if passage not in positives[query]]
+        new += sum(passage not in seen for passage in negatives)
+        total += len(negatives)
     assert share == pytest.approx(new / total if total else 0.0)
 
 
@@ -83,16 +84,16 @@ def test_three_episodes_by_hand() -> None:
     assert (first.forgotten, first.learned, first.unchanged) == (0.25, 0.75, 0.0)
     assert (second.forgotten, second.learned, second.unchanged) == (0.5, 0.25, 0.25)
 
-    assert new_share(lists[0], []) == 1.0
-    # 7; none; 3 and 4; 6 and 7.
-    assert new_share(lists[1], lists[:1]) == 5 / 12
+    assert new_share(lists[0], [], positives) == 1.0
+    # 7; none; none, for 3 and 4 are positives; 6 and 7.
+    assert new_share(lists[1], lists[:1], positives) == 3 / 7
     # 6; 7; none; none: what any earlier checkpoint listed for the same query is not new.
-    assert new_share(lists[2], lists[:2]) == 2 / 12
-    assert new_share(lists[2], [lists[1]]) == 3 / 12
+    assert new_share(lists[2], lists[:2], positives) == 2 / 8
+    assert new_share(lists[2], [lists[1]], positives) == 3 / 8
 
 
 def test_a_passage_is_new_or_not_for_its_own_query() -> None:
-    assert new_share(ragged([[1], [2]]), [ragged([[2], [1]])]) == 1.0
+    assert new_share(ragged([[1], [2]]), [ragged([[2], [1]])], judged([[3], [3]])) == 1.0
     assert reciprocal_ranks(ragged([[2], [1]]), judged([[1], [2]])).tolist() == [0.0, 0.0]
 
 
@@ -105,6 +106,7 @@ def test_ranks_and_cutoff_of_long_lists() -> None:
 
 def test_nothing_to_compare() -> None:
     assert change(np.array([]), np.array([])) == learning.Change(0.0, 0.0, 0.0)
-    assert new_share(ragged([[], []]), [ragged([[1], [2]])]) == 0.0
-    assert new_share(ragged([[3], []]), [ragged([[], []])]) == 1.0
+    assert new_share(ragged([[], []]), [ragged([[1], [2]])], judged([[3], [4]])) == 0.0
+    assert new_share(ragged([[3], []]), [ragged([[], []])], judged([[4], [4]])) == 1.0
+    assert new_share(ragged([[3], []]), [ragged([[], []])], judged([[3], [4]])) == 0.0
     assert reciprocal_ranks(ragged([[], [1]]), judged([[1], [1]])).tolist() == [0.0, 1.0]

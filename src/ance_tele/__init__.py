@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ance_tele.analysis import analyse as analyse
     from ance_tele.compare import compare_systems as compare_systems
     from ance_tele.data.answers import has_answer as has_answer
     from ance_tele.data.collection import Collection as Collection
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ance_tele.data.formats.write import write_beir as write_beir
     from ance_tele.data.load import collection_from_dicts as collection_from_dicts
     from ance_tele.data.load import load_collection as load_collection
+    from ance_tele.elsewhere import evaluate_elsewhere as evaluate_elsewhere
     from ance_tele.encode.config import EncoderConfig as EncoderConfig
     from ance_tele.encode.loading import load_model as load_model
     from ance_tele.encode.loading import load_pair as load_pair
@@ -53,9 +55,11 @@ _HOMES = {
     "Run": "evaluate.run",
     "TrainingConfig": "training.config",
     "UserError": "data.errors",
+    "analyse": "analysis",
     "collection_from_dicts": "data.load",
     "compare_systems": "compare",
     "encode_corpus": "encode.vectors",
+    "evaluate_elsewhere": "elsewhere",
     "evaluate_model": "evaluate.model",
     "exact_topk": "encode.topk",
     "export_dpr": "evaluate.export",

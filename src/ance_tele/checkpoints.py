@@ -199,6 +199,14 @@ class Checkpoints:
 
         return encode_rows(self.load(checkpoint), self.queries, rows, "query", self.recipe.encoder)
 
+    def few_vectors(self, checkpoint: int, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
+        """Encode a few queries, then passages, given by row, with a checkpoint: float32 [n, dimension]."""
+        from ance_tele.encode.encoder import encode_rows
+
+        model, config = self.load(checkpoint), self.recipe.encoder
+        asked = encode_rows(model, self.queries, queries, "query", config)
+        return np.concatenate([asked, encode_rows(model, self.passages, passages, "document", config)])
+
     def nearest(self, checkpoint: int, asked: np.ndarray, depth: int, what: str) -> TopK:
         """Search the corpus under a checkpoint for vectors, float32 [n, dimension]."""
         vectors, device = self.vectors(checkpoint), self.load(checkpoint).device

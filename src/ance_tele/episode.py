@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ance_tele.analysis import analyse
 from ance_tele.data.artefacts import SCHEMA, Manifest, Say, adopt, package_versions, read_manifest, silent, write_json
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
@@ -70,6 +71,7 @@ def run(
                 phases.training_lists(last)
             summarise(phases, episode)
         summary = summarise(phases, last)
+        analyse(out, say=say, phases=phases)
         write_report(out)
     return summary
 

@@ -1,7 +1,6 @@
 """The phases of an episode, each an artefact of the run folder: made once, resumed, or made again."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -318,20 +317,28 @@ class Phases(Checkpoints):
     def look_back(self, episode: int) -> Manifest:
         """Compare an episode with those before it: learned, forgotten, new negatives."""
         lists = [read_manifest(self.folder(number) / "training_lists") for number in range(episode + 1)]
-        inputs = {"lists": [fingerprint(manifest.inputs) for manifest in lists if manifest is not None]}
+        inputs = {
+            "lists": [fingerprint(manifest.inputs) for manifest in lists if manifest is not None],
+            "mined": [self.recipe.mining.main_source(number) for number in range(1, episode + 1)],
+        }
 
         def make(target: Path) -> dict[str, Any]:
             before, after = (self.reciprocal_ranks(number) for number in (episode - 1, episode))
-            mined: Sequence[Lists] = [self.read_training_lists(number) for number in range(episode)]
+            *earlier, current = (self.mined_lists(number) for number in range(1, episode + 1))
             facts = {
                 **asdict(change(before, after)),
-                "new_negatives": new_share(mined[-1], list(mined[:-1])),
+                "new_negatives": new_share(current, earlier, self.positives),
                 "training_mrr": float(after.mean()),
             }
             write_json(target, facts)
             return facts
 
         return build(self.folder(episode) / "dynamics.json", "dynamics", inputs, make, self.say)
+
+    def mined_lists(self, episode: int) -> Lists:
+        """Read back T of an episode: what it mined for the queries."""
+        lexical = self.recipe.mining.main_source(episode) == "bm25"
+        return self.bm25_lists() if lexical else self.read_training_lists(episode - 1)
 
     def reciprocal_ranks(self, checkpoint: int) -> np.ndarray:
         """Read back the reciprocal rank of each training query under a checkpoint, float64 [q]."""

@@ -32,7 +32,7 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
 
     evaluate = _plain(
         "Measure a model, or a pair of encoders, on a split of a collection.",
-        "ance-tele evaluate MODEL --data DATA [--split SPLIT] [settings]",
+        "ance-tele evaluate MODEL --data DATA [--split SPLIT] [settings], or evaluate RUN --on DATA [DATA ...]",
     )
     evaluate.add_argument("model", type=str | None, nargs="?", help="Folder or hub name of a model.")
     evaluate.add_argument("--query_model", type=str | None, default=None, help="with --passage_model: a pair instead")
@@ -40,6 +40,9 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     evaluate.add_argument("--data", type=str | None, default=None, help=HINTS["data"])
     evaluate.add_argument(
         "--split", type=str | None, default=None, help="which split; test, or dev where there is none"
+    )
+    evaluate.add_argument(
+        "--on", type=str, nargs="+", default=[], help="collections: is a run's model worse there than its start?"
     )
     evaluate.add_argument("--run_file", type=str | None, default=None, help="write the run here, in TREC format")
     _encoder_arguments(evaluate)
@@ -74,6 +77,7 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
 
     report = _plain("Write report.md and curves.png of a finished run again.")
     report.add_argument("run", type=str, help="A run folder.")
+    report.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if it was moved")
     verbs.add_subcommand("report", report, help="Write a run's report again.")
 
     demo = _plain("Train on the embedded demo data: the command behind `make demo`.")

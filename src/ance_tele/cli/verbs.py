@@ -190,6 +190,8 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
     from ance_tele.data.load import load_collection
     from ance_tele.encode.config import EncoderConfig
 
+    if given.on:
+        return elsewhere_verb(given, argv)
     need(given, "data")
     pair = (given.query_model, given.passage_model)
     if any(pair) and (not all(pair) or given.model):
@@ -228,6 +230,25 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
     for metric, value in scores.means().items():
         beside = f"     {figures[metric]:.3f}" if metric in figures else ""
         say(f"{metric:<12}   {value:.4f}{beside}")
+    return 0
+
+
+def elsewhere_verb(given: Namespace, argv: list[str]) -> int:
+    """Measure a run's start and its last model on other collections."""
+    if not given.model or given.data or given.query_model or given.passage_model:
+        raise UserError("--on stands between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
+    if own := settings_given(argv) - {"split"}:
+        raise UserError(f"With --on the run's own settings hold; leave out --{', --'.join(sorted(own))}.")
+    from ance_tele.elsewhere import evaluate_elsewhere
+    from ance_tele.report.formats import p_value, score, signed
+
+    found = evaluate_elsewhere(given.model, given.on, given.split, not given.lenient, say=say)
+    say(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
+    for one in found:
+        before, after = (score(one.metrics[system][one.metric]) for system in ("zero-shot", "trained"))
+        said = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
+        say(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {said}")
+    say(f"\nIn the report: ance-tele report {given.model}")
     return 0
 
 
@@ -272,8 +293,10 @@ def data_verb(given: Namespace, argv: list[str]) -> int:
 
 def report_verb(given: Namespace, argv: list[str]) -> int:
     """Write a run's report again."""
+    from ance_tele.analysis import analyse
     from ance_tele.report.write import write_report
 
+    analyse(given.run, data=given.data, say=say)
     say(str(write_report(Path(given.run))))
     return 0
 

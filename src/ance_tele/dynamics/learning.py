@@ -1,11 +1,12 @@
 """Learned and forgotten: what a refresh did to each training query (paper, Section 3; Figures 4 and 8c)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ance_tele.data.collection import Qrels
+from ance_tele.dynamics.membership import membership
 from ance_tele.mining.candidates import Lists, member
 
 # Queries compared at a time: bounds the memory, and sorting many short arrays is faster than one long one.
@@ -51,22 +52,25 @@ def change(before: np.ndarray, after: np.ndarray) -> Change:
     return Change(forgotten / count, learned / count, (len(before) - forgotten - learned) / count)
 
 
-def new_share(current: Lists, earlier: list[Lists]) -> float:
-    """Return the share of T_i that no earlier T_j held: sum |New_i| / sum |T_i|.
+def new_share(current: Lists, earlier: Sequence[Lists], positives: Qrels) -> float:
+    """Return the share of the negatives of T_i that no earlier T_j held: sum |New_i| / sum |T_i|.
 
     Args:
-        current: T_i, the query lists of this episode.
-        earlier: T_j of all earlier episodes, for the same queries.
+        current: T_i, the lists of this round; positives may be in them and are left out.
+        earlier: T_j of all earlier rounds, for the same queries.
+        positives: Relevant passages of these queries.
     """
-    if not len(current.passages):
-        return 0.0
-    new = 0
+    new = size = 0
     for start, stop in _blocks(len(current)):
-        now, past = current.block(start, stop), [lists.block(start, stop) for lists in earlier]
-        width = 1 + max(int(lists.passages.max(initial=0)) for lists in [now, *past])
-        pairs, *known = (np.sort(_owner(lists.offsets) * width + lists.passages) for lists in [now, *past])
-        new += int((~member(pairs, np.sort(np.concatenate([*known, pairs[:0]])))).sum())
-    return new / len(current.passages)
+        relevant = positives.passages[positives.offsets[start] : positives.offsets[stop]]
+        known = _owner(positives.offsets[start : stop + 1]), relevant
+        blocks = [lists.block(start, stop) for lists in [current, *earlier]]
+        entries = [(_owner(block.offsets), block.passages.astype(np.int64)) for block in blocks]
+        pairs = membership([known, *entries], stop - start).without(0)
+        now = pairs.has(1)
+        size += int(now.sum())
+        new += int((now & (pairs.bits == np.uint64(2))).sum())
+    return new / size if size else 0.0
 
 
 def _blocks(count: int) -> Iterator[tuple[int, int]]:

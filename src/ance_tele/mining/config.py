@@ -40,6 +40,11 @@ class MiningConfig:
         """Return ``beta`` where an episode mixes query and lookahead, else None: it decides nothing there."""
         return self.beta if {"query", "lookahead"} <= set(self.sources_at(episode)) else None
 
+    def main_source(self, episode: int) -> Literal["query", "bm25"]:
+        """Return whose lists are T of an episode: BM25's where it mines those and no query negatives."""
+        sources = self.sources_at(episode)
+        return "bm25" if "bm25" in sources and "query" not in sources else "query"
+
     def sources_at(self, episode: int) -> tuple[str, ...]:
         """Return the sources that are mined in an episode, counted from 1."""
         sources = self.first_sources if episode == 1 and self.first_sources is not None else self.sources
