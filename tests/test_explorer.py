@@ -24,10 +24,12 @@ from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.data.review import Verdict, read_review, write_review
 from ance_tele.encode.vectors import open_vectors
-from ance_tele.explorer.case import marks
+from ance_tele.explorer.case import case, marks
 from ance_tele.explorer.guard import HEADERS, MOST_BYTES, is_loopback, known_host, refusal
-from ance_tele.explorer.lookup import rows_of
+from ance_tele.explorer.lookup import rows_of_query
 from ance_tele.explorer.serve import listen, open_explorer
+from ance_tele.explorer.training import Training
+from ance_tele.runfolder import open_run
 from ance_tele.search import search_run
 
 HOME = "http://127.0.0.1:8000"
@@ -101,7 +103,7 @@ def test_the_rows_of_a_query_are_found_wherever_groups_are_cut(
     pq.write_table(table, path, row_group_size=size)
     for name in names:
         expected = [number for number, other in enumerate(owner) if other == name]
-        assert rows_of(path, name, names.index, ["n"])["n"].to_pylist() == expected
+        assert rows_of_query(path, name, names.index, ["n"])["n"].to_pylist() == expected
 
 
 def test_only_the_groups_of_a_query_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +112,7 @@ def test_only_the_groups_of_a_query_are_read(tmp_path: Path, monkeypatch: pytest
     read: list[int] = []
     whole = pq.ParquetFile.read_row_group
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", lambda self, i, **k: read.append(i) or whole(self, i, **k))
-    assert rows_of(tmp_path / "x.parquet", "q0437", names.index, ["n"])["n"].to_pylist() == [437]
+    assert rows_of_query(tmp_path / "x.parquet", "q0437", names.index, ["n"])["n"].to_pylist() == [437]
     assert read == [43]
 
 
@@ -339,6 +341,38 @@ def test_without_an_analysis_it_says_what_to_run(explored: Path, data: Path, tmp
     assert not any(one["reasons"] for one in client.get("/api/query", params={"id": "q00-0"}).json()["negatives"])
 
 
+def test_a_run_that_trained_nothing_can_be_searched(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    command = ["run", "zero-shot", "--data", str(data), "--model", str(tiny_model), "--out", str(tmp_path / "run")]
+    assert main([*command, "--passage_max_len", "16", "--baselines", "[]"]) == 0
+    client = TestClient(open_explorer(tmp_path / "run", data), base_url=HOME, headers={"Origin": HOME})
+    about = client.get("/api/run").json()
+    assert ([column["label"] for column in about["columns"]], about["rounds"], about["queries"]) == (
+        ["zero-shot"],
+        [],
+        0,
+    )
+    assert about["notice"] == "This run trained nothing, so there are no training queries to follow."
+    assert client.get("/api/queries", params={"words": "t1", "sort": "worst"}).json()["total"] == 0
+    assert client.get("/api/query", params={"id": "q00-0"}).status_code == 404
+    assert len(client.post("/api/search", json={"words": "t1", "checkpoint": 0}).json()["hits"]) == 10
+
+
+def test_rounds_of_bm25_are_called_so(explored: Path, data: Path) -> None:
+    """A first episode that mined with BM25 alone: its lists, not those of the model."""
+    opened = open_run(explored, data)
+    recipe = opened.recipe.with_settings(first_sources=("bm25",))
+    (explored / "bm25").mkdir(exist_ok=True)
+    path = explored / "bm25" / "training_lists.parquet"
+    path.write_bytes((explored / "episode-2" / "training_lists.parquet").read_bytes())
+    try:
+        training = Training(explored, recipe, opened.collection)
+        assert training.labels == ["BM25", "episode 1", "episode 2"]
+        told = case(training, "q00-0")
+        assert all(one["ranks"][0] == one["ranks"][2] for one in told["negatives"])
+    finally:
+        path.unlink()
+
+
 # ---- what it refuses -----------------------------------------------------------------------------
 
 QUESTION = {"words": "t1", "checkpoint": 0, "k": 3}
@@ -484,6 +518,21 @@ def test_a_port_that_is_taken(explored: Path, capsys: pytest.CaptureFixture[str]
         assert refused(capsys, explored, "--port", port) == expected
     with listen("127.0.0.1", 0) as mine:
         assert mine.getsockname()[0] == "127.0.0.1"
+
+
+def test_it_serves_until_it_is_interrupted(
+    explored: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import uvicorn
+
+    def interrupted(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        assert sockets[0].getsockname()[0] == "127.0.0.1"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", interrupted)
+    assert main(["serve", str(explored), "--data", str(data), "--port", "0", "--episodes", "kept"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^Explorer: http://127\.0\.0\.1:\d+/  \(Ctrl-C ends it\)$", out, re.M)
 
 
 def test_an_address_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: 
         return {
             **about,
             "columns": [{"checkpoint": column.checkpoint, "label": column.label} for column in asker.columns],
-            "rounds": [{"number": one.number, "label": one.label} for one in training.rounds],
+            "rounds": [{"number": number, "label": label} for number, label in enumerate(training.labels, 1)],
             "queries": len(training),
             "sorts": sorts,
             "notice": training.notice,

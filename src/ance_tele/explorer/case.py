@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from ance_tele.data.errors import UserError
 from ance_tele.explorer.asking import shortened
-from ance_tele.explorer.lookup import rows_of
+from ance_tele.explorer.lookup import rows_of_query
 from ance_tele.explorer.training import Training
 
 ENTERED, LEFT, BACK = "entered", "left", "back"
@@ -52,12 +52,12 @@ def case(training: Training, query: str) -> dict[str, Any]:
         raise UnknownError(f"This run has no training query '{query[:80]}'; choose one of the list.")
     ranks: dict[str, list[int | None]] = {}
     for number, one in enumerate(training.rounds):
-        table = rows_of(one.path, query, training.position, ["passage_id", "rank"])
+        table = rows_of_query(one.lists, query, training.position, ["passage_id", "rank"])
         for passage, rank in zip(table["passage_id"].to_pylist(), table["rank"].to_pylist(), strict=True):
             ranks.setdefault(passage, [None] * len(training.rounds))[number] = rank
     sources = _sources(training, query)
     nowhere: list[int | None] = [None] * len(training.rounds)
-    relevant = rows_of(training.run / "positives.parquet", query, training.position, ["passage_id"])
+    relevant = rows_of_query(training.run / "positives.parquet", query, training.position, ["passage_id"])
     positives = relevant["passage_id"].to_pylist()
     suspects = _suspects(training.suspects_path, query)
     negatives = {passage: ranks.get(passage, nowhere) for passage in [*ranks, *sources]}
@@ -91,11 +91,11 @@ def case(training: Training, query: str) -> dict[str, Any]:
 def _sources(training: Training, query: str) -> dict[str, dict[str, list[int]]]:
     """Return in which episodes' pools each passage stood, by source."""
     found: dict[str, dict[str, list[int]]] = {}
-    for episode in range(1, len(training.mrr)):
-        path = training.run / f"episode-{episode}" / "pool.parquet"
-        if not path.is_file():
+    for one in training.rounds:
+        episode, path = one.number, one.pool
+        if path is None:  # the last round was mined, and not trained with
             continue
-        table = rows_of(path, query, training.position, ["passage_id", "source"])
+        table = rows_of_query(path, query, training.position, ["passage_id", "source"])
         for passage, source in zip(table["passage_id"].to_pylist(), table["source"].to_pylist(), strict=True):
             episodes = found.setdefault(passage, {}).setdefault(source, [])
             if episode not in episodes:  # a pool may hold a passage several times

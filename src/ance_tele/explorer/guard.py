@@ -56,7 +56,7 @@ def refusal(method: str, headers: Mapping[str, str], bound: str) -> tuple[int, s
     host = headers.get("host", "")
     if not known_host(host, bound):
         return 421, f"This server is not '{host[:80]}'; open it by the address that it was started with."
-    if method in ("GET", "HEAD"):
+    if method == "GET":
         return None
     if method != "POST":
         return 405, f"The method {method[:20]} is not for this server; it takes GET and POST."

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
-def rows_of(path: Path, query: str, position: Callable[[str], int], columns: Sequence[str]) -> pa.Table:
+def rows_of_query(path: Path, query: str, position: Callable[[str], int], columns: Sequence[str]) -> pa.Table:
     """Return the rows of one query, in the order of the file.
 
     A block of queries is cut into several row groups where it has more than 2^20 rows, and ids have no order that the

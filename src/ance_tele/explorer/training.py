@@ -1,7 +1,6 @@
 """The training queries of a run: how each fared, which to look at first."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
+from ance_tele.dynamics.rounds import Round, Rounds
 from ance_tele.explorer.asking import MOST_CHARACTERS, label_of
 from ance_tele.settings import Recipe
 
@@ -29,15 +29,6 @@ SORTS: Mapping[str, str] = {
 ANALYSED = ("lost", "falls", "swings", "suspects")
 
 
-@dataclass(frozen=True)
-class Round:
-    """A mining of negatives: its number from 1, what it was mined with, the file of its lists."""
-
-    number: int
-    label: str
-    path: Path
-
-
 class Training:
     """The training queries of a run, in its order.
 
@@ -48,26 +39,21 @@ class Training:
         texts: Of the queries.
         mrr: MRR@100 by checkpoint and query, float64 [episodes + 1, queries].
         analysed: By name in ``ANALYSED``, a value per query; empty where the run was not analysed.
-        rounds: The minings whose lists stand.
+        rounds: Of mining.
     """
 
     def __init__(self, run: Path, recipe: Recipe, collection: Collection) -> None:
         self.run, self.collection = run, collection
-        tables = []
-        for checkpoint in range(recipe.episode.episodes + 1):
-            path = run / f"episode-{checkpoint}" / "per_training_query.parquet"
-            if not path.is_file():
-                break
-            tables.append(pq.read_table(path, columns=["query_id", "MRR@100"]))
-        empty = pa.array([], pa.large_string())
-        self.ids: pa.Array = tables[0]["query_id"].combine_chunks().cast(pa.large_string()) if tables else empty
-        self.mrr = np.stack([table["MRR@100"].to_numpy() for table in tables]) if tables else np.empty((0, 0))
+        self.ids: pa.Array = pa.array([], pa.large_string())
+        self.mrr, self.rounds = np.empty((0, 0)), tuple[Round, ...]()
+        if recipe.episode.episodes:
+            found = Rounds.of(run, recipe.mining, recipe.episode.episodes)
+            self.ids, self.rounds, self.mrr = found.order.ids, found.rounds, found.reciprocal_ranks()
         rows = collection.queries.rows(self.ids)
         if (rows < 0).any():
             raise UserError(f"{run} holds training queries that its collection lacks; run the same command again.")
         self.texts: pa.ChunkedArray = collection.queries.table["text"].take(pa.array(rows))
         self.analysed = self._analysis()
-        self.rounds = self._rounds(recipe, len(tables))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,6 +66,11 @@ class Training:
         if not self.analysed or not self.suspects_path.is_file():
             return f"To sort by what was forgotten, swings or is suspect, run: ance-tele report {self.run}"
         return ""
+
+    @property
+    def labels(self) -> list[str]:
+        """What each round was mined with: a checkpoint, or BM25."""
+        return ["BM25" if one.source == "bm25" else label_of(one.number - 1) for one in self.rounds]
 
     @property
     def suspects_path(self) -> Path:
@@ -139,15 +130,3 @@ class Training:
         if place.null_count:  # of an earlier state of the run
             return {}
         return {name: table[name].take(place).to_numpy() for name in ANALYSED}
-
-    def _rounds(self, recipe: Recipe, checkpoints: int) -> list[Round]:
-        """Return the rounds of mining; where a first episode mined with BM25 alone, its lists."""
-        rounds = []
-        for checkpoint in range(checkpoints):
-            path = self.run / f"episode-{checkpoint}" / "training_lists.parquet"
-            label, sources = label_of(checkpoint), recipe.mining.sources_at(checkpoint + 1)
-            if checkpoint < checkpoints - 1 and "bm25" in sources and "query" not in sources:
-                path, label = self.run / "bm25" / "training_lists.parquet", "BM25"
-            if path.is_file():
-                rounds.append(Round(checkpoint + 1, label, path))
-        return rounds

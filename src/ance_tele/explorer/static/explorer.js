@@ -240,6 +240,8 @@ function showCase() {
     el("h3", { id: "negatives" }, "Negatives through the rounds"), el("div", { id: "table" }));
   showTable();
   window.scrollTo(0, 0);
+  if (!$("list-pane").offsetParent) $("case").focus({ preventScroll: true }); // a narrow window shows one of the two
+  say(`${query.text}: ${plural(query.negatives.length, "negative")}`);
 }
 
 function chart(mrr) {
@@ -288,7 +290,7 @@ function showTable() {
     near.length === 0 ? el("p", { class: "empty" }, "No negative of this kind.") : el("table", { role: "table", "aria-labelledby": "negatives" },
       el("thead", {}, el("tr", { role: "row" }, el("th", { scope: "col", role: "columnheader" }, "passage"), heads, el("th", { scope: "col", role: "columnheader" }, "verdict"))),
       el("tbody", {}, near.map(showNegative))),
-    near.length < kept.length ? el("button", { type: "button", class: "all", click: () => { state.whole = true; showTable(); } },
+    near.length < kept.length ? el("button", { type: "button", class: "all", click: () => { state.whole = true; showTable(); document.querySelectorAll("tbody tr")[near.length].focus(); } },
       `Show all ${number(kept.length)} (${number(kept.length - near.length)} more, best rank over ${NEAR} or never in its lists)`) : "");
 }
 
