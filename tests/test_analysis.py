@@ -1,6 +1,7 @@
 """The analysis of real runs: with texts and models, at the end of a run and afterwards."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from conftest import write_toy
 from ance_tele.analysis import analyse
 from ance_tele.cli.main import main
 from ance_tele.data.load import load_collection
+from ance_tele.data.review import read_review, write_review
 from ance_tele.dynamics.cases import choose, start_of, swinging
 from ance_tele.dynamics.projection import project
 from ance_tele.dynamics.suspects import jaccard
 from ance_tele.episode import run
 from ance_tele.recipes import recipe
+from ance_tele.suspects import suspects_of
 
 SMALL = {"depth": 40, "pool_per_source": 20, "negatives_per_query": 2, "batch_queries": 8, "learning_rate": 1e-3}
 
@@ -121,3 +124,26 @@ def test_the_plane_is_the_same_each_time() -> None:
     np.testing.assert_array_equal(first, second)
     with pytest.raises(ValueError, match="t-SNE got 2 vectors; it needs at least 4"):
         project(vectors[:1, :2])
+
+
+def test_suspects_go_into_a_review_and_come_back(
+    finished: Path, data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "review.csv"
+    assert main(["suspects", str(finished), "--to", str(file), "--reasons", "copy"]) == 0
+    assert "suspect" in capsys.readouterr().out
+    rows = read_review(file)
+    assert ("q00-0", "copy") in {(row.query_id, row.passage_id) for row in rows}
+    assert {row.verdict for row in rows} == {"unsure"} and all("copy" in row.reasons for row in rows)
+    write_review(file, [replace(row, verdict="relevant") for row in rows])
+    out = tmp_path / "run"
+    chosen = recipe("q-neg").with_settings(**SMALL, episodes=1, baselines=[])
+    run(chosen, load_collection(data), tiny_model, out, data, review=file)
+    pool = pq.read_table(out / "episode-1" / "pool.parquet").to_pylist()
+    drawn = {(row["query_id"], row["passage_id"]) for row in pool}
+    assert drawn and not drawn & {(row.query_id, row.passage_id) for row in rows}
+    assert len(suspects_of(out, most=2)) == 2
+    sample = suspects_of(finished, sample=5, seed=1)
+    assert sample == suspects_of(finished, sample=5, seed=1) != suspects_of(finished, sample=5, seed=2)
+    assert main(["suspects", str(finished), "--reasons", "hunch"]) == 2
+    assert "There is no reason 'hunch'; there are: copy, outscores, kept." in capsys.readouterr().err

@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"cli"},
     {"demo", "compare", "convert", "explorer", "reproduce"},
     {"cells"},
-    {"episode", "search", "elsewhere"},
+    {"episode", "search", "elsewhere", "suspects"},
     {"analysis"},
     {"runfolder"},
     {"phases"},

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ance_tele.data import tokens
 from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.load import collection_from_dicts
-from ance_tele.data.tokens import TextFormat, TokenStore, tokenize, tokenizer_fingerprint
+from ance_tele.data.tokens import TextFormat, TokenStore, cutter, tokenize, tokenizer_fingerprint
 
 CORPUS = {
     "d1": ("t1", "w1 w2 w3 w4 w5 w6 w7 w8 w9"),
@@ -91,7 +92,7 @@ def test_the_separator_is_one_special_token(corpus: Texts, tokenizer: Any, tmp_p
 
 
 def test_a_store_is_made_once_and_again_where_anything_differs(
-    collection: Collection, tokenizer: Any, tiny_model: Path, tmp_path: Path
+    collection: Collection, tokenizer: Any, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import AutoTokenizer
 
@@ -99,22 +100,19 @@ def test_a_store_is_made_once_and_again_where_anything_differs(
     store = tokenize(corpus, tokenizer, form, tmp_path, "texts", "passages")
     made: list[str] = []
 
-    class Spy:
-        """A tokenizer that notes its calls."""
+    def noting(tokenizer: Any, max_length: int) -> Any:
+        """Note every call that cuts texts."""
+        cut = cutter(tokenizer, max_length)
 
-        def __init__(self, tokenizer: Any) -> None:
-            self.tokenizer, self.backend_tokenizer = tokenizer, tokenizer.backend_tokenizer
-            self.truncation_side = tokenizer.truncation_side
-
-        def __len__(self) -> int:
-            return len(self.tokenizer)
-
-        def __call__(self, texts: list[str], **options: Any) -> Any:
+        def noted(texts: list[str]) -> Any:
             made.append(texts[0])
-            return self.tokenizer(texts, **options)
+            return cut(texts)
 
+        return noted
+
+    monkeypatch.setattr(tokens, "cutter", noting)
     tokenizer("a call that sets truncation and padding", truncation=True, max_length=4, padding="max_length")
-    again = tokenize(corpus, Spy(tokenizer), form, tmp_path, "texts", "passages")
+    again = tokenize(corpus, tokenizer, form, tmp_path, "texts", "passages")
     assert again.key == store.key and ids(again) == ids(store) and made == []
 
     grown = AutoTokenizer.from_pretrained(tiny_model)
@@ -134,7 +132,7 @@ def test_a_store_is_made_once_and_again_where_anything_differs(
     }
     keys = {store.key}
     for number, (other, shape, source, what) in enumerate(others.values(), 1):
-        keys.add(tokenize(corpus, Spy(other), shape, tmp_path, source, what).key)
+        keys.add(tokenize(corpus, other, shape, tmp_path, source, what).key)
         assert len(made) == number
     assert len(keys) == 1 + len(others)
     assert ids(TokenStore.open(tmp_path / "tokens" / store.key[:16], store.key)) == ids(store)  # none was overwritten
@@ -222,3 +220,16 @@ def test_padding_from_disk_is_as_the_tokenizer_pads(corpus: Texts, tokenizer: An
     )
     found, mask = store.padded(rows, tokenizer.pad_token_id, left)
     assert np.array_equal(found, expected["input_ids"]) and np.array_equal(mask, expected["attention_mask"])
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_backend_cuts_as_the_tokenizer_does(tiny_model: Path, side: str) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model, truncation_side=side)
+    texts = ["w1 w2 w3 w4 w5 w6 w7", "w1[SEP]w2", "", "nobody knows [MASK]"]
+    for length in (3, 5, 128):
+        expected = tokenizer(texts, truncation=True, max_length=length)["input_ids"]
+        assert cutter(tokenizer, length)(texts) == expected
+    slow = cutter(type("Slow", (), {"__call__": lambda self, texts, **options: tokenizer(texts, **options)})(), 5)
+    assert slow(texts) == tokenizer(texts, truncation=True, max_length=5)["input_ids"]

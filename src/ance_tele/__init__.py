@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ance_tele.data.formats.write import write_beir as write_beir
     from ance_tele.data.load import collection_from_dicts as collection_from_dicts
     from ance_tele.data.load import load_collection as load_collection
+    from ance_tele.data.review import Verdict as Verdict
+    from ance_tele.data.review import read_review as read_review
+    from ance_tele.data.review import write_review as write_review
     from ance_tele.elsewhere import evaluate_elsewhere as evaluate_elsewhere
     from ance_tele.encode.config import EncoderConfig as EncoderConfig
     from ance_tele.encode.loading import load_model as load_model
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from ance_tele.recipes import recipe as recipe
     from ance_tele.search import search_run as search_run
     from ance_tele.settings import Recipe as Recipe
+    from ance_tele.suspects import suspects_of as suspects_of
     from ance_tele.training.config import TrainingConfig as TrainingConfig
     from ance_tele.training.trainer import train as train
 
@@ -56,6 +60,7 @@ _HOMES = {
     "TrainingConfig": "training.config",
     "UserError": "data.errors",
     "analyse": "analysis",
+    "Verdict": "data.review",
     "collection_from_dicts": "data.load",
     "compare_systems": "compare",
     "encode_corpus": "encode.vectors",
@@ -72,12 +77,15 @@ _HOMES = {
     "mine": "mining.sources",
     "mix": "mining.mix",
     "permutation_test": "evaluate.statistics",
+    "read_review": "data.review",
     "recipe": "recipes",
     "run": "episode",
     "search_run": "search",
+    "suspects_of": "suspects",
     "system": "grid",
     "train": "training.trainer",
     "write_beir": "data.formats.write",
+    "write_review": "data.review",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]

@@ -99,7 +99,7 @@ def _open(out: Path, data: str | Path | None, say: Say) -> Phases | None:
     except UserError as error:
         say(f"without texts: {error}")
         return None
-    return Phases(opened.recipe, opened.collection, opened.model, out, cache_folder(), say)
+    return Phases(opened.recipe, opened.collection, opened.model, out, cache_folder(), say, opened.review)
 
 
 class _Analysis:

@@ -16,16 +16,17 @@ import pyarrow.parquet as pq
 from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, remove
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.errors import UserError
+from ance_tele.data.review import Review
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.topk import TopK, exact_topk
 from ance_tele.mining.candidates import Lists
-from ance_tele.mining.filters import answer_bearing_positives
+from ance_tele.mining.filters import Score, answer_bearing_positives
 from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import around
 from ance_tele.settings import Recipe
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
     from ance_tele.encode.vectors import Vectors
 
@@ -40,13 +41,21 @@ class Checkpoints:
         out: The run folder.
         cache: Folder for the token stores.
         say: Gets one line per phase.
+        review: What people found of passages; None without.
     """
 
     def __init__(
-        self, recipe: Recipe, collection: Collection, model: str | Path | None, out: Path, cache: Path, say: Say
+        self,
+        recipe: Recipe,
+        collection: Collection,
+        model: str | Path | None,
+        out: Path,
+        cache: Path,
+        say: Say,
+        review: Review | None = None,
     ) -> None:
         self.recipe, self.collection, self.model = recipe, collection, model
-        self.out, self.cache, self.say = out, cache, say
+        self.out, self.cache, self.say, self.review = out, cache, say, review
         self._held: tuple[int, SentenceTransformer] | None = None
 
     def folder(self, checkpoint: int) -> Path:
@@ -63,7 +72,7 @@ class Checkpoints:
     @cached_property
     def positives(self) -> Qrels:
         """Relevant passages of the training queries; of some of them, always the same, where so asked."""
-        positives = self.collection.split("train").relevant()
+        positives = self._relevant
         if len(self.without_positive) and self.recipe.mining.without_positive != "drop":
             positives = self._with_found(positives)
         limit = self.recipe.episode.max_train_queries
@@ -75,6 +84,21 @@ class Checkpoints:
         return positives
 
     @cached_property
+    def _relevant(self) -> Qrels:
+        """Relevant passages of training queries: those that were judged, and those that a review adds."""
+        judged, review = self.collection.split("train").relevant(), self.review
+        return judged if review is None or review.use != "positives" else judged.extended(*review.pairs)
+
+    @cached_property
+    def known(self) -> Qrels:
+        """What is never a negative of the training queries: their positives, and what a review excludes."""
+        if self.review is None or self.review.use != "exclude":
+            return self.positives
+        queries, passages = self.review.pairs
+        ours = np.isin(queries, self.positives.queries)
+        return self.positives.extended(queries[ours], passages[ours])
+
+    @cached_property
     def lookahead_rows(self) -> np.ndarray:
         """Rows of the distinct positives that lookahead searches around, ascending."""
         passages, _ = around(self.positives, self.recipe.mining.lookahead_positives)
@@ -84,7 +108,7 @@ class Checkpoints:
     def without_positive(self) -> np.ndarray:
         """Training queries (rows) that have answer strings, but no relevant passage."""
         split = self.collection.split("train")
-        rest = np.setdiff1d(split.queries, split.relevant().queries)
+        rest = np.setdiff1d(split.queries, self._relevant.queries)
         return np.intersect1d(rest, self.collection.answers.queries)
 
     def _with_found(self, positives: Qrels) -> Qrels:
@@ -112,12 +136,7 @@ class Checkpoints:
         table = pq.read_table(path)
         queries = self.collection.queries.rows(table["query_id"].combine_chunks())
         passages = self.collection.corpus.rows(table["passage_id"].combine_chunks())
-        owner = np.repeat(positives.queries, np.diff(positives.offsets))
-        return Qrels.from_arrays(
-            np.concatenate([owner, queries]),
-            np.concatenate([positives.passages, passages]),
-            np.ones(len(owner) + len(queries), dtype=np.int64),
-        )
+        return positives.extended(queries, passages)
 
     @cached_property
     def training_key(self) -> str:
@@ -218,6 +237,41 @@ class Checkpoints:
         vectors = self.vectors(checkpoint)
         asked = vectors.take(rows) if task == "document" else self.query_vectors(checkpoint, rows)
         return self.nearest(checkpoint, asked, depth, what)
+
+    def pair_score(self, checkpoint: int) -> Score | None:
+        """Return what scores training queries with passages while filtering; None where no filter looks at scores."""
+        config, rows = self.recipe.mining, self.positives.queries
+        if not config.filters.keys() - {"range_min"}:
+            return None
+        if config.cross_encoder is None:
+            from ance_tele.encode.vectors import pair_scores
+
+            asked, vectors = self.query_vectors(checkpoint, rows), self.vectors(checkpoint)
+            return lambda start, stop, *lists: pair_scores(asked[start:stop], vectors, *lists)
+        from ance_tele.encode.cross_encoder import cross_scores
+
+        texts, corpus = self.collection.queries.table["text"].take(rows), self.collection.corpus
+        judge, separator = self.cross_encoder, self.recipe.encoder.title_separator
+
+        def score(start: int, stop: int, offsets: np.ndarray, passages: np.ndarray) -> np.ndarray:
+            return cross_scores(judge, texts[start:stop].to_pylist(), offsets, passages, corpus, separator)
+
+        return score
+
+    @cached_property
+    def cross_encoder(self) -> "CrossEncoder":
+        """The cross-encoder of the filters."""
+        from ance_tele.encode.cross_encoder import load_cross_encoder
+
+        assert self.recipe.mining.cross_encoder is not None
+        return load_cross_encoder(self.recipe.mining.cross_encoder, self.recipe.encoder)
+
+    @cached_property
+    def cross_encoder_key(self) -> str | None:
+        """Fingerprint of the cross-encoder's weights; None without one."""
+        from ance_tele.encode.encoder import weights_fingerprint
+
+        return None if self.recipe.mining.cross_encoder is None else weights_fingerprint(self.cross_encoder)
 
     def bm25(self, queries: np.ndarray, depth: int) -> TopK:
         """Search the corpus for queries, given by row, with BM25."""

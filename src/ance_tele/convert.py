@@ -44,7 +44,7 @@ def convert(
     run = Path(source)
     opened = open_run(run, None, say)
     collection, recipe = opened.collection, opened.recipe
-    phases = Phases(recipe, collection, opened.model, run, cache_folder(), say)
+    phases = Phases(recipe, collection, opened.model, run, cache_folder(), say, opened.review)
     last = max(number for number in range(recipe.episode.episodes + 1) if number == 0 or phases.trained(number))
     number = last if episode is None else episode
     if not 0 <= number <= last:

@@ -14,10 +14,11 @@ from ance_tele.analysis import analyse
 from ance_tele.data.artefacts import SCHEMA, Manifest, Say, adopt, package_versions, read_manifest, silent, write_json
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
+from ance_tele.data.review import ReviewAs, load_review
 from ance_tele.phases import Phases
 from ance_tele.report.formats import duration
 from ance_tele.report.write import write_report
-from ance_tele.runfolder import claim, comparisons
+from ance_tele.runfolder import claim, comparisons, portable
 from ance_tele.settings import Recipe
 
 
@@ -30,6 +31,8 @@ def run(
     cache: Path | None = None,
     say: Say = silent,
     adopted: Mapping[str, Path] | None = None,
+    review: str | Path | None = None,
+    review_as: ReviewAs = "exclude",
 ) -> dict[str, Any]:
     """Carry out a recipe; called again after an interruption, it goes on where it was.
 
@@ -43,15 +46,22 @@ def run(
         say: Gets one line per phase.
         adopted: Parts of other run folders to begin with, by their name here, e.g. ``{"episode-0": folder}``; what in
             them is made of other inputs is made again.
+        review: A CSV file of verdicts on passages (:mod:`ance_tele.data.review`); it belongs to the run as its data do.
+        review_as: What becomes of passages that it calls relevant: never drawn as negatives of their query
+            ("exclude"), or further positives of it ("positives").
 
     Returns:
         The content of ``summary.json``.
 
     Raises:
-        UserError: The folder belongs to another run, or the data or the model cannot be used.
+        UserError: The folder belongs to another run, or the data, the model or the review cannot be used.
     """
-    out, last = Path(out), recipe.episode.episodes
-    phases = Phases(recipe, collection, model, out, cache or cache_folder(), say)
+    out, last, recipe = Path(out), recipe.episode.episodes, portable(recipe)
+    judged = None if review is None else load_review(review, collection, review_as)
+    phases = Phases(recipe, collection, model, out, cache or cache_folder(), say, judged)
+    if judged is not None:
+        what = "never drawn as negatives" if judged.use == "exclude" else "further positives"
+        say(f"review {judged.path}: {len(judged.passages):,} passages called relevant, {what}")
     with claim(out, recipe, collection, model, data, phases):
         for name, folder in (adopted or {}).items():
             adopt(folder, out / name)
@@ -94,6 +104,9 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
         found = ", ".join(f"{facts[name]:,} {name}" for name in sources) + " candidates"
         if dropped := sum(facts.get("answer_bearing", {}).values()):
             found += f"; {dropped:,} left out that hold an answer"
+        filtered = {name: sum(counts.values()) for name, counts in facts.get("filtered", {}).items()}
+        if filtered:
+            found += "; left out: " + ", ".join(f"{count:,} by {name}" for name, count in filtered.items())
     say(f"{where:<10}  {phase:<9} {spent:>7}   {found}")
 
 
@@ -120,6 +133,7 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
             "training_queries_used": len(phases.positives) if recipe.episode.episodes else 0,
             "training_queries_without_positive": len(phases.without_positive) if recipe.episode.episodes else 0,
             "problems": collection.problems,
+            **_review(phases),
         },
         "baselines": baselines,
         "episodes": [_episode(phases, number) for number in range(1, episodes + 1)],
@@ -163,6 +177,7 @@ def _episode(phases: Phases, number: int) -> dict[str, Any]:
             "short_queries": mixed.facts["short_queries"],
             "missing": mixed.facts["missing"],
             "repeats": trained.facts["repeats_per_epoch"],
+            **_dropped(mined),
         },
     }
     if read_manifest(folder / "training_lists") is not None:
@@ -171,6 +186,19 @@ def _episode(phases: Phases, number: int) -> dict[str, Any]:
         figures["learned_rate"], figures["unchanged_rate"] = facts["learned"], facts["unchanged"]
         figures["new_negatives"], figures["training_mrr"] = facts["new_negatives"], facts["training_mrr"]
     return figures
+
+
+def _review(phases: Phases) -> dict[str, Any]:
+    """Say what a review gave, where there is one."""
+    review = phases.review
+    return {} if review is None else {"review": {"as": review.use, "pairs": len(review.passages)}}
+
+
+def _dropped(mined: Manifest) -> dict[str, Any]:
+    """Gather which candidates the filters left out, by filter and source, where one is on."""
+    answers = {name: mined.facts[name] for name in ("answer_bearing",) if name in mined.facts}
+    dropped = {**answers, **mined.facts.get("filtered", {})}
+    return {"dropped": dropped} if dropped else {}
 
 
 def _processor(phases: Phases) -> str:

@@ -22,14 +22,15 @@ from ance_tele.data.artefacts import (
 from ance_tele.dynamics.learning import change, new_share, reciprocal_ranks
 from ance_tele.evaluate.retrieval import evaluate
 from ance_tele.mining.candidates import Candidates, Lists
-from ance_tele.mining.filters import without_answers
+from ance_tele.mining.filters import without_answers, without_false_negatives
 from ance_tele.mining.mix import mix
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.sources import lookahead, mine
 from ance_tele.mining.storage import read_candidates, read_lists, read_pool, write_candidates, write_lists, write_pool
 
-# Settings that change no number of the result, and so may differ when a run is resumed.
-FREE_SETTINGS = ("keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
+# Settings that change no number of the result, and so may differ when a run is resumed; of the cross-encoder, it is
+# the weights that may not.
+FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
 
 
 class Phases(Checkpoints):
@@ -156,6 +157,10 @@ class Phases(Checkpoints):
             "filter_answers": config.filter_answers,
             "draw": [episode, seed] if "random" in sources else None,
         }
+        if config.filters:
+            inputs["filters"] = {**config.filters, "cross_encoder": self.cross_encoder_key}
+        if self.review is not None:
+            inputs["review"] = self.review.fingerprint
 
         def make(target: Path) -> dict[str, Any]:
             collection = self.collection
@@ -172,11 +177,18 @@ class Phases(Checkpoints):
             dropped: dict[str, Any] = {}
             if config.filter_answers:
                 found, dropped = self._without_answers(found)
+            if config.filters:
+                score = self.pair_score(before)
+                found, dropped["filtered"] = without_false_negatives(
+                    found, self.positives, self.known, config.filters, score
+                )
             write_candidates(target, found, collection.queries, collection.corpus)
             return {**{source: len(lists.passages) for source, lists in found.lists.items()}, **dropped}
 
         manifest = build(self.folder(episode) / "candidates.parquet", "candidates", inputs, make, self.say)
-        if self.recipe.episode.watch_lookahead and ("lookahead" not in sources or config.filter_answers):
+        self.__dict__.pop("cross_encoder", None)  # memory that training needs
+        partial = "lookahead" not in sources or config.filter_answers or config.filters
+        if self.recipe.episode.watch_lookahead and partial:
             self._watch(episode)
         for name in ("around_positives.parquet", "around_positives.parquet.manifest.json"):
             remove(self.folder(before) / name)  # the candidates hold them, by query
@@ -240,7 +252,7 @@ class Phases(Checkpoints):
 
         def make(target: Path) -> dict[str, Any]:
             history = [self.read_pool(earlier) for earlier in range(1, episode)]
-            pool = mix(self.read_candidates(episode), self.positives, config, episode, seed, history)
+            pool = mix(self.read_candidates(episode), self.known, config, episode, seed, history)
             write_pool(target, pool, self.collection.queries, self.collection.corpus)
             return {"size": len(pool), "by_source": pool.by_source(), **pool.shortage}
 
@@ -282,7 +294,8 @@ class Phases(Checkpoints):
 
             self._held = None
             model = self._fresh(start)
-            plan = Plan(self.read_pool(episode), self.positives, config.batch_queries, config.negatives_per_query, seed)
+            batch, negatives = config.batch_queries, config.negatives_per_query
+            plan = Plan(self.read_pool(episode), self.positives, batch, negatives, seed, self.known)
             # As the manifest will hold them, so that a checkpoint of the same training is known as such.
             same = {"training": fingerprint(inputs)}
             with quiet():

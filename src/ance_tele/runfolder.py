@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,15 @@ from ance_tele.data.artefacts import SCHEMA, Say, atomic, lock, read_json, silen
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
+from ance_tele.data.review import Review, load_review, write_review
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.settings import Recipe
 
 if TYPE_CHECKING:
     from ance_tele.phases import Phases
+
+# What a run keeps of its review, which may be written on where it lies: the pairs called relevant.
+REVIEW = "given_review.csv"
 
 
 @contextmanager
@@ -47,8 +51,9 @@ def claim(
         _ = phases.positives
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock", lambda: _busy(out)):
+        review = phases.review
         settings = _plain(recipe.settings())
-        identity = {
+        identity: dict[str, Any] = {
             "schema": SCHEMA,
             "recipe": recipe.name,
             "data": relative(data, out),
@@ -58,8 +63,16 @@ def claim(
                 "model": phases.weights(0) if model is not None else None,
             },
         }
+        if review is not None:
+            identity |= {"review": relative(review.path, out), "review_as": review.use}
+            identity["fingerprints"]["review"] = review.fingerprint
+        if recipe.mining.cross_encoder is not None:
+            identity["cross_encoder"] = relative(recipe.mining.cross_encoder, out)
+            identity["fingerprints"]["cross_encoder"] = phases.cross_encoder_key
         if (out / "run.json").exists():
             _same(out, identity, settings)
+        if review is not None:
+            write_review(out / REVIEW, review.verdicts)
         text = yaml.safe_dump({"recipe": recipe.name, **settings}, sort_keys=False, allow_unicode=True)
         with atomic(out / "config.yaml") as temporary:
             temporary.write_text("# The resolved settings of this run; give it back with --config.\n" + text, "utf-8")
@@ -69,7 +82,8 @@ def claim(
 
 def _only_lock(out: Path) -> bool:
     return all(
-        path.name in (".lock", "config.yaml") or path.name.startswith((".run.json", ".config.yaml"))
+        path.name in (".lock", "config.yaml", REVIEW)
+        or path.name.startswith((".run.json", ".config.yaml", f".{REVIEW}"))
         for path in out.iterdir()
     )
 
@@ -82,21 +96,28 @@ def _same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -
     from ance_tele.phases import FREE_SETTINGS
 
     before = read_identity(out)
-    old = read_settings(out)
+    old = _plain(Recipe("").settings()) | read_settings(out)  # a setting younger than the run is as it was without it
     differ = [
         f"{name} was {old.get(name)!r}, is {value!r}"
         for name, value in {"recipe": identity["recipe"], **settings}.items()
         if name not in FREE_SETTINGS and old.get(name) != value
     ]
-    for what in ("data", "model"):
-        was, now = before["fingerprints"][what], identity["fingerprints"][what]
-        if was != now:
-            differ.append(f"the {what} was {before[what]} ({str(was)[:12]}), is {identity[what]} ({str(now)[:12]})")
+    for what in ("data", "model", "review", "cross_encoder"):
+        if before["fingerprints"].get(what) != identity["fingerprints"].get(what):
+            differ.append(f"the {what} was {_named(what, before)}, is {_named(what, identity)}")
     if differ:
         raise UserError(
             f"{out} holds a run of another configuration ({'; '.join(differ)}); give another --out, or the same "
             "configuration to go on."
         )
+
+
+def _named(what: str, identity: Mapping[str, Any]) -> str:
+    """Name the data, model or review of a run folder for a sentence."""
+    if what in ("review", "cross_encoder") and what not in identity:
+        return "none"
+    use = f" as {identity['review_as']}" if what == "review" else ""
+    return f"{identity[what]}{use} ({str(identity['fingerprints'][what])[:12]})"
 
 
 def read_identity(out: Path) -> dict[str, Any]:
@@ -131,11 +152,12 @@ def read_settings(out: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """What a run folder says of itself: its recipe, its data, and where its first model lies (None without one)."""
+    """What a run folder says of itself: its recipe, its data, where its first model lies, its review, if any."""
 
     recipe: Recipe
     collection: Collection
     model: str | None
+    review: Review | None = None
 
 
 def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> OpenedRun:
@@ -158,7 +180,8 @@ def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> Op
     collection = load_collection(source, strict=recipe.episode.strict, say=say)
     if collection.fingerprint != identity["fingerprints"]["data"]:
         raise UserError(f"{source} is not the data that {out} was made of; give that with --data.")
-    return OpenedRun(recipe, collection, identity["model"] and resolve(identity["model"], out))
+    review = load_review(out / REVIEW, collection, identity["review_as"]) if identity.get("review") else None
+    return OpenedRun(recipe, collection, identity["model"] and resolve(identity["model"], out), review)
 
 
 def settings_of(model: str | Path) -> dict[str, Any]:
@@ -172,6 +195,14 @@ def relative(path: str | Path | None, out: Path) -> str | None:
     if path is None or str(path) == "demo" or not Path(path).exists():
         return None if path is None else str(path)
     return os.path.relpath(Path(path).resolve(), out.resolve())
+
+
+def portable(recipe: Recipe) -> Recipe:
+    """Return a recipe that names no absolute path, since a run folder holds none: they become relative to here."""
+    judge = recipe.mining.cross_encoder
+    if judge is None or not Path(judge).is_absolute() or not Path(judge).exists():
+        return recipe
+    return replace(recipe, mining=replace(recipe.mining, cross_encoder=os.path.relpath(judge)))
 
 
 def resolve(name: str, out: Path) -> str:

@@ -55,7 +55,7 @@ def search_run(
 
     from ance_tele.phases import Phases  # loads torch
 
-    phases = Phases(chosen, collection, opened.model, run, cache_folder(), say)
+    phases = Phases(chosen, collection, opened.model, run, cache_folder(), say, opened.review)
     last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
     return ask(phases.load(last), phases.vectors(last), collection.corpus, chosen.encoder, words, k)
 

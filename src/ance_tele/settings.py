@@ -139,7 +139,8 @@ class Recipe:
             "chunk_tokens": (1, 1 << 30), "shard_passages": (1, 1 << 30), "grad_cache_tokens": (1, 1 << 30),
             "refresh_step": (1, 1 << 30), "save_steps": (1, 1 << 30), "max_train_queries": (1, 1 << 30),
             "seed": (0, (1 << 32) - 1), "warmup_steps": (0, 1 << 30), "later_rate": (0, 10),
-            "weight_decay": (0, 10), "max_grad_norm": (0, 1 << 30),
+            "relative_margin": (0, 1), "absolute_margin": (0, 1 << 30), "max_score": (-(1 << 30), 1 << 30),
+            "range_min": (0, 32766), "weight_decay": (0, 10), "max_grad_norm": (0, 1 << 30),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
             if values[name] is not None and not low <= values[name] <= high:
@@ -153,6 +154,15 @@ class Recipe:
                 raise UserError(f"{name} names a source twice: {', '.join(values[name])}.")
         if not values["sources"] or values["first_sources"] == ():
             raise UserError("sources is empty; name at least one of query, lookahead, bm25, random.")
+        if values["range_min"] >= values["depth"]:
+            raise UserError(
+                f"range_min is {values['range_min']}; it must be below depth ({values['depth']}), or nothing is left."
+            )
+        if values["cross_encoder"] is not None and not self.mining.filters.keys() - {"range_min"}:
+            raise UserError(
+                f"cross_encoder is {values['cross_encoder']}, but there is nothing for its scores to decide; set "
+                "relative_margin, absolute_margin or max_score too, or leave it out."
+            )
         for name in values["baselines"]:
             if name not in ("bm25", "zero-shot"):
                 raise UserError(unknown("baseline", name, ("bm25", "zero-shot")))

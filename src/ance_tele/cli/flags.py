@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
@@ -12,13 +12,16 @@ from ance_tele.data.errors import UserError
 from ance_tele.recipes import recipe
 from ance_tele.settings import setting_types, unknown, wanted
 
+# As data.review has it; written out, because what that module loads would double the time of `--help`.
+ReviewAs = Literal["exclude", "positives"]
+
 # Flags that stand alone; every other one is followed by a value.
 SWITCHES = ("--lenient", "--help", "-h", "--print_config", "--plan", "--official", "--full")
 
 LISTS = ("recipes", "models", "seeds")
 
 # What a --config file may hold beside settings.
-BESIDE = ("recipe", "data", "model", "out", "recipes", "models", "seeds", "parallel", "scale")
+BESIDE = ("recipe", "data", "model", "out", "review", "review_as", "recipes", "models", "seeds", "parallel", "scale")
 
 
 def underscored(argv: list[str]) -> list[str]:
@@ -38,7 +41,8 @@ def plainly(complaint: str, verb: str) -> str:
     if wrong is None:
         return f"{complaint}; see ance-tele {verb} --help."
     name, value = wrong.groups()
-    types = {"k": int, "parallel": int, "port": int, "lenient": bool, "full": bool, **setting_types()}
+    whole = {"k": int, "parallel": int, "port": int}
+    types = {"review_as": ReviewAs, **whole, "lenient": bool, "full": bool, **setting_types()}
     if name == "seeds":
         return f"seeds is {value}; it must be whole numbers, such as --seeds 1 2 3."
     return f"{name} is {value!r}; it must be {wanted(types.get(name, str))}."

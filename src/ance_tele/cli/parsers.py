@@ -2,7 +2,7 @@
 
 from jsonargparse import ArgumentParser
 
-from ance_tele.cli.flags import recipe_named
+from ance_tele.cli.flags import ReviewAs, recipe_named
 from ance_tele.recipes import recipe
 from ance_tele.settings import PARTS
 
@@ -80,6 +80,19 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     report.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if it was moved")
     verbs.add_subcommand("report", report, help="Write a run's report again.")
 
+    suspects = _plain("Negatives of a finished run that are probably relevant, to be judged and given to the next run.")
+    suspects.add_argument("run", type=str, help="A run folder.")
+    suspects.add_argument(
+        "-k", type=int | None, default=None, help="how many, most suspect first; 10, or all with --to"
+    )
+    suspects.add_argument("--to", type=str | None, default=None, help="write them here, as a review file (CSV)")
+    suspects.add_argument("--sample", type=int | None, default=None, help="so many drawn at random instead")
+    suspects.add_argument("--seed", type=int, default=42, help="of that draw")
+    suspects.add_argument("--reasons", type=str, nargs="+", default=[], help="only these: copy, outscores, kept")
+    suspects.add_argument("--sources", type=str, nargs="+", default=[], help="only of these, such as lookahead")
+    suspects.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if moved")
+    verbs.add_subcommand("suspects", suspects, help="Negatives of a run that are probably relevant.")
+
     demo = _plain("Train on the embedded demo data: the command behind `make demo`.")
     demo.add_argument("--out", type=str, default="runs/demo", help="the run folder")
     demo.add_argument("--full", action="store_true", help="longer passages, more negatives, all training queries")
@@ -119,6 +132,12 @@ def _run(argv: list[str]) -> ArgumentParser:
     parser.add_argument("--data", type=str | None, default=None, help=HINTS["data"])
     parser.add_argument("--model", type=str | None, default=None, help=HINTS["model"])
     parser.add_argument("--out", type=str | None, default=None, help=HINTS["out"])
+    parser.add_argument(
+        "--review", type=str | None, default=None, help="CSV of verdicts: query_id, passage_id, verdict"
+    )
+    parser.add_argument(
+        "--review_as", type=ReviewAs, default="exclude", help="passages called relevant: no negatives, or positives"
+    )
     parser.add_argument("--plan", action="store_true", help="print steps, disk, memory and hours; touch nothing")
     parser.add_argument("--gpu", type=str | None, default=None, help="with --plan: on which GPU, e.g. H100")
     parser.add_argument("--official", action="store_true", help="do as the authors' code where it leaves the paper")

@@ -60,7 +60,9 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     from ance_tele.encode.published import start_of
     from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
-    run(chosen, collection, start_of(model) if model else None, given.out, given.data, say=say)
+    start = start_of(model) if model else None
+    review = {"review": given.review, "review_as": given.review_as}
+    run(chosen, collection, start, given.out, given.data, say=say, **review)
     return conclude(Path(given.out))
 
 
@@ -301,6 +303,35 @@ def report_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
+def suspects_verb(given: Namespace, argv: list[str]) -> int:
+    """Show or write a run's suspects."""
+    for name in ("k", "sample"):
+        if getattr(given, name) is not None and getattr(given, name) < 1:
+            raise UserError(f"{name} is {getattr(given, name)}; it must be at least 1.")
+    from ance_tele.data.review import write_review
+    from ance_tele.report.formats import percent
+    from ance_tele.suspects import counts_of, suspects_of
+
+    most = given.k if given.k or given.to or given.sample else 10
+    choice = (most, given.sample, given.seed, given.reasons, given.sources, given.data)
+    found = suspects_of(given.run, *choice, say=say)
+    counts = counts_of(given.run)
+    say(f"{counts['suspects']:,} of {counts['pairs']:,} pairs in the pools are suspect")
+    for source, of in counts["by_source"].items():
+        say(f"  {source:<10} {of['suspects']:>9,} of {of['pairs']:>11,}  {percent(of['share']):>5}%")
+    say("  " + ", ".join(f"{reason} {count:,}" for reason, count in counts["by_reason"].items()))
+    if given.to:
+        write_review(given.to, found)
+        say(f"{len(found):,} written to {given.to}: put 'relevant' or 'negative' into the column verdict, then")
+        say(f"ance-tele run RECIPE ... --review {given.to} --review_as exclude     (or positives)")
+        return 0
+    for one in found:
+        text = " ".join(one.text.split())
+        say(f"\n{one.query_id}  {one.query}   ({one.reasons}; from {one.sources})")
+        say(f"    {one.passage_id}  {one.title}{'  ' if one.title else ''}{text[:200]}{'…' if len(text) > 200 else ''}")
+    return 0
+
+
 def demo_verb(given: Namespace, argv: list[str]) -> int:
     """Train on the embedded demo data."""
     from ance_tele.demo import demo
@@ -320,5 +351,6 @@ VERBS: dict[str, Callable[[Namespace, list[str]], int]] = {
     "serve": serve_verb,
     "data": data_verb,
     "report": report_verb,
+    "suspects": suspects_verb,
     "demo": demo_verb,
 }

@@ -153,6 +153,25 @@ class Qrels:
         owner = np.repeat(self.queries, np.diff(self.offsets))
         return Qrels.from_arrays(owner[keep], self.passages[keep], self.grades[keep])
 
+    def extended(self, queries: np.ndarray, passages: np.ndarray) -> "Qrels":
+        """Return these judgements and further relevant passages, after the others of their query; none comes twice.
+
+        Args:
+            queries: Query row of each, int64 [n].
+            passages: Passage row of each, int64 [n].
+        """
+        owner = np.repeat(self.queries, np.diff(self.offsets))
+        width = 1 + max(int(self.passages.max(initial=0)), int(passages.max(initial=0)))
+        pairs = queries * width + passages
+        _, first = np.unique(pairs, return_index=True)
+        first = np.sort(first[~np.isin(pairs[first], owner * width + self.passages)])
+        return Qrels.from_arrays(
+            np.concatenate([owner, queries[first]]),
+            np.concatenate([self.passages, passages[first]]),
+            np.concatenate([self.grades, np.ones(len(first), dtype=np.int64)]),
+            self.queries,
+        )
+
     def select(self, queries: np.ndarray) -> "Qrels":
         """Return only the given query rows, as far as they are there, and their judgements."""
         owner = np.repeat(self.queries, np.diff(self.offsets))

@@ -1,14 +1,18 @@
 """The token store: every text tokenised once, kept ragged and memory-mapped (flat ids and offsets)."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ance_tele.data.artefacts import Say, build, fingerprint, silent
 from ance_tele.data.collection import Texts
 from ance_tele.data.progress import progress
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -129,32 +133,53 @@ def tokenize(
     }
     key = fingerprint(inputs)
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
+    cut = cutter(tokenizer, form.max_length)
 
     def make(target: Path) -> dict[str, Any]:
         target.mkdir()
         lengths: list[np.ndarray] = []
         with (target / "ids.raw").open("wb") as raw, progress(f"tokenising {what}", len(texts), what) as advance:
-            for titles, bodies in texts.batches():
-                encoded = tokenizer(
-                    form.render(titles, bodies),
-                    truncation=True,
-                    max_length=form.max_length,
-                    padding=False,
-                    return_attention_mask=False,
-                    return_token_type_ids=False,
-                )["input_ids"]
+            for encoded in _ahead(cut(form.render(titles, bodies)) for titles, bodies in texts.batches()):
                 lengths.append(np.array([len(ids) for ids in encoded], dtype=np.int64))
                 raw.write(np.concatenate([np.asarray(ids, dtype=dtype) for ids in encoded]).tobytes())
-                advance(len(bodies))
+                advance(len(encoded))
         every = np.concatenate(lengths)
         np.save(target / "offsets.npy", np.concatenate([[0], np.cumsum(every)]).astype(np.int64))
         _as_npy(target / "ids.raw", target / "ids.npy", dtype, int(every.sum()))
-        cut = int((every >= form.max_length).sum())
-        return {"texts": len(every), "tokens": int(every.sum()), "at_max_length": cut}
+        return {"texts": len(every), "tokens": int(every.sum()), "at_max_length": int((every >= form.max_length).sum())}
 
     folder = cache / "tokens" / key[:16]
     build(folder, f"token store of {what}", inputs, make, say, shared=True)
     return TokenStore.open(folder, key)
+
+
+def cutter(tokenizer: Any, max_length: int) -> Callable[[list[str]], list[list[int]]]:
+    """Return what cuts texts into token ids, special tokens included, no padding.
+
+    Where the tokenizer has a fast backend, a copy of that does it on all cores, without the masks and dictionaries that
+    a call of the tokenizer builds for each text.
+
+    Args:
+        tokenizer: A transformers tokenizer; stays as it is.
+        max_length: Most tokens kept.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        wanted = {"return_attention_mask": False, "return_token_type_ids": False}
+        return lambda texts: tokenizer(texts, truncation=True, max_length=max_length, **wanted)["input_ids"]
+    backend = type(backend).from_str(backend.to_str())
+    backend.no_padding()
+    backend.enable_truncation(max_length, direction=getattr(tokenizer, "truncation_side", "right"))
+    return lambda texts: [encoding.ids for encoding in backend.encode_batch_fast(texts)]
+
+
+def _ahead(batches: Iterator[T]) -> Iterator[T]:
+    """Yield what an iterator yields; the next is made in a thread while the caller works on the last."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 def _as_npy(raw: Path, path: Path, dtype: Any, count: int) -> None:

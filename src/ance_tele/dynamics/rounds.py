@@ -88,5 +88,5 @@ def _ahead(folder: Path, mining: MiningConfig, number: int) -> Path | None:
     if read_manifest(folder / "lookahead_lists.parquet") is not None:
         return folder / "lookahead_lists.parquet"
     candidates = folder / "candidates.parquet"
-    whole = "lookahead" in mining.sources_at(number) and not mining.filter_answers
+    whole = "lookahead" in mining.sources_at(number) and not (mining.filter_answers or mining.filters)
     return candidates if whole and candidates.is_file() else None

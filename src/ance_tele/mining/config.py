@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+# In the order in which they act, as in sentence-transformers; a candidate counts for the first that drops it.
+FILTERS = ("absolute_margin", "relative_margin", "max_score", "range_min")
+
 
 @dataclass(frozen=True)
 class MiningConfig:
@@ -20,6 +23,14 @@ class MiningConfig:
         dedup: Keep an id that several sources name only once (the paper keeps all: Table 8).
         lookahead_positives: "all" positives of a query are searched, or the "first" only (official code).
         filter_answers: Drop candidates that hold an answer string of the query (OpenQA).
+        relative_margin: Drop candidates that score above the positive less this share of its magnitude: 0.05 keeps what
+            scores at least 5% below it (NV-Retriever's 95%). Of several positives the lowest score counts.
+        absolute_margin: Drop candidates that score less than this below the positive.
+        max_score: Drop candidates that score above this.
+        range_min: Skip so many of the best places of each query's list, positives and what else was dropped not
+            counted.
+        cross_encoder: Folder or hub name of a cross-encoder whose scores decide on margins and ``max_score``, instead
+            of the mining model's own.
         without_positive: What becomes of training queries that have answers but no relevant passage: "drop" them, or
             take the best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
     """
@@ -34,7 +45,18 @@ class MiningConfig:
     dedup: bool = False
     lookahead_positives: Literal["all", "first"] = "all"
     filter_answers: bool = False
+    relative_margin: float | None = None
+    absolute_margin: float | None = None
+    max_score: float | None = None
+    range_min: int = 0
+    cross_encoder: str | None = None
     without_positive: Literal["drop", "model", "bm25"] = "drop"
+
+    @property
+    def filters(self) -> dict[str, float]:
+        """Return the filters of false negatives that are on, in the order in which they act; {} where none is."""
+        values = {name: getattr(self, name) for name in FILTERS}
+        return {name: value for name, value in values.items() if value is not None and (name != "range_min" or value)}
 
     def beta_at(self, episode: int) -> float | None:
         """Return ``beta`` where an episode mixes query and lookahead, else None: it decides nothing there."""

@@ -38,6 +38,7 @@ def findings(summary: Summary) -> list[str]:
         *_final(summary),
         *_dynamics(summary),
         *_new_negatives(summary),
+        *_filtered(summary),
         *_shortage(summary),
         *_times(summary),
     ]
@@ -149,6 +150,21 @@ def _new_negatives(summary: Summary) -> list[str]:
     later = [(one["number"], number(one.get("new_negatives"))) for one in episodes(summary)[1:]]
     parts = [f"{percent(share)}% in episode {which}" for which, share in later if share is not None]
     return [f"Negatives mined for the queries that no earlier episode had mined: {words(parts)}."] if parts else []
+
+
+def _filtered(summary: Summary) -> list[str]:
+    """Say how many candidates each filter dropped."""
+    parts = []
+    for one in episodes(summary):
+        dropped = part(part(one, "pool"), "dropped")
+        names = {name: "filter_answers" if name == "answer_bearing" else name for name in dropped}
+        counts = [
+            f"{count(sum(number(amount) or 0 for amount in part(dropped, name).values()))} by {shown}"
+            for name, shown in names.items()
+        ]
+        if counts:
+            parts.append(f"{words(counts)} in episode {one['number']}")
+    return [f"Candidates that filters dropped: {'; '.join(parts)}."] if parts else []
 
 
 def _shortage(summary: Summary) -> list[str]:

@@ -73,6 +73,7 @@ def markdown(summary: Summary) -> str:
             left=2,
         ),
         data=_data(summary),
+        review=part(data, "review"),
         fingerprint=text(data, "fingerprint"),
         recipe=text(summary, "recipe"),
         model=model,
@@ -198,6 +199,9 @@ def _data(summary: Summary) -> Markup:
     body += [(f"{name} queries", count(amount)) for name, amount in part(data, "queries").items()]
     if number(data.get("training_queries_used")) is not None:
         body.append(("training queries used", count(data["training_queries_used"])))
+    if review := part(data, "review"):
+        use = {"exclude": "no negatives", "positives": "positives"}.get(str(review.get("as")), DASH)
+        body.append((f"passages that a review makes {use}", count(review.get("pairs"))))
     return table(("what", "value"), body, left=2)
 
 

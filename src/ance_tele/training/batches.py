@@ -26,6 +26,7 @@ class Plan:
         batch_queries: Queries in a step.
         negatives: N, drawn for each query.
         seed: Of the order of queries and of draws.
+        known: Passages known to be relevant to the same queries, in the same order; None means the positives.
     """
 
     pool: Pool
@@ -33,6 +34,7 @@ class Plan:
     batch_queries: int
     negatives: int
     seed: int
+    known: Qrels | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -132,8 +134,8 @@ class Collator:
         order = np.argsort(-self.passages.lengths(rows), kind="stable")
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        offsets = self.plan.positives.offsets
-        known = [self.plan.positives.passages[offsets[query] : offsets[query + 1]] for query in places]
+        judged = self.plan.known or self.plan.positives
+        known = [judged.passages[judged.offsets[query] : judged.offsets[query + 1]] for query in places]
         positives = np.full((len(known), max(map(len, known))), -1)
         for line, relevant in zip(positives, known, strict=True):
             line[: len(relevant)] = relevant
