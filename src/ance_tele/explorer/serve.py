@@ -80,7 +80,7 @@ def open_explorer(
     cache, collection = cache_folder(), opened.collection
     training, marks = Training(run, opened.recipe, collection), Marks(run / "review.csv")
     marks.counts()  # a file that cannot be read is refused now
-    checkpoints = Checkpoints(opened.recipe, collection, opened.model, run, cache, say)
+    checkpoints = Checkpoints(opened.recipe, collection, opened.model, run, cache, say, opened.review)
     asker = Asker(checkpoints, cache, episodes == "kept", say)
     about = {
         "run": run.resolve().name,
