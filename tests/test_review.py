@@ -330,3 +330,14 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
         collator = Collator(Plan(pool, positives, 2, 1, 0, known), store, store, Forward(), Forward())  # type: ignore[arg-type]
         batch = collator.collate(queries, [np.array([0, 2]), np.array([1, 3])])
         assert batch["query_positives"].tolist() == expected
+
+
+def test_a_run_killed_before_it_had_begun_begins_again(toy: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """What a kill between the first files of a run folder leaves is no other run."""
+    review, out = written(tmp_path / "review.csv", ("q00-0", "d00-1", "relevant")), tmp_path / "run"
+    out.mkdir()
+    for name in (".lock", "given_review.csv", ".given_review.csv.tmp-1"):
+        (out / name).touch()
+    chosen = recipe("zero-shot").with_settings(query_max_len=16, passage_max_len=16, baselines=["zero-shot"])
+    run(chosen, load_collection(toy), tiny_model, out, toy, review=review)
+    assert read_review(out / "given_review.csv") == [Verdict("q00-0", "d00-1", "relevant")]
