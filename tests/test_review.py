@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ance_tele.cli import flags
 from ance_tele.cli.main import main
+from ance_tele.convert import convert
 from ance_tele.data import review as module
 from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.collection import Collection
@@ -292,6 +293,9 @@ def test_what_is_added_is_a_positive(toy: Path, tiny_model: Path, plain: Path, r
     assert first == judged, "what was judged stays in front"
     assert not any(held & set(pairs) for held in pools(tmp_path / "run").values())
     assert summary["data"]["review"] == {"as": "positives", "pairs": len(pairs)}
+    lines = tmp_path / "pool.jsonl"
+    convert(str(tmp_path / "run"), lines, "flagembedding")
+    assert sum(len(json.loads(line)["pos"]) for line in lines.read_text().splitlines()) == len(positives)
     models = [read_manifest(one / "episode-2" / "model") for one in (plain, tmp_path / "run")]
     assert models[0] and models[1] and models[0].facts["weights"] != models[1].facts["weights"]
 
