@@ -60,9 +60,8 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     from ance_tele.encode.published import start_of
     from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
-    start = start_of(model) if model else None
-    review = {"review": given.review, "review_as": given.review_as}
-    run(chosen, collection, start, given.out, given.data, say=say, **review)
+    start, review = start_of(model) if model else None, given.review
+    run(chosen, collection, start, given.out, given.data, say=say, review=review, review_as=given.review_as)
     return conclude(Path(given.out))
 
 
