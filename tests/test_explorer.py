@@ -23,10 +23,10 @@ from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.data.review import Verdict, read_review, write_review
+from ance_tele.dynamics.lookup import rows_of_query
 from ance_tele.encode.vectors import open_vectors
 from ance_tele.explorer.case import case, marks
 from ance_tele.explorer.guard import HEADERS, MOST_BYTES, is_loopback, known_host, refusal
-from ance_tele.explorer.lookup import rows_of_query
 from ance_tele.explorer.serve import listen, open_explorer
 from ance_tele.explorer.training import Training
 from ance_tele.runfolder import open_run

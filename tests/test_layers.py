@@ -38,7 +38,16 @@ FLOORS: list[set[str]] = [
 BESIDE: set[tuple[str, str]] = set()
 # Where the order of the floors allows more than it should.
 ONLY = {
-    "explorer": {"checkpoints", "data", "dynamics.rounds", "encode", "runfolder", "search", "settings"},
+    "explorer": {
+        "checkpoints",
+        "data",
+        "dynamics.lookup",
+        "dynamics.rounds",
+        "encode",
+        "runfolder",
+        "search",
+        "settings",
+    },
     "report": {"data"},
     "recipes": {"data.errors", "evaluate.config", "mining.config", "settings"},
     "settings": {
