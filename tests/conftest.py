@@ -96,6 +96,26 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def explored(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two episodes, on the toy collection and a near-copy of the first positive that tries to be markup."""
+    from ance_tele.cli.main import main
+
+    folder = tmp_path_factory.mktemp("explored")
+    write_toy(folder / "data")
+    corpus = [json.loads(line) for line in (folder / "data" / "corpus.jsonl").read_text("utf-8").splitlines()]
+    hostile = "<script>window.hacked=1</script><b>"
+    corpus.append({"_id": "x<i>", "title": hostile, "text": f"{corpus[0]['text']} {hostile}"})
+    (folder / "data" / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)) + "\n", "utf-8")
+    command = (
+        f"run ance-tele --data {folder / 'data'} --model {tiny_model} --out {folder / 'run'} --episodes 2 --depth 20"
+    )
+    settings = "--query_max_len 16 --passage_max_len 16 --pool_per_source 6 --negatives_per_query 4 --batch_queries 8"
+    rates = "--epochs 2 --learning_rate 3e-3 --refresh_fraction 0.5 --precision float32 --train_precision float32"
+    assert main([*f"{command} {settings} {rates}".split(), "--report_to", "[none]"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real collections beside a checkout; tests that need one skip where it is absent."""
     folder = Path(os.environ.get("ANCE_TELE_SHARED", Path(__file__).parents[2] / "shared")) / "data"

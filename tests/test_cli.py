@@ -275,7 +275,8 @@ def test_a_recipe_keeps_its_settings_wherever_its_name_stands(
     expected = recipe(name).settings()
     assert {key: tuple(value) if isinstance(value, list) else value for key, value in shown[0].items()} == {
         **expected,
-        **dict.fromkeys(("data", "model", "out", "lenient", "gpu")),
+        **dict.fromkeys(("data", "model", "out", "lenient", "gpu", "review")),
+        "review_as": "exclude",
         **dict.fromkeys(("plan", "official"), False),
         "recipe": name,
     }

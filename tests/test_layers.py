@@ -21,7 +21,7 @@ MODULES = {
 # its room; BESIDE lists the neighbours on a floor that may be visited.
 FLOORS: list[set[str]] = [
     {"cli"},
-    {"demo", "compare", "convert", "reproduce"},
+    {"demo", "compare", "convert", "explorer", "reproduce"},
     {"cells"},
     {"episode", "search", "elsewhere", "suspects"},
     {"analysis"},
@@ -38,6 +38,16 @@ FLOORS: list[set[str]] = [
 BESIDE: set[tuple[str, str]] = set()
 # Where the order of the floors allows more than it should.
 ONLY = {
+    "explorer": {
+        "checkpoints",
+        "data",
+        "dynamics.lookup",
+        "dynamics.rounds",
+        "encode",
+        "runfolder",
+        "search",
+        "settings",
+    },
     "report": {"data"},
     "recipes": {"data.errors", "evaluate.config", "mining.config", "settings"},
     "settings": {
@@ -156,6 +166,12 @@ def test_configs_and_recipes_do_without_torch() -> None:
     configs = sorted(module for module in MODULES if module.endswith(".config"))
     assert len(configs) == 4
     assert loaded_by("\n".join(f"import {module}" for module in [*configs, "ance_tele.recipes", "ance_tele"])) == set()
+
+
+def test_the_explorer_loads_torch_only_to_ask() -> None:
+    rooms = [module for module in MODULES if module.startswith("ance_tele.explorer.")]
+    assert len(rooms) > 5
+    assert loaded_by("\n".join(f"import {module}" for module in rooms)) == set()
 
 
 def test_reading_data_and_writing_reports_do_without_torch() -> None:

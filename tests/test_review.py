@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ance_tele.cli import flags
 from ance_tele.cli.main import main
+from ance_tele.convert import convert
 from ance_tele.data import review as module
 from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.collection import Collection
@@ -292,6 +293,9 @@ def test_what_is_added_is_a_positive(toy: Path, tiny_model: Path, plain: Path, r
     assert first == judged, "what was judged stays in front"
     assert not any(held & set(pairs) for held in pools(tmp_path / "run").values())
     assert summary["data"]["review"] == {"as": "positives", "pairs": len(pairs)}
+    lines = tmp_path / "pool.jsonl"
+    convert(str(tmp_path / "run"), lines, "flagembedding")
+    assert sum(len(json.loads(line)["pos"]) for line in lines.read_text().splitlines()) == len(positives)
     models = [read_manifest(one / "episode-2" / "model") for one in (plain, tmp_path / "run")]
     assert models[0] and models[1] and models[0].facts["weights"] != models[1].facts["weights"]
 
@@ -330,3 +334,14 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
         collator = Collator(Plan(pool, positives, 2, 1, 0, known), store, store, Forward(), Forward())  # type: ignore[arg-type]
         batch = collator.collate(queries, [np.array([0, 2]), np.array([1, 3])])
         assert batch["query_positives"].tolist() == expected
+
+
+def test_a_run_killed_before_it_had_begun_begins_again(toy: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """What a kill between the first files of a run folder leaves is no other run."""
+    review, out = written(tmp_path / "review.csv", ("q00-0", "d00-1", "relevant")), tmp_path / "run"
+    out.mkdir()
+    for name in (".lock", "given_review.csv", ".given_review.csv.tmp-1"):
+        (out / name).touch()
+    chosen = recipe("zero-shot").with_settings(query_max_len=16, passage_max_len=16, baselines=["zero-shot"])
+    run(chosen, load_collection(toy), tiny_model, out, toy, review=review)
+    assert read_review(out / "given_review.csv") == [Verdict("q00-0", "d00-1", "relevant")]

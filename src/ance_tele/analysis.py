@@ -17,12 +17,12 @@ from ance_tele.data.errors import UserError
 from ance_tele.dynamics.blocks import Sides, look_through
 from ance_tele.dynamics.cases import case, choose, ranks_by_round, start_of, swinging
 from ance_tele.dynamics.learning import change
+from ance_tele.dynamics.lookup import rows_of_query
 from ance_tele.dynamics.negatives import shares
 from ance_tele.dynamics.overlaps import overlaps
 from ance_tele.dynamics.projection import project
 from ance_tele.dynamics.rounds import Rounds
 from ance_tele.dynamics.suspects import REASONS, SuspectConfig, bits_of, judge, named, suspicion
-from ance_tele.dynamics.tables import rows_of
 from ance_tele.mining.sources import SOURCES
 from ance_tele.phases import Phases
 from ance_tele.runfolder import open_run, read_settings
@@ -203,8 +203,10 @@ class _Analysis:
 
     def positives_of(self, place: int) -> list[str]:
         """Return the ids of a training query's positives."""
-        found = rows_of(self.out / "positives.parquet", self.rounds.order, [place], [])
-        return list(found[place]["passage_id"].to_pylist())
+        path, order = self.out / "positives.parquet", self.rounds.order
+        return list(
+            rows_of_query(path, order.ids[place].as_py(), order.position, ["passage_id"])["passage_id"].to_pylist()
+        )
 
     def projection(self, target: Path, places: list[int], ranks: dict[int, dict[str, list[int | None]]]) -> None:
         """Lay out the first of the cases on a plane, under the model of every episode."""

@@ -2,14 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ance_tele.data.artefacts import Say, silent
+from ance_tele.data.collection import Texts
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.config import EncoderConfig
 from ance_tele.runfolder import open_run
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from ance_tele.encode.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -39,28 +47,52 @@ def search_run(
         UserError: This is no run folder, or its data is gone or has changed.
     """
     run = Path(run)
-    if not words.strip():
-        raise UserError("The query is empty; give some words to search for.")
-    if k < 1:
-        raise UserError(f"k is {k}; it must be at least 1.")
+    check_question(words, k)
     opened = open_run(run, data, say)
     chosen, collection = opened.recipe, opened.collection
     if opened.model is None:
         raise UserError(f"{run} is a run without a model (recipe '{chosen.name}'); there is nothing to search with.")
 
-    from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of  # loads torch
-    from ance_tele.encode.topk import exact_topk
-    from ance_tele.phases import Phases
+    from ance_tele.phases import Phases  # loads torch
 
     phases = Phases(chosen, collection, opened.model, run, cache_folder(), say, opened.review)
     last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
-    model = phases.load(last)
-    vectors = phases.vectors(last)
-    form = text_format(model, chosen.encoder, "query")
+    return ask(phases.load(last), phases.vectors(last), collection.corpus, chosen.encoder, words, k)
+
+
+def check_question(words: str, k: int) -> None:
+    """Refuse a question that cannot be asked.
+
+    Raises:
+        UserError: There are no words, or no passage is asked for.
+    """
+    if not words.strip():
+        raise UserError("The query is empty; give some words to search for.")
+    if k < 1:
+        raise UserError(f"k is {k}; it must be at least 1.")
+
+
+def ask(
+    model: "SentenceTransformer", vectors: "Vectors", corpus: Texts, config: EncoderConfig, words: str, k: int
+) -> list[Hit]:
+    """Return the k best passages for one question, best first: exact, ties by id.
+
+    Args:
+        model: What encoded the corpus.
+        vectors: Of the corpus, in its order.
+        corpus: The passages.
+        config: How texts become vectors.
+        words: The query.
+        k: How many passages; all of them where the corpus is smaller.
+    """
+    from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of  # loads torch
+    from ance_tele.encode.topk import exact_topk
+
+    form = text_format(model, config, "query")
     ids = tokenizer_of(model, "query")(form.render([""], [words]), truncation=True, max_length=form.max_length)
-    asked = encode_rows(model, TokenStore.from_lists(ids["input_ids"]), np.array([0]), "query", chosen.encoder)
-    found = exact_topk(asked, vectors, k, collection.corpus.id_rank)
-    passages = [collection.corpus[int(row)] for row in found.rows[0]]
+    asked = encode_rows(model, TokenStore.from_lists(ids["input_ids"]), np.array([0]), "query", config)
+    found = exact_topk(asked, vectors, k, corpus.id_rank)
+    passages = [corpus[int(row)] for row in found.rows[0]]
     return [
         Hit(rank, float(score), passage["id"], passage["title"], passage["text"])
         for rank, (score, passage) in enumerate(zip(found.scores[0], passages, strict=True), 1)

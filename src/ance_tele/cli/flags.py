@@ -41,7 +41,8 @@ def plainly(complaint: str, verb: str) -> str:
     if wrong is None:
         return f"{complaint}; see ance-tele {verb} --help."
     name, value = wrong.groups()
-    types = {"review_as": ReviewAs, "k": int, "parallel": int, "lenient": bool, "full": bool, **setting_types()}
+    whole = {"k": int, "parallel": int, "port": int}
+    types = {"review_as": ReviewAs, **whole, "lenient": bool, "full": bool, **setting_types()}
     if name == "seeds":
         return f"seeds is {value}; it must be whole numbers, such as --seeds 1 2 3."
     return f"{name} is {value!r}; it must be {wanted(types.get(name, str))}."

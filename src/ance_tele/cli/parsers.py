@@ -56,6 +56,14 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     search.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if it was moved")
     verbs.add_subcommand("search", search, help="Ask a trained run one question.")
 
+    serve = _plain("Explore a finished run in the browser: search, follow training queries, mark suspects.")
+    serve.add_argument("run", type=str, help="A run folder.")
+    serve.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if it was moved")
+    serve.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; this machine only")
+    serve.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes any that is free")
+    serve.add_argument("--episodes", type=str, default="all", help="all, or only those whose vectors were kept: kept")
+    verbs.add_subcommand("serve", serve, help="Explore a run in the browser.")
+
     data = _plain(
         "Check a collection: counts, lengths, problems found. Or `ance-tele data convert FROM TO --to FORMAT`."
     )

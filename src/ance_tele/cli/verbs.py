@@ -60,9 +60,8 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     from ance_tele.encode.published import start_of
     from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
-    start = start_of(model) if model else None
-    review = {"review": given.review, "review_as": given.review_as}
-    run(chosen, collection, start, given.out, given.data, say=say, **review)
+    start, review = start_of(model) if model else None, given.review
+    run(chosen, collection, start, given.out, given.data, say=say, review=review, review_as=given.review_as)
     return conclude(Path(given.out))
 
 
@@ -265,6 +264,14 @@ def search_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
+def serve_verb(given: Namespace, argv: list[str]) -> int:
+    """Serve the explorer of a run until it is interrupted."""
+    from ance_tele.explorer.serve import serve
+
+    serve(given.run, given.data, given.host, given.port, given.episodes, say=say)
+    return 0
+
+
 def data_verb(given: Namespace, argv: list[str]) -> int:
     """Check a collection, or convert one, or what a run has made."""
     from ance_tele.data.describe import describe
@@ -352,6 +359,7 @@ VERBS: dict[str, Callable[[Namespace, list[str]], int]] = {
     "recipes": recipes_verb,
     "evaluate": evaluate_verb,
     "search": search_verb,
+    "serve": serve_verb,
     "data": data_verb,
     "report": report_verb,
     "suspects": suspects_verb,

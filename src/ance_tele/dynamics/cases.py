@@ -7,8 +7,8 @@ import numpy as np
 
 from ance_tele.data.answers import words
 from ance_tele.data.collection import Collection
+from ance_tele.dynamics.lookup import rows_of_query
 from ance_tele.dynamics.rounds import Rounds
-from ance_tele.dynamics.tables import rows_of
 
 CLASSES = ("A", "B")
 # Shorter words are mostly those that every text has.
@@ -43,8 +43,10 @@ def swinging(ranks: Mapping[str, Sequence[int | None]], start: int) -> dict[str,
 def ranks_by_round(rounds: Rounds, places: Sequence[int]) -> dict[int, dict[str, list[int | None]]]:
     """Return the rank of every passage that any round mined for some queries, by place, passage and round."""
     found: dict[int, dict[str, list[int | None]]] = {place: {} for place in places}
-    for number, one in enumerate(rounds.rounds):
-        for place, table in rows_of(one.lists, rounds.order, places, ["rank"]).items():
+    order = rounds.order
+    for place in places:
+        for number, one in enumerate(rounds.rounds):
+            table = rows_of_query(one.lists, order.ids[place].as_py(), order.position, ["passage_id", "rank"])
             for passage, rank in zip(table["passage_id"].to_pylist(), table["rank"].to_pylist(), strict=True):
                 found[place].setdefault(passage, [None] * len(rounds.rounds))[number] = rank
     return found

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ance_tele.data.errors import UserError
-from ance_tele.mining.storage import QUERIES_PER_GROUP
 
 # Ids that are numbers below this are their own codes: no look-up, which is fifty times faster.
 LARGEST_CODE = 1 << 40
@@ -28,6 +27,10 @@ class Order:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def position(self, query: str) -> int:
+        """Return the place of one query; -1 where it is none of them."""
+        return int(pc.index(self.ids, query).as_py())
 
     def positions(self, ids: pa.ChunkedArray, path: Path) -> np.ndarray:
         """Return the place of each id, int64 [n].
@@ -113,27 +116,6 @@ class Stream:
             empty = self.file.schema_arrow.empty_table().select(self.columns[1:])
             return Table(np.empty(0, dtype=np.int64), empty)
         return Table(np.concatenate(owners), pa.concat_tables(parts))
-
-
-def rows_of(path: Path, order: Order, places: Sequence[int], columns: Sequence[str]) -> dict[int, pa.Table]:
-    """Return the rows of some queries, by their place, out of a file with one row group per 16,384 queries.
-
-    Args:
-        path: A file of one source, such as the lists of a checkpoint.
-        order: The training queries.
-        places: Which queries.
-        columns: What to read beside query_id and passage_id.
-    """
-    file = pq.ParquetFile(path)
-    whole = file.num_row_groups == -(-len(order) // QUERIES_PER_GROUP)
-    found: dict[int, pa.Table] = {}
-    for group in sorted({place // QUERIES_PER_GROUP for place in places} if whole else range(file.num_row_groups)):
-        table = file.read_row_group(group, columns=["query_id", "passage_id", *columns])
-        for place in places:
-            part = table.filter(pc.equal(table["query_id"], order.ids[place]))
-            if len(part):
-                found[place] = part
-    return found
 
 
 @dataclass(frozen=True)

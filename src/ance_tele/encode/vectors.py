@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from ance_tele.data.artefacts import Say, build, fingerprint, silent
+from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, silent
 from ance_tele.data.progress import progress
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
@@ -129,3 +129,33 @@ def encode_corpus(
             seconds += manifest.seconds
             shards.append(np.load(path, mmap_mode="r"))
     return Vectors(tuple(shards), fingerprint(inputs), seconds)
+
+
+def open_vectors(folder: Path, weights: str, tokens: str, count: int, what: str = "passages") -> Vectors | None:
+    """Open the vectors that stand in ``folder``, of whatever precision; nothing is encoded or written.
+
+    Args:
+        folder: Where the shards lie.
+        weights: Fingerprint of the weights that they must be of.
+        tokens: Fingerprint of the token store that they must be of.
+        count: How many texts there are.
+        what: What the texts are: the name of the shards.
+
+    Returns:
+        The vectors; None where they are not all there, or are of something else.
+    """
+    shards: list[np.ndarray] = []
+    made, seconds = dict[str, Any](), 0.0
+    while (first := sum(map(len, shards))) < count:
+        path = folder / f"{what}-{len(shards):05d}.npy"
+        manifest = read_manifest(path)
+        if manifest is None:
+            return None
+        inputs = {name: value for name, value in manifest.inputs.items() if name != "rows"}
+        if (inputs["weights"], inputs["tokens"]) != (weights, tokens) or (shards and inputs != made):
+            return None
+        if manifest.inputs["rows"][0] != first:
+            return None
+        made, seconds = inputs, seconds + manifest.seconds
+        shards.append(np.load(path, mmap_mode="r"))
+    return Vectors(tuple(shards), fingerprint(made), seconds)

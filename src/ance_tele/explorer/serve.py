@@ -1,0 +1,119 @@
+"""Serve the explorer of one finished run."""
+
+import errno
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ance_tele.checkpoints import Checkpoints
+from ance_tele.data.artefacts import Say, silent
+from ance_tele.data.errors import UserError
+from ance_tele.data.load import cache_folder
+from ance_tele.runfolder import open_run
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+EPISODES = ("all", "kept")
+
+
+def serve(
+    run: str | Path,
+    data: str | Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    episodes: str = "all",
+    say: Say = silent,
+) -> None:
+    """Serve a local web page on a finished run until it is interrupted.
+
+    Args:
+        run: A run folder; nothing in it is written but review.csv.
+        data: Where the collection lies now, if it was moved.
+        host: Address to listen on. Whoever reaches it can read the collection: there is no password.
+        port: Port to listen on; 0 takes any that is free.
+        episodes: "all" encodes the corpus, into the cache, for checkpoints whose vectors were not kept; "kept" leaves
+            those out.
+        say: Gets a line per checkpoint that is encoded, and the address.
+
+    Raises:
+        UserError: This is no finished run, its data is gone or has changed, or the address cannot be had.
+    """
+    with listen(host, port) as listening:  # before anything is encoded
+        app = open_explorer(run, data, host, episodes, say)
+        import uvicorn
+
+        shown = f"[{host}]" if ":" in host else host
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
+        try:
+            say(f"Explorer: http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C ends it)")
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:
+            say("The explorer has ended.")
+
+
+def open_explorer(
+    run: str | Path, data: str | Path | None = None, host: str = "127.0.0.1", episodes: str = "all", say: Say = silent
+) -> "FastAPI":
+    """Open a run and return the web application on it; arguments and errors as of :func:`serve`."""
+    try:
+        from ance_tele.explorer.app import make_app
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "pydantic", "starlette", "uvicorn"):
+            raise
+        raise UserError("The explorer needs fastapi and uvicorn; run: pip install 'ance-tele[serve]'.") from None
+    from ance_tele.explorer.asking import Asker
+    from ance_tele.explorer.guard import is_loopback
+    from ance_tele.explorer.marking import Marks
+    from ance_tele.explorer.training import Training
+
+    run = Path(run)
+    if episodes not in EPISODES:
+        raise UserError(f"episodes is '{episodes}'; it must be one of {', '.join(EPISODES)}.")
+    opened = open_run(run, data, say)
+    if opened.model is None:
+        raise UserError(f"{run} is a run without a model (recipe '{opened.recipe.name}'); there is nothing to explore.")
+    if not (run / "summary.json").is_file():
+        raise UserError(f"{run} is not finished: it has no summary.json; run the same command again, then explore it.")
+    if not is_loopback(host):
+        say(f"Whoever reaches {host} can now read this collection and mark passages: there is no password.")
+    cache, collection = cache_folder(), opened.collection
+    training, marks = Training(run, opened.recipe, collection), Marks(run / "review.csv")
+    marks.counts()  # a file that cannot be read is refused now
+    checkpoints = Checkpoints(opened.recipe, collection, opened.model, run, cache, say, opened.review)
+    asker = Asker(checkpoints, cache, episodes == "kept", say)
+    about = {
+        "run": run.resolve().name,
+        "recipe": opened.recipe.name,
+        "collection": collection.name,
+        "passages": len(collection.corpus),
+        "model": Path(opened.model).name,
+    }
+    return make_app(about, asker, training, marks, host)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address.
+
+    Raises:
+        UserError: The port is taken or not allowed, or the address is not of this machine.
+    """
+    if not 0 <= port <= 65535:
+        raise UserError(f"port is {port}; it must be from 0 to 65535.")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError):
+        raise UserError(f"There is no host '{host}'; --host takes an address of this machine.") from None
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(128)
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(f"Port {port} is taken; give another one with --port, or --port 0 for any.") from None
+        if error.errno in (errno.EACCES, errno.EADDRNOTAVAIL):
+            raise UserError(f"{host} port {port} cannot be had ({error.strerror}); give --host or --port.") from None
+        raise
+    return made

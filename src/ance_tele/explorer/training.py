@@ -1,0 +1,132 @@
+"""The training queries of a run: how each fared, which to look at first."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ance_tele.data.collection import Collection
+from ance_tele.data.errors import UserError
+from ance_tele.dynamics.rounds import Round, Rounds
+from ance_tele.explorer.asking import MOST_CHARACTERS, label_of
+from ance_tele.settings import Recipe
+
+QUERIES_PER_PAGE = 50
+
+# What the list can be sorted by, and how that is called; "" is the order of the data.
+SORTS: Mapping[str, str] = {
+    "": "order of the data",
+    "worst": "worst after training",
+    "lost": "most forgotten (sum of losses)",
+    "falls": "most often worse",
+    "swings": "most swinging negatives",
+    "suspects": "most suspects",
+}
+ANALYSED = ("lost", "falls", "swings", "suspects")
+
+
+class Training:
+    """The training queries of a run, in its order.
+
+    Attributes:
+        run: The run folder, which is only read.
+        collection: Where the texts are.
+        ids: Of the queries.
+        texts: Of the queries.
+        mrr: MRR@100 by checkpoint and query, float64 [episodes + 1, queries].
+        analysed: By name in ``ANALYSED``, a value per query; empty where the run was not analysed.
+        rounds: Of mining.
+    """
+
+    def __init__(self, run: Path, recipe: Recipe, collection: Collection) -> None:
+        self.run, self.collection = run, collection
+        self.ids: pa.Array = pa.array([], pa.large_string())
+        self.mrr, self.rounds = np.empty((0, 0)), tuple[Round, ...]()
+        if recipe.episode.episodes:
+            found = Rounds.of(run, recipe.mining, recipe.episode.episodes)
+            self.ids, self.rounds, self.mrr = found.order.ids, found.rounds, found.reciprocal_ranks()
+        rows = collection.queries.rows(self.ids)
+        if (rows < 0).any():
+            raise UserError(f"{run} holds training queries that its collection lacks; run the same command again.")
+        self.texts: pa.ChunkedArray = collection.queries.table["text"].take(pa.array(rows))
+        self.analysed = self._analysis()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def notice(self) -> str:
+        """What to do where something that the page could show is not there; "" where all is."""
+        if not len(self):
+            return "This run trained nothing, so there are no training queries to follow."
+        if not self.analysed or not self.suspects_path.is_file():
+            return f"To sort by what was forgotten, swings or is suspect, run: ance-tele report {self.run}"
+        return ""
+
+    @property
+    def labels(self) -> list[str]:
+        """What each round was mined with: a checkpoint, or BM25."""
+        return ["BM25" if one.source == "bm25" else label_of(one.number - 1) for one in self.rounds]
+
+    @property
+    def suspects_path(self) -> Path:
+        """Where the analysis wrote suspects."""
+        return self.run / "analysis" / "suspects.parquet"
+
+    def position(self, query: str) -> int:
+        """Return where a query stands among the training queries; -1 if it is none."""
+        return int(pc.index(self.ids, pa.scalar(query, pa.large_string())).as_py())
+
+    def page(self, sort: str, words: str, page: int) -> dict[str, Any]:
+        """Return one page of the list.
+
+        Args:
+            sort: One of ``SORTS``; the largest first, in the order of the data where equal.
+            words: Only queries whose text holds this, whatever the case; all for "".
+            page: Which page, from 1; the last one if there are fewer.
+
+        Raises:
+            UserError: There is no such order, or it needs an analysis; or ``words`` are too long.
+        """
+        if len(words) > MOST_CHARACTERS:
+            raise UserError(f"The text to look for has {len(words):,} characters; shorten it to {MOST_CHARACTERS:,}.")
+        found = np.arange(len(self))
+        if words.strip() and len(self):
+            match = pc.match_substring(self.texts, words.strip(), ignore_case=True)
+            found = np.flatnonzero(match.to_numpy())
+        found = found[np.argsort(self._key(sort)[found], kind="stable")]
+        pages = max(1, -(-len(found) // QUERIES_PER_PAGE))
+        page = min(max(page, 1), pages)
+        shown = found[(page - 1) * QUERIES_PER_PAGE : page * QUERIES_PER_PAGE]
+        rows = [self.row(int(place)) for place in shown]
+        return {"total": len(found), "page": page, "pages": pages, "size": QUERIES_PER_PAGE, "queries": rows}
+
+    def row(self, place: int) -> dict[str, Any]:
+        """Return one query: id, text, MRR@100 by checkpoint, and what the analysis says of it."""
+        said = {name: values[place].item() for name, values in self.analysed.items()}
+        text = self.texts[place].as_py()
+        return {"id": self.ids[place].as_py(), "text": text, "mrr": self.mrr[:, place].tolist(), **said}
+
+    def _key(self, sort: str) -> np.ndarray:
+        """Return what to sort by, ascending."""
+        if sort not in SORTS:
+            raise UserError(f"There is no order '{sort[:40]}'; there are: {', '.join(filter(None, SORTS))}.")
+        if sort in ANALYSED:
+            if sort not in self.analysed:
+                raise UserError(f"This run has no '{sort}' yet; run: ance-tele report {self.run}")
+            return -self.analysed[sort].astype(np.float64)
+        return self.mrr[-1] if sort == "worst" and len(self.mrr) else np.zeros(len(self))
+
+    def _analysis(self) -> dict[str, np.ndarray]:
+        path = self.run / "analysis" / "per_query.parquet"
+        if not path.is_file() or not len(self):
+            return {}
+        table = pq.read_table(path, columns=["query_id", *ANALYSED])
+        place = pc.index_in(self.ids, value_set=table["query_id"].combine_chunks().cast(pa.large_string()))
+        if place.null_count:  # of an earlier state of the run
+            return {}
+        return {name: table[name].take(place).to_numpy() for name in ANALYSED}
