@@ -445,13 +445,13 @@ def test_columns_that_only_some_runs_have_keep_their_place() -> None:
     for one in bm25["episodes"]:
         one["pool"]["by_source"] = {"query": 30, "bm25": 30}
     table = joined([RunData("a", bm25), RunData("b", summary_of())], pools)
-    assert table.heading[1:6] == ["episode", "negatives", "query", "lookahead", "bm25"] and table.heading[-3:] == [
+    assert table.heading[1:6] == ["episode", "negatives", "query", "bm25", "lookahead"] and table.heading[-3:] == [
         "queries short",
         "missing",
         "repeated per pass",
     ]
     first, last = table.body[0], table.body[-1]
-    assert first[3:6] == ["30 (50.0%)", "–", "30 (50.0%)"] and last[3:6] == ["40 (66.7%)", "20 (33.3%)", "–"]
+    assert first[3:6] == ["30 (50.0%)", "30 (50.0%)", "–"] and last[3:6] == ["40 (66.7%)", "–", "20 (33.3%)"]
 
 
 def test_side_by_side_says_nothing_of_scores_that_do_not_compare() -> None:

@@ -97,8 +97,7 @@ def _of(run: RunData) -> dict[str, Any]:
         "suspects": suspects(run) if run.suspect_rows else None,
         "cases": cases(run),
         "model": summary.get("model"),
-        "fingerprint": text(part(summary, "data"), "fingerprint"),
-        "last": episodes(summary)[-1]["number"] if episodes(summary) else None,
+        "review": part(part(summary, "data"), "review").get("as"),
     }
 
 
