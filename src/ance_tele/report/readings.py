@@ -159,7 +159,7 @@ def _projection(run: RunData) -> str:
     asked = " ".join(str(run.projection.get("query") or run.projection.get("query_id") or "").split())
     asked = asked if len(asked) <= 120 else asked[:119] + "…"
     return (
-        f"One query, “{asked}”, by t-SNE: class A was in the list of round {start}, out in {start + 1} and back in "
+        f"one query, “{asked}”, by t-SNE: class A was in the list of round {start}, out in {start + 1} and back in "
         f"{start + 2}; class B in {start + 1}, out in {start + 2}, back in {start + 3}."
     )
 
