@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ance_tele.encode import scan
 from ance_tele.encode.topk import TopK, coarse, exact_topk
-from ance_tele.encode.vectors import Vectors
+from ance_tele.encode.vectors import Vectors, ahead
 
 SMALL = {"TILE": 32, "STEP": 16, "GROUP": 4, "PART": 3, "CHUNK": 6, "SETTLE": 40}
 
@@ -128,6 +128,19 @@ def test_few_scores_are_computed_in_float32_and_every_block_is_read_once() -> No
     least = len(queries) * k * (1 + 1 / 2 + 1 / 3)
     assert least * 0.9 <= tally.rescored <= 1.5 * least
     assert tally.rescored < tally.opened < 4 * least
+
+
+def test_reading_ahead_asks_for_every_block_once_and_for_one_more_at_a_time() -> None:
+    asked: list[int] = []
+
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        for first in range(5):
+            asked.append(first)
+            yield first, np.full((2, 3), first, dtype=np.float32)
+
+    for first, block in ahead(blocks()):
+        assert (block == first).all() and len(asked) <= first + 2
+    assert asked == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.usefixtures("small")

@@ -97,7 +97,7 @@ def scanned(
         for _ in range(threads):
             rooms.put(torch.empty(TILE * min(size, len(queries)), dtype=torch.bfloat16))
         rounded = torch.empty(TILE, queries.shape[1], dtype=torch.bfloat16)
-        for first, block in ahead(blocks):
+        for first, block in blocks:
             ranks = rank[first : first + len(block)].astype(np.uint64)
             tally.reads += len(block)
             for start in range(0, len(queries), CHUNK):
@@ -140,22 +140,6 @@ def workers() -> Iterator[tuple[ThreadPoolExecutor, int]]:
             yield pool, threads
     finally:
         torch.set_num_threads(before)  # new threads of torch take the number that was set last
-
-
-def ahead(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield blocks while a thread reads the next one, if it is on disk, into the page cache."""
-
-    def following() -> tuple[int, np.ndarray] | None:
-        taken = next(blocks, None)
-        if taken is not None and isinstance(taken[1], np.memmap):
-            taken[1].reshape(-1)[::1024].max()  # one number of every page
-        return taken
-
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(following)
-        while (block := coming.result()) is not None:
-            coming = thread.submit(following)
-            yield block
 
 
 def tiles(block: np.ndarray, room: torch.Tensor, pool: ThreadPoolExecutor) -> Iterator[Tile]:

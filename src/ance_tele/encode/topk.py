@@ -120,12 +120,13 @@ def _scan(
     queries: np.ndarray, vectors: "Vectors", k: int, id_rank: np.ndarray | None, block_rows: int, what: str
 ) -> TopK:
     from ance_tele.encode.scan import scanned, unkeyed
+    from ance_tele.encode.vectors import ahead
 
     rank = np.arange(len(vectors)) if id_rank is None else id_rank
     row_of = np.empty(len(rank), dtype=np.int64)
     row_of[rank] = np.arange(len(rank))
     with progress(what, len(queries) * len(vectors), "scores") as advance:
-        keys = scanned(queries, vectors.blocks(block_rows), k, rank, advance)
+        keys = scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance)
     best = TopK(np.empty(keys.shape, np.int64), np.empty(keys.shape, np.float32), "bf16 scan")
     for start in range(0, len(keys), 4096):
         part = slice(start, start + 4096)
@@ -148,7 +149,9 @@ def _search(
     best_scores = np.full((len(queries), keep), -np.inf, dtype=np.float32)
     best_rows = np.full((len(queries), keep), -1, dtype=np.int64)
     parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
-    for first, block in vectors.blocks(block_rows):
+    from ance_tele.encode.vectors import ahead
+
+    for first, block in ahead(vectors.blocks(block_rows)):
         engine = _faiss(block) if device == "cpu" else _torch(block, device)
         for part in parts:
             scores, rows = engine(queries[part], min(keep, len(block)))
