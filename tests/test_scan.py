@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ance_tele.encode import scan
+from ance_tele.encode.keys import EMPTY, keyed, unkeyed
 from ance_tele.encode.topk import TopK, coarse, exact_topk
 from ance_tele.encode.vectors import Vectors, ahead
 
@@ -93,6 +94,18 @@ def test_real_numbers_of_any_size(seed: int, count: int, dimension: int, scale: 
     assert (np.diff(found.scores, axis=1) <= 0).all()
 
 
+@given(
+    scores=st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=20),
+    seed=st.integers(0, 1000),
+)
+def test_keys_order_by_score_then_rank(scores: list[float], seed: int) -> None:
+    values, rank = np.array(scores, dtype=np.float32), np.random.default_rng(seed).permutation(len(scores))
+    keys = keyed(values, rank.astype(np.uint64))
+    assert np.argsort(keys).tolist() == np.lexsort((rank, -values)).tolist()
+    back, ranks = unkeyed(keys)
+    assert np.array_equal(back, values) and np.array_equal(ranks, rank) and (keys < EMPTY).all()
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1 << 20), dimension=st.integers(1, 400), scale=st.sampled_from([1e-19, 1e-3, 1.0, 1e5]))
 def test_the_error_is_bounded(seed: int, dimension: int, scale: float) -> None:
@@ -102,7 +115,7 @@ def test_the_error_is_bounded(seed: int, dimension: int, scale: float) -> None:
     vectors, queries = ((one * rng.standard_normal((50, dimension))).astype(np.float32) for one in spread)
     with scan.workers() as (pool, _):
         (tile,) = scan.tiles(vectors, torch.empty(50, dimension, dtype=torch.bfloat16), pool)
-    part = scan.Part(queries, np.full((50, 1), scan.EMPTY))
+    part = scan.Part(queries, np.full((50, 1), EMPTY))
     rough = (tile.coarse @ part.coarse.T).float().numpy().T
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     bound = part.error(tile)[:, None] + np.abs(rough) * 2.0**-8

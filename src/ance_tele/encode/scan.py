@@ -22,16 +22,16 @@ import numpy as np
 import torch
 
 from ance_tele.data.progress import Advance
+from ance_tele.encode.keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
 
 TILE = 16384  # Passages per look.
 STEP = 2048  # Passages per product: their scores are still in the cache when the groups' best are found.
 GROUP = 8  # Passages per group; divides STEP, and STEP divides TILE.
 PART = 512  # Queries per look, at most: TILE x PART bounds the scores in memory.
 CHUNK = 16384  # Queries whose survivors wait while a block is scanned.
-SETTLE = 1 << 22  # Survivors of a part that wait, at most, beside those of one look.
+SETTLE = 1 << 20  # Survivors of a part that wait, at most, beside those of one look.
 THREADS = 16  # At most; each has scores of its own.
 LARGE = 1e30  # Where products of norms are larger nothing is ruled out.
-EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @dataclass
@@ -76,7 +76,7 @@ def scanned(
     advance: Advance = lambda units: None,
     tally: Tally | None = None,
 ) -> np.ndarray:
-    """Return the keys (:func:`keyed`) of the k best, uint64 [q, k], best first.
+    """Return the keys (:func:`ance_tele.encode.keys.keyed`) of the k best, uint64 [q, k], best first.
 
     Args:
         queries: float32 [q, d], finite.
@@ -171,7 +171,7 @@ class Part:
 
     Args:
         queries: float32 [q, d].
-        keys: uint64 [q, k], scores and ranks of the best so far (:func:`keyed`); kept up to date.
+        keys: uint64 [q, k], scores and ranks of the best so far (:func:`ance_tele.encode.keys.keyed`); kept up to date.
     """
 
     def __init__(self, queries: np.ndarray, keys: np.ndarray) -> None:
@@ -313,33 +313,3 @@ def pair_products(left: np.ndarray, right: np.ndarray, rows: np.ndarray, columns
     )
     products = torch.sparse.sampled_addmm(asked, torch.from_numpy(left), torch.from_numpy(right).T, beta=0.0)
     return products.values().numpy()
-
-
-def bits_of(scores: np.ndarray) -> np.ndarray:
-    """Return float32 rounded to bf16, as int16."""
-    return torch.from_numpy(scores).bfloat16().view(torch.int16).numpy()
-
-
-def numbers(bits: np.ndarray) -> np.ndarray:
-    """Return the float32 of bf16 bits, int16."""
-    return (bits.astype(np.int32) << 16).view(np.float32)
-
-
-def ordered(bits: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Turn bf16 bits into int16 that order as the numbers do, or back."""
-    return np.bitwise_xor(bits, (bits >> 15) & 0x7FFF, out=out)
-
-
-def keyed(scores: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Return uint64 that ascend as scores (float32) descend, and where these are equal as ranks (uint64) ascend."""
-    return (_descending((scores + np.float32(0)).view(np.uint32)).astype(np.uint64) << np.uint64(32)) | rank
-
-
-def unkeyed(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores, -inf where a key is empty, and ranks of keys."""
-    scores = _descending((keys >> np.uint64(32)).astype(np.uint32)).view(np.float32)
-    return np.where(keys == EMPTY, np.float32(-np.inf), scores), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
-
-def _descending(bits: np.ndarray) -> np.ndarray:
-    return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))

@@ -119,7 +119,8 @@ def coarse(precision: Precision, device: str, queries: int, count: int, k: int) 
 def _scan(
     queries: np.ndarray, vectors: "Vectors", k: int, id_rank: np.ndarray | None, block_rows: int, what: str
 ) -> TopK:
-    from ance_tele.encode.scan import scanned, unkeyed
+    from ance_tele.encode.keys import unkeyed
+    from ance_tele.encode.scan import scanned
     from ance_tele.encode.vectors import ahead
 
     rank = np.arange(len(vectors)) if id_rank is None else id_rank
