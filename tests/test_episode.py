@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.cli.main import main
 from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.load import load_collection
+from ance_tele.encode.topk import exact_topk
 
 SETTINGS = {
     "query_max_len": 16,
@@ -188,7 +189,8 @@ sys.exit(main(sys.argv[4:]))
 # phase, function that dies, at which call, what must stand by then and not be made again
 KILLS = [
     ("encode", "ance_tele.encode.vectors", "encode_rows", 3, "episode-0/vectors/passages-00001.npy"),
-    ("search", "ance_tele.checkpoints", "exact_topk", 3, "episode-0/training_lists.parquet"),
+    ("search", "ance_tele.checkpoints", "exact_topk", 2, "episode-0/run.trec"),
+    ("search", "ance_tele.phases", "write_lists", 2, "episode-0/around_positives.parquet"),
     ("mix", "ance_tele.mining.mix", "_draw", 1, "episode-1/candidates.parquet"),
     ("train", "ance_tele.training.batches", "Collator.__call__", 7, "episode-1/pool.parquet"),
     ("evaluate", "ance_tele.evaluate.retrieval", "measure", 1, "episode-1/model/model.safetensors"),
@@ -215,6 +217,31 @@ def test_killed_in_every_phase_it_goes_on(finished: Path, toy: Path, tiny_model:
     logs = [json.loads((run / "episode-1" / "training_log.json").read_text()) for run in (out, finished)]
     assert logs[0] == logs[1]
     assert not list(out.rglob("*.tmp-*")) and not list(out.rglob("checkpoints"))
+
+
+def test_queries_and_positives_share_a_pass(
+    toy: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One search for both finds what two find; where both together would hold too much, there are two."""
+    searched: list[str] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        searched.append(options["what"].removeprefix("searching "))
+        return exact_topk(*args, **options)
+
+    monkeypatch.setattr("ance_tele.checkpoints.exact_topk", counted)
+    begin, end = ["for test queries"], ["for test queries", "for training queries"]
+    settings = {"episodes": 1, "epochs": 1}
+    assert main(command(toy, tiny_model, tmp_path / "one", **settings)) == 0
+    assert searched == [*begin, "for training queries and around positives", *end]
+    searched.clear()
+    monkeypatch.setattr("ance_tele.phases.ONE_PASS_BYTES", 0)
+    assert main(command(toy, tiny_model, tmp_path / "two", **settings)) == 0
+    assert searched == [*begin, "for training queries", "around positives", *end]
+    for name in ("episode-0/training_lists.parquet", "episode-1/candidates.parquet", "episode-1/pool.parquet"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    facts = read_manifest(tmp_path / "one" / "episode-0" / "training_lists").facts  # type: ignore[union-attr]
+    assert facts["search_engine"] == "faiss"
 
 
 @pytest.mark.parametrize("recipe", ["zero-shot", "dpr", "ance", "q-neg", "q-neg+momentum", "q-neg+lookahead"])

@@ -20,6 +20,7 @@ from ance_tele.data.artefacts import (
     write_json,
 )
 from ance_tele.dynamics.learning import change, new_share, reciprocal_ranks
+from ance_tele.encode.topk import TopK
 from ance_tele.evaluate.retrieval import evaluate
 from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.filters import without_answers, without_false_negatives
@@ -31,6 +32,9 @@ from ance_tele.mining.storage import read_candidates, read_lists, read_pool, wri
 # Settings that change no number of the result, and so may differ when a run is resumed; of the cross-encoder, it is
 # the weights that may not.
 FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
+
+# Training queries and positives are searched for in one pass over the vectors, as long as what both hold fits.
+ONE_PASS_BYTES = 4 << 30
 
 
 class Phases(Checkpoints):
@@ -49,12 +53,20 @@ class Phases(Checkpoints):
             found = self.search(checkpoint, self.judged.queries, depth, "query", f"searching for {split} queries")
             scores = evaluate(found, self.judged, self.collection, split, target)
             spent = round(time.perf_counter() - start, 3)
-            return {"metrics": scores.means(), "encode_seconds": encoded, "search_seconds": spent}
+            return {
+                "metrics": scores.means(),
+                "encode_seconds": encoded,
+                "search_seconds": spent,
+                "search_engine": found.engine,
+            }
 
         return build(self.folder(checkpoint) / "evaluation", "evaluation", inputs, make, self.say, spread=True)
 
     def training_lists(self, checkpoint: int) -> Manifest:
-        """Search for every training query: T of the next episode, and what the model has learned so far."""
+        """Search for every training query: T of the next episode, and what the model has learned so far.
+
+        Where the next episode looks around positives too, the same pass over the vectors finds their neighbours.
+        """
         depth = self.recipe.mining.depth
         inputs = {**self.encoding(checkpoint), "training": self.training_key, "depth": depth}
 
@@ -63,7 +75,8 @@ class Phases(Checkpoints):
             from ance_tele.encode.vectors import pair_scores
 
             asked, positives = self.query_vectors(checkpoint, self.positives.queries), self.positives
-            lists = Lists.from_topk(self.nearest(checkpoint, asked, depth, "searching for training queries"))
+            found = self._nearest_both(checkpoint, asked, depth)
+            lists = Lists.from_topk(found)
             rr = reciprocal_ranks(lists, positives)
             scores = pair_scores(asked, self.vectors(checkpoint), positives.offsets, positives.passages)
             best = np.maximum.reduceat(scores, positives.offsets[:-1])
@@ -72,10 +85,34 @@ class Phases(Checkpoints):
             pq.write_table(pa.table(columns), target / "per_training_query.parquet")
             path = target / "training_lists.parquet"
             write_lists(path, self.positives.queries, lists, self.collection.queries, self.collection.corpus)
-            return {"MRR@100": float(rr.mean())}
+            return {"MRR@100": float(rr.mean()), "search_engine": found.engine}
 
         path = self.folder(checkpoint) / "training_lists"
         return build(path, "lists of training queries", inputs, make, self.say, spread=True)
+
+    def _nearest_both(self, checkpoint: int, asked: np.ndarray, depth: int) -> TopK:
+        """Search for training queries, float32 [q, dimension], and in the same pass around positives, if they are due.
+
+        What is found around positives is an artefact of its own; killed after it, only the queries are searched again.
+        """
+        queries, rows = len(asked), self._positives_due(checkpoint)
+        if len(rows) and (queries + len(rows)) * (4 * asked.shape[1] + 20 * depth) <= ONE_PASS_BYTES:
+            both = np.concatenate([asked, self.vectors(checkpoint).take(rows)])
+            what = "searching for training queries and around positives"
+            found = self.nearest(checkpoint, both, depth, what)
+            self.around_positives(checkpoint, rows, TopK(found.rows[queries:], found.scores[queries:], found.engine))
+            return TopK(found.rows[:queries], found.scores[:queries], found.engine)
+        return self.nearest(checkpoint, asked, depth, "searching for training queries")
+
+    def _positives_due(self, checkpoint: int) -> np.ndarray:
+        """Return the positives (rows) that the next episode will search around, none if that is done or not wanted."""
+        episode, config = checkpoint + 1, self.recipe.episode
+        wanted = episode <= config.episodes and (
+            config.watch_lookahead or "lookahead" in self.recipe.mining.sources_at(episode)
+        )
+        made = (self.folder(checkpoint) / "around_positives.parquet", self.folder(episode) / "candidates.parquet")
+        done = any(read_manifest(path) is not None for path in made)
+        return self.lookahead_rows if wanted and not done else np.empty(0, dtype=np.int64)
 
     def read_training_lists(self, checkpoint: int) -> Lists:
         """Read back the lists of the training queries."""
@@ -118,14 +155,18 @@ class Phases(Checkpoints):
 
     # ---- mine and mix ----------------------------------------------------------------------------
 
-    def around_positives(self, checkpoint: int, rows: np.ndarray) -> Lists:
-        """Search around passages given by row, ascending: L of the next episode, before it is joined by query."""
+    def around_positives(self, checkpoint: int, rows: np.ndarray, found: TopK | None = None) -> Lists:
+        """Search around passages given by row, ascending: L of the next episode, before it is joined by query.
+
+        Where a pass for something else has ``found`` them already, they are only written.
+        """
         depth, corpus = self.recipe.mining.depth, self.collection.corpus
         inputs = {**self.encoding(checkpoint), "positives": hash_of(rows), "depth": depth}
 
-        def make(target: Path) -> None:
-            found = self.search(checkpoint, rows, depth, "document", "searching around positives")
-            write_lists(target, rows, Lists.from_topk(found), corpus, corpus)
+        def make(target: Path) -> dict[str, Any]:
+            best = found or self.search(checkpoint, rows, depth, "document", "searching around positives")
+            write_lists(target, rows, Lists.from_topk(best), corpus, corpus)
+            return {"search_engine": best.engine}
 
         path = self.folder(checkpoint) / "around_positives.parquet"
         build(path, "lists around positives", inputs, make, self.say)

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -21,6 +21,11 @@ MARGIN = 16
 # Scores held at a time for the queries that are searched again.
 TIED_ENTRIES = 1 << 22
 
+# With fewer queries, rounding the vectors to bf16 costs more than it saves.
+FEW_QUERIES = 32
+
+Precision = Literal["auto", "float32", "bf16"]
+
 # Returns scores and rows of the k best in one block of vectors.
 Engine = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
@@ -32,10 +37,12 @@ class TopK:
     Attributes:
         rows: int64 [queries, k], k at most the size of the corpus; -1 where fewer were found.
         scores: float32 [queries, k]; -inf where fewer were found.
+        engine: What found them: "faiss", "torch" or "bf16 scan"; empty where no vectors were searched.
     """
 
     rows: np.ndarray
     scores: np.ndarray
+    engine: str = ""
 
 
 def exact_topk(
@@ -47,31 +54,40 @@ def exact_topk(
     block_rows: int = 131072,
     query_rows: int = 4096,
     what: str = "searching",
+    precision: Precision = "auto",
 ) -> TopK:
     """Return the k best rows for each query: score descending, then id ascending.
+
+    Scores are float32, whatever the precision; engines differ in the order in which they sum up, so in the last digit.
 
     Args:
         queries: float32 [queries, dimension].
         vectors: What to search, streamed block by block.
         k: How many.
         id_rank: Rank of each row's id, int64 [rows]; the row number itself by default.
-        device: "cpu" (faiss's blocked search) or a torch device.
+        device: "cpu" or a torch device.
         block_rows: Rows of vectors in memory at a time.
         query_rows: Queries searched at a time against a block.
         what: For the progress bar.
+        precision: Of the first look at every vector. "bf16" (CPU only) scores again in float32 what may be among the
+            best (:mod:`ance_tele.encode.scan`); "float32" is faiss's blocked search on a CPU, products and torch's
+            top-k elsewhere; "auto" is bf16 where that pays.
 
     Raises:
-        ValueError: The vectors hold NaN.
+        ValueError: The vectors hold NaN, or bf16 is asked for on another device than a CPU.
     """
     if not np.isfinite(queries).all():
         raise ValueError("Query vectors hold NaN or infinite values: the model has diverged; lower the learning rate.")
     count = len(vectors)
     k = min(k, count)
+    if coarse(precision, device, len(queries), count, k):
+        return _scan(queries, vectors, k, id_rank, block_rows, what)
     keep = min(k + MARGIN, count)
     search = partial(_search, vectors=vectors, id_rank=id_rank, device=device, block_rows=block_rows)
     with progress(what, len(queries) * count, "scores") as advance:
         scores, rows = search(queries, keep=keep, query_rows=query_rows, advance=advance)
-    best, tied = TopK(rows[:, :k], scores[:, :k]), np.flatnonzero(scores[:, k - 1] == scores[:, -1])
+    engine = "faiss" if device == "cpu" else "torch"
+    best, tied = TopK(rows[:, :k], scores[:, :k], engine), np.flatnonzero(scores[:, k - 1] == scores[:, -1])
     while keep < count and len(tied):
         keep = min(k + 16 * (keep - k), count)
         size = max(1, TIED_ENTRIES // keep)
@@ -81,6 +97,42 @@ def exact_topk(
             best.rows[part], best.scores[part] = rows[:, :k], scores[:, :k]
             still.append(part[scores[:, k - 1] == scores[:, -1]])
         tied = np.concatenate(still)
+    return best
+
+
+def coarse(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
+    """Say whether a search looks at the vectors in bf16 first."""
+    if precision != "auto":
+        if precision == "bf16" and device != "cpu":
+            raise ValueError(f"A search in bf16 is made for CPUs, and the device is {device}; choose float32.")
+        return precision == "bf16" and min(queries, count) > 0
+    if device != "cpu" or queries < FEW_QUERIES:
+        return False
+    import torch
+
+    from ance_tele.encode.encoder import has_fast_bf16
+    from ance_tele.encode.scan import TILE
+
+    return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))
+
+
+def _scan(
+    queries: np.ndarray, vectors: "Vectors", k: int, id_rank: np.ndarray | None, block_rows: int, what: str
+) -> TopK:
+    from ance_tele.encode.keys import unkeyed
+    from ance_tele.encode.scan import scanned
+    from ance_tele.encode.vectors import ahead
+
+    rank = np.arange(len(vectors)) if id_rank is None else id_rank
+    row_of = np.empty(len(rank), dtype=np.int64)
+    row_of[rank] = np.arange(len(rank))
+    with progress(what, len(queries) * len(vectors), "scores") as advance:
+        keys = scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance)
+    best = TopK(np.empty(keys.shape, np.int64), np.empty(keys.shape, np.float32), "bf16 scan")
+    for start in range(0, len(keys), 4096):
+        part = slice(start, start + 4096)
+        best.scores[part], ranks = unkeyed(keys[part])
+        best.rows[part] = row_of[ranks]
     return best
 
 
@@ -98,7 +150,9 @@ def _search(
     best_scores = np.full((len(queries), keep), -np.inf, dtype=np.float32)
     best_rows = np.full((len(queries), keep), -1, dtype=np.int64)
     parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
-    for first, block in vectors.blocks(block_rows):
+    from ance_tele.encode.vectors import ahead
+
+    for first, block in ahead(vectors.blocks(block_rows)):
         engine = _faiss(block) if device == "cpu" else _torch(block, device)
         for part in parts:
             scores, rows = engine(queries[part], min(keep, len(block)))
@@ -107,11 +161,14 @@ def _search(
                     f"Vectors {first} to {first + len(block) - 1} hold NaN or infinite values: the model has diverged; "
                     "lower the learning rate."
                 )
+            advance(len(scores) * len(block))
+            if first == 0 and scores.shape[1] == keep:  # nothing to merge with yet
+                best_scores[part], best_rows[part] = scores, rows
+                continue
             scores = np.concatenate([best_scores[part], scores], axis=1)
             rows = np.concatenate([best_rows[part], rows + first], axis=1)
             top = np.argpartition(-scores, keep - 1, axis=1)[:, :keep]
             best_scores[part], best_rows[part] = np.take_along_axis(scores, top, 1), np.take_along_axis(rows, top, 1)
-            advance(len(scores) * len(block))
     for part in parts:
         rank = best_rows[part] if id_rank is None else id_rank[best_rows[part]]
         order = np.lexsort((rank, -best_scores[part]), axis=1)

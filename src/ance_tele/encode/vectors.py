@@ -1,6 +1,7 @@
 """Vectors of a whole corpus: memory-mapped shards, encoded once per checkpoint, resumed shard by shard."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,22 @@ class Vectors:
             out[inside] = shard[rows[inside] - first]
             first += len(shard)
         return out
+
+
+def ahead(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield blocks while a thread reads the next one, if it is on disk, into the page cache."""
+
+    def following() -> tuple[int, np.ndarray] | None:
+        taken = next(blocks, None)
+        if taken is not None and taken[1].size:
+            taken[1].reshape(-1)[::1024].max()  # one number of every page
+        return taken
+
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(following)
+        while (block := coming.result()) is not None:
+            coming = thread.submit(following)
+            yield block
 
 
 def pair_scores(

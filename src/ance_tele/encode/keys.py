@@ -1,0 +1,36 @@
+"""Scores as whole numbers that order as the scores do: bf16 bits, and keys of a score and the rank of an id."""
+
+import numpy as np
+import torch
+
+EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+def bits_of(scores: np.ndarray) -> np.ndarray:
+    """Return float32 rounded to bf16, as int16."""
+    return torch.from_numpy(scores).bfloat16().view(torch.int16).numpy()
+
+
+def numbers(bits: np.ndarray) -> np.ndarray:
+    """Return the float32 of bf16 bits, int16."""
+    return (bits.astype(np.int32) << 16).view(np.float32)
+
+
+def ordered(bits: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Turn bf16 bits into int16 that order as the numbers do, or back."""
+    return np.bitwise_xor(bits, (bits >> 15) & 0x7FFF, out=out)
+
+
+def keyed(scores: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Return uint64 that ascend as scores (float32) descend, and where these are equal as ranks (uint64) ascend."""
+    return (_descending((scores + np.float32(0)).view(np.uint32)).astype(np.uint64) << np.uint64(32)) | rank
+
+
+def unkeyed(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores, -inf where a key is empty, and ranks of keys."""
+    scores = _descending((keys >> np.uint64(32)).astype(np.uint32)).view(np.float32)
+    return np.where(keys == EMPTY, np.float32(-np.inf), scores), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _descending(bits: np.ndarray) -> np.ndarray:
+    return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))
