@@ -1,6 +1,6 @@
 """Faster ways to the same numbers on a CPU; on any other device nothing is changed.
 
-Three calls of a model's forward pass are answered by other code, whatever the model's architecture is:
+Four calls of a model's forward pass are answered by other code, whatever the model's architecture is:
 
 - ``linear`` in float32 goes to oneDNN where torch would take MKL and MKL holds back: on a processor that is not
   Intel's it leaves AVX-512 alone, which halves its speed.
@@ -8,6 +8,8 @@ Three calls of a model's forward pass are answered by other code, whatever the m
   number each. The rate is a multiple of 1/65536 therefore (0.1 becomes 0.100006, with the scale that belongs to it).
 - ``scaled_dot_product_attention`` with dropout, which torch has no fused path for, is put together without the
   temporary buffers of torch's fall-back.
+- ``embedding`` of a large table, whose gradient is as large as the table for every chunk of a batch, looks up a small
+  table of the tokens of the whole batch: the large gradient is made once.
 """
 
 from collections.abc import Callable
@@ -23,6 +25,8 @@ from torch.overrides import TorchFunctionMode
 
 _LEVELS = 1 << 16
 _SMALLEST = 1 << 12  # elements; below it the overhead is more than the gain
+_LARGE = 1 << 12  # rows of a table; likewise
+_RARE = ("max_norm", "scale_grad_by_freq", "sparse")
 
 
 @cache
@@ -129,16 +133,55 @@ def attention(
     return dropout(scores.softmax(-1), dropout_p) @ value
 
 
-_ANSWERS: dict[Callable[..., Any], Callable[..., Any]] = {
-    F.linear: linear,
-    F.dropout: dropout,
-    F.scaled_dot_product_attention: attention,
-}
+class _Rows(torch.autograd.Function):
+    """Distinct rows of a table. Nothing goes through ``save_for_backward``: a checkpoint would count it."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, padding: int | None) -> Tensor:
+        ctx.rows, ctx.shape, ctx.padding = rows, table.shape, padding
+        return table.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        whole = gradients[0].new_zeros(ctx.shape).index_copy_(0, ctx.rows, gradients[0])
+        if ctx.padding is not None:
+            whole[ctx.padding] = 0
+        return whole, None, None
 
 
 class Kernels(TorchFunctionMode):
-    """While active, has the calls named above answered by the functions of this file."""
+    """While active, has the calls named above answered by the functions of this file.
+
+    Args:
+        ids: All token ids of the batch that is encoded in chunks, int64 of any shape; for training only.
+    """
+
+    def __init__(self, ids: Tensor | None = None) -> None:
+        super().__init__()
+        self.distinct = ids.unique() if ids is not None and ids.device.type == "cpu" else None
+        self.tables: dict[int, Tensor] = {}
+        self.answers: dict[Callable[..., Any], Callable[..., Any]] = {
+            F.linear: linear,
+            F.dropout: dropout,
+            F.scaled_dot_product_attention: attention,
+            F.embedding: self.embedding,
+        }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Answer a call of a torch function; the mode is off meanwhile."""
-        return _ANSWERS.get(func, func)(*args, **(kwargs or {}))
+        return self.answers.get(func, func)(*args, **(kwargs or {}))
+
+    def embedding(
+        self, ids: Tensor, weight: Tensor, padding_idx: int | None = None, *options: Any, **named: Any
+    ) -> Tensor:
+        """Return the rows of a table; those of a large one by way of the rows that the whole batch needs."""
+        rare = any(options[:1]) or any(options[2:]) or any(named.get(name) for name in _RARE)
+        if self.distinct is None or rare or len(weight) < _LARGE or not weight.requires_grad:
+            return F.embedding(ids, weight, padding_idx, *options, **named)
+        place = torch.searchsorted(self.distinct, ids).clamp_(max=len(self.distinct) - 1)
+        if not torch.equal(self.distinct[place], ids):  # a large table of something else than the batch's tokens
+            return F.embedding(ids, weight, padding_idx, *options, **named)
+        if id(weight) not in self.tables:
+            padding = None if padding_idx is None else padding_idx % len(weight)
+            self.tables[id(weight)] = _Rows.apply(weight, self.distinct, padding)
+        return F.embedding(place, self.tables[id(weight)])

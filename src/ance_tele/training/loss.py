@@ -126,9 +126,10 @@ class TeleportationLoss(nn.Module):
         budget = batch_budget(self.chunk_tokens, ids.device)
         # Passages come longest first; queries are short and go through in one piece.
         parts = chunks(lengths, budget) if forward is self.passage_forward else [slice(None)]
+        kernels = Kernels(ids if torch.is_grad_enabled() else None)
 
         def embed(ids: Tensor, mask: Tensor) -> Tensor:
-            with Kernels():
+            with kernels:
                 return self.model(forward.features(ids, mask))["sentence_embedding"]
 
         vectors = []
