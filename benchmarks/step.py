@@ -5,9 +5,12 @@ collating (for the others: tokenising), forward, backward, clipping, AdamW. Peak
 anew for every competitor in a first round.
 
     python benchmarks/step.py [--data demo] [--lengths marco] [--shape 8 31] [--precisions float32 bf16] [--steps 5]
+        [--threads 2]
 """
 
 import argparse
+import ctypes
+import gc
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +52,9 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=("float32", "bf16"), default=("float32", "bf16"))
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     bench = Bench(given)
     steps = {
         (name, precision): bench.step(run, precision)
@@ -193,6 +198,8 @@ def peak_memory(run: Callable[[], None]) -> int:
     if not reset.exists():
         run()
         return 0
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what the competitor before has freed is not this one's
     reset.write_text("5")
     run()
     line = next(line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM"))

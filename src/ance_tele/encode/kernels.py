@@ -178,7 +178,7 @@ class Kernels(TorchFunctionMode):
         rare = any(options[:1]) or any(options[2:]) or any(named.get(name) for name in _RARE)
         if self.distinct is None or rare or len(weight) < _LARGE or not weight.requires_grad:
             return F.embedding(ids, weight, padding_idx, *options, **named)
-        place = torch.searchsorted(self.distinct, ids).clamp_(max=len(self.distinct) - 1)
+        place = torch.searchsorted(self.distinct, ids.contiguous()).clamp_(max=len(self.distinct) - 1)
         if not torch.equal(self.distinct[place], ids):  # a large table of something else than the batch's tokens
             return F.embedding(ids, weight, padding_idx, *options, **named)
         if id(weight) not in self.tables:
