@@ -56,7 +56,7 @@ def main() -> None:
             median = statistics.median(times)
             peak = gemm_peak(torch.bfloat16 if precision == "bf16" else torch.float32)
             faster = [
-                "{:.2f}".format(times_faster(seconds[OURS, ours], times)[0]) for ours in ("float32", "bf16")
+                f"{times_faster(seconds[OURS, ours], times)[0]:.2f}" for ours in ("float32", "bf16")
             ]  # fmt: skip
             near = float((vectors[label, precision] * exact).sum(1).min())
             rows.append((label, precision, f"{len(texts) / median:.0f}", f"{flops / median / peak:.0%}",
