@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from common import alternate, gemm_peak, machine, markdown, times_faster
+from common import alternate, machine, markdown, times_faster
+from limit import model_flops, product_peak
 from sentence_transformers import SentenceTransformer
 from texts import cut_texts
 
@@ -40,6 +41,10 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     collection = load_collection(given.data)
     print(machine())
+    peaks = {precision: product_peak(precision) for precision in ("float32", "bf16")}
+    for precision, found in peaks.items():
+        told = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found.items())
+        print(f"matrix product, {precision}, GFLOP/s: {told}")
     for kind in given.lengths:
         texts = cut_texts(collection, kind, given.texts)
         name = given.model or demo_model(cache_folder())
@@ -49,19 +54,16 @@ def main() -> None:
         vectors = {key: run() for key, run in runs.items()}
         exact = vectors[THEIRS, "float32"]
         seconds = alternate(runs, given.rounds, warm=0)
-        flops = encoding_flops(model, tokens.lengths())
+        flops = model_flops(model, tokens.lengths(), passes=1)
         print(f"\n{len(texts)} {kind} texts, {tokens.lengths().mean():.0f} tokens in the mean, at most {MAX_LEN[kind]}")
         rows = []
         for (label, precision), times in seconds.items():
             median = statistics.median(times)
-            peak = gemm_peak(torch.bfloat16 if precision == "bf16" else torch.float32)
-            faster = [
-                f"{times_faster(seconds[OURS, ours], times)[0]:.2f}" for ours in ("float32", "bf16")
-            ]  # fmt: skip
+            faster = [f"{times_faster(seconds[OURS, ours], times)[0]:.2f}" for ours in ("float32", "bf16")]
             near = float((vectors[label, precision] * exact).sum(1).min())
-            rows.append((label, precision, f"{len(texts) / median:.0f}", f"{flops / median / peak:.0%}",
-                         f"{near:.4f}", *faster))  # fmt: skip
-        header = "", "precision", "texts/s", "of the product", "least cosine", "ours float32", "ours bf16, times faster"
+            share = flops / median / max(peaks[precision].values())
+            rows.append((label, precision, f"{len(texts) / median:.0f}", f"{share:.0%}", f"{near:.4f}", *faster))
+        header = "", "precision", "texts/s", "of the limit", "least cosine", "ours float32", "ours bf16, times faster"
         print(markdown(header, rows))
 
 
@@ -96,9 +98,7 @@ def ways(
 
 
 def tokenised(model: SentenceTransformer, texts: list[str]) -> TokenStore:
-    return TokenStore.from_lists(
-        model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
-    )  # fmt: skip
+    return TokenStore.from_lists(model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"])
 
 
 def padded_loop(model: SentenceTransformer, texts: list[str], batch: int = 32) -> np.ndarray:
@@ -112,16 +112,6 @@ def padded_loop(model: SentenceTransformer, texts: list[str], batch: int = 32) -
         mask = inputs["attention_mask"][..., None]
         parts.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).cpu())
     return torch.cat(parts).numpy()
-
-
-def encoding_flops(model: SentenceTransformer, lengths: np.ndarray) -> float:
-    """Return the FLOPs of real tokens: 2 a weight of every product, and attention."""
-    linear = [
-        module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and "pooler" not in name
-    ]
-    config = model[0].auto_model.config
-    attention = 4 * config.num_hidden_layers * config.hidden_size * float((lengths.astype(float) ** 2).sum())
-    return 2.0 * sum(layer.weight.numel() for layer in linear) * float(lengths.sum()) + attention
 
 
 if __name__ == "__main__":
