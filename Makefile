@@ -30,6 +30,7 @@ check: setup  ## style, types, layers
 
 bench: setup  ## figures beside the peers
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/mix.py
 	$(BIN)/python benchmarks/search.py
 

@@ -1,137 +1,203 @@
-"""One training step of 8 queries x (1 + 31) passages: ours beside sentence-transformers' own loss.
+"""One training step: ours beside sentence-transformers' losses and a plain loop padded to the longest allowed.
 
-Same model, texts, precision, optimiser and negatives; the two take turns in one process, medians are
-reported. The reference gets its 31 negatives as 31 columns, as its documentation says.
+Same model, texts, negatives, threads and optimiser; all take turns in one process, medians are reported. A step is
+collating (for the others: tokenising), forward, backward, clipping, AdamW. Peak memory is the process's own, counted
+anew for every competitor in a first round.
 
-    python benchmarks/step.py [--steps 7] [--model FOLDER] [--data demo] [--passage_max_len 128]
+    python benchmarks/step.py [--data demo] [--lengths marco] [--shape 8 31] [--precisions float32 bf16] [--steps 5]
+        [--threads 2]
 """
 
 import argparse
+import ctypes
+import gc
 import statistics
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from common import alternate, machine, markdown, times_faster
+from limit import model_flops, product_peak
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    MultipleNegativesRankingLoss,
+)
+from texts import cut_texts
 
-from ance_tele.data.collection import Collection, Qrels
+from ance_tele.data.collection import Qrels
 from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
-from ance_tele.data.tokens import TokenStore, tokenize
+from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Forward, resolve_precision, text_format, tokenizer_of
+from ance_tele.encode.encoder import Forward
 from ance_tele.encode.loading import load_model
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.training.batches import Collator, Plan
-from ance_tele.training.loss import TeleportationLoss
+from ance_tele.training.config import TrainingConfig
+from ance_tele.training.loss import TeleportationLoss, contrastive_loss
 
-QUERIES, NEGATIVES, SCALE = 8, 31, 20.0
+SCALE = 20.0
+PEERS = ("MultipleNegativesRankingLoss", "CachedMultipleNegativesRankingLoss", "plain loop, padded")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=7)
-    parser.add_argument("--model", default=None)
     parser.add_argument("--data", default="demo")
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--lengths", choices=("short", "marco", "long"), default="marco")
+    parser.add_argument("--shape", type=int, nargs=2, default=(8, 31), metavar=("QUERIES", "NEGATIVES"))
     parser.add_argument("--passage_max_len", type=int, default=128)
-    parser.add_argument("--chunk_tokens", type=int, default=4096)
-    parser.add_argument("--precision", choices=("float32", "bf16", "auto"), default="float32")
+    parser.add_argument("--precisions", nargs="+", choices=("float32", "bf16"), default=("float32", "bf16"))
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
-    collection = load_collection(given.data)
-    config = EncoderConfig(query_max_len=32, passage_max_len=given.passage_max_len, normalize=True)
-    model = load_model(given.model or demo_model(cache_folder()), config)
-    plan, stores = prepare(collection, model, config)
-    forwards = Forward(model, "query"), Forward(model, "document")
-    collate = Collator(plan, *stores, *forwards)
-    ours = TeleportationLoss(
-        model, *forwards, temperature=1 / SCALE, mask_known_positives=False, chunk_tokens=given.chunk_tokens
+    torch.set_num_threads(given.threads)
+    bench = Bench(given)
+    steps = {
+        (name, precision): bench.step(run, precision)
+        for precision in given.precisions
+        for name, run in {"ance-tele": bench.ours, **{peer: bench.peer(peer) for peer in given.peers}}.items()
+    }
+    memory = {name: peak_memory(run) for name, run in steps.items()}
+    seconds = alternate(steps, given.steps, warm=0)
+    peaks = {precision: product_peak(precision) for precision in given.precisions}
+    queries, negatives = given.shape
+    print(machine())
+    print(
+        f"{queries} queries x (1 + {negatives}), {given.lengths} texts of at most {given.passage_max_len} tokens, mean "
+        f"{bench.tokens / (queries * (1 + negatives)):.0f}; losses without dropout differ by {bench.difference():.0e}"
     )
-    theirs = MultipleNegativesRankingLoss(model, scale=SCALE)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
-    bf16 = resolve_precision(given.precision, model.device) == "bf16"
+    for precision, found in peaks.items():
+        told = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found.items())
+        print(f"matrix product, {precision}, GFLOP/s: {told}")
+    rows = []
+    for (name, precision), times in seconds.items():
+        faster = "{:.2f} ({:.2f} to {:.2f})".format(*times_faster(seconds["ance-tele", precision], times))
+        median = statistics.median(times)
+        share = bench.flops / median / max(peaks[precision].values())
+        row = name, precision, f"{median:.3f}", f"{queries / median:.2f}", f"{share:.0%}"
+        rows.append((*row, f"{memory[name, precision] / 2**30:.2f}", "" if name == "ance-tele" else faster))
+    print(markdown(("", "precision", "s/step", "queries/s", "of the limit", "peak GiB", "ours is faster by"), rows))
 
-    model.eval()  # without dropout the two losses must be the same number
-    worst, times = 0.0, {"ours": [], "theirs": []}
-    for step in range(given.steps):
-        _, places = plan.step(step)
-        flat = [np.concatenate([[plan.positive(q, 0)], plan.draw(q, 0)]) for q in places.tolist()]
-        texts = columns(collection, plan, places, flat)
-        with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-            pair = float(ours(features(collate.collate(places, flat)))), float(theirs(preprocess(model, texts), None))
-        worst = max(worst, abs(pair[0] - pair[1]))
-        model.train()
-        for name in ("ours", "theirs") if step % 2 else ("theirs", "ours"):
-            start = time.perf_counter()
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-                if name == "ours":
-                    loss = ours(features(collate.collate(places, flat)))
-                else:
-                    loss = theirs(preprocess(model, texts), None)
+
+class Bench:
+    """A model, texts, one batch, and the ways to take a step on it."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.queries, negatives = given.shape
+        config = EncoderConfig(query_max_len=32, passage_max_len=given.passage_max_len, normalize=True)
+        self.config = config
+        self.model: SentenceTransformer = load_model(given.model or demo_model(cache_folder()), config)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6, fused=True)
+        collection = load_collection(given.data)
+        count = self.queries * (1 + negatives)
+        self.texts = cut_texts(collection, given.lengths, count)
+        self.asked = cut_texts(collection, "short", self.queries, seed=1)
+        stores = [
+            TokenStore.from_lists(self.model.tokenizer(texts, truncation=True, max_length=length)["input_ids"])
+            for texts, length in ((self.asked, 32), (self.texts, given.passage_max_len))
+        ]
+        self.tokens = int(stores[1].lengths().sum())
+        self.flops = model_flops(self.model, np.concatenate([store.lengths() for store in stores]), passes=3)
+        self.collate, self.flat = batches(self.model, stores, self.queries, negatives)
+        forwards = self.collate.query_forward, self.collate.passage_forward
+        budget = TrainingConfig().chunk_tokens
+        self.loss = TeleportationLoss(self.model, *forwards, 1 / SCALE, mask_known_positives=False, chunk_tokens=budget)
+
+    def step(self, run: Callable[[], torch.Tensor], precision: str) -> Callable[[], None]:
+        """Return a step: loss, gradients, clipping, AdamW."""
+
+        def step() -> None:
+            self.model.train()
+            with torch.autocast(self.model.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                loss = run()
             loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            times[name].append(time.perf_counter() - start)
-        model.eval()
-    ratios = [b / a for a, b in zip(times["ours"], times["theirs"], strict=True)]
-    precision = "bf16 autocast" if bf16 else "float32"
-    print(f"{QUERIES} queries x (1 + {NEGATIVES}) passages, at most {given.passage_max_len} tokens, {precision},")
-    print(
-        f"{Path(str(given.model or 'all-MiniLM-L6-v2')).name} on {collection.name}, {torch.get_num_threads()} threads"
-    )
-    print(f"largest difference of the losses    {worst:.1e}")
-    for name, label in (("ours", "ance-tele"), ("theirs", "MultipleNegativesRankingLoss")):
-        print(f"{label:<30} {statistics.median(times[name]):7.3f} s/step (median of {given.steps})")
-    print(
-        f"times faster, pair by pair: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+        return step
+
+    def ours(self) -> torch.Tensor:
+        batch = self.collate.collate(np.arange(self.queries), self.flat)
+        parts = [{k[len(p) :]: v.to(self.model.device) for k, v in batch.items() if k.startswith(p)}
+                 for p in ("query_", "passage_")]  # fmt: skip
+        return self.loss(parts)
+
+    def peer(self, name: str) -> Callable[[], torch.Tensor]:
+        """Return what computes a competitor's loss from texts."""
+        if name == PEERS[2]:
+            return self.padded
+        options: dict[str, Any] = {"scale": SCALE}
+        if name == PEERS[0]:
+            loss = MultipleNegativesRankingLoss(self.model, **options)
+        else:
+            loss = CachedMultipleNegativesRankingLoss(self.model, mini_batch_size=32, **options)
+        by_query = [self.texts[int(rows[0]) : int(rows[-1]) + 1] for rows in self.flat]
+        columns = [self.asked, *map(list, zip(*by_query, strict=True))]
+
+        def run() -> torch.Tensor:
+            features = [self.model.preprocess(column) for column in columns]
+            return loss([{k: _to(v, self.model.device) for k, v in one.items()} for one in features], None)
+
+        return run
+
+    def padded(self) -> torch.Tensor:
+        """The loop of many a repository: everything padded to the longest that is allowed, one forward pass."""
+        vectors = []
+        for texts, length in ((self.asked, self.config.query_max_len), (self.texts, self.config.passage_max_len)):
+            options = {"padding": "max_length", "truncation": True, "max_length": length, "return_tensors": "pt"}
+            inputs = self.model.tokenizer(texts, **options).to(self.model.device)
+            hidden = self.model[0].auto_model(**inputs).last_hidden_state
+            mask = inputs["attention_mask"][..., None]
+            vectors.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1))
+        target = torch.tensor([int(rows[0]) for rows in self.flat], device=self.model.device)
+        return contrastive_loss(*vectors, target, temperature=1 / SCALE)
+
+    def difference(self) -> float:
+        """Return by how much our loss and the reference's differ without dropout, float32."""
+        self.model.eval()
+        with torch.no_grad():
+            return abs(float(self.ours()) - float(self.peer(PEERS[0])()))
 
 
-def prepare(
-    collection: Collection, model: SentenceTransformer, config: EncoderConfig
-) -> tuple[Plan, tuple[TokenStore, TokenStore]]:
-    """Tokenise, and plan batches of training queries with distinct random negatives."""
-    stores = [
-        tokenize(texts, tokenizer_of(model, task), text_format(model, config, task), cache_folder(),
-                 collection.fingerprint, what)
-        for texts, task, what in (
-            (collection.queries, "query", "queries"), (collection.corpus, "document", "passages"),
-        )
-    ]  # fmt: skip
-    relevant = collection.split("train").relevant()
-    first = Qrels(
-        relevant.queries, np.arange(len(relevant) + 1), relevant.passages[relevant.offsets[:-1]], np.ones(len(relevant))
-    )
-    rng = np.random.default_rng(0)
-    rows = rng.integers(0, len(collection.corpus), (len(first), NEGATIVES))
-    table = {name: np.zeros(rows.size, kind) for name, kind in COLUMNS.items()}
-    table["passages"] = rows.ravel().astype(np.int32)
-    pool = Pool(first.queries, np.arange(len(first) + 1) * NEGATIVES, **table)
-    return Plan(pool, first, QUERIES, NEGATIVES, 0), (stores[0], stores[1])
+def batches(
+    model: SentenceTransformer, stores: list[TokenStore], queries: int, negatives: int
+) -> tuple[Collator, list[np.ndarray]]:
+    """Return our collator and the passages of each query, the positive first; no passage is another query's."""
+    flat = np.arange(queries * (1 + negatives)).reshape(queries, -1)
+    positives = Qrels(np.arange(queries), np.arange(queries + 1), flat[:, 0], np.ones(queries))
+    table = {name: np.zeros(queries * negatives, kind) for name, kind in COLUMNS.items()}
+    table["passages"] = flat[:, 1:].ravel().astype(np.int32)
+    pool = Pool(np.arange(queries), np.arange(queries + 1) * negatives, **table)
+    plan = Plan(pool, positives, queries, negatives, 0)
+    return Collator(plan, stores[0], stores[1], Forward(model, "query"), Forward(model, "document")), list(flat)
 
 
-def columns(collection: Collection, plan: Plan, places: np.ndarray, flat: list[np.ndarray]) -> list[list[str]]:
-    """Return the texts of a batch as the reference wants them: queries, positives, then one column a negative."""
-    queries = [collection.queries[int(row)]["text"] for row in plan.positives.queries[places]]
-    passages = [[collection.corpus[int(rows[column])] for rows in flat] for column in range(1 + NEGATIVES)]
-    return [queries, *([f"{p['title']} {p['text']}" if p["title"] else p["text"] for p in col] for col in passages)]
+def peak_memory(run: Callable[[], None]) -> int:
+    """Return the most memory that the process held during a run, in bytes; on a GPU, of the GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return torch.cuda.max_memory_allocated()
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        run()
+        return 0
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what the competitor before has freed is not this one's
+    reset.write_text("5")
+    run()
+    line = next(line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
-def preprocess(model: SentenceTransformer, texts: list[list[str]]) -> list[dict[str, torch.Tensor]]:
-    """Tokenise columns as the reference's collator does, on the model's device."""
-    return [
-        {
-            key: value.to(model.device) if torch.is_tensor(value) else value
-            for key, value in model.preprocess(one).items()
-        }
-        for one in texts
-    ]
-
-
-def features(batch: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    """Split a collated batch into its two features, as the trainer does."""
-    return [{k[len(p) :]: v for k, v in batch.items() if k.startswith(p)} for p in ("query_", "passage_")]
+def _to(value: Any, device: torch.device) -> Any:
+    return value.to(device) if torch.is_tensor(value) else value
 
 
 if __name__ == "__main__":

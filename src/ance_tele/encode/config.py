@@ -20,7 +20,7 @@ class EncoderConfig:
             and is taken as sentence-transformers takes it: normalised. The paper's encoders are not (false).
         untie_encoders: Train separate encoders for queries and passages.
         precision: Of encoding: "auto" is bf16 where the hardware is faster with it, float32 otherwise.
-        encode_tokens: Tokens, padding included, of one batch of encoding.
+        encode_tokens: Most tokens, padding included, of one batch of encoding; a CPU takes at most 1,024 at a time.
         shard_passages: Passages in a shard of vectors, the unit of resume.
         trust_remote_code: Let a model run code of its own. Only for models that you trust.
     """

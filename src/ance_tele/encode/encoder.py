@@ -15,8 +15,12 @@ from ance_tele.data.errors import UserError
 from ance_tele.data.progress import Advance
 from ance_tele.data.tokens import TextFormat, TokenStore
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.kernels import Kernels
 
 Task = Literal["query", "document"]
+
+# Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
+CPU_TOKENS = 1024
 
 
 def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -> TextFormat:
@@ -60,6 +64,11 @@ def resolve_precision(precision: str, device: torch.device) -> Literal["float32"
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "float32"
     return "bf16" if precision == "bf16" else "float32"
+
+
+def batch_budget(tokens: int, device: torch.device) -> int:
+    """Return how many tokens go through a model at a time: on a CPU what its caches hold, elsewhere ``tokens``."""
+    return min(tokens, CPU_TOKENS) if device.type == "cpu" else tokens
 
 
 def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
@@ -126,27 +135,27 @@ def encode_rows(
     Returns:
         Vectors, float32 [n, dimension].
     """
-    forward = Forward(model, task)
-    device = model.device
+    forward, device = Forward(model, task), model.device
     bf16 = resolve_precision(config.precision, device) == "bf16"
     vectors: np.ndarray | None = None
     was_training = model.training
     model.eval()
     try:
-        for batch in token_batches(tokens.lengths(rows), config.encode_tokens):
-            ids, mask = tokens.padded(rows[batch], forward.pad, forward.left)
-            features = forward.features(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        # One context for all batches, and no inference mode: so autocast casts each weight once.
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16), Kernels():
+            for batch in token_batches(tokens.lengths(rows), batch_budget(config.encode_tokens, device)):
+                ids, mask = tokens.padded(rows[batch], forward.pad, forward.left)
+                features = forward.features(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
                 out = model(features)["sentence_embedding"].float().cpu().numpy()
-            if not np.isfinite(out).all():
-                raise UserError(
-                    f"The model gives NaN or infinite vectors (first for text {rows[batch[0]]}): training "
-                    "has diverged; lower the learning rate."
-                )
-            if vectors is None:
-                vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
-            vectors[batch] = out
-            advance(len(batch))
+                if not np.isfinite(out).all():
+                    raise UserError(
+                        f"The model gives NaN or infinite vectors (first for text {rows[batch[0]]}): training "
+                        "has diverged; lower the learning rate."
+                    )
+                if vectors is None:
+                    vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
+                vectors[batch] = out
+                advance(len(batch))
     finally:
         model.train(was_training)
     return vectors if vectors is not None else np.empty((0, model.get_embedding_dimension() or 0), np.float32)

@@ -102,7 +102,9 @@ class Collator:
 
     Keys that start with ``query_`` and ``passage_`` are the two features; beside the tokens, ``query_target``
     (the place of each query's positive among the flat passages), ``query_positives`` (known relevant rows,
-    padded with -1), ``passage_row`` and ``passage_owner`` (whose they are) are what the loss needs.
+    padded with -1), ``passage_place`` (which of the encoded passages each of the flat list is: a passage that
+    several queries meet is encoded once and counts as often as it is met), ``passage_row`` and ``passage_owner``
+    (whose they are) are what the loss needs.
     """
 
     plan: Plan
@@ -130,10 +132,16 @@ class Collator:
         rows = np.concatenate(flat)
         owner = np.repeat(np.arange(len(flat)), [len(part) for part in flat])
         first = np.cumsum([0] + [len(part) for part in flat[:-1]])
-        # Longest first: chunks of like length need little padding.
-        order = np.argsort(-self.passages.lengths(rows), kind="stable")
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
+        # Each distinct passage is encoded once, longest first: chunks of like length need little padding.
+        distinct, place = np.unique(rows, return_inverse=True)
+        order = np.argsort(-self.passages.lengths(distinct), kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        place = rank[place]
+        # All passages, repeats and all, in the order in which they are encoded.
+        order_of_all = np.argsort(place, kind="stable")
+        target = np.empty_like(order_of_all)
+        target[order_of_all] = np.arange(len(rows))
         judged = self.plan.known or self.plan.positives
         known = [judged.passages[judged.offsets[query] : judged.offsets[query + 1]] for query in places]
         positives = np.full((len(known), max(map(len, known))), -1)
@@ -141,11 +149,12 @@ class Collator:
             line[: len(relevant)] = relevant
         batch: dict[str, Any] = {
             **_tokens("query_", self.queries, self.plan.positives.queries[places], self.query_forward),
-            "query_target": torch.from_numpy(place[first]),
+            "query_target": torch.from_numpy(target[first]),
             "query_positives": torch.from_numpy(positives),
-            **_tokens("passage_", self.passages, rows[order], self.passage_forward),
-            "passage_row": torch.from_numpy(rows[order]),
-            "passage_owner": torch.from_numpy(owner[order]),
+            **_tokens("passage_", self.passages, distinct[order], self.passage_forward),
+            "passage_place": torch.from_numpy(place[order_of_all]),
+            "passage_row": torch.from_numpy(rows[order_of_all]),
+            "passage_owner": torch.from_numpy(owner[order_of_all]),
         }
         return batch
 

@@ -22,7 +22,7 @@ class TrainingConfig:
         mask_known_positives: Leave out passages known to be relevant to the query (official code does not).
         negatives_cross_device: Share negatives across devices.
         train_precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
-        chunk_tokens: Tokens, padding included, of one forward pass over passages.
+        chunk_tokens: Most tokens, padding included, of one forward pass over passages; a CPU takes at most 1,024.
         grad_cache: Hold the activations of one chunk at a time (each is computed twice); None means only
             where a batch exceeds ``grad_cache_tokens``.
         grad_cache_tokens: See ``grad_cache``.

@@ -1,6 +1,6 @@
 """The loss: all passages of a batch encoded as one flat list, softmax cross-entropy over all of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,8 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ance_tele.encode.encoder import Forward
+from ance_tele.encode.encoder import Forward, batch_budget
+from ance_tele.encode.kernels import Kernels
 
 
 def contrastive_loss(
@@ -50,12 +51,11 @@ def known_positives(passage_rows: Tensor, positives: Tensor) -> Tensor:
     return (passage_rows[None, None, :] == positives[:, :, None]).any(dim=1)
 
 
-def chunks(lengths: Tensor, budget: int) -> Iterator[slice]:
+def chunks(lengths: Sequence[int] | Tensor, budget: int) -> Iterator[slice]:
     """Cut texts, sorted longest first, into runs of at most ``budget`` tokens with padding."""
-    sizes = lengths.tolist()
     start = 0
-    while start < len(sizes):
-        stop = start + max(1, budget // max(1, sizes[start]))
+    while start < len(lengths):
+        stop = start + max(1, budget // max(1, int(lengths[start])))
         yield slice(start, stop)
         start = stop
 
@@ -73,7 +73,7 @@ class TeleportationLoss(nn.Module):
         temperature: Scores are divided by it.
         in_batch_negatives: The passages of other queries are negatives too.
         mask_known_positives: Known relevant passages are no negatives.
-        chunk_tokens: Tokens of one forward pass over passages.
+        chunk_tokens: Most tokens of one forward pass over passages; see ``batch_budget``.
         grad_cache: True, False, or None: where a batch exceeds ``grad_cache_tokens``.
         grad_cache_tokens: See ``grad_cache``.
         cross_device: Share negatives across devices.
@@ -107,6 +107,8 @@ class TeleportationLoss(nn.Module):
         tokens = passage["input_ids"].numel()
         cached = self.grad_cache if self.grad_cache is not None else tokens > self.grad_cache_tokens
         passages = self.encode(passage, self.passage_forward, cached)
+        if "place" in passage:  # a passage that several queries meet was encoded once
+            passages = passages[passage["place"]]
         target, rows, owner = query["target"], passage["row"], passage["owner"]
         if self.cross_device:
             passages, rows, owner, target = _gather(passages, rows, owner, target)
@@ -120,16 +122,19 @@ class TeleportationLoss(nn.Module):
     def encode(self, feature: dict[str, Tensor], forward: Forward, cached: bool) -> Tensor:
         """Encode the texts of a feature chunk by chunk, [n, d]; with ``cached``, one chunk in memory at a time."""
         ids, mask = feature["input_ids"], feature["attention_mask"]
-        lengths = mask.sum(dim=1)
+        lengths = mask.sum(dim=1).tolist()
+        budget = batch_budget(self.chunk_tokens, ids.device)
         # Passages come longest first; queries are short and go through in one piece.
-        parts = chunks(lengths, self.chunk_tokens) if forward is self.passage_forward else [slice(None)]
+        parts = chunks(lengths, budget) if forward is self.passage_forward else [slice(None)]
+        kernels = Kernels(ids if torch.is_grad_enabled() else None)
 
         def embed(ids: Tensor, mask: Tensor) -> Tensor:
-            return self.model(forward.features(ids, mask))["sentence_embedding"]
+            with kernels:
+                return self.model(forward.features(ids, mask))["sentence_embedding"]
 
         vectors = []
         for part in parts:
-            width = int(lengths[part].max())
+            width = max(lengths[part])
             inside = slice(ids.shape[1] - width, None) if forward.left else slice(width)
             inputs = ids[part, inside], mask[part, inside]
             if cached and torch.is_grad_enabled():

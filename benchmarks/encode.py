@@ -1,0 +1,118 @@
+"""Encoding: ours beside SentenceTransformer.encode and a loop that pads everything to the longest allowed.
+
+Same model, texts, precision and threads; all take turns in one process, medians are reported. Ours is told with the
+tokens read from the token store (warm: every encoding but the first of a corpus) and with tokenising (cold).
+
+    python benchmarks/encode.py [--data demo] [--lengths short marco long] [--texts 500] [--rounds 5] [--threads 2]
+"""
+
+import argparse
+import copy
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from common import alternate, machine, markdown, times_faster
+from limit import model_flops, product_peak
+from sentence_transformers import SentenceTransformer
+from texts import cut_texts
+
+from ance_tele.data.demo import demo_model
+from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import encode_rows
+from ance_tele.encode.loading import load_model
+
+MAX_LEN = {"short": 32, "marco": 128, "long": 256}
+OURS, THEIRS, PADDED = "ance-tele", "SentenceTransformer.encode", "padded to the longest"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="demo")
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--lengths", nargs="+", choices=tuple(MAX_LEN), default=tuple(MAX_LEN))
+    parser.add_argument("--texts", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    collection = load_collection(given.data)
+    print(machine())
+    peaks = {precision: product_peak(precision) for precision in ("float32", "bf16")}
+    for precision, found in peaks.items():
+        told = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found.items())
+        print(f"matrix product, {precision}, GFLOP/s: {told}")
+    for kind in given.lengths:
+        texts = cut_texts(collection, kind, given.texts)
+        name = given.model or demo_model(cache_folder())
+        model = load_model(name, EncoderConfig(query_max_len=32, passage_max_len=MAX_LEN[kind], normalize=True))
+        tokens = tokenised(model, texts)
+        runs = ways(model, texts, tokens)
+        vectors = {key: run() for key, run in runs.items()}
+        exact = vectors[THEIRS, "float32"]
+        seconds = alternate(runs, given.rounds, warm=0)
+        flops = model_flops(model, tokens.lengths(), passes=1)
+        print(f"\n{len(texts)} {kind} texts, {tokens.lengths().mean():.0f} tokens in the mean, at most {MAX_LEN[kind]}")
+        rows = []
+        for (label, precision), times in seconds.items():
+            median = statistics.median(times)
+            faster = [f"{times_faster(seconds[OURS, ours], times)[0]:.2f}" for ours in ("float32", "bf16")]
+            near = float((vectors[label, precision] * exact).sum(1).min())
+            share = flops / median / max(peaks[precision].values())
+            rows.append((label, precision, f"{len(texts) / median:.0f}", f"{share:.0%}", f"{near:.4f}", *faster))
+        header = "", "precision", "texts/s", "of the limit", "least cosine", "ours float32", "ours bf16, times faster"
+        print(markdown(header, rows))
+
+
+def ways(
+    model: SentenceTransformer, texts: list[str], tokens: TokenStore
+) -> dict[tuple[str, str], Callable[[], np.ndarray]]:
+    """Return the ways to encode the texts, by name and precision; each gives float32 [n, dimension]."""
+    half = copy.deepcopy(model).to(torch.bfloat16)  # sentence-transformers' own way to bf16
+    runs: dict[tuple[str, str], Callable[[], np.ndarray]] = {}
+    for precision, theirs in (("float32", model), ("bf16", half)):
+        config = EncoderConfig(precision="bf16" if precision == "bf16" else "float32")
+
+        def ours(config: EncoderConfig = config) -> np.ndarray:
+            return encode_rows(model, tokens, np.arange(len(tokens)), "document", config)
+
+        def cold(config: EncoderConfig = config) -> np.ndarray:
+            return encode_rows(model, tokenised(model, texts), np.arange(len(tokens)), "document", config)
+
+        def library(theirs: SentenceTransformer = theirs) -> np.ndarray:
+            return theirs.encode(texts, convert_to_tensor=True).float().cpu().numpy()
+
+        def padded(theirs: SentenceTransformer = theirs) -> np.ndarray:
+            return padded_loop(theirs, texts)
+
+        runs |= {
+            (OURS, precision): ours,
+            (f"{OURS}, tokenising too", precision): cold,
+            (THEIRS, precision): library,
+            (PADDED, precision): padded,
+        }
+    return runs
+
+
+def tokenised(model: SentenceTransformer, texts: list[str]) -> TokenStore:
+    return TokenStore.from_lists(model.tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"])
+
+
+def padded_loop(model: SentenceTransformer, texts: list[str], batch: int = 32) -> np.ndarray:
+    """The loop of many a repository: texts in the order given, all as long as the longest that is allowed."""
+    parts = []
+    options = {"padding": "max_length", "truncation": True, "max_length": model.max_seq_length, "return_tensors": "pt"}
+    for start in range(0, len(texts), batch):
+        inputs = model.tokenizer(texts[start : start + batch], **options).to(model.device)
+        with torch.no_grad():
+            hidden = model[0].auto_model(**inputs).last_hidden_state.float()
+        mask = inputs["attention_mask"][..., None]
+        parts.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1).cpu())
+    return torch.cat(parts).numpy()
+
+
+if __name__ == "__main__":
+    main()

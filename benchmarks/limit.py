@@ -1,0 +1,35 @@
+"""The limit that a step or an encoding is told beside: FLOPs of real tokens, and the best matrix product there is."""
+
+import numpy as np
+import torch
+from common import alternate, gemm_peak
+from sentence_transformers import SentenceTransformer
+
+from ance_tele.encode import kernels
+
+
+def product_peak(precision: str) -> dict[str, float]:
+    """Return the FLOP/s of torch's own square product and, where ours takes another, of that one."""
+    peaks = {"torch": gemm_peak(torch.bfloat16 if precision == "bf16" else torch.float32)}
+    if precision == "float32" and kernels.onednn_is_faster():
+        a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+        peaks["oneDNN"] = 2 * 2048**3 / min(alternate({"": lambda: kernels.linear(a, b)}, 5, warm=2)[""])
+    return peaks
+
+
+def model_flops(model: SentenceTransformer, lengths: np.ndarray, passes: int) -> float:
+    """Return the FLOPs of real tokens: two a weight of every product, and attention.
+
+    Args:
+        model: A BERT-like encoder.
+        lengths: Tokens of each text.
+        passes: 1 for encoding, 3 for training (forward, gradients of inputs, gradients of weights).
+    """
+    weights = sum(
+        module.weight.numel()
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and "pooler" not in name
+    )
+    config = model[0].auto_model.config
+    attention = 4 * config.num_hidden_layers * config.hidden_size * float((lengths.astype(float) ** 2).sum())
+    return passes * (2.0 * weights * float(lengths.sum()) + attention)

@@ -1,0 +1,187 @@
+"""Faster ways to the same numbers on a CPU; on any other device nothing is changed.
+
+Four calls of a model's forward pass are answered by other code, whatever the model's architecture is:
+
+- ``linear`` in float32 goes to oneDNN where torch would take MKL and MKL holds back: on a processor that is not
+  Intel's it leaves AVX-512 alone, which halves its speed.
+- ``dropout`` draws 16 random bits an element from a generator that is seeded by torch's own, instead of a whole
+  number each. The rate is a multiple of 1/65536 therefore (0.1 becomes 0.100006, with the scale that belongs to it).
+- ``scaled_dot_product_attention`` with dropout, which torch has no fused path for, is put together without the
+  temporary buffers of torch's fall-back.
+- ``embedding`` of a large table, whose gradient is as large as the table for every chunk of a batch, looks up a small
+  table of the tokens of the whole batch: the large gradient is made once.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+_LEVELS = 1 << 16
+_SMALLEST = 1 << 12  # elements; below it the overhead is more than the gain
+_LARGE = 1 << 12  # rows of a table; likewise
+_RARE = ("max_norm", "scale_grad_by_freq", "sparse")
+
+
+@cache
+def onednn_is_faster() -> bool:
+    """Say whether float32 products go to oneDNN: AVX-512, and a processor on which MKL does not use it."""
+    described = Path("/proc/cpuinfo")
+    return (
+        torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and torch.backends.mkl.is_available()
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and described.exists()
+        and "GenuineIntel" not in described.read_text("utf-8")
+    )
+
+
+class _Linear(torch.autograd.Function):
+    """``x @ weight.T + bias`` and its gradients, all three products by oneDNN."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        gradient = gradients[0]
+        flat = gradient.reshape(-1, gradient.shape[-1])
+        return (
+            _product(gradient, weight.T) if ctx.needs_input_grad[0] else None,
+            _product(flat.T, x.reshape(-1, x.shape[-1]).T) if ctx.needs_input_grad[1] else None,
+            flat.sum(0) if ctx.biased and ctx.needs_input_grad[2] else None,
+        )
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``x @ weight.T + bias`` of float32 by oneDNN, of anything else as torch does."""
+    plain = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and x.numel() >= _SMALLEST
+    if not plain or torch.is_autocast_enabled("cpu") or not onednn_is_faster():
+        return F.linear(x, weight, bias)
+    if torch.is_grad_enabled():
+        return _Linear.apply(x, weight, bias)
+    return _product(x, weight, bias)
+
+
+class _Dropout(torch.autograd.Function):
+    """Multiplication by a mask of which one byte an element is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(mask)
+        ctx.scale = scale
+        return (x * mask).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (mask,) = ctx.saved_tensors
+        return (gradients[0] * mask).mul_(ctx.scale), None, None
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Return ``x`` with elements zeroed at rate ``p`` and the others scaled up."""
+    if not training or p in (0.0, 1.0) or inplace or x.device.type != "cpu" or x.numel() < _SMALLEST:
+        return F.dropout(x, p, training, inplace)
+    dropped = round(p * _LEVELS)
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    bits = np.random.SFC64(seed).random_raw(-(-x.numel() // 4)).view(np.int16)
+    mask = torch.from_numpy(bits)[: x.numel()].view(x.shape) >= dropped - _LEVELS // 2
+    return _Dropout.apply(x, mask, _LEVELS / (_LEVELS - dropped))
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Return attention over [batch, heads, length, width]; with dropout put together here, else as torch does."""
+    if dropout_p == 0.0 or is_causal or enable_gqa or query.device.type != "cpu":
+        options: dict[str, Any] = {
+            "dropout_p": dropout_p,
+            "is_causal": is_causal,
+            "scale": scale,
+            "enable_gqa": enable_gqa,
+        }
+        return F.scaled_dot_product_attention(query, key, value, attn_mask, **options)
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = (query * scale) @ key.transpose(-2, -1)
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        # A row that may look at nothing gives a mean of everything; torch gives zeros. Nobody reads either.
+        scores = scores.masked_fill(~attn_mask, torch.finfo(scores.dtype).min)
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return dropout(scores.softmax(-1), dropout_p) @ value
+
+
+class _Rows(torch.autograd.Function):
+    """Distinct rows of a table. Nothing goes through ``save_for_backward``: a checkpoint would count it."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, padding: int | None) -> Tensor:
+        ctx.rows, ctx.shape, ctx.padding = rows, table.shape, padding
+        return table.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        whole = gradients[0].new_zeros(ctx.shape).index_copy_(0, ctx.rows, gradients[0])
+        if ctx.padding is not None:
+            whole[ctx.padding] = 0
+        return whole, None, None
+
+
+class Kernels(TorchFunctionMode):
+    """While active, has the calls named above answered by the functions of this file.
+
+    Args:
+        ids: All token ids of the batch that is encoded in chunks, int64 of any shape; for training only.
+    """
+
+    def __init__(self, ids: Tensor | None = None) -> None:
+        super().__init__()
+        self.distinct = ids.unique() if ids is not None and ids.device.type == "cpu" else None
+        self.tables: dict[int, Tensor] = {}
+        self.answers: dict[Callable[..., Any], Callable[..., Any]] = {
+            F.linear: linear,
+            F.dropout: dropout,
+            F.scaled_dot_product_attention: attention,
+            F.embedding: self.embedding,
+        }
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Answer a call of a torch function; the mode is off meanwhile."""
+        return self.answers.get(func, func)(*args, **(kwargs or {}))
+
+    def embedding(
+        self, ids: Tensor, weight: Tensor, padding_idx: int | None = None, *options: Any, **named: Any
+    ) -> Tensor:
+        """Return the rows of a table; those of a large one by way of the rows that the whole batch needs."""
+        rare = any(options[:1]) or any(options[2:]) or any(named.get(name) for name in _RARE)
+        if self.distinct is None or rare or len(weight) < _LARGE or not weight.requires_grad:
+            return F.embedding(ids, weight, padding_idx, *options, **named)
+        place = torch.searchsorted(self.distinct, ids.contiguous()).clamp_(max=len(self.distinct) - 1)
+        if not torch.equal(self.distinct[place], ids):  # a large table of something else than the batch's tokens
+            return F.embedding(ids, weight, padding_idx, *options, **named)
+        if id(weight) not in self.tables:
+            padding = None if padding_idx is None else padding_idx % len(weight)
+            self.tables[id(weight)] = _Rows.apply(weight, self.distinct, padding)
+        return F.embedding(place, self.tables[id(weight)])
