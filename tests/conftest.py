@@ -104,7 +104,8 @@ def explored(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     write_toy(folder / "data")
     corpus = [json.loads(line) for line in (folder / "data" / "corpus.jsonl").read_text("utf-8").splitlines()]
     hostile = "<script>window.hacked=1</script><b>"
-    corpus.append({"_id": "x<i>", "title": hostile, "text": f"{corpus[0]['text']} {hostile}"})
+    # The markup stands where the length cuts most of it off, so that the model takes the passage for a copy.
+    corpus.append({"_id": "x<i>", "title": f"{corpus[0]['title']} <b>", "text": f"{corpus[0]['text']} {hostile}"})
     (folder / "data" / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)) + "\n", "utf-8")
     command = (
         f"run ance-tele --data {folder / 'data'} --model {tiny_model} --out {folder / 'run'} --episodes 2 --depth 20"

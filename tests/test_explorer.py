@@ -240,7 +240,8 @@ def test_a_verdict_is_kept_changed_and_taken_back(client: TestClient, unmarked: 
     assert mark("relevant")["verdicts"] == {HOSTILE: "relevant"}
     row = read_review(unmarked)[0]
     assert (row.query_id, row.passage_id, row.verdict, row.reasons) == ("q00-0", HOSTILE, "relevant", "copy,kept")
-    assert row.title == "<script>window.hacked=1</script><b>" and row.query.startswith("t0 u0")
+    assert row.title == "t0 <b>" and row.text.endswith(" <script>window.hacked=1</script><b>")
+    assert row.query.startswith("t0 u0")
     assert mark("unsure")["review"]["counts"] == {"relevant": 0, "negative": 0, "unsure": 1}
     other = client.get("/api/query", params={"id": "q00-0"}).json()["negatives"][3]["id"]
     assert mark("negative", other)["verdicts"] == {HOSTILE: "unsure", other: "negative"}

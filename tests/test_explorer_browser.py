@@ -134,10 +134,13 @@ def test_an_empty_question_gets_a_sentence(browser: webdriver.Chrome, home: str)
 def test_text_of_the_corpus_stays_text(browser: webdriver.Chrome, home: str) -> None:
     browser.get(f"{home}#/search?words=t0+u0&k=100")
     wait(browser, lambda: "3 models" in browser.find_element(By.ID, "found").text)
-    titles = [title.text for title in all_of(browser, ".title") if "hacked" in title.text]
-    assert titles and set(titles) == {"<script>window.hacked=1</script><b>"}
+    titles = [title.text for title in all_of(browser, ".title") if "<" in title.text]
+    assert titles and set(titles) == {"t0 <b>"}
+    texts = [text.get_property("textContent") for text in all_of(browser, ".text")]
+    hostile = [text for text in texts if "hacked" in text]
+    assert hostile and all(text.endswith(" <script>window.hacked=1</script><b>") for text in hostile)
     follow(browser, home)
-    assert "<script>window.hacked=1</script><b>" in row_of(browser, HOSTILE).text
+    assert "<script>window.hacked=1</script><b>" in row_of(browser, HOSTILE).get_property("textContent")
     assert browser.execute_script(
         "return [typeof window.hacked, document.querySelectorAll('main script, .title *, .text *').length]"
     ) == [
