@@ -23,7 +23,7 @@ HEADER = ("question", "ours", "competitor", "theirs", "ratio (least to most)", "
 LEGEND = """\
 Times are medians. Ratio: how many times faster ours is, the median over rounds taken in turns. Limit: the best matrix
 product of this machine in the same precision, counting FLOPs of real tokens. Peak: the most memory of the process while
-ours (theirs) ran; of a search, what it took beyond the vectors and the index.
+ours (theirs) ran; of a search, what it took beyond the vectors and the index; of a collection, of all steps.
 """
 
 
@@ -56,7 +56,11 @@ QUESTIONS = {
     "mine": Question(("--passages 1000 --queries 200 --repeats 2",), ("--passages 5000",), ("data", "model")),
     "mix": Question(("50000",), ("500000",)),
     "dynamics": Question(("--queries 20000",), ("--queries 500000",)),
-    "collection": Question(("--passages 100000",), ("--passages 1000000 2000000 4000000 8841823",), ("data", "model")),
+    "collection": Question(
+        ("--passages 100000",),
+        tuple(f"--passages {size}" for size in (1_000_000, 2_000_000, 4_000_000, 8_841_823)),
+        ("data", "model"),
+    ),
 }
 
 
