@@ -149,7 +149,7 @@ def main() -> None:
     before = path.read_text("utf-8") if path.exists() else f"# Benchmarks of {now:%Y-%m-%d}\n"
     names = {key: Path(value or "demo").name for key, value in folders.items()}
     about = [machine(), f"Version: {_version()}. DATA: {names['data']}; MODEL: {names['model']}."]
-    places = {value: key.upper() for key, value in folders.items() if value and Path(value).is_dir()} | {f"{ROOT}/": ""}
+    places = {value: key.upper() for key, value in folders.items() if value and "/" in value} | {f"{ROOT}/": ""}
     path.parent.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
     for name, arguments in calls(given.only, given.full, folders):

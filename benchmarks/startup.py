@@ -4,8 +4,9 @@
 
 The run is of a toy collection that is made here (400 passages, 64 training queries), with a cache and a folder of its
 own, so that nothing stands from before: import of the code, of the data, the model, tokens, encoding, mining, mixing,
-training. The first step ends where the optimiser has changed the weights for the first time. Files are in the system's
-page cache from the second process on, and the first is not counted.
+training. The first step ends where the optimiser has changed the weights for the first time. What a run does before that
+but training does not need, evaluating the start and BM25, is left out. Files are in the system's page cache from the
+second process on, and the first is not counted.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def write_toy(folder: Path) -> None:
 
 
 def first_step(folder: Path, model: str, started: float) -> None:
-    """Do in this process what `ance-tele run` does until its first training step; print seconds by phase as JSON.
+    """Do in this process what a run needs for its first training step; print seconds by phase as JSON.
 
     Args:
         folder: Holds the toy collection; the run and its cache go there.
