@@ -4,8 +4,8 @@
 
 The run is of a toy collection that is made here (400 passages, 64 training queries), with a cache and a folder of its
 own, so that nothing stands from before: import of the code, of the data, the model, tokens, encoding, mining, mixing,
-training. The first step ends where the optimiser has changed the weights for the first time. What a run does before that
-but training does not need, evaluating the start and BM25, is left out. Files are in the system's page cache from the
+training. The first step ends where the optimiser has changed the weights for the first time. What a run does before
+it without need for training, evaluating the start and BM25, is left out. Files are in the system's page cache from the
 second process on, and the first is not counted.
 """
 
