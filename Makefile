@@ -28,11 +28,8 @@ check: setup  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
 
-bench: setup  ## figures beside the peers
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/encode.py
-	$(BIN)/python benchmarks/mix.py
-	$(BIN)/python benchmarks/search.py
+bench: setup  ## one table: ours beside every competitor, small sizes; kept in benchmarks/results
+	$(BIN)/python benchmarks/bench.py
 
 clean:
 	rm -rf .venv build dist

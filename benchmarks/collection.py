@@ -1,6 +1,7 @@
 """A collection of MS MARCO's size, start to finish: import, tokens, first batch, vectors, top-200 of 5,000 queries.
 
-    python benchmarks/collection.py --tokenizer FOLDER --data FOLDER [--passages 1000000 2000000 4000000 8841823]
+    python benchmarks/collection.py [--data demo] [--model FOLDER] [--passages 1000000 2000000 4000000 8841823]
+        [--json FILE]
 
 Passages are slices of the words of a real collection (``--data``), with lengths as in MS MARCO (median 50 words, mean
 56); vectors are random, 128 dimensions. Each size runs in a process of its own, whose peak memory is told: whole, and
@@ -20,8 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from common import Row, add_json, record
 
 MARCO, QUERIES, DEPTH, DIMENSION, SHARD = 8_841_823, 5000, 200, 128, 1 << 18
+VECTORS = "write random vectors"
 
 
 class Meter:
@@ -96,7 +99,7 @@ def measure(folder: Path, tokenizer_folder: str, passages: int) -> None:
     with meter.step("first batch of 256"):
         rows = np.random.default_rng(2).integers(0, passages, 256)
         ids, _ = store.padded(rows)
-    with meter.step("write random vectors"):
+    with meter.step(VECTORS):
         paths = write_vectors(folder / "vectors", passages)
     vectors = Vectors(tuple(np.load(path, mmap_mode="r") for path in paths), "random")
     asked = np.random.default_rng(3).standard_normal((QUERIES, DIMENSION), dtype=np.float32)
@@ -112,32 +115,39 @@ def measure(folder: Path, tokenizer_folder: str, passages: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokenizer", required=True, help="folder of a model, for its tokenizer")
-    parser.add_argument("--data", required=True, help="a collection whose words are used")
+    parser.add_argument("--model", default=None, help="a model, for its tokenizer; the demo's")
+    parser.add_argument("--data", default="demo", help="a collection whose words are used")
     parser.add_argument("--passages", type=int, nargs="+", default=[1_000_000, 2_000_000, 4_000_000, MARCO])
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-collection"))
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    add_json(parser)
     given = parser.parse_args()
     if given.child:
-        measure(given.folder, given.tokenizer, given.passages[0])
+        measure(given.folder, given.model, given.passages[0])
         return
-    from ance_tele.data.load import load_collection
+    from ance_tele.data.demo import demo_model
+    from ance_tele.data.load import cache_folder, load_collection
 
+    model = given.model or str(demo_model(cache_folder()))
     corpus = load_collection(given.data).corpus
     words = [word for _, texts in corpus.batches() for text in texts for word in text.split()]
     print(f"words of {given.data}: {len(words):,}")
-    found = []
+    found, rows = [], []
     for passages in given.passages:
         shutil.rmtree(given.folder, ignore_errors=True)
         write_marco(given.folder / "data", words, passages)
         size = (given.folder / "data" / "collection.tsv").stat().st_size / 2**30
         print(f"{passages:,} passages, {size:.2f} GiB of text")
         command = [sys.executable, __file__, "--child", "--folder", str(given.folder), "--data", given.data]
-        command += ["--tokenizer", given.tokenizer, "--passages", str(passages)]
+        command += ["--model", model, "--passages", str(passages)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         print(done.stdout.rpartition("\n{")[0])
         found.append(json.loads(done.stdout.strip().splitlines()[-1]))
+        question, peak = f"a collection of {passages:,} passages", found[-1]["peak"]
+        steps = {step: spent for step, spent in found[-1]["seconds"].items() if step != VECTORS}
+        rows += [Row(question, step, spent, peak=peak) for step, spent in steps.items()]
     shutil.rmtree(given.folder, ignore_errors=True)
+    record(given.json, rows)
     steps = list(found[0]["seconds"])
     print("\n| passages | tokens (M) | " + " | ".join(steps) + " | peak GiB | own GiB |")
     print("|" + " --- |" * (len(steps) + 4))

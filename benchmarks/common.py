@@ -1,16 +1,86 @@
-"""What every benchmark needs: runs that take turns, the machine and its matrix product, a table."""
+"""What every benchmark needs: runs that take turns, memory, the machine and its matrix product, rows and tables.
 
+Nothing here imports torch by itself: it would count as memory of what needs none.
+"""
+
+import argparse
+import ctypes
+import gc
+import json
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("torch", "numpy", "faiss-cpu", "sentence-transformers", "transformers")
+
+
+def this_command() -> str:
+    """Return the command line that repeats this process, without where its rows go."""
+    name, *rest = sys.argv
+    if "--json" in rest:
+        place = rest.index("--json")
+        rest = rest[:place] + rest[place + 2 :]
+    return shlex.join(["python", f"benchmarks/{Path(name).name}", *rest])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the one table: ours beside one competitor, or alone.
+
+    Attributes:
+        question: What was done, with its size.
+        ours: Which of our ways.
+        seconds: What ours took, the median; None where the script failed, and ``ours`` says how.
+        competitor: Who else did it.
+        theirs: What that took, seconds.
+        ratio: How many times faster ours is: the median over rounds.
+        least: The least of them.
+        most: The most.
+        share: Ours, as a share of the best matrix product of the machine.
+        peak: GiB that the process held at most while ours ran.
+        their_peak: The same of theirs.
+        command: What repeats it.
+    """
+
+    question: str
+    ours: str
+    seconds: float | None
+    competitor: str = ""
+    theirs: float | None = None
+    ratio: float | None = None
+    least: float | None = None
+    most: float | None = None
+    share: float | None = None
+    peak: float | None = None
+    their_peak: float | None = None
+    command: str = field(default_factory=this_command)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Let a script be asked for its rows."""
+    parser.add_argument("--json", type=Path, help="a file for the rows of the one table, which bench.py reads")
+
+
+def record(path: Path | None, rows: Sequence[Row]) -> None:
+    """Write rows where ``--json`` asks for them."""
+    if path is not None:
+        path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", "utf-8")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read what :func:`record` has written."""
+    return [Row(**row) for row in json.loads(path.read_text("utf-8"))]
 
 
 def alternate(runs: dict[str, Callable[[], object]], repeats: int, warm: int = 1) -> dict[str, list[float]]:
@@ -38,7 +108,43 @@ def times_faster(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float,
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
-def gemm_peak(dtype: torch.dtype, device: str = "cpu", size: int | None = None, repeats: int = 5) -> float:
+def peak_memory(run: Callable[[], object]) -> int:
+    """Return the most memory that the process held during a run, in bytes; on a GPU, of the GPU; 0 where unknown."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return torch.cuda.max_memory_allocated()
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        run()
+        return 0
+    trim()  # what the competitor before has freed is not this one's
+    reset.write_text("5")
+    run()
+    return _status("VmHWM")
+
+
+def resident() -> int:
+    """Return the memory that the process holds now, in bytes; 0 where unknown."""
+    if not Path("/proc/self/status").exists():
+        return 0
+    trim()
+    return _status("VmRSS")
+
+
+def trim() -> None:
+    """Give freed memory back to the system."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
+
+
+def gemm_peak(dtype: "torch.dtype", device: str = "cpu", size: int | None = None, repeats: int = 5) -> float:
     """Return the FLOP/s of the best of several square matrix products: the limit that shares are told of.
 
     Args:
@@ -47,6 +153,8 @@ def gemm_peak(dtype: torch.dtype, device: str = "cpu", size: int | None = None, 
         size: Rows and columns; 2048 on a CPU, 8192 elsewhere by default.
         repeats: How many are timed.
     """
+    import torch
+
     size = size or (2048 if device == "cpu" else 8192)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
 
@@ -60,6 +168,8 @@ def gemm_peak(dtype: torch.dtype, device: str = "cpu", size: int | None = None, 
 
 def machine() -> str:
     """Return one line: processor or GPU, cores and threads, versions."""
+    import torch
+
     name = platform.processor() or platform.machine()
     described = Path("/proc/cpuinfo")
     if described.exists():

@@ -1,13 +1,12 @@
 """Time and memory of looking back at a run of MS MARCO's size: 500,000 queries x 200 candidates x 5 episodes.
 
-    python benchmarks/dynamics.py [--queries 500000] [--folder FOLDER]
+    python benchmarks/dynamics.py [--queries 500000] [--folder FOLDER] [--json FILE]
 
 Writes a run folder of synthetic ids (about 3 GiB at full size; three of four candidates stay from round to round), then
 reads it as `ance-tele report` does.
 """
 
 import argparse
-import resource
 import shutil
 import time
 from pathlib import Path
@@ -16,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from common import Row, add_json, peak_memory, record
 
 from ance_tele.analysis import analyse
-from ance_tele.data.artefacts import Manifest, file_sizes, write_json
+from ance_tele.data.artefacts import Manifest, atomic, file_sizes, write_json
 from ance_tele.recipes import recipe
 
 CORPUS, DEPTH, POOL, EPISODES, GROUP = 8_841_823, 200, 120, 5, 16384
@@ -126,25 +126,29 @@ def main() -> None:
     """Write a run, look back on it, print seconds and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=500_000)
-    parser.add_argument("--folder", type=Path, default=Path("runs/benchmark-dynamics"))
+    parser.add_argument("--folder", type=Path, default=None, help="runs/benchmark-dynamics-QUERIES")
     parser.add_argument("--prefix", default="", help="put before every passage id: names instead of numbers")
+    add_json(parser)
     given = parser.parse_args()
-    if not given.folder.exists():
+    folder = given.folder or Path(f"runs/benchmark-dynamics-{given.queries}{given.prefix}")
+    if not folder.exists():
         start = time.perf_counter()
-        write_run(given.folder, given.queries, given.prefix)
-        size = sum(file.stat().st_size for file in given.folder.rglob("*") if file.is_file())
+        with atomic(folder) as temporary:
+            write_run(temporary, given.queries, given.prefix)
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         print(f"written in {time.perf_counter() - start:.0f} s, {size / 2**30:.1f} GiB")
-    shutil.rmtree(given.folder / "analysis", ignore_errors=True)
-    (given.folder / "analysis.manifest.json").unlink(missing_ok=True)
+    shutil.rmtree(folder / "analysis", ignore_errors=True)
+    (folder / "analysis.manifest.json").unlink(missing_ok=True)
     start = time.perf_counter()
-    analyse(given.folder)
+    peak = peak_memory(lambda: analyse(folder)) / 2**30
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     entries = given.queries * (DEPTH * (2 * EPISODES + 1) + POOL * EPISODES)
     print(
         f"{given.queries:,} queries x {DEPTH} candidates x {EPISODES} episodes, {entries / 1e9:.2f} billion rows read"
     )
-    print(f"looked back in {seconds:.0f} s, peak {peak:.2f} GiB (writing included where it was done)")
+    print(f"looked back in {seconds:.0f} s, peak {peak:.2f} GiB")
+    question = f"looking back on {given.queries:,} queries x {DEPTH} x {EPISODES} episodes"
+    record(given.json, [Row(question, "analysis", seconds, peak=peak)])
 
 
 if __name__ == "__main__":

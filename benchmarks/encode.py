@@ -4,6 +4,7 @@ Same model, texts, precision and threads; all take turns in one process, medians
 tokens read from the token store (warm: every encoding but the first of a corpus) and with tokenising (cold).
 
     python benchmarks/encode.py [--data demo] [--lengths short marco long] [--texts 500] [--rounds 5] [--threads 2]
+        [--json FILE]
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from common import alternate, machine, markdown, times_faster
+from common import Row, add_json, alternate, machine, markdown, peak_memory, record, times_faster
 from limit import model_flops, product_peak
 from sentence_transformers import SentenceTransformer
 from texts import cut_texts
@@ -27,6 +28,8 @@ from ance_tele.encode.loading import load_model
 
 MAX_LEN = {"short": 32, "marco": 128, "long": 256}
 OURS, THEIRS, PADDED = "ance-tele", "SentenceTransformer.encode", "padded to the longest"
+COLD = f"{OURS}, tokenising too"
+BESIDE = ((OURS, "tokens stored", THEIRS), (COLD, "tokenising too", THEIRS), (COLD, "tokenising too", PADDED))
 
 
 def main() -> None:
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_json(parser)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     collection = load_collection(given.data)
@@ -45,13 +49,14 @@ def main() -> None:
     for precision, found in peaks.items():
         told = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found.items())
         print(f"matrix product, {precision}, GFLOP/s: {told}")
+    told_rows: list[Row] = []
     for kind in given.lengths:
         texts = cut_texts(collection, kind, given.texts)
         name = given.model or demo_model(cache_folder())
         model = load_model(name, EncoderConfig(query_max_len=32, passage_max_len=MAX_LEN[kind], normalize=True))
         tokens = tokenised(model, texts)
         runs = ways(model, texts, tokens)
-        vectors = {key: run() for key, run in runs.items()}
+        vectors, memory = first_round(runs)
         exact = vectors[THEIRS, "float32"]
         seconds = alternate(runs, given.rounds, warm=0)
         flops = model_flops(model, tokens.lengths(), passes=1)
@@ -65,6 +70,30 @@ def main() -> None:
             rows.append((label, precision, f"{len(texts) / median:.0f}", f"{share:.0%}", f"{near:.4f}", *faster))
         header = "", "precision", "texts/s", "of the limit", "least cosine", "ours float32", "ours bf16, times faster"
         print(markdown(header, rows))
+        question = f"encoding {len(texts)} {kind} texts"
+        for precision in peaks:
+            for ours, how, other in BESIDE:
+                mine, others = seconds[ours, precision], seconds[other, precision]
+                median, share = statistics.median(mine), flops / max(peaks[precision].values())
+                told_rows.append(
+                    Row(question, f"{precision}, {how}", median, other, statistics.median(others),
+                        *times_faster(mine, others), share / median, memory[ours, precision], memory[other, precision])
+                )  # fmt: skip
+    record(given.json, told_rows)
+
+
+Way = tuple[str, str]
+
+
+def first_round(runs: dict[Way, Callable[[], np.ndarray]]) -> tuple[dict[Way, np.ndarray], dict[Way, float]]:
+    """Return what each way finds, and the GiB that the process held meanwhile."""
+    vectors: dict[Way, np.ndarray] = {}
+
+    def keep(way: Way) -> Callable[[], None]:
+        return lambda: vectors.update({way: runs[way]()})
+
+    memory = {way: peak_memory(keep(way)) / 2**30 for way in runs}
+    return vectors, memory
 
 
 def ways(
@@ -90,7 +119,7 @@ def ways(
 
         runs |= {
             (OURS, precision): ours,
-            (f"{OURS}, tokenising too", precision): cold,
+            (COLD, precision): cold,
             (THEIRS, precision): library,
             (PADDED, precision): padded,
         }

@@ -1,24 +1,27 @@
 """A whole mining: ours (query and lookahead negatives, mixed) beside sentence-transformers' mine_hard_negatives.
 
-    python benchmarks/mine.py --data FOLDER --model FOLDER [--passages 5000] [--queries 1000] [--repeats 3]
+    python benchmarks/mine.py [--data demo] [--model FOLDER] [--passages 5000] [--queries 1000] [--repeats 3]
+        [--json FILE]
 
 Same model, texts, length and precision (float32); both encode the corpus and the queries, search 200 deep and draw 30
-negatives a query. Ours searches around the positives too, and draws as many again from there.
+negatives a query. Ours searches around the positives too, and draws as many again from there. The share of the matrix
+product counts our encoding and both searches, over the whole time.
 """
 
 import argparse
-import resource
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import alternate, machine, markdown, times_faster
+from common import Row, add_json, alternate, machine, markdown, peak_memory, record, times_faster
 from datasets import Dataset
+from limit import model_flops, product_peak
 from sentence_transformers.util import mine_hard_negatives
 
 from ance_tele.data.collection import Qrels
-from ance_tele.data.load import load_collection
+from ance_tele.data.demo import demo_model
+from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.data.tokens import tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of
@@ -33,11 +36,12 @@ from ance_tele.mining.sources import lookahead
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", default="demo")
+    parser.add_argument("--model", default=None)
     parser.add_argument("--passages", type=int, default=5000)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
+    add_json(parser)
     given = parser.parse_args()
 
     collection = load_collection(given.data)
@@ -52,9 +56,9 @@ def main() -> None:
     pairs = Dataset.from_dict({"anchor": texts, "positive": [corpus[row] for row in first]})
 
     config = EncoderConfig(precision="float32")
-    model = load_model(given.model, config)
+    model = load_model(given.model or demo_model(cache_folder()), config)
     model.max_seq_length = config.passage_max_len
-    settings = MiningConfig(depth=200)
+    settings, work = MiningConfig(depth=200), {}
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -70,6 +74,9 @@ def main() -> None:
             around = lookahead(kept, lambda rows: Lists.from_topk(exact_topk(vectors.take(rows), vectors, 200)), "all")
             found = Candidates(kept.queries, {"query": by_query, "lookahead": around})
             mix(found, kept, settings, 1, 42)
+            lengths = np.concatenate([stores[0].lengths()[kept.queries], stores[1].lengths()])
+            searched = len(kept) + len(np.unique(kept.passages))
+            work["flops"] = model_flops(model, lengths, passes=1) + 2.0 * searched * len(corpus) * asked.shape[1]
 
     def theirs() -> None:
         mine_hard_negatives(
@@ -86,14 +93,21 @@ def main() -> None:
         )
 
     torch.manual_seed(0)
-    seconds = alternate({"ours": ours, "mine_hard_negatives": theirs}, given.repeats, warm=0)
+    runs = {"ours": ours, "mine_hard_negatives": theirs}
+    memory = [peak_memory(run) / 2**30 for run in runs.values()]
+    seconds = alternate(runs, given.repeats, warm=0)
     median, least, most = times_faster(seconds["ours"], seconds["mine_hard_negatives"])
     print(machine())
     print(f"{len(corpus):,} passages, {len(kept):,} queries")
     rows = [(name, f"{np.median(values):.1f} s", *(f"{one:.1f}" for one in values)) for name, values in seconds.items()]
     print(markdown(("mining", "median", *(f"turn {turn + 1}" for turn in range(given.repeats))), rows))
     print(f"ours is {median:.2f} times as fast ({least:.2f} to {most:.2f}), lookahead included")
-    print(f"peak of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    print(f"peak of the process {memory[0]:.2f} GiB, of mine_hard_negatives {memory[1]:.2f} GiB")
+    question = f"mining, {len(corpus):,} passages, {len(kept):,} queries"
+    spent, others = (float(np.median(values)) for values in seconds.values())
+    share = work["flops"] / spent / max(product_peak("float32").values())
+    beside = ("mine_hard_negatives", others, median, least, most, share, *memory)
+    record(given.json, [Row(question, "float32, lookahead too", spent, *beside)])
 
 
 if __name__ == "__main__":

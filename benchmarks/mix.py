@@ -2,14 +2,15 @@
 
 The bound to hold on two cores: 60 s an episode and 4 GiB, candidates included.
 
-    python benchmarks/mix.py [QUERIES]
+    python benchmarks/mix.py [QUERIES] [--json FILE]
 """
 
+import argparse
 import resource
-import sys
 import time
 
 import numpy as np
+from common import Row, add_json, record
 
 from ance_tele.data.collection import Qrels
 from ance_tele.mining.candidates import Candidates, Lists
@@ -20,7 +21,11 @@ PASSAGES, DEPTH = 8_841_823, 200
 
 
 def main() -> None:
-    queries = int(sys.argv[1]) if len(sys.argv) > 1 else 500_000
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("queries", type=int, nargs="?", default=500_000)
+    add_json(parser)
+    given = parser.parse_args()
+    queries = given.queries
     rng = np.random.default_rng(0)
     ranks = np.tile(np.arange(1, DEPTH + 1, dtype=np.int16), queries)
     offsets = np.arange(0, queries * DEPTH + 1, DEPTH)
@@ -32,7 +37,7 @@ def main() -> None:
     candidates = Candidates(np.arange(queries), {"query": lists(), "lookahead": lists()})
     relevant = candidates.lists["query"].passages[::DEPTH].astype(np.int64)
     positives = Qrels(np.arange(queries), np.arange(queries + 1), relevant, np.ones(queries, np.int64))
-    history = []
+    history, rows = [], []
     print(f"{queries:,} queries x 2 sources x {DEPTH} candidates; {memory():.2f} GiB before mixing")
     for episode in (1, 2):
         start = time.perf_counter()
@@ -40,6 +45,9 @@ def main() -> None:
         history.append(pool)
         spent = time.perf_counter() - start
         print(f"episode {episode}: {spent:.1f} s, {len(pool):,} negatives, peak {memory():.2f} GiB")
+        question = f"mixing {queries:,} queries x 2 x {DEPTH}"
+        rows.append(Row(question, f"episode {episode}", spent, peak=memory()))
+    record(given.json, rows)
 
 
 def memory() -> float:

@@ -6,6 +6,7 @@ whether all others tie with it as far as float32 can tell. From disk: a memory-m
 dropped from the page cache before each round where the system allows it.
 
     python benchmarks/search.py [--rows 1000000] [--dimensions 128 384 768] [--queries 1000] [--k 200]
+        [--json FILE]
 """
 
 import argparse
@@ -17,7 +18,8 @@ from pathlib import Path
 import faiss
 import numpy as np
 import torch
-from common import alternate, gemm_peak, machine, markdown
+from common import Row, add_json, alternate, machine, markdown, peak_memory, record, resident, times_faster
+from limit import product_peak
 from sentence_transformers.util import semantic_search
 
 from ance_tele.encode.topk import Precision, TopK, exact_topk
@@ -35,11 +37,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", default=None, help="where the vectors on disk are put; the system's default")
     parser.add_argument("--vectors", default=None, help="an .npy file, float32; its last rows are the queries")
+    add_json(parser)
     given = parser.parse_args()
-    peaks = {"float32": gemm_peak(torch.float32), "bf16": gemm_peak(torch.bfloat16)}
+    peaks = {precision: max(product_peak(precision).values()) for precision in ("float32", "bf16")}
     print(machine())
     print(", ".join(f"{name} product {peak / 1e9:,.0f} GFLOP/s" for name, peak in peaks.items()))
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    told_rows: list[Row] = []
     for dimension in given.dimensions:
         rng = np.random.default_rng(dimension)
         drawn = np.load(given.vectors) if given.vectors else None
@@ -47,18 +51,20 @@ def main() -> None:
             drawn = rng.standard_normal((given.rows + given.queries, dimension), dtype=np.float32)
         corpus, asked = drawn[: -given.queries], np.ascontiguousarray(drawn[-given.queries :])
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            rows += measure(corpus, asked, given.k, given.repeats, Path(folder), peaks)
+            found = measure(corpus, asked, given.k, given.repeats, Path(folder), peaks)
+        rows, told_rows = rows + found[0], told_rows + found[1]
         if given.vectors:
             break
     header = ("d", "search", "s", "times faiss", "GFLOP/s", "of the product", "same ids")
     print(f"{len(corpus):,} vectors, {given.queries:,} queries, k = {given.k}, medians of {given.repeats}\n")
     print(markdown(header, rows))
+    record(given.json, told_rows)
 
 
 def measure(
     corpus: np.ndarray, asked: np.ndarray, k: int, repeats: int, folder: Path, peaks: dict[str, float]
-) -> list[tuple[object, ...]]:
-    """Time all searches in turns; return rows of the table."""
+) -> tuple[list[tuple[object, ...]], list[Row]]:
+    """Time all searches in turns; return rows of the table, and of the one table: ours beside both others."""
     paths = [folder / f"{number}.npy" for number in range(-(-len(corpus) // SHARD))]
     for number, path in enumerate(paths):
         np.save(path, corpus[number * SHARD : (number + 1) * SHARD])
@@ -97,8 +103,13 @@ def measure(
         "ours, bf16 scan, disk": lambda: disk("ours, bf16 scan, disk", "bf16"),
         "semantic_search": theirs,
     }
-    seconds = alternate(runs, repeats)
-    work, rows = 2.0 * len(asked) * corpus.size, []
+    memory: dict[str, float] = {}
+    for name, run in runs.items():  # the vectors are held by all, and faiss's copy of them
+        before = resident()
+        memory[name] = max(0, peak_memory(run) - before) / 2**30
+    seconds = alternate(runs, repeats, warm=0)
+    work, rows, told_rows = 2.0 * len(asked) * corpus.size, [], []
+    question = f"top-{k} of {len(asked):,} queries among {len(corpus):,}, d = {corpus.shape[1]}"
     for name in runs:
         spent = statistics.median(seconds[name])
         ratio = statistics.median(b / a for a, b in zip(seconds[name], seconds["faiss.IndexFlatIP"], strict=True))
@@ -106,7 +117,13 @@ def measure(
         same = agreement(found[name], found["faiss.IndexFlatIP"], corpus.shape[1])
         rate = f"{work / spent / 1e9:,.0f}"
         rows.append((corpus.shape[1], name, f"{spent:.3f}", f"{ratio:.2f}", rate, f"{work / spent / peak:.0%}", same))
-    return rows
+        for other in ("faiss.IndexFlatIP", "semantic_search") if name.startswith("ours") else ():
+            ratios = times_faster(seconds[name], seconds[other])
+            theirs, beside = statistics.median(seconds[other]), (memory[name], memory[other])
+            told_rows.append(
+                Row(question, name.removeprefix("ours, "), spent, other, theirs, *ratios, work / spent / peak, *beside)
+            )
+    return rows, told_rows
 
 
 def agreement(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], dimension: int) -> str:

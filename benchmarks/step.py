@@ -5,20 +5,17 @@ collating (for the others: tokenising), forward, backward, clipping, AdamW. Peak
 anew for every competitor in a first round.
 
     python benchmarks/step.py [--data demo] [--lengths marco] [--shape 8 31] [--precisions float32 bf16] [--steps 5]
-        [--threads 2]
+        [--threads 2] [--json FILE]
 """
 
 import argparse
-import ctypes
-import gc
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from common import alternate, machine, markdown, times_faster
+from common import Row, add_json, alternate, machine, markdown, peak_memory, record, times_faster
 from limit import model_flops, product_peak
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import (
@@ -54,6 +51,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_json(parser)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     bench = Bench(given)
@@ -62,7 +60,7 @@ def main() -> None:
         for precision in given.precisions
         for name, run in {"ance-tele": bench.ours, **{peer: bench.peer(peer) for peer in given.peers}}.items()
     }
-    memory = {name: peak_memory(run) for name, run in steps.items()}
+    memory = {name: peak_memory(run) / 2**30 for name, run in steps.items()}
     seconds = alternate(steps, given.steps, warm=0)
     peaks = {precision: product_peak(precision) for precision in given.precisions}
     queries, negatives = given.shape
@@ -74,14 +72,24 @@ def main() -> None:
     for precision, found in peaks.items():
         told = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found.items())
         print(f"matrix product, {precision}, GFLOP/s: {told}")
-    rows = []
+    rows, told_rows = [], []
+    question = f"a step of {queries} x (1 + {negatives}), {given.lengths} texts"
     for (name, precision), times in seconds.items():
-        faster = "{:.2f} ({:.2f} to {:.2f})".format(*times_faster(seconds["ance-tele", precision], times))
-        median = statistics.median(times)
-        share = bench.flops / median / max(peaks[precision].values())
+        ours = seconds["ance-tele", precision]
+        ratio, least, most = times_faster(ours, times)
+        faster = f"{ratio:.2f} ({least:.2f} to {most:.2f})"
+        median, best = statistics.median(times), max(peaks[precision].values())
+        share = bench.flops / median / best
+        if name != "ance-tele":
+            mine = statistics.median(ours)
+            told_rows.append(
+                Row(question, precision, mine, name, median, ratio, least, most, bench.flops / mine / best,
+                    memory["ance-tele", precision], memory[name, precision])
+            )  # fmt: skip
         row = name, precision, f"{median:.3f}", f"{queries / median:.2f}", f"{share:.0%}"
-        rows.append((*row, f"{memory[name, precision] / 2**30:.2f}", "" if name == "ance-tele" else faster))
+        rows.append((*row, f"{memory[name, precision]:.2f}", "" if name == "ance-tele" else faster))
     print(markdown(("", "precision", "s/step", "queries/s", "of the limit", "peak GiB", "ours is faster by"), rows))
+    record(given.json, told_rows)
 
 
 class Bench:
@@ -176,24 +184,6 @@ def batches(
     pool = Pool(np.arange(queries), np.arange(queries + 1) * negatives, **table)
     plan = Plan(pool, positives, queries, negatives, 0)
     return Collator(plan, stores[0], stores[1], Forward(model, "query"), Forward(model, "document")), list(flat)
-
-
-def peak_memory(run: Callable[[], None]) -> int:
-    """Return the most memory that the process held during a run, in bytes; on a GPU, of the GPU."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        run()
-        return torch.cuda.max_memory_allocated()
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():
-        run()
-        return 0
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what the competitor before has freed is not this one's
-    reset.write_text("5")
-    run()
-    line = next(line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def _to(value: Any, device: torch.device) -> Any:

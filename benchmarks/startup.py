@@ -1,0 +1,139 @@
+"""How soon it answers: `--help`, and the first training step of a tiny run, by phase, each in fresh processes.
+
+    python benchmarks/startup.py [--model FOLDER] [--runs 5] [--json FILE]
+
+The run is of a toy collection that is made here (400 passages, 64 training queries), with a cache and a folder of its
+own, so that nothing stands from before: import of the code, of the data, the model, tokens, encoding, mining, mixing,
+training. The first step ends where the optimiser has changed the weights for the first time. What a run does before
+it without need for training, evaluating the start and BM25, is left out. Files are in the system's page cache from the
+second process on, and the first is not counted.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from common import Row, add_json, markdown, record
+
+PASSAGES, QUERIES, WORDS = 400, 64, 2000
+ENTRY = "import sys; from ance_tele.cli.main import main; sys.exit(main())"
+HELP = {"a bare Python": ["-c", "pass"], "ance-tele --help": ["-c", ENTRY, "--help"],
+        "ance-tele run --help": ["-c", ENTRY, "run", "--help"]}  # fmt: skip
+
+
+def write_toy(folder: Path) -> None:
+    """Write a collection in BEIR layout: passages of 40 made-up words, queries of four words of their passage."""
+    rng = np.random.default_rng(0)
+    syllables = np.array([a + b for a in "bdfgklmnprst" for b in "aeiou"])
+    words = np.array(["".join(drawn) for drawn in rng.choice(syllables, (WORDS, 3))])
+    passages = [rng.choice(words, 40) for _ in range(PASSAGES)]
+    corpus = [{"_id": f"d{row}", "title": "", "text": " ".join(text)} for row, text in enumerate(passages)]
+    queries = [{"_id": f"q{row}", "text": " ".join(rng.choice(passages[row], 4))} for row in range(2 * QUERIES)]
+    (folder / "qrels").mkdir(parents=True)
+    for name, rows in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    for split, first in (("train", 0), ("test", QUERIES)):
+        judged = [f"q{row}\td{row}\t1\n" for row in range(first, first + QUERIES)]
+        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(judged), "utf-8")
+
+
+def first_step(folder: Path, model: str, started: float) -> None:
+    """Do in this process what a run needs for its first training step; print seconds by phase as JSON.
+
+    Args:
+        folder: Holds the toy collection; the run and its cache go there.
+        model: Which model to start from.
+        started: When this process was asked for, seconds since the epoch.
+    """
+    seconds = {}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        seconds[name] = time.perf_counter() - start
+
+    with phase("imports"):
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        import ance_tele.training.trainer  # noqa: F401
+        from ance_tele.data.load import load_collection
+        from ance_tele.phases import Phases
+        from ance_tele.recipes import recipe
+    seconds = {"process": time.time() - started - seconds["imports"], **seconds}
+    ended: list[float] = []
+    register_optimizer_step_post_hook(lambda *_: ended.append(time.perf_counter()))
+    settings = {"depth": 50, "episodes": 1, "epochs": 1, "max_train_queries": 8, "report_to": ()}
+    chosen = recipe("ance-tele").with_settings(**settings)
+    with phase("data"):
+        collection = load_collection(folder / "data", folder / "cache")
+    phases = Phases(chosen, collection, model, folder / "run", folder / "cache", lambda line: None)
+    with phase("load model"):
+        phases.weights(0)
+    with phase("tokens"):
+        phases.encoding(0)
+    with phase("encode"):
+        phases.vectors(0)
+    with phase("mine"):
+        phases.training_lists(0)
+        phases.mine(1)
+    with phase("mix"):
+        phases.mix(1)
+    start = time.perf_counter()
+    phases.train(1)
+    seconds["first step"] = ended[0] - start
+    print(json.dumps(seconds))
+
+
+def fresh(arguments: list[str]) -> tuple[float, str]:
+    """Run a process of this Python; return its wall time and what it printed."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return time.perf_counter() - start, done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--child", nargs=2, default=None, help=argparse.SUPPRESS)
+    add_json(parser)
+    given = parser.parse_args()
+    if given.child:
+        first_step(Path(given.child[0]), given.model, float(given.child[1]))
+        return
+    from ance_tele.data.demo import demo_model
+    from ance_tele.data.load import cache_folder
+
+    model = given.model or str(demo_model(cache_folder()))
+    taken: dict[str, list[float]] = {name: [] for name in HELP}
+    phases: list[dict[str, float]] = []
+    for turn in range(-1, given.runs):
+        for name, arguments in HELP.items():
+            taken[name] += [fresh(arguments)[0]] if turn >= 0 else []
+        with tempfile.TemporaryDirectory() as folder:
+            write_toy(Path(folder) / "data")
+            child = [os.fspath(Path(__file__)), "--model", model, "--child", folder, str(time.time())]
+            phases += [json.loads(fresh(child)[1].splitlines()[-1])][: max(0, turn + 1)]
+    taken |= {name: [one[name] for one in phases] for name in phases[0]}
+    taken["to the first training step"] = [sum(one.values()) for one in phases]
+    told = {name: (statistics.median(values), min(values)) for name, values in taken.items()}
+    rows = [(name, f"{median:.2f} s", f"{best:.2f} s") for name, (median, best) in told.items()]
+    print(markdown((f"{given.runs} processes", "median", "best"), rows))
+    parts = ", ".join(f"{name} {told[name][0]:.1f}" for name in phases[0])
+    bare = told["a bare Python"][0]
+    kept = [Row(name, f"best {told[name][1]:.2f} s; a bare Python {bare:.2f}", told[name][0]) for name in [*HELP][1:]]
+    record(given.json, [*kept, Row("to the first training step", parts, told["to the first training step"][0])])
+
+
+if __name__ == "__main__":
+    main()
