@@ -281,3 +281,15 @@ def test_untied_encoders_and_continue(toy: Path, tiny_model: Path, tmp_path: Pat
     assert main(command(toy, tiny_model, out, **settings)) == 0
     model = SentenceTransformer(str(out / "episode-2" / "model"))
     assert not np.allclose(model.encode_query("t1 w2"), model.encode_document("t1 w2"))
+
+
+def test_an_exact_run_says_nothing_of_recall(finished: Path) -> None:
+    for path in ("episode-0/training_lists", "episode-1/candidates.parquet", "episode-0/evaluation"):
+        manifest = read_manifest(finished / path)
+        assert manifest is not None and "depth" in manifest.inputs
+        assert not {"search", "search_probes", "search_ef", "recall", "recall_around"} & {
+            *manifest.inputs,
+            *manifest.facts,
+        }
+    assert "recall" not in json.loads((finished / "summary.json").read_text())["episodes"][0]
+    assert "recall@" not in (finished / "report.md").read_text()

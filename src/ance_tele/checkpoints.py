@@ -5,6 +5,7 @@ vectors are encoded once and serve its evaluation and the mining of the next epi
 """
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.errors import UserError
 from ance_tele.data.review import Review
 from ance_tele.data.tokens import TokenStore, tokenize
+from ance_tele.encode.approximate import approximate_topk, recall_of_exact
 from ance_tele.encode.topk import TopK, exact_topk
 from ance_tele.mining.candidates import Lists
 from ance_tele.mining.filters import Score, answer_bearing_positives
@@ -226,17 +228,39 @@ class Checkpoints:
         asked = encode_rows(model, self.queries, queries, "query", config)
         return np.concatenate([asked, encode_rows(model, self.passages, passages, "document", config)])
 
-    def nearest(self, checkpoint: int, asked: np.ndarray, depth: int, what: str) -> TopK:
-        """Search the corpus under a checkpoint for vectors, float32 [n, dimension]."""
-        vectors, device = self.vectors(checkpoint), self.load(checkpoint).device
-        where = "cpu" if device.type == "cpu" else str(device)
-        return exact_topk(asked, vectors, depth, self.collection.corpus.id_rank, where, what=what)
+    def nearest(self, checkpoint: int, asked: np.ndarray, depth: int, what: str, mining: bool = False) -> TopK:
+        """Search the corpus under a checkpoint for vectors, float32 [n, dimension]; exactly unless it is mining."""
+        config, vectors, rank = self.recipe.mining, self.vectors(checkpoint), self.collection.corpus.id_rank
+        device = self.device(checkpoint)
+        if not mining or config.search == "exact":
+            return exact_topk(asked, vectors, depth, rank, device, what=what)
+        probes, ef = config.search_probes, config.search_ef
+        return approximate_topk(asked, vectors, depth, config.search, rank, probes, ef, device, what=what)
 
-    def search(self, checkpoint: int, rows: np.ndarray, depth: int, task: Any, what: str) -> TopK:
+    def device(self, checkpoint: int) -> str:
+        """Return where the vectors of a checkpoint are searched: "cpu" or a torch device."""
+        device = self.load(checkpoint).device
+        return "cpu" if device.type == "cpu" else str(device)
+
+    def recall(self, checkpoint: int, found: TopK, asked: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+        """Measure how much of the exact lists a mining has found; {} where it searches exactly.
+
+        Args:
+            checkpoint: Under which it searched.
+            found: What it found.
+            asked: Gives the vectors that it searched for, by position.
+        """
+        if self.recipe.mining.search == "exact":
+            return {}
+        rank = self.collection.corpus.id_rank
+        recall = recall_of_exact(found, asked, self.vectors(checkpoint), rank, self.device(checkpoint))
+        return {"recall": round(recall, 4)}
+
+    def search(self, checkpoint: int, rows: np.ndarray, depth: int, task: Any, what: str, mining: bool = False) -> TopK:
         """Search the corpus for queries, or for passages (``task`` "document"), given by row."""
         vectors = self.vectors(checkpoint)
         asked = vectors.take(rows) if task == "document" else self.query_vectors(checkpoint, rows)
-        return self.nearest(checkpoint, asked, depth, what)
+        return self.nearest(checkpoint, asked, depth, what, mining)
 
     def pair_score(self, checkpoint: int) -> Score | None:
         """Return what scores training queries with passages while filtering; None where no filter looks at scores."""

@@ -107,6 +107,9 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
         filtered = {name: sum(counts.values()) for name, counts in facts.get("filtered", {}).items()}
         if filtered:
             found += "; left out: " + ", ".join(f"{count:,} by {name}" for name, count in filtered.items())
+        if "recall" in facts:
+            around = f", {facts['recall_around']:.3f} around positives" if "recall_around" in facts else ""
+            found += f"; recall@{manifests[0].inputs['depth']} {facts['recall']:.3f} of exact{around}"
     say(f"{where:<10}  {phase:<9} {spent:>7}   {found}")
 
 
@@ -180,6 +183,9 @@ def _episode(phases: Phases, number: int) -> dict[str, Any]:
             **_dropped(mined),
         },
     }
+    if "recall" in lists.facts:
+        around = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
+        figures["recall"] = {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **around}
     if read_manifest(folder / "training_lists") is not None:
         facts = phases.look_back(number).facts
         figures["forgetting_rate"] = facts["forgotten"]

@@ -69,6 +69,7 @@ class Phases(Checkpoints):
         """
         depth = self.recipe.mining.depth
         inputs = {**self.encoding(checkpoint), "training": self.training_key, "depth": depth}
+        inputs |= self.recipe.mining.searching
 
         def make(target: Path) -> dict[str, Any]:
             target.mkdir()
@@ -85,7 +86,8 @@ class Phases(Checkpoints):
             pq.write_table(pa.table(columns), target / "per_training_query.parquet")
             path = target / "training_lists.parquet"
             write_lists(path, self.positives.queries, lists, self.collection.queries, self.collection.corpus)
-            return {"MRR@100": float(rr.mean()), "search_engine": found.engine}
+            recall = self.recall(checkpoint, found, lambda places: asked[places])
+            return {"MRR@100": float(rr.mean()), "search_engine": found.engine, **recall}
 
         path = self.folder(checkpoint) / "training_lists"
         return build(path, "lists of training queries", inputs, make, self.say, spread=True)
@@ -96,13 +98,15 @@ class Phases(Checkpoints):
         What is found around positives is an artefact of its own; killed after it, only the queries are searched again.
         """
         queries, rows = len(asked), self._positives_due(checkpoint)
-        if len(rows) and (queries + len(rows)) * (4 * asked.shape[1] + 20 * depth) <= ONE_PASS_BYTES:
+        fits = (queries + len(rows)) * (4 * asked.shape[1] + 20 * depth) <= ONE_PASS_BYTES
+        # An index takes as long to build as to ask, and more memory than both.
+        if len(rows) and (fits or self.recipe.mining.search != "exact"):
             both = np.concatenate([asked, self.vectors(checkpoint).take(rows)])
             what = "searching for training queries and around positives"
-            found = self.nearest(checkpoint, both, depth, what)
+            found = self.nearest(checkpoint, both, depth, what, mining=True)
             self.around_positives(checkpoint, rows, TopK(found.rows[queries:], found.scores[queries:], found.engine))
             return TopK(found.rows[:queries], found.scores[:queries], found.engine)
-        return self.nearest(checkpoint, asked, depth, "searching for training queries")
+        return self.nearest(checkpoint, asked, depth, "searching for training queries", mining=True)
 
     def _positives_due(self, checkpoint: int) -> np.ndarray:
         """Return the positives (rows) that the next episode will search around, none if that is done or not wanted."""
@@ -162,11 +166,13 @@ class Phases(Checkpoints):
         """
         depth, corpus = self.recipe.mining.depth, self.collection.corpus
         inputs = {**self.encoding(checkpoint), "positives": hash_of(rows), "depth": depth}
+        inputs |= self.recipe.mining.searching
 
         def make(target: Path) -> dict[str, Any]:
-            best = found or self.search(checkpoint, rows, depth, "document", "searching around positives")
+            best = found or self.search(checkpoint, rows, depth, "document", "searching around positives", mining=True)
             write_lists(target, rows, Lists.from_topk(best), corpus, corpus)
-            return {"search_engine": best.engine}
+            recall = self.recall(checkpoint, best, lambda places: self.vectors(checkpoint).take(rows[places]))
+            return {"search_engine": best.engine, **recall}
 
         path = self.folder(checkpoint) / "around_positives.parquet"
         build(path, "lists around positives", inputs, make, self.say)
@@ -197,6 +203,7 @@ class Phases(Checkpoints):
             "lookahead_positives": config.lookahead_positives,
             "filter_answers": config.filter_answers,
             "draw": [episode, seed] if "random" in sources else None,
+            **config.searching,
         }
         if config.filters:
             inputs["filters"] = {**config.filters, "cross_encoder": self.cross_encoder_key}
@@ -215,16 +222,20 @@ class Phases(Checkpoints):
                 lambda rows: self.around_positives(before, rows),
                 self.bm25_lists,
             )
-            dropped: dict[str, Any] = {}
+            facts: dict[str, Any] = {}
+            around = read_manifest(self.folder(before) / "around_positives.parquet")
+            if "lookahead" in sources and around is not None and "recall" in around.facts:
+                facts["recall_around"] = around.facts["recall"]  # the lists themselves are removed
             if config.filter_answers:
-                found, dropped = self._without_answers(found)
+                found, answers = self._without_answers(found)
+                facts |= answers
             if config.filters:
                 score = self.pair_score(before)
-                found, dropped["filtered"] = without_false_negatives(
+                found, facts["filtered"] = without_false_negatives(
                     found, self.positives, self.known, config.filters, score
                 )
             write_candidates(target, found, collection.queries, collection.corpus)
-            return {**{source: len(lists.passages) for source, lists in found.lists.items()}, **dropped}
+            return {**{source: len(lists.passages) for source, lists in found.lists.items()}, **facts}
 
         manifest = build(self.folder(episode) / "candidates.parquet", "candidates", inputs, make, self.say)
         self.__dict__.pop("cross_encoder", None)  # memory that training needs
@@ -239,7 +250,7 @@ class Phases(Checkpoints):
         """Write L of an episode by query, where its candidates do not hold the whole of it: only to be looked at."""
         config, before, collection = self.recipe.mining, episode - 1, self.collection
         which = {"depth": config.depth, "lookahead_positives": config.lookahead_positives}
-        inputs = {**self.encoding(before), "training": self.training_key, **which}
+        inputs = {**self.encoding(before), "training": self.training_key, **which, **config.searching}
 
         def make(target: Path) -> None:
             around = config.lookahead_positives

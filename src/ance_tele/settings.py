@@ -140,6 +140,7 @@ class Recipe:
             "refresh_step": (1, 1 << 30), "save_steps": (1, 1 << 30), "max_train_queries": (1, 1 << 30),
             "seed": (0, (1 << 32) - 1), "warmup_steps": (0, 1 << 30), "later_rate": (0, 10),
             "relative_margin": (0, 1), "absolute_margin": (0, 1 << 30), "max_score": (-(1 << 30), 1 << 30),
+            "search_probes": (1, 1 << 20), "search_ef": (1, 1 << 20),
             "range_min": (0, 32766), "weight_decay": (0, 10), "max_grad_norm": (0, 1 << 30),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
@@ -163,6 +164,12 @@ class Recipe:
                 f"cross_encoder is {values['cross_encoder']}, but there is nothing for its scores to decide; set "
                 "relative_margin, absolute_margin or max_score too, or leave it out."
             )
+        for name, kind in (("search_probes", "ivf"), ("search_ef", "hnsw")):
+            if values[name] is not None and values["search"] != kind:
+                raise UserError(
+                    f"{name} is {values[name]}, but search is '{values['search']}'; set search to '{kind}', or leave "
+                    f"{name} out."
+                )
         for name in values["baselines"]:
             if name not in ("bm25", "zero-shot"):
                 raise UserError(unknown("baseline", name, ("bm25", "zero-shot")))

@@ -77,7 +77,7 @@ def exact_topk(
         ValueError: The vectors hold NaN, or bf16 is asked for on another device than a CPU.
     """
     if not np.isfinite(queries).all():
-        raise ValueError("Query vectors hold NaN or infinite values: the model has diverged; lower the learning rate.")
+        raise diverged("Query vectors")
     count = len(vectors)
     k = min(k, count)
     if coarse(precision, device, len(queries), count, k):
@@ -98,6 +98,11 @@ def exact_topk(
             still.append(part[scores[:, k - 1] == scores[:, -1]])
         tied = np.concatenate(still)
     return best
+
+
+def diverged(what: str) -> ValueError:
+    """Return the refusal of vectors that are no numbers."""
+    return ValueError(f"{what} hold NaN or infinite values: the model has diverged; lower the learning rate.")
 
 
 def coarse(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
@@ -157,10 +162,7 @@ def _search(
         for part in parts:
             scores, rows = engine(queries[part], min(keep, len(block)))
             if np.isnan(scores).any() or (rows < 0).any():
-                raise ValueError(
-                    f"Vectors {first} to {first + len(block) - 1} hold NaN or infinite values: the model has diverged; "
-                    "lower the learning rate."
-                )
+                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
             advance(len(scores) * len(block))
             if first == 0 and scores.shape[1] == keep:  # nothing to merge with yet
                 best_scores[part], best_rows[part] = scores, rows

@@ -1,7 +1,7 @@
 """Where negatives come from and how they are mixed."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 # In the order in which they act, as in sentence-transformers; a candidate counts for the first that drops it.
 FILTERS = ("absolute_margin", "relative_margin", "max_score", "range_min")
@@ -31,6 +31,14 @@ class MiningConfig:
             counted.
         cross_encoder: Folder or hub name of a cross-encoder whose scores decide on margins and ``max_score``, instead
             of the mining model's own.
+        search: How passages near training queries and positives are found: "exact", or approximately, where exact takes
+            too long: "ivf" (inverted lists) or "hnsw" (graph), both faiss's, on the CPU, with all vectors in memory.
+            Recall against exact is measured on a sample at each mining. It holds for mining alone, and so for what is
+            read from the mined lists (forgetting, training MRR); evaluation, the explorer and the search for answers of
+            ``without_positive`` are always exact. So are corpora of fewer than 100,000 passages.
+        search_probes: Lists that "ivf" looks into, of 4 times the square root of the corpus; None means 1/64 of them,
+            more in corpora that are small for ``depth``.
+        search_ef: Candidates that "hnsw" keeps on its way; None means twice ``depth``, at least 256.
         without_positive: What becomes of training queries that have answers but no relevant passage: "drop" them, or
             take the best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
     """
@@ -50,6 +58,9 @@ class MiningConfig:
     max_score: float | None = None
     range_min: int = 0
     cross_encoder: str | None = None
+    search: Literal["exact", "ivf", "hnsw"] = "exact"
+    search_probes: int | None = None
+    search_ef: int | None = None
     without_positive: Literal["drop", "model", "bm25"] = "drop"
 
     @property
@@ -57,6 +68,12 @@ class MiningConfig:
         """Return the filters of false negatives that are on, in the order in which they act; {} where none is."""
         values = {name: getattr(self, name) for name in FILTERS}
         return {name: value for name, value in values.items() if value is not None and (name != "range_min" or value)}
+
+    @property
+    def searching(self) -> dict[str, Any]:
+        """Return what decides mined lists beside their depth, for their manifests; {} where search is exact."""
+        own = {"ivf": ("search_probes",), "hnsw": ("search_ef",)}.get(self.search)
+        return {} if own is None else {name: getattr(self, name) for name in ("search", *own)}
 
     def beta_at(self, episode: int) -> float | None:
         """Return ``beta`` where an episode mixes query and lookahead, else None: it decides nothing there."""

@@ -52,7 +52,19 @@ def description(summary: Summary) -> str:
         names = [systems[name] for name in measured]
         said = f"Recipe {recipe} searched {on}{' with ' + words(names) if names else ''}, without any training"
     asked = count(queries.get(split))
-    return f"{said}; measured on the {'' if asked == DASH else asked + ' '}{split} queries."
+    return f"{said}; measured on the {'' if asked == DASH else asked + ' '}{split} queries.{_searched(trained)}"
+
+
+def _searched(trained: Sequence[Summary]) -> str:
+    """Say how much an approximate search missed, where there was one."""
+    recalls = [part(one, "recall") for one in trained]
+    found = [
+        value for one in recalls for name in ("queries", "positives") if (value := number(one.get(name))) is not None
+    ]
+    if not found:
+        return ""
+    depth = count(recalls[0].get("depth"))
+    return f" Mining searched approximately: recall@{depth} was at least {score(min(found))} of exact."
 
 
 def results(summary: Summary) -> Cells:
