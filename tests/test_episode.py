@@ -235,7 +235,7 @@ def test_queries_and_positives_share_a_pass(
     assert main(command(toy, tiny_model, tmp_path / "one", **settings)) == 0
     assert searched == [*begin, "for training queries and around positives", *end]
     searched.clear()
-    monkeypatch.setattr("ance_tele.phases.ONE_PASS_BYTES", 0)
+    monkeypatch.setattr("ance_tele.searches.ONE_PASS_BYTES", 0)
     assert main(command(toy, tiny_model, tmp_path / "two", **settings)) == 0
     assert searched == [*begin, "for training queries", "around positives", *end]
     for name in ("episode-0/training_lists.parquet", "episode-1/candidates.parquet", "episode-1/pool.parquet"):

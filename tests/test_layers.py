@@ -27,6 +27,7 @@ FLOORS: list[set[str]] = [
     {"analysis"},
     {"runfolder"},
     {"phases"},
+    {"searches"},
     {"checkpoints", "grid"},
     {"recipes", "plan"},
     {"report", "settings"},
