@@ -190,7 +190,7 @@ sys.exit(main(sys.argv[4:]))
 KILLS = [
     ("encode", "ance_tele.encode.vectors", "encode_rows", 3, "episode-0/vectors/passages-00001.npy"),
     ("search", "ance_tele.checkpoints", "exact_topk", 2, "episode-0/run.trec"),
-    ("search", "ance_tele.phases", "write_lists", 2, "episode-0/around_positives.parquet"),
+    ("search", "ance_tele.searches", "write_lists", 2, "episode-0/around_positives.parquet"),
     ("mix", "ance_tele.mining.mix", "_draw", 1, "episode-1/candidates.parquet"),
     ("train", "ance_tele.training.batches", "Collator.__call__", 7, "episode-1/pool.parquet"),
     ("evaluate", "ance_tele.evaluate.retrieval", "measure", 1, "episode-1/model/model.safetensors"),
