@@ -537,7 +537,8 @@ def test_odd_shapes_are_left_out(undrawn: None, tmp_path: Path, dynamics: Mappin
     run = write_run(
         tmp_path / "run", dynamics=dynamics, cases=[1, {}], projection={"points": [{}]}, suspects={"pairs": 0}
     )
-    page_of(run)
+    said = page_of(run).text
+    assert "What the numbers say" in said and "NaN" not in said and "None" not in said
 
 
 def test_where_a_report_of_several_may_not_go(tmp_path: Path) -> None:

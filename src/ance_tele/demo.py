@@ -17,7 +17,7 @@ SHORT = {
     "negatives_per_query": 3,
     "epochs": 1,
     "learning_rate": 1e-4,
-    "max_train_queries": 1600,
+    "max_train_queries": 3200,
     "refresh_fraction": 0.2,
 }
 

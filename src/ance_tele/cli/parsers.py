@@ -86,18 +86,7 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     report.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if it was moved")
     verbs.add_subcommand("report", report, help="Write the report of a run, or of several.")
 
-    suspects = _plain("Negatives of a finished run that are probably relevant, to be judged and given to the next run.")
-    suspects.add_argument("run", type=str, help="A run folder.")
-    suspects.add_argument(
-        "-k", type=int | None, default=None, help="how many, most suspect first; 10, or all with --to"
-    )
-    suspects.add_argument("--to", type=str | None, default=None, help="write them here, as a review file (CSV)")
-    suspects.add_argument("--sample", type=int | None, default=None, help="so many drawn at random instead")
-    suspects.add_argument("--seed", type=int, default=42, help="of that draw")
-    suspects.add_argument("--reasons", type=str, nargs="+", default=[], help="only these: copy, outscores, kept")
-    suspects.add_argument("--sources", type=str, nargs="+", default=[], help="only of these, such as lookahead")
-    suspects.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if moved")
-    verbs.add_subcommand("suspects", suspects, help="Negatives of a run that are probably relevant.")
+    verbs.add_subcommand("suspects", _suspects(), help="Negatives of a run that are probably relevant.")
 
     demo = _plain("Train on the embedded demo data: the command behind `make demo`.")
     demo.add_argument("--out", type=str, default="runs/demo", help="the run folder")
@@ -105,6 +94,19 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     demo.add_argument("--model", type=str | None, default=None, help="another model to start from")
     verbs.add_subcommand("demo", demo, help="Train on the embedded demo data.")
     return parser, dict(verbs.choices)
+
+
+def _suspects() -> ArgumentParser:
+    parser = _plain("Negatives of a finished run that are probably relevant, to be judged and given to the next run.")
+    parser.add_argument("run", type=str, help="A run folder.")
+    parser.add_argument("-k", type=int | None, default=None, help="how many, most suspect first; 10, or all with --to")
+    parser.add_argument("--to", type=str | None, default=None, help="write them here, as a review file (CSV)")
+    parser.add_argument("--sample", type=int | None, default=None, help="so many drawn at random instead")
+    parser.add_argument("--seed", type=int, default=42, help="of that draw")
+    parser.add_argument("--reasons", type=str, nargs="+", default=[], help="only these: copy, outscores, kept")
+    parser.add_argument("--sources", type=str, nargs="+", default=[], help="only of these, such as lookahead")
+    parser.add_argument("--data", type=str | None, default=None, help="where the collection lies now, if moved")
+    return parser
 
 
 def _plain(description: str, usage: str | None = None) -> ArgumentParser:
