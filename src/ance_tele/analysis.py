@@ -25,7 +25,7 @@ from ance_tele.dynamics.rounds import Rounds
 from ance_tele.dynamics.suspects import REASONS, SuspectConfig, bits_of, judge, named, suspicion
 from ance_tele.mining.sources import SOURCES
 from ance_tele.phases import Phases
-from ance_tele.runfolder import open_run, read_settings
+from ance_tele.runfolder import open_run, recipe_of
 from ance_tele.settings import Recipe
 
 # Raised where the same lists give other figures than before.
@@ -59,9 +59,7 @@ def analyse(
         UserError: This is no run folder, or the run is not finished.
     """
     out = Path(out)
-    settings = read_settings(out)
-    settings.pop("recipe", None)
-    recipe = Recipe("any").with_settings(**settings)
+    recipe = recipe_of(out)
     episodes = recipe.episode.episodes
     if not episodes:
         return None

@@ -14,7 +14,7 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.evaluate.statistics import holm, permutation_test
-from ance_tele.runfolder import read_identity, read_settings, resolve
+from ance_tele.runfolder import read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
 
 SYSTEMS = ("zero-shot", "trained")
@@ -64,9 +64,7 @@ def evaluate_elsewhere(
         UserError: This is no run with a trained model, or a collection or its split cannot be used.
     """
     out = Path(run)
-    identity, settings = read_identity(out), read_settings(out)
-    settings.pop("recipe", None)
-    recipe = Recipe(identity["recipe"]).with_settings(**settings)
+    identity, recipe = read_identity(out), recipe_of(out)
     last = recipe.episode.episodes
     trained = read_manifest(out / f"episode-{last}" / "model")
     if identity["model"] is None or not last or trained is None:

@@ -150,6 +150,16 @@ def read_settings(out: Path) -> dict[str, Any]:
     return found
 
 
+def recipe_of(out: Path) -> Recipe:
+    """Return the recipe of a run folder, with all its settings.
+
+    Raises:
+        UserError: Its ``config.yaml`` is missing or damaged, or holds a setting that this version does not know.
+    """
+    settings = read_settings(out)
+    return Recipe(str(settings.pop("recipe", ""))).with_settings(**settings)
+
+
 @dataclass(frozen=True)
 class OpenedRun:
     """What a run folder says of itself: its recipe, its data, where its first model lies, its review, if any."""
@@ -171,9 +181,7 @@ def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> Op
     Raises:
         UserError: This is no run folder, or its data is gone or has changed.
     """
-    identity, settings = read_identity(out), read_settings(out)
-    settings.pop("recipe", None)
-    recipe = Recipe(identity["recipe"]).with_settings(**settings)
+    identity, recipe = read_identity(out), recipe_of(out)
     if data is None and identity["data"] is None:
         raise UserError(f"{out} does not say where its data lies; give that with --data.")
     source = data or resolve(identity["data"], out)
