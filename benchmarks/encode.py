@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from common import Row, add_json, alternate, machine, markdown, peak_memory, record, times_faster
-from limit import model_flops, product_peak
+from limit import model_flops, precisions, product_peak
 from sentence_transformers import SentenceTransformer
 from texts import cut_texts
 
@@ -45,7 +45,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     collection = load_collection(given.data)
     print(machine())
-    peaks = {precision: product_peak(precision) for precision in ("float32", "bf16")}
+    peaks = {precision: product_peak(precision) for precision in precisions()}
     for precision, found in peaks.items():
         told = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found.items())
         print(f"matrix product, {precision}, GFLOP/s: {told}")
@@ -64,11 +64,12 @@ def main() -> None:
         rows = []
         for (label, precision), times in seconds.items():
             median = statistics.median(times)
-            faster = [f"{times_faster(seconds[OURS, ours], times)[0]:.2f}" for ours in ("float32", "bf16")]
+            faster = [f"{times_faster(seconds[OURS, ours], times)[0]:.2f}" for ours in peaks]
             near = float((vectors[label, precision] * exact).sum(1).min())
             share = flops / median / max(peaks[precision].values())
             rows.append((label, precision, f"{len(texts) / median:.0f}", f"{share:.0%}", f"{near:.4f}", *faster))
-        header = "", "precision", "texts/s", "of the limit", "least cosine", "ours float32", "ours bf16, times faster"
+        ours_by = [f"times slower than ours in {precision}" for precision in peaks]
+        header = "", "precision", "texts/s", "of the limit", "least cosine", *ours_by
         print(markdown(header, rows))
         question = f"encoding {len(texts)} {kind} texts"
         for precision in peaks:
@@ -100,10 +101,11 @@ def ways(
     model: SentenceTransformer, texts: list[str], tokens: TokenStore
 ) -> dict[tuple[str, str], Callable[[], np.ndarray]]:
     """Return the ways to encode the texts, by name and precision; each gives float32 [n, dimension]."""
-    half = copy.deepcopy(model).to(torch.bfloat16)  # sentence-transformers' own way to bf16
     runs: dict[tuple[str, str], Callable[[], np.ndarray]] = {}
-    for precision, theirs in (("float32", model), ("bf16", half)):
-        config = EncoderConfig(precision="bf16" if precision == "bf16" else "float32")
+    for precision in precisions():
+        half = precision == "bf16"
+        theirs = copy.deepcopy(model).to(torch.bfloat16) if half else model  # sentence-transformers' own way to bf16
+        config = EncoderConfig(precision="bf16" if half else "float32")
 
         def ours(config: EncoderConfig = config) -> np.ndarray:
             return encode_rows(model, tokens, np.arange(len(tokens)), "document", config)

@@ -6,6 +6,13 @@ from common import alternate, gemm_peak
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.encode import kernels
+from ance_tele.encode.encoder import has_fast_bf16
+
+
+def precisions() -> tuple[str, ...]:
+    """Return what is worth timing here: bf16 only where the processor has it (emulated, a product takes minutes)."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return ("float32", "bf16") if has_fast_bf16(device) else ("float32",)
 
 
 def product_peak(precision: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ from sentence_transformers.util import mine_hard_negatives
 from ance_tele.data.collection import Qrels
 from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
-from ance_tele.data.tokens import tokenize
+from ance_tele.data.tokens import TextFormat, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of
 from ance_tele.encode.loading import load_model
@@ -50,7 +50,8 @@ def main() -> None:
     owner = np.repeat(positives.queries, np.diff(positives.offsets))[inside]
     kept = Qrels.from_arrays(owner, positives.passages[inside], positives.grades[inside])
     kept = kept.select(kept.queries[: given.queries])
-    corpus = collection.corpus.table["text"].slice(0, given.passages).to_pylist()
+    part = collection.corpus.table.slice(0, given.passages)
+    corpus = TextFormat().render(part["title"].to_pylist(), part["text"].to_pylist())  # titles are read by both
     texts = collection.queries.table["text"].take(kept.queries).to_pylist()
     first = kept.passages[kept.offsets[:-1]]
     pairs = Dataset.from_dict({"anchor": texts, "positive": [corpus[row] for row in first]})

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import Row, add_json, alternate, machine, markdown, peak_memory, record, times_faster
-from limit import model_flops, product_peak
+from limit import model_flops, precisions, product_peak
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--lengths", choices=("short", "marco", "long"), default="marco")
     parser.add_argument("--shape", type=int, nargs=2, default=(8, 31), metavar=("QUERIES", "NEGATIVES"))
     parser.add_argument("--passage_max_len", type=int, default=128)
-    parser.add_argument("--precisions", nargs="+", choices=("float32", "bf16"), default=("float32", "bf16"))
+    parser.add_argument("--precisions", nargs="+", choices=("float32", "bf16"), default=precisions())
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -15,6 +15,7 @@ from ance_tele.data.load import load_collection
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import (
+    emulated_bf16,
     encode_rows,
     resolve_precision,
     text_format,
@@ -282,6 +283,7 @@ def test_encoders_that_make_no_pair_are_refused(tiny_model: Path, tmp_path: Path
 def test_a_gpu_that_only_emulates_bf16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert resolve_precision("auto", torch.device("cuda")) == "float32"
+    assert "this CUDA has no instructions for it" in emulated_bf16(torch.device("cuda"))
 
 
 def test_texts_longer_than_the_model_reads_are_refused(tiny_model: Path) -> None:

@@ -138,3 +138,13 @@ def test_a_diverged_model_is_told(device: str) -> None:
         exact_topk(broken[20:22], Vectors((vectors,), ""), 3, device=device)
     with pytest.raises(ValueError, match="Vectors 20 to 29 hold NaN or infinite values: the model has diverged"):
         exact_topk(vectors[:2], Vectors((broken,), ""), 3, device=device, block_rows=10)
+
+
+def test_faiss_is_left_as_it_was() -> None:
+    import faiss
+
+    before = faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
+    vectors = np.ones((40, 2), dtype=np.float32)
+    exact_topk(vectors, Vectors((vectors,), ""), 3)
+    assert before == (faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs)
+    assert before != topk.FAISS_TILE

@@ -172,9 +172,13 @@ class Checkpoints:
 
     @cached_property
     def _start_weights(self) -> str:
-        from ance_tele.encode.encoder import weights_fingerprint
+        from ance_tele.encode.encoder import emulated_bf16, weights_fingerprint
 
-        return weights_fingerprint(self.load(0))
+        model = self.load(0)
+        asked = "bf16" in (self.recipe.encoder.precision, self.recipe.training.train_precision)
+        if asked and (warning := emulated_bf16(model.device)):
+            self.say(warning)
+        return weights_fingerprint(model)
 
     @cached_property
     def passages(self) -> TokenStore:

@@ -67,6 +67,8 @@ def approximate_topk(
     Raises:
         ValueError: Queries or vectors hold NaN or infinite values.
     """
+    from ance_tele.encode.vectors import pair_scores
+
     count = len(vectors)
     if count < FEW:
         return exact_topk(queries, vectors, k, id_rank, device, block_rows, query_rows, what)
@@ -84,6 +86,10 @@ def approximate_topk(
         for start in range(0, len(queries), query_rows):
             part = slice(start, start + query_rows)
             scores, rows = index.search(np.ascontiguousarray(queries[part]), keep)
+            if kind == "hnsw":  # its walk sums up in different orders, so that copies of a text would score apart
+                offsets = np.arange(len(rows) + 1) * keep
+                pairs = pair_scores(queries[part], vectors, offsets, np.maximum(rows, 0).reshape(-1), query_rows=64)
+                scores = pairs.reshape(rows.shape)
             scores[rows < 0] = -np.inf
             rank = rows if id_rank is None else id_rank[rows]
             order = np.lexsort((rank, rows < 0, -scores), axis=1)[:, :k]

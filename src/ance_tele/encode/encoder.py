@@ -66,6 +66,16 @@ def resolve_precision(precision: str, device: torch.device) -> Literal["float32"
     return "bf16" if precision == "bf16" else "float32"
 
 
+def emulated_bf16(device: torch.device) -> str:
+    """Return a warning where a device has no instructions for bf16, for whoever asks for it; empty where it has."""
+    if has_fast_bf16(device):
+        return ""
+    return (
+        f"bf16 is asked for, but this {device.type.upper()} has no instructions for it and emulates them, up to "
+        "hundreds of times slower than float32; leave the precision at auto."
+    )
+
+
 def batch_budget(tokens: int, device: torch.device) -> int:
     """Return how many tokens go through a model at a time: on a CPU what its caches hold, elsewhere ``tokens``."""
     return min(tokens, CPU_TOKENS) if device.type == "cpu" else tokens

@@ -21,6 +21,9 @@ MARGIN = 16
 # Scores held at a time for the queries that are searched again.
 TIED_ENTRIES = 1 << 22
 
+# Queries and vectors of a product within faiss: its own 4,096 x 1,024 leaves up to a tenth of the time in between.
+FAISS_TILE = (1024, 4096)
+
 # With fewer queries, rounding the vectors to bf16 costs more than it saves.
 FEW_QUERIES = 32
 
@@ -155,6 +158,7 @@ def _search(
     best_scores = np.full((len(queries), keep), -np.inf, dtype=np.float32)
     best_rows = np.full((len(queries), keep), -1, dtype=np.int64)
     parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
+    from ance_tele.encode.keys import keyed
     from ance_tele.encode.vectors import ahead
 
     for first, block in ahead(vectors.blocks(block_rows)):
@@ -173,7 +177,7 @@ def _search(
             best_scores[part], best_rows[part] = np.take_along_axis(scores, top, 1), np.take_along_axis(rows, top, 1)
     for part in parts:
         rank = best_rows[part] if id_rank is None else id_rank[best_rows[part]]
-        order = np.lexsort((rank, -best_scores[part]), axis=1)
+        order = np.argsort(keyed(best_scores[part], rank.astype(np.uint64)), axis=1)
         best_scores[part] = np.take_along_axis(best_scores[part], order, 1)
         best_rows[part] = np.take_along_axis(best_rows[part], order, 1)
     return best_scores, best_rows
@@ -185,9 +189,20 @@ def _faiss(block: np.ndarray) -> Engine:
     held = np.ascontiguousarray(block)
 
     def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        return faiss.knn(np.ascontiguousarray(queries), held, k, metric=faiss.METRIC_INNER_PRODUCT)
+        sizes = faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
+        _set_tile(FAISS_TILE)
+        try:
+            return faiss.knn(np.ascontiguousarray(queries), held, k, metric=faiss.METRIC_INNER_PRODUCT)
+        finally:
+            _set_tile(sizes)
 
     return search
+
+
+def _set_tile(sizes: tuple[int, int]) -> None:
+    import faiss
+
+    faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs = sizes
 
 
 def _torch(block: np.ndarray, device: str) -> Engine:
