@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ance_tele.encode import scan
+from ance_tele.encode import scan, tiles
 from ance_tele.encode.keys import EMPTY, keyed, unkeyed
 from ance_tele.encode.topk import TopK, coarse, exact_topk
 from ance_tele.encode.vectors import Vectors, ahead
@@ -22,7 +22,9 @@ SMALL = {"TILE": 32, "STEP": 16, "GROUP": 4, "PART": 3, "CHUNK": 6, "SETTLE": 40
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut everything so small that a few vectors make many tiles and parts."""
     for name, value in SMALL.items():
-        monkeypatch.setattr(scan, name, value)
+        for module in (scan, tiles):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, value)
 
 
 def bf16(queries: np.ndarray, vectors: Vectors, k: int, id_rank: np.ndarray | None = None, block: int = 131072) -> TopK:
@@ -114,7 +116,7 @@ def test_the_error_is_bounded(seed: int, dimension: int, scale: float) -> None:
     spread = scale * np.exp(rng.standard_normal((2, 1)) * 3)
     vectors, queries = ((one * rng.standard_normal((50, dimension))).astype(np.float32) for one in spread)
     with scan.workers() as (pool, _):
-        (tile,) = scan.tiles(vectors, torch.empty(50, dimension, dtype=torch.bfloat16), pool)
+        (tile,) = tiles.tiles(vectors, torch.empty(50, dimension, dtype=torch.bfloat16), pool)
     part = scan.Part(queries, np.full((50, 1), EMPTY))
     rough = (tile.coarse @ part.coarse.T).float().numpy().T
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)

@@ -1,3 +1,4 @@
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -140,11 +141,37 @@ def test_a_diverged_model_is_told(device: str) -> None:
         exact_topk(vectors[:2], Vectors((broken,), ""), 3, device=device, block_rows=10)
 
 
-def test_faiss_is_left_as_it_was() -> None:
+def test_faiss_multiplies_in_blocks_and_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     import faiss
 
-    before = faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
+    def settings() -> dict[str, int]:
+        return {name: getattr(faiss.cvar, name) for name in topk.FAISS}
+
+    def watched(*args: object, **options: object) -> object:
+        seen.append(settings())
+        return knn(*args, **options)
+
+    before, knn, seen = settings(), faiss.knn, list[dict[str, int]]()
+    monkeypatch.setattr(faiss, "knn", watched)
     vectors = np.ones((40, 2), dtype=np.float32)
-    exact_topk(vectors, Vectors((vectors,), ""), 3)
-    assert before == (faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs)
-    assert before != topk.FAISS_TILE
+    for few in (topk.FAISS_QUERIES - 1, topk.FAISS_QUERIES):
+        exact_topk(vectors[:few], Vectors((vectors,), ""), 40)
+    assert seen == [before, topk.FAISS] and before != topk.FAISS
+    assert settings() == before
+
+
+@pytest.mark.parametrize("queries", [4, 64])
+def test_a_search_copies_no_vectors(queries: int, tmp_path: Path) -> None:
+    """Counted in bytes that numpy asks for, whichever engine answers: of vectors on disk, a block is only looked at."""
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((60_000, 128)).astype(np.float32))
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+    asked, vectors = np.array(mapped[:queries]), Vectors((mapped,), "")
+    exact_topk(asked, vectors, 10, block_rows=20_000)  # imports
+    tracemalloc.start()
+    try:
+        exact_topk(asked, vectors, 10, block_rows=20_000)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    block = 20_000 * 128 * 4
+    assert 0 < most < block / 3 < mapped.nbytes / 8

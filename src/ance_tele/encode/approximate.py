@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ance_tele.data.errors import diverged
 from ance_tele.data.progress import progress
-from ance_tele.encode.topk import MARGIN, TopK, diverged, exact_topk
+from ance_tele.encode.topk import MARGIN, TopK, exact_topk
 
 if TYPE_CHECKING:
     from ance_tele.encode.vectors import Vectors

@@ -32,5 +32,10 @@ def unkeyed(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(keys == EMPTY, np.float32(-np.inf), scores), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
+def scores_differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Say which of two keys are of different scores, bool, element by element."""
+    return (one ^ other) >> np.uint64(32) != 0
+
+
 def _descending(bits: np.ndarray) -> np.ndarray:
     return np.where(bits >> 31, bits, ~bits & np.uint32(0x7FFFFFFF))

@@ -10,7 +10,6 @@ Scores are looked at in groups of passages: the best of each group raise the bou
 passages), and only groups whose best reaches bound - e are opened.
 """
 
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,12 +20,12 @@ from queue import SimpleQueue
 import numpy as np
 import torch
 
+from ance_tele.data.errors import diverged
 from ance_tele.data.progress import Advance
 from ance_tele.encode.keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
+from ance_tele.encode.pairs import pair_products, quiet
+from ance_tele.encode.tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 
-TILE = 16384  # Passages per look.
-STEP = 2048  # Passages per product: their scores are still in the cache when the groups' best are found.
-GROUP = 8  # Passages per group; divides STEP, and STEP divides TILE.
 PART = 512  # Queries per look, at most: TILE x PART bounds the scores in memory.
 CHUNK = 16384  # Queries whose survivors wait while a block is scanned.
 SETTLE = 1 << 20  # Survivors of a part that wait, at most, beside those of one look.
@@ -49,23 +48,6 @@ class Tally:
     rescored: int = 0
     opened: int = 0
     reads: int = 0
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Vectors to look at.
-
-    Attributes:
-        start: Their first row within the block.
-        coarse: bf16 [n, d].
-        norm: The largest norm.
-        residual: The largest norm of what rounding took away.
-    """
-
-    start: int
-    coarse: torch.Tensor
-    norm: float
-    residual: float
 
 
 def scanned(
@@ -105,10 +87,7 @@ def scanned(
                 parts = [Part(queries[cut], keys[cut]) for cut in cuts]
                 for tile in tiles(block, rounded, pool):
                     if not np.isfinite(tile.norm):
-                        raise ValueError(
-                            f"Vectors {first} to {first + len(block) - 1} hold NaN or infinite values: the model has "
-                            "diverged; lower the learning rate."
-                        )
+                        raise diverged(f"Vectors {first} to {first + len(block) - 1}")
                     list(pool.map(partial(Part.take, tile=tile, rooms=rooms, block=block, rank=ranks), parts))
                     advance(sum(len(part.queries) for part in parts) * len(tile.coarse))
                 list(pool.map(partial(Part.settle, block=block, rank=ranks), parts))
@@ -126,44 +105,10 @@ def workers() -> Iterator[tuple[ThreadPoolExecutor, int]]:
     before = torch.get_num_threads()
     threads = min(before, THREADS)
     try:
-        with (
-            warnings.catch_warnings(),
-            ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            # Here, once: in the threads, filters would be set and put back in any order.
-            for message in (
-                "The given NumPy array is not writ",
-                "Sparse CSR tensor support",
-                "Sparse invariant checks",
-            ):
-                warnings.filterwarnings("ignore", message)
+        with quiet(), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool, threads
     finally:
         torch.set_num_threads(before)  # new threads of torch take the number that was set last
-
-
-def tiles(block: np.ndarray, room: torch.Tensor, pool: ThreadPoolExecutor) -> Iterator[Tile]:
-    """Yield a block, float32 [n, d], rounded to bf16 tile by tile, in ``room``, bf16 [TILE, d]."""
-    for start in range(0, len(block), TILE):
-        tile = block[start : start + TILE]
-
-        def rounded(at: int, tile: np.ndarray = tile) -> tuple[float, float]:
-            some, coarse = tile[at : at + STEP], room[at : at + STEP]
-            coarse = coarse[: len(some)].copy_(torch.from_numpy(some))
-            with np.errstate(invalid="ignore"):
-                return float(lengths(some).max()), float(lengths(some - coarse.float().numpy()).max())
-
-        norm, residual = np.max(list(pool.map(rounded, range(0, len(tile), STEP))), axis=0)  # NaN if any is
-        yield Tile(start, room[: len(tile)], float(norm), float(residual))
-
-
-def lengths(vectors: np.ndarray) -> np.ndarray:
-    """Return Euclidean norms [n]; not finite only where the vectors are not."""
-    with np.errstate(over="ignore"):
-        squares = np.einsum("nd,nd->n", vectors, vectors, optimize=False)
-    if not (np.isfinite(squares).all() and (squares > 1e-30).all()):
-        return np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64, optimize=False))
-    return np.sqrt(squares) * np.float32(1 + vectors.shape[1] * 2.0**-24)  # rounding may have taken that away
 
 
 class Part:
@@ -297,19 +242,3 @@ class Part:
             grid[:, most:] = self.keys[first:last]
             grid[query[part] - first, np.arange(part.start, part.stop) - starts[query[part]]] = keys[part]
             self.keys[first:last] = np.partition(grid, self.k - 1, axis=1)[:, : self.k]
-
-
-def pair_products(left: np.ndarray, right: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return the dot products of rows (ascending) of one float32 matrix with rows of another, float32 [n].
-
-    Each sum is formed alone and in one order, so that equal vectors give equal products.
-    """
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(left)))])
-    asked = torch.sparse_csr_tensor(
-        torch.from_numpy(starts.astype(np.int32)),
-        torch.from_numpy(columns.astype(np.int32)),
-        torch.zeros(len(rows)),
-        (len(left), len(right)),
-    )
-    products = torch.sparse.sampled_addmm(asked, torch.from_numpy(left), torch.from_numpy(right).T, beta=0.0)
-    return products.values().numpy()

@@ -1,13 +1,15 @@
 """Exact top-k by dot product over vectors of any number, in bounded memory; ties go to the lower id."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ance_tele.data.errors import diverged
 from ance_tele.data.progress import Advance, progress
 
 if TYPE_CHECKING:
@@ -21,8 +23,14 @@ MARGIN = 16
 # Scores held at a time for the queries that are searched again.
 TIED_ENTRIES = 1 << 22
 
-# Queries and vectors of a product within faiss: its own 4,096 x 1,024 leaves up to a tenth of the time in between.
-FAISS_TILE = (1024, 4096)
+# How faiss multiplies, from 8 queries on: always by BLAS (left alone, it goes pair by pair below 1,000 queries of 128
+# dimensions, which takes up to nine times as long), and 1,024 queries by 4,096 vectors at a time.
+FAISS_QUERIES = 8
+FAISS = {
+    "distance_compute_blas_threshold": 0,
+    "distance_compute_blas_query_bs": 1024,
+    "distance_compute_blas_database_bs": 4096,
+}
 
 # With fewer queries, rounding the vectors to bf16 costs more than it saves.
 FEW_QUERIES = 32
@@ -81,31 +89,28 @@ def exact_topk(
     """
     if not np.isfinite(queries).all():
         raise diverged("Query vectors")
+    from ance_tele.encode.keys import scores_differ
+
     count = len(vectors)
     k = min(k, count)
+    rank = np.arange(count) if id_rank is None else id_rank
     if coarse(precision, device, len(queries), count, k):
-        return _scan(queries, vectors, k, id_rank, block_rows, what)
+        return _ranked(_scan(queries, vectors, k, rank, block_rows, what), rank, "bf16 scan")
     keep = min(k + MARGIN, count)
-    search = partial(_search, vectors=vectors, id_rank=id_rank, device=device, block_rows=block_rows)
+    search = partial(_search, vectors=vectors, rank=rank, device=device, block_rows=block_rows, query_rows=query_rows)
     with progress(what, len(queries) * count, "scores") as advance:
-        scores, rows = search(queries, keep=keep, query_rows=query_rows, advance=advance)
-    engine = "faiss" if device == "cpu" else "torch"
-    best, tied = TopK(rows[:, :k], scores[:, :k], engine), np.flatnonzero(scores[:, k - 1] == scores[:, -1])
+        keys = search(queries, keep=keep, advance=advance)
+    best, tied = keys[:, :k], np.flatnonzero(~scores_differ(keys[:, k - 1], keys[:, -1]))
     while keep < count and len(tied):
         keep = min(k + 16 * (keep - k), count)
         size = max(1, TIED_ENTRIES // keep)
         still = []
         for part in (tied[start : start + size] for start in range(0, len(tied), size)):
-            scores, rows = search(queries[part], keep=keep, query_rows=query_rows)
-            best.rows[part], best.scores[part] = rows[:, :k], scores[:, :k]
-            still.append(part[scores[:, k - 1] == scores[:, -1]])
+            keys = search(queries[part], keep=keep)
+            best[part] = keys[:, :k]
+            still.append(part[~scores_differ(keys[:, k - 1], keys[:, -1])])
         tied = np.concatenate(still)
-    return best
-
-
-def diverged(what: str) -> ValueError:
-    """Return the refusal of vectors that are no numbers."""
-    return ValueError(f"{what} hold NaN or infinite values: the model has diverged; lower the learning rate.")
+    return _ranked(best, rank, "faiss" if device == "cpu" else "torch")
 
 
 def coarse(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
@@ -119,24 +124,18 @@ def coarse(precision: Precision, device: str, queries: int, count: int, k: int) 
     import torch
 
     from ance_tele.encode.encoder import has_fast_bf16
-    from ance_tele.encode.scan import TILE
+    from ance_tele.encode.tiles import TILE
 
     return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))
 
 
-def _scan(
-    queries: np.ndarray, vectors: "Vectors", k: int, id_rank: np.ndarray | None, block_rows: int, what: str
-) -> TopK:
+def _ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
+    """Return the rows and scores of keys, uint64 [q, k], ascending."""
     from ance_tele.encode.keys import unkeyed
-    from ance_tele.encode.scan import scanned
-    from ance_tele.encode.vectors import ahead
 
-    rank = np.arange(len(vectors)) if id_rank is None else id_rank
     row_of = np.empty(len(rank), dtype=np.int64)
     row_of[rank] = np.arange(len(rank))
-    with progress(what, len(queries) * len(vectors), "scores") as advance:
-        keys = scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance)
-    best = TopK(np.empty(keys.shape, np.int64), np.empty(keys.shape, np.float32), "bf16 scan")
+    best = TopK(np.empty(keys.shape, np.int64), np.empty(keys.shape, np.float32), engine)
     for start in range(0, len(keys), 4096):
         part = slice(start, start + 4096)
         best.scores[part], ranks = unkeyed(keys[part])
@@ -144,65 +143,77 @@ def _scan(
     return best
 
 
+def _scan(queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, block_rows: int, what: str) -> np.ndarray:
+    from ance_tele.encode.scan import scanned
+    from ance_tele.encode.vectors import ahead
+
+    with progress(what, len(queries) * len(vectors), "scores") as advance:
+        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance)
+
+
 def _search(
     queries: np.ndarray,
     vectors: "Vectors",
     keep: int,
-    id_rank: np.ndarray | None,
+    rank: np.ndarray,
     device: str,
     block_rows: int,
     query_rows: int,
     advance: Advance = lambda units: None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores and rows of the ``keep`` best, [queries, keep]; which of those equal to the last is open."""
-    best_scores = np.full((len(queries), keep), -np.inf, dtype=np.float32)
-    best_rows = np.full((len(queries), keep), -1, dtype=np.int64)
-    parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
-    from ance_tele.encode.keys import keyed
+) -> np.ndarray:
+    """Return keys of the ``keep`` best, uint64 [queries, keep], best first.
+
+    Which of those that score as the last one does are among them is open.
+    """
+    from ance_tele.encode.keys import EMPTY, keyed
     from ance_tele.encode.vectors import ahead
 
+    best = np.full((len(queries), keep), EMPTY)
+    parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
     for first, block in ahead(vectors.blocks(block_rows)):
         engine = _faiss(block) if device == "cpu" else _torch(block, device)
+        ranks = rank[first : first + len(block)].astype(np.uint64)
         for part in parts:
             scores, rows = engine(queries[part], min(keep, len(block)))
             if np.isnan(scores).any() or (rows < 0).any():
                 raise diverged(f"Vectors {first} to {first + len(block) - 1}")
             advance(len(scores) * len(block))
-            if first == 0 and scores.shape[1] == keep:  # nothing to merge with yet
-                best_scores[part], best_rows[part] = scores, rows
-                continue
-            scores = np.concatenate([best_scores[part], scores], axis=1)
-            rows = np.concatenate([best_rows[part], rows + first], axis=1)
-            top = np.argpartition(-scores, keep - 1, axis=1)[:, :keep]
-            best_scores[part], best_rows[part] = np.take_along_axis(scores, top, 1), np.take_along_axis(rows, top, 1)
-    for part in parts:
-        rank = best_rows[part] if id_rank is None else id_rank[best_rows[part]]
-        order = np.argsort(keyed(best_scores[part], rank.astype(np.uint64)), axis=1)
-        best_scores[part] = np.take_along_axis(best_scores[part], order, 1)
-        best_rows[part] = np.take_along_axis(best_rows[part], order, 1)
-    return best_scores, best_rows
+            keys = keyed(scores, ranks[rows])
+            if first:
+                keys = np.partition(np.concatenate([best[part], keys], axis=1), keep - 1, axis=1)[:, :keep]
+            best[part, : keys.shape[1]] = keys
+    best.sort(axis=1)
+    return best
 
 
 def _faiss(block: np.ndarray) -> Engine:
     import faiss
 
+    from ance_tele.encode.pairs import quiet, rescored
+
     held = np.ascontiguousarray(block)
 
     def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        sizes = faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs
-        _set_tile(FAISS_TILE)
-        try:
-            return faiss.knn(np.ascontiguousarray(queries), held, k, metric=faiss.METRIC_INNER_PRODUCT)
-        finally:
-            _set_tile(sizes)
+        asked = np.ascontiguousarray(queries)
+        with _tuned(faiss.cvar, FAISS if len(queries) >= FAISS_QUERIES else {}), quiet():
+            scores, rows = faiss.knn(asked, held, k, metric=faiss.METRIC_INNER_PRODUCT)
+            found = (rows >= 0).all() and np.isfinite(scores).all()
+            return (rescored(asked, held, rows) if found else scores), rows
 
     return search
 
 
-def _set_tile(sizes: tuple[int, int]) -> None:
-    import faiss
-
-    faiss.cvar.distance_compute_blas_query_bs, faiss.cvar.distance_compute_blas_database_bs = sizes
+@contextmanager
+def _tuned(settings: Any, values: Mapping[str, int]) -> Iterator[None]:
+    """Give faiss other settings for a while; they are its global ones, it has no others."""
+    before = {name: getattr(settings, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(settings, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)
 
 
 def _torch(block: np.ndarray, device: str) -> Engine:
