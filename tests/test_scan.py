@@ -210,3 +210,12 @@ def test_bf16_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
         assert coarse("bf16", "cpu", 1, 10, 5)
     with pytest.raises(ValueError, match="made for CPUs, and the device is cuda:0; choose float32"):
         coarse("bf16", "cuda:0", 1000, 100_000, 200)
+
+
+def test_either_precision_gives_the_same_bits() -> None:
+    rng = np.random.default_rng(5)
+    vectors, queries = (rng.standard_normal((n, 96)).astype(np.float32) for n in (3000, 40))
+    held, id_rank = sharded(vectors, [700]), rng.permutation(3000)
+    found, exact = bf16(queries, held, 20, id_rank, 1100), exact_topk(queries, held, 20, id_rank, precision="float32")
+    assert (found.engine, exact.engine) == ("bf16 scan", "faiss")
+    assert np.array_equal(found.rows, exact.rows) and np.array_equal(found.scores, exact.scores)
