@@ -32,9 +32,9 @@ def unkeyed(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(keys == EMPTY, np.float32(-np.inf), scores), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def scores_differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Say which of two keys are of different scores, bool, element by element."""
-    return (one ^ other) >> np.uint64(32) != 0
+def same_score(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Say which of two keys are of the same score, bool, element by element."""
+    return (one ^ other) >> np.uint64(32) == 0
 
 
 def _descending(bits: np.ndarray) -> np.ndarray:

@@ -87,10 +87,10 @@ def exact_topk(
     Raises:
         ValueError: The vectors hold NaN, or bf16 is asked for on another device than a CPU.
     """
+    from ance_tele.encode.keys import same_score
+
     if not np.isfinite(queries).all():
         raise diverged("Query vectors")
-    from ance_tele.encode.keys import scores_differ
-
     count = len(vectors)
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
@@ -100,7 +100,7 @@ def exact_topk(
     search = partial(_search, vectors=vectors, rank=rank, device=device, block_rows=block_rows, query_rows=query_rows)
     with progress(what, len(queries) * count, "scores") as advance:
         keys = search(queries, keep=keep, advance=advance)
-    best, tied = keys[:, :k], np.flatnonzero(~scores_differ(keys[:, k - 1], keys[:, -1]))
+    best, tied = keys[:, :k], np.flatnonzero(same_score(keys[:, k - 1], keys[:, -1]))
     while keep < count and len(tied):
         keep = min(k + 16 * (keep - k), count)
         size = max(1, TIED_ENTRIES // keep)
@@ -108,7 +108,7 @@ def exact_topk(
         for part in (tied[start : start + size] for start in range(0, len(tied), size)):
             keys = search(queries[part], keep=keep)
             best[part] = keys[:, :k]
-            still.append(part[~scores_differ(keys[:, k - 1], keys[:, -1])])
+            still.append(part[same_score(keys[:, k - 1], keys[:, -1])])
         tied = np.concatenate(still)
     return _ranked(best, rank, "faiss" if device == "cpu" else "torch")
 
