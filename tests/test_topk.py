@@ -94,11 +94,10 @@ def test_copies_score_alike_whatever_their_place() -> None:
         assert line.tolist() == copies[np.argsort(id_rank[copies])][:30].tolist()
 
 
-@pytest.mark.parametrize("make", [topk._faiss, lambda block: topk._torch(block, "cpu")])
-def test_an_engine_finds_the_best_of_one_block(make: object) -> None:
+def test_faiss_finds_the_best_of_one_block() -> None:
     rng = np.random.default_rng(2)
     block, queries = rng.standard_normal((50, 8)).astype(np.float32), rng.standard_normal((4, 8)).astype(np.float32)
-    scores, rows = make(block)(queries, 7)  # type: ignore[operator]
+    scores, rows = topk._faiss(block)(queries, 7)
     expected = by_sorting(queries, block, 7, np.arange(50))
     assert np.array_equal(rows, expected.rows)
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5)

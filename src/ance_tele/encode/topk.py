@@ -1,6 +1,5 @@
 """Exact top-k by dot product over vectors of any number, in bounded memory; ties go to the lower id."""
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ class TopK:
     Attributes:
         rows: int64 [queries, k], k at most the size of the corpus; -1 where fewer were found.
         scores: float32 [queries, k]; -inf where fewer were found.
-        engine: What found them: "faiss", "torch" or "bf16 scan"; empty where no vectors were searched.
+        engine: What found them: "faiss", "bf16 scan" or "TF32 scan"; empty where no vectors were searched.
     """
 
     rows: np.ndarray
@@ -81,8 +80,8 @@ def exact_topk(
         query_rows: Queries searched at a time against a block.
         what: For the progress bar.
         precision: Of the first look at every vector. "bf16" (CPU only) scores again in float32 what may be among the
-            best (:mod:`ance_tele.encode.scan`); "float32" is faiss's blocked search on a CPU, products and torch's
-            top-k elsewhere; "auto" is bf16 where that pays.
+            best (:mod:`ance_tele.encode.scan`); "float32" is faiss's blocked search; "auto" is bf16 where that
+            pays. Another device than a CPU looks first in TensorFloat32, if it has it (:mod:`ance_tele.encode.gpu`).
 
     Raises:
         ValueError: The vectors hold NaN, or bf16 is asked for on another device than a CPU.
@@ -96,8 +95,10 @@ def exact_topk(
     rank = np.arange(count) if id_rank is None else id_rank
     if coarse(precision, device, len(queries), count, k):
         return _ranked(_scan(queries, vectors, k, rank, block_rows, what), rank, "bf16 scan")
+    if device != "cpu":
+        return _ranked(_board(queries, vectors, k, rank, device, block_rows, what), rank, "TF32 scan")
     keep = min(k + MARGIN, count)
-    search = partial(_search, vectors=vectors, rank=rank, device=device, block_rows=block_rows, query_rows=query_rows)
+    search = partial(_search, vectors=vectors, rank=rank, block_rows=block_rows, query_rows=query_rows)
     with progress(what, len(queries) * count, "scores") as advance:
         keys = search(queries, keep=keep, advance=advance)
     best, tied = keys[:, :k], np.flatnonzero(same_score(keys[:, k - 1], keys[:, -1]))
@@ -110,7 +111,7 @@ def exact_topk(
             best[part] = keys[:, :k]
             still.append(part[same_score(keys[:, k - 1], keys[:, -1])])
         tied = np.concatenate(still)
-    return _ranked(best, rank, "faiss" if device == "cpu" else "torch")
+    return _ranked(best, rank, "faiss")
 
 
 def coarse(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
@@ -151,12 +152,21 @@ def _scan(queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, blo
         return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance)
 
 
+def _board(
+    queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, device: str, block_rows: int, what: str
+) -> np.ndarray:
+    from ance_tele.encode.gpu import scanned
+    from ance_tele.encode.vectors import ahead
+
+    with progress(what, len(queries) * len(vectors), "scores") as advance:
+        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, device, advance)
+
+
 def _search(
     queries: np.ndarray,
     vectors: "Vectors",
     keep: int,
     rank: np.ndarray,
-    device: str,
     block_rows: int,
     query_rows: int,
     advance: Advance = lambda units: None,
@@ -171,7 +181,7 @@ def _search(
     best = np.full((len(queries), keep), EMPTY)
     parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
     for first, block in ahead(vectors.blocks(block_rows)):
-        engine = _faiss(block) if device == "cpu" else _torch(block, device)
+        engine = _faiss(block)
         ranks = rank[first : first + len(block)].astype(np.uint64)
         for part in parts:
             scores, rows = engine(queries[part], min(keep, len(block)))
@@ -214,17 +224,3 @@ def _tuned(settings: Any, values: Mapping[str, int]) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(settings, name, value)
-
-
-def _torch(block: np.ndarray, device: str) -> Engine:
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        held = torch.from_numpy(block).to(device)
-
-    def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        scores, rows = torch.topk(torch.from_numpy(queries).to(device) @ held.T, k, dim=1)
-        return scores.cpu().numpy(), rows.cpu().numpy()
-
-    return search
