@@ -1,5 +1,6 @@
 """BM25: the lexical top-k, for the baseline and as a source of negatives."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,16 @@ class BM25:
     """Okapi BM25 in Lucene's variant, k1 = 0.9, b = 0.4 (Anserini's defaults), English stop words and stemmer."""
 
     def __init__(self, corpus: Texts) -> None:
-        import bm25s
         import Stemmer
 
-        self._bm25s, self._stemmer = bm25s, Stemmer.Stemmer("english")
+        self._bm25s, self._stemmer = _bm25s(), Stemmer.Stemmer("english")
         texts: list[str] = []
         with progress("BM25: reading", len(corpus), "passages") as advance:
             for titles, bodies in corpus.batches():
                 texts += [f"{title} {body}" for title, body in zip(titles, bodies, strict=True)]
                 advance(len(bodies))
         tokens = self._tokens(texts, return_ids=True)
-        self._index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
+        self._index = self._bm25s.BM25(method="lucene", k1=0.9, b=0.4)
         # bm25s cannot index a corpus of stop words alone; there, nothing is ever found.
         self._wordless = not any(map(len, tokens.ids))
         if not self._wordless:
@@ -62,3 +62,16 @@ class BM25:
             rows = rows[scores[rows] >= np.partition(scores[rows], len(rows) - k)[len(rows) - k]]
         rows = rows[np.lexsort((id_rank[rows], -scores[rows]))][:k]
         return rows, scores[rows]
+
+
+def _bm25s() -> Any:
+    """Import bm25s without JAX: where that is installed, bm25s starts it, and it takes three quarters of a GPU."""
+    hidden = "jax" not in sys.modules
+    if hidden:
+        sys.modules["jax"] = None  # type: ignore[assignment]
+    try:
+        import bm25s
+    finally:
+        if hidden:
+            del sys.modules["jax"]
+    return bm25s
