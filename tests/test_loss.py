@@ -73,7 +73,7 @@ def test_gradient_cache_changes_nothing(
     chunk_tokens: int, dropout: float, tiny_model: Path, tokens: TokenStore
 ) -> None:
     """Same loss and gradients with activations dropped; with dropout, the same masks are drawn again."""
-    start = load_model(tiny_model, CONFIG)
+    start = load_model(tiny_model, CONFIG, "cpu")
     results = []
     for cached in (False, True):
         model = copy.deepcopy(start).train()
@@ -95,7 +95,7 @@ def test_gradient_cache_changes_nothing(
 
 
 def test_chunks_do_not_change_the_loss(tiny_model: Path, tokens: TokenStore) -> None:
-    model = load_model(tiny_model, CONFIG).eval()
+    model = load_model(tiny_model, CONFIG, "cpu").eval()
     forward = Forward(model, "document")
     losses = []
     for chunk_tokens in (13, 60, 100_000):
@@ -108,7 +108,7 @@ def test_gradient_cache_bounds_memory(tiny_model: Path, tokens: TokenStore) -> N
     """With the cache, what autograd keeps of the passages' forward passes is a small part of what it kept."""
     kept = []
     for cached in (False, True):
-        model = load_model(tiny_model, CONFIG).train()
+        model = load_model(tiny_model, CONFIG, "cpu").train()
         forward = Forward(model, "document")
         loss_of = TeleportationLoss(model, Forward(model, "query"), forward, chunk_tokens=40, grad_cache=cached)
         total = 0
@@ -129,7 +129,7 @@ def test_same_loss_as_sentence_transformers(tiny_model: Path) -> None:
     """MultipleNegativesRankingLoss with the same negatives as columns, without dropout: 1e-4 (issue's bound)."""
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    model = load_model(tiny_model, EncoderConfig(normalize=True, query_max_len=16, passage_max_len=16)).eval()
+    model = load_model(tiny_model, EncoderConfig(normalize=True, query_max_len=16, passage_max_len=16), "cpu").eval()
     rng = np.random.default_rng(5)
     text = [" ".join(f"w{i}" for i in rng.integers(0, 60, rng.integers(2, 12))) for _ in range(8 * 5)]
     queries, passages = text[:8], np.array(text[8:]).reshape(4, 8)  # positive and three negatives a query
@@ -152,7 +152,7 @@ def test_same_loss_as_sentence_transformers(tiny_model: Path) -> None:
 
 
 def test_without_in_batch_negatives_only_own_passages_count(tiny_model: Path, tokens: TokenStore) -> None:
-    model = load_model(tiny_model, CONFIG).eval()
+    model = load_model(tiny_model, CONFIG, "cpu").eval()
     forward = Forward(model, "document")
     features = batch(tokens, forward)
     features[0]["target"] = torch.tensor([0, 1, 2])  # owners are 0 1 2 0 1 2 …

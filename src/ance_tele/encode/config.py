@@ -34,6 +34,6 @@ class EncoderConfig:
     normalize: bool | None = None
     untie_encoders: bool = False
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    encode_tokens: int = 8192
+    encode_tokens: int = 32768
     shard_passages: int = 65536
     trust_remote_code: bool = False

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -10,17 +11,27 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Pooling
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ance_tele.data.errors import UserError
 from ance_tele.data.progress import Advance
 from ance_tele.data.tokens import TextFormat, TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.kernels import Kernels
+from ance_tele.encode.packed import packed
 
 Task = Literal["query", "document"]
 
 # Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
 CPU_TOKENS = 1024
+
+# Attention on a GPU, where there is padding. cuDNN plans anew for every shape, some 40 ms each, and hardly two batches
+# are of the same.
+WITHOUT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+# With fewer texts, finding out whether padding can be left out costs more than it saves.
+FEW_TEXTS = 64
 
 
 def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -> TextFormat:
@@ -100,10 +111,14 @@ def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
 
 
 class Forward:
-    """The forward pass from token ids to vectors, the same for encoding and for training."""
+    """The forward pass from token ids to vectors, the same for encoding and for training.
+
+    Attributes:
+        packs: Texts go through the model without padding; see :meth:`pack`.
+    """
 
     def __init__(self, model: SentenceTransformer, task: Task) -> None:
-        self.model, self.task = model, task
+        self.model, self.task, self.packs = model, task, False
         tokenizer = tokenizer_of(model, task)
         self.pad = tokenizer.pad_token_id or 0
         self.left = getattr(tokenizer, "padding_side", "right") == "left"
@@ -114,14 +129,66 @@ class Forward:
         if prompt and any(not pooling.include_prompt for pooling in poolings):
             self.prompt_length = len(tokenizer(prompt, add_special_tokens=True)["input_ids"]) - 1
 
-    def features(self, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, Any]:
-        """Return what the model takes for ids and attention mask, int64 [rows, length]."""
-        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "task": self.task, "modality": "text"}
+    def inputs(
+        self, ids: Tensor, mask: Tensor, lengths: Sequence[int], kernels: AbstractContextManager[Any] | None = None
+    ) -> tuple[dict[str, Any], AbstractContextManager[Any]]:
+        """Return what the model takes, and the context to call it in.
+
+        Args:
+            ids: Padded, int64 [rows, length].
+            mask: 1 where a token is real, int64 [rows, length].
+            lengths: Tokens of each text.
+            kernels: For a CPU: what answers some calls faster.
+        """
+        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        context: AbstractContextManager[Any] = kernels or nullcontext()
+        if self.packs:
+            features, context = packed(ids, mask, lengths)
+        elif ids.device.type == "cuda":
+            context = sdpa_kernel(WITHOUT_CUDNN)
+        features |= {"task": self.task, "modality": "text"}
         if self.types:
-            features["token_type_ids"] = torch.zeros_like(ids)
+            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         if self.prompt_length is not None:
             features["prompt_length"] = self.prompt_length
-        return features
+        return features, context
+
+    def __call__(self, *texts: Any) -> Tensor:
+        """Return the vectors of texts, given as :meth:`inputs` takes them, [rows, dimension]."""
+        features, context = self.inputs(*texts)
+        with context:
+            vectors: Tensor = self.model(features)["sentence_embedding"]
+        return vectors
+
+    def pack(self) -> None:
+        """Leave padding out from now on, if the model gives the same vectors without; texts of three lengths are tried.
+
+        Not every model does: some count positions otherwise, or read what comes before only; some look at a window, so
+        that the row of texts is longer here than windows are.
+        """
+        lengths, device = (3, 9, 6) * 256, self.model.device
+        mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
+        if self.left:
+            mask = mask.flip(1)
+        words = 1 + torch.arange(mask.numel()).view(mask.shape) % 64
+        ids = torch.where(mask > 0, words + (words == self.pad), self.pad)
+        was_training = self.model.training
+        self.model.eval()
+        found = []
+        try:
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                for self.packs in (False, True):
+                    found.append(self(ids.to(device), mask.to(device), lengths).float())
+            self.packs = bool((found[0] - found[1]).norm() <= 1e-3 * found[0].norm())
+        except Exception:  # whatever a model, or a module behind it, has against it
+            self.packs = False
+        finally:
+            self.model.train(was_training)
+
+    def alike(self, other: "Forward") -> bool:
+        """Say whether another task's texts go through the model in the same way, so that one pass can read both."""
+        routed = any(isinstance(module, Router) for module in self.model.modules())
+        return self.model is other.model and not routed and self.prompt_length is other.prompt_length is None
 
 
 def encode_rows(
@@ -150,22 +217,55 @@ def encode_rows(
     vectors: np.ndarray | None = None
     was_training = model.training
     model.eval()
+    if device.type == "cuda" and len(rows) > FEW_TEXTS:
+        forward.pack()
+
+    def keep(batch: np.ndarray, arrive: Callable[[], np.ndarray]) -> None:
+        nonlocal vectors
+        out = arrive()
+        if not np.isfinite(out).all():
+            raise UserError(
+                f"The model gives NaN or infinite vectors (first for text {rows[batch[0]]}): training "
+                "has diverged; lower the learning rate."
+            )
+        if vectors is None:
+            vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
+        vectors[batch] = out
+        advance(len(batch))
+
     try:
+        kernels, before = Kernels(), None
         # One context for all batches, and no inference mode: so autocast casts each weight once.
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16), Kernels():
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             for batch in token_batches(tokens.lengths(rows), batch_budget(config.encode_tokens, device)):
-                ids, mask = tokens.padded(rows[batch], forward.pad, forward.left)
-                features = forward.features(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
-                out = model(features)["sentence_embedding"].float().cpu().numpy()
-                if not np.isfinite(out).all():
-                    raise UserError(
-                        f"The model gives NaN or infinite vectors (first for text {rows[batch[0]]}): training "
-                        "has diverged; lower the learning rate."
-                    )
-                if vectors is None:
-                    vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
-                vectors[batch] = out
-                advance(len(batch))
+                ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad, forward.left))
+                out = forward(ids, mask, tokens.lengths(rows[batch]).tolist(), kernels)
+                coming = batch, _leaving(out.float())
+                if before is not None:  # kept while a GPU works on the next batch
+                    keep(*before)
+                before = coming
+            if before is not None:
+                keep(*before)
     finally:
         model.train(was_training)
     return vectors if vectors is not None else np.empty((0, model.get_embedding_dimension() or 0), np.float32)
+
+
+def sent(array: np.ndarray, device: torch.device) -> Tensor:
+    """Send an array to a device; nobody waits for a GPU."""
+    here = torch.from_numpy(array)
+    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
+
+
+def _leaving(vectors: Tensor) -> Callable[[], np.ndarray]:
+    """Send vectors to the CPU; what is returned waits until they are there."""
+    if vectors.device.type != "cuda":
+        return vectors.cpu().numpy
+    here, event = vectors.to("cpu", non_blocking=True), torch.cuda.Event()
+    event.record()
+
+    def arrive() -> np.ndarray:
+        event.synchronize()
+        return here.numpy()
+
+    return arrive

@@ -45,7 +45,7 @@ class TrainingConfig:
     mask_known_positives: bool = True
     negatives_cross_device: bool = False
     train_precision: Literal["auto", "float32", "bf16"] = "auto"
-    chunk_tokens: int = 4096
+    chunk_tokens: int = 32768
     grad_cache: bool | None = None
     grad_cache_tokens: int = 65536
     logging_steps: int = 10

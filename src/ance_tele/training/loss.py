@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ance_tele.encode.encoder import Forward, batch_budget
 from ance_tele.encode.kernels import Kernels
+from ance_tele.encode.packed import drops_alike
 
 
 def contrastive_loss(
@@ -60,8 +61,22 @@ def chunks(lengths: Sequence[int] | Tensor, budget: int) -> Iterator[slice]:
         start = stop
 
 
+def joined(one: dict[str, Tensor], other: dict[str, Tensor], pad: int) -> dict[str, Tensor]:
+    """Put the texts of a feature behind those of another, padded on the right as both are."""
+    pairs = ((one["input_ids"], other["input_ids"], pad), (one["attention_mask"], other["attention_mask"], 0))
+    width = max(one["input_ids"].shape[1], other["input_ids"].shape[1])
+    ids, mask = (
+        torch.cat([F.pad(each, (0, width - each.shape[1]), value=fill) for each in (first, second)])
+        for first, second, fill in pairs
+    )
+    return {"input_ids": ids, "attention_mask": mask}
+
+
 class TeleportationLoss(nn.Module):
     """Encodes the two features of a batch and returns the contrastive loss.
+
+    With ``pack``, on a GPU, texts go through the model without padding and, where one encoder reads both, queries and
+    passages in one pass, if the model can do so.
 
     With gradient caching (Gao et al. 2021) each chunk's activations are dropped after the forward pass and
     computed again in the backward pass, with the same dropout; the loss and its gradients stay the same.
@@ -77,6 +92,7 @@ class TeleportationLoss(nn.Module):
         grad_cache: True, False, or None: where a batch exceeds ``grad_cache_tokens``.
         grad_cache_tokens: See ``grad_cache``.
         cross_device: Share negatives across devices.
+        pack: Leave padding out on a GPU; for training in bf16.
     """
 
     def __init__(
@@ -87,10 +103,11 @@ class TeleportationLoss(nn.Module):
         temperature: float = 1.0,
         in_batch_negatives: bool = True,
         mask_known_positives: bool = True,
-        chunk_tokens: int = 4096,
+        chunk_tokens: int = 32768,
         grad_cache: bool | None = None,
         grad_cache_tokens: int = 65536,
         cross_device: bool = False,
+        pack: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -99,14 +116,23 @@ class TeleportationLoss(nn.Module):
         self.in_batch_negatives, self.mask_known_positives = in_batch_negatives, mask_known_positives
         self.chunk_tokens, self.grad_cache, self.grad_cache_tokens = chunk_tokens, grad_cache, grad_cache_tokens
         self.cross_device = cross_device
+        self.one_pass = False
+        if pack and model.device.type == "cuda" and drops_alike(model.device):
+            for forward in (query_forward, passage_forward):
+                forward.pack()
+            self.one_pass = passage_forward.packs and query_forward.alike(passage_forward)
 
     def forward(self, features: list[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
         """Return the loss of a batch, a scalar; ``features`` are the queries and the flat passages."""
         query, passage = features
-        queries = self.encode(query, self.query_forward, cached=False)
         tokens = passage["input_ids"].numel()
         cached = self.grad_cache if self.grad_cache is not None else tokens > self.grad_cache_tokens
-        passages = self.encode(passage, self.passage_forward, cached)
+        if self.one_pass:
+            vectors = self.encode(joined(passage, query, self.passage_forward.pad), self.passage_forward, cached)
+            passages, queries = vectors.split([len(passage["input_ids"]), len(query["input_ids"])])
+        else:
+            queries = self.encode(query, self.query_forward, cached=False)
+            passages = self.encode(passage, self.passage_forward, cached)
         if "place" in passage:  # a passage that several queries meet was encoded once
             passages = passages[passage["place"]]
         target, rows, owner = query["target"], passage["row"], passage["owner"]
@@ -124,19 +150,23 @@ class TeleportationLoss(nn.Module):
         ids, mask = feature["input_ids"], feature["attention_mask"]
         lengths = mask.sum(dim=1).tolist()
         budget = batch_budget(self.chunk_tokens, ids.device)
-        # Passages come longest first; queries are short and go through in one piece.
-        parts = chunks(lengths, budget) if forward is self.passage_forward else [slice(None)]
-        kernels = Kernels(ids if torch.is_grad_enabled() else None)
+        # Passages come longest first. Queries are short and go through in one piece, and so does all that needs no
+        # padding, unless one chunk's activations are to be held at a time.
+        whole = forward is not self.passage_forward or (forward.packs and not cached)
+        parts = [slice(None)] if whole else chunks(lengths, budget)
+        kernels = Kernels(ids if torch.is_grad_enabled() else None) if ids.device.type == "cpu" else None
 
-        def embed(ids: Tensor, mask: Tensor) -> Tensor:
-            with kernels:
-                return self.model(forward.features(ids, mask))["sentence_embedding"]
+        def embed(*texts: Any) -> Tensor:
+            given, context = forward.inputs(*texts)
+            with context:
+                vectors: Tensor = self.model(given)["sentence_embedding"]  # the trainer may have wrapped it
+            return vectors
 
         vectors = []
         for part in parts:
             width = max(lengths[part])
             inside = slice(ids.shape[1] - width, None) if forward.left else slice(width)
-            inputs = ids[part, inside], mask[part, inside]
+            inputs = ids[part, inside], mask[part, inside], lengths[part], kernels
             if cached and torch.is_grad_enabled():
                 vectors.append(checkpoint(embed, *inputs, use_reentrant=False))
             else:

@@ -97,6 +97,7 @@ def train(
         config.grad_cache,
         config.grad_cache_tokens,
         config.negatives_cross_device,
+        pack=resolve_precision(config.train_precision, model.device) == "bf16",
     )
     collator = Collator(plan, queries, passages, query_forward, passage_forward)
     epochs = -(-(schedule.first_step + schedule.steps) // plan.steps_per_epoch)

@@ -1,0 +1,116 @@
+"""Texts one after another, without padding, on a GPU: every pass reads real tokens only, and attention one text alone.
+
+sentence-transformers pools such texts by itself; what it has for their attention needs a package of its own
+(flash-attn). Here torch's kernel for texts of any length answers the call that every encoder makes for attention.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+class Packed(TorchFunctionMode):
+    """While active, has ``scaled_dot_product_attention`` over a row of texts answered text by text.
+
+    Args:
+        ends: Where each text ends and the next begins, int32 [texts + 1], from 0; on the device.
+        longest: Tokens of the longest text.
+
+    Raises:
+        ValueError: A model wants anything else than to look at a whole text (a mask, order, groups of heads), or
+            dropout in float32 on a GPU: trained with torch's kernel for that, models were worse.
+    """
+
+    def __init__(self, ends: Tensor, longest: int) -> None:
+        super().__init__()
+        self.ends, self.longest = ends, longest
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Answer a call of a torch function; the mode is off meanwhile."""
+        answer = self.attention if func is F.scaled_dot_product_attention else func
+        return answer(*args, **(kwargs or {}))
+
+    def attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        """Return attention over [1, heads, tokens, width]."""
+        if len(query) != 1 or query.shape != key.shape or attn_mask is not None or is_causal:
+            raise ValueError("Texts without padding can only be looked at whole, each by itself.")
+        if query.device.type == "cuda":
+            one, two, three = (each[0].transpose(0, 1) for each in (query, key, value))
+            sizes = self.ends, self.ends, self.longest, self.longest
+            if query.dtype != torch.float32:
+                flash = torch.ops.aten._flash_attention_forward
+                found = flash(one, two, three, *sizes, dropout_p, False, False, scale=scale)[0]
+            elif dropout_p == 0.0:
+                efficient = torch.ops.aten._efficient_attention_forward
+                given = one[None], two[None], three[None], None, *sizes, 0.0, 0, torch.is_grad_enabled()
+                found = efficient(*given, scale=scale)[0].squeeze(0)
+            else:
+                raise ValueError("Texts without padding are not trained on in float32.")
+            return found.transpose(0, 1)[None]
+        lengths = self.ends.diff().tolist()
+        texts = zip(*(each.split(lengths, dim=2) for each in (query, key, value)), strict=True)
+        found = [F.scaled_dot_product_attention(q, k, v, None, dropout_p, scale=scale) for q, k, v in texts]
+        return torch.cat(found, dim=2)
+
+
+def packed(ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> tuple[dict[str, Any], Packed]:
+    """Put texts one after another.
+
+    Args:
+        ids: Padded on either side, int64 [rows, length].
+        mask: 1 where a token is real, int64 [rows, length].
+        lengths: Tokens of each text, known here so that nobody waits for a GPU to count them.
+
+    Returns:
+        What a model takes, and the context to call it in.
+    """
+    device, total = ids.device, sum(lengths)
+    ends = torch.tensor([0, *lengths]).cumsum(0)
+    if device.type == "cuda":
+        ends = ends.pin_memory().to(device, non_blocking=True)
+    row = torch.repeat_interleave(torch.arange(len(lengths), device=device), ends.diff(), output_size=total)
+    place = torch.arange(total, device=device) - ends[row]
+    first = mask.argmax(dim=1)  # not 0 where padding is on the left
+    features = {
+        "input_ids": ids[row, first[row] + place][None],
+        "position_ids": place[None],
+        "cu_seq_lens_q": ends.int(),
+        "seq_idx": row[None],
+    }
+    return features, Packed(ends.int(), max(lengths))
+
+
+def drops_alike(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> bool:
+    """Say whether attention over texts without padding drops out on the way back what it dropped on the way forth.
+
+    Not every kernel did, and nothing but a worse model told. Attention is linear in its values: for any weights w,
+    w . f(v) is v . (the gradient of w . f at v), text by text, if and only if both ways leave out the same.
+    """
+    lengths = torch.arange(5, 85, 2)
+    ends, shape = torch.cat([torch.zeros(1), lengths.cumsum(0)]).int(), (4, 1, 4, int(lengths.sum()), 64)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
+        torch.manual_seed(0)
+        query, key, value, weights = torch.randn(shape, device=device, dtype=dtype).unbind()
+        value.requires_grad_()
+        with Packed(ends.to(device), int(lengths.max())):
+            found = F.scaled_dot_product_attention(query, key, value, dropout_p=0.5)
+        (gradient,) = torch.autograd.grad((found * weights).sum(), value)
+    forth, back = (
+        torch.stack([part.sum() for part in (one.float() * other.float()).sum((0, 1, 3)).split(lengths.tolist())])
+        for one, other in ((found.detach(), weights), (gradient, value.detach()))
+    )
+    return bool((forth - back).norm() <= 0.05 * forth.norm())
