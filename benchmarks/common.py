@@ -96,10 +96,18 @@ def alternate(runs: dict[str, Callable[[], object]], repeats: int, warm: int = 1
         for name in list(runs) if turn % 2 == 0 else list(runs)[::-1]:
             start = time.perf_counter()
             runs[name]()
+            settle()
             spent = time.perf_counter() - start
             if turn >= 0:
                 seconds[name].append(spent)
     return seconds
+
+
+def settle() -> None:
+    """Wait until a GPU, where there is one in use, has done what it was told."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def times_faster(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:

@@ -29,6 +29,8 @@ from ance_tele.training.schedule import Schedule
 from ance_tele.training.trainer import train
 
 SHAPES = {"marco 8 x (1 + 31)": (8, 31, 77, 128), "nq 128 x (1 + 11)": (128, 11, 140, 156)}
+# Tokens of a chunk, and from how many on a batch goes in chunks, each computed twice.
+CHUNKS = {"marco 8 x (1 + 31)": [(16384, 65536)], "nq 128 x (1 + 11)": [(16384, 65536), (65536, 65536), (65536, 2**18)]}
 
 
 def gemm(device: str, size: int = 8192) -> float:
@@ -60,11 +62,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tokenizer", help="folder of any BERT tokenizer")
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--only", choices=("encoder", "search"), default=None)
     parser.add_argument("--vectors", type=int, default=1_000_000)
     given = parser.parse_args()
     device, rng = "cuda", np.random.default_rng(0)
     peak = gemm(device)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: bf16 product {peak:.0f} TFLOP/s")
+    if given.only != "search":
+        encoder(given, device, peak, rng)
+    if given.only != "encoder":
+        search(given, device, rng)
+
+
+def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.Generator) -> None:
+    """Print what training steps and encoding take."""
     with tempfile.TemporaryDirectory() as folder:
         BertModel(BertConfig(), add_pooling_layer=False).save_pretrained(folder)
         AutoTokenizer.from_pretrained(given.tokenizer).save_pretrained(folder)
@@ -77,25 +88,34 @@ def main() -> None:
             drawn = rng.integers(0, 20_000, 4096 * 60).astype(np.int32)
             zeros = [np.zeros(len(drawn), dtype=kind) for kind in (np.uint8, np.uint8, np.uint8, np.int16, np.float32)]
             plan = Plan(Pool(np.arange(4096), np.arange(4097) * 60, drawn, *zeros), positives, batch, negatives, 42)
-            for chunk in (4096, 16384, 65536):
+            for chunk, most_at_once in CHUNKS[name]:
                 options = TrainingConfig(batch_queries=batch, negatives_per_query=negatives, chunk_tokens=chunk,
-                                         report_to=(), save_steps=10**6, grad_cache_tokens=2**18)  # fmt: skip
+                                         report_to=(), save_steps=10**6, grad_cache_tokens=most_at_once)  # fmt: skip
                 seconds = []
                 for steps in (10, 10 + given.steps):
                     torch.cuda.reset_peak_memory_stats()
                     start = time.perf_counter()
                     schedule = Schedule(steps, 1000, 10, 5e-6)
-                    train(model, plan, queries, passages, options, Path(folder) / f"work-{chunk}-{steps}", schedule)
+                    train(
+                        model,
+                        plan,
+                        queries,
+                        passages,
+                        options,
+                        Path(folder) / f"{batch}-{chunk}-{most_at_once}-{steps}",
+                        schedule,
+                    )
                     torch.cuda.synchronize()
                     seconds.append(time.perf_counter() - start)
                 step = (seconds[1] - seconds[0]) / given.steps
                 tokens = batch * ((1 + negatives) * float(passages.lengths().mean()) + float(queries.lengths().mean()))
                 share = 3 * flop_per_token(mean) * tokens / step / 1e12 / peak
                 memory = torch.cuda.max_memory_allocated() / 2**30
-                print(f"{name}, chunks of {chunk:,} tokens: {step * 1e3:.0f} ms a step, {tokens / step:,.0f} tokens/s, "
+                told = f"chunks of {chunk:,} tokens" if batch * most * (1 + negatives) > most_at_once else "one pass"
+                print(f"{name}, {told}: {step * 1e3:.0f} ms a step, {tokens / step:,.0f} tokens/s, "
                       f"{share:.0%} of the product, peak {memory:.1f} GiB", flush=True)  # fmt: skip
             rows = np.arange(20_000)
-            for budget in (8192, 65536, 262144):
+            for budget in (8192, 32768, 131072):
                 options = EncoderConfig(pooling="cls", normalize=False, encode_tokens=budget)
                 encode_rows(model, passages, rows[:2000], "document", options)
                 start = time.perf_counter()
@@ -105,15 +125,34 @@ def main() -> None:
                 share = flop_per_token(mean) * rate / 1e12 / peak
                 print(f"  encoding, batches of {budget:,} tokens: {len(rows) / seconds_taken:,.0f} passages/s, "
                       f"{rate:,.0f} tokens/s, {share:.0%} of the product", flush=True)  # fmt: skip
+
+
+def search(given: argparse.Namespace, device: str, rng: np.random.Generator) -> None:
+    """Print what exact search takes, ours and the plain way."""
     block = rng.standard_normal((given.vectors, 768), dtype=np.float32)
-    asked = rng.standard_normal((4096, 768), dtype=np.float32)
     vectors = Vectors((block,), "random", 0.0)
-    for _ in range(2):
-        start = time.perf_counter()
-        exact_topk(asked, vectors, 200, device=device)
-        seconds_taken = time.perf_counter() - start
-    rate = 2 * len(asked) * len(block) * 768 / seconds_taken / 1e12
-    print(f"exact top-200 of {len(asked):,} queries among {len(block):,}: {seconds_taken:.1f} s, {rate:.1f} TFLOP/s")
+    for count in (4096, 32768):
+        asked = rng.standard_normal((count, 768), dtype=np.float32)
+        for run in (exact_topk, plain_topk):
+            for _ in range(2):
+                start = time.perf_counter()
+                run(asked, vectors, 200, device=device)
+                seconds_taken = time.perf_counter() - start
+            rate = 2 * len(asked) * len(block) * 768 / seconds_taken / 1e12
+            told = f"exact top-200 of {len(asked):,} queries among {len(block):,}, {run.__name__}"
+            print(f"{told}: {seconds_taken:.2f} s, {rate:.1f} TFLOP/s", flush=True)
+
+
+def plain_topk(queries: np.ndarray, vectors: Vectors, k: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What one would write: float32 products, torch's top-k of every block, and of what all blocks gave."""
+    asked, scores, rows = torch.from_numpy(queries).to(device), [], []
+    for first, block in vectors.blocks(131072):
+        held = torch.from_numpy(block).to(device)
+        found = [torch.topk(part @ held.T, k, dim=1) for part in asked.split(4096)]
+        scores.append(torch.cat([one.values for one in found]))
+        rows.append(torch.cat([one.indices for one in found]) + first)
+    best = torch.topk(torch.cat(scores, dim=1), k, dim=1)
+    return best.values.cpu(), torch.cat(rows, dim=1).gather(1, best.indices).cpu()
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ def precisions() -> tuple[str, ...]:
 
 def product_peak(precision: str) -> dict[str, float]:
     """Return the FLOP/s of torch's own square product and, where ours takes another, of that one."""
-    peaks = {"torch": gemm_peak(torch.bfloat16 if precision == "bf16" else torch.float32)}
-    if precision == "float32" and kernels.onednn_is_faster():
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    peaks = {"torch": gemm_peak(torch.bfloat16 if precision == "bf16" else torch.float32, device)}
+    if device == "cpu" and precision == "float32" and kernels.onednn_is_faster():
         a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
         peaks["oneDNN"] = 2 * 2048**3 / min(alternate({"": lambda: kernels.linear(a, b)}, 5, warm=2)[""])
     return peaks

@@ -114,7 +114,8 @@ class Bench:
         self.collate, self.flat = batches(self.model, stores, self.queries, negatives)
         forwards = self.collate.query_forward, self.collate.passage_forward
         budget = TrainingConfig().chunk_tokens
-        self.loss = TeleportationLoss(self.model, *forwards, 1 / SCALE, mask_known_positives=False, chunk_tokens=budget)
+        options = {"mask_known_positives": False, "chunk_tokens": budget, "pack": "bf16" in given.precisions}
+        self.loss = TeleportationLoss(self.model, *forwards, 1 / SCALE, **options)
 
     def step(self, run: Callable[[], torch.Tensor], precision: str) -> Callable[[], None]:
         """Return a step: loss, gradients, clipping, AdamW."""
