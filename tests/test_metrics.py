@@ -121,6 +121,18 @@ def test_cutoffs_of_long_rankings() -> None:
     )
 
 
+@pytest.mark.parametrize("cutoff", [1, 3, 10, 49, 100, 1000])
+def test_a_reciprocal_rank_counts_up_to_its_cut_off_and_no_further(cutoff: int) -> None:
+    """1 / 49 x 49 is less than one: the cut is made by ranks."""
+    ids = [f"d{rank:04d}" for rank in range(1, 1003)]
+    ranks = [cutoff - 1, cutoff, cutoff + 1] if cutoff > 1 else [cutoff, cutoff + 1]
+    run = Run(
+        [f"q{rank}" for rank in ranks], [ids] * len(ranks), [np.arange(1002, 0, -1, dtype=np.float32)] * len(ranks)
+    )
+    found = measure(run, {f"q{rank}": {ids[rank - 1]: 1} for rank in ranks}, [f"MRR@{cutoff}"])
+    assert found.values[f"MRR@{cutoff}"].tolist() == [1 / rank if rank <= cutoff else 0.0 for rank in ranks]
+
+
 def test_a_missing_query_scores_zero_and_is_counted() -> None:
     run = Run(["a", "empty", "other"], [["x"], [], ["x"]], [np.ones(1, np.float32), np.empty(0, np.float32)] * 2)
     scores = measure(run, {"gone": {"x": 1}, "a": {"x": 1}, "empty": {"x": 1}, "lost": {"y": 1}}, ("MRR@10",))

@@ -50,10 +50,11 @@ class Run:
         """
         with path.open("w", encoding="utf-8") as file:
             for query, ids, scores in zip(self.query_ids, self.passage_ids, self.scores, strict=True):
-                for rank, (passage, score) in enumerate(zip(ids, scores, strict=True), 1):
-                    if len(f"{query} {passage}".split()) != 2:
-                        raise UserError(f"The ids '{query}' and '{passage}' cannot stand in a TREC run: white space.")
-                    file.write(f"{query} Q0 {passage} {rank} {score:.9g} {tag}\n")
+                if len(f"{query} {' '.join(ids)}".split()) != 1 + len(ids):
+                    wrong = next(f"'{query}' and '{each}'" for each in ids if len(f"{query} {each}".split()) != 2)
+                    raise UserError(f"The ids {wrong} cannot stand in a TREC run: white space.")
+                lines = enumerate(zip(ids, scores.tolist(), strict=True), 1)
+                file.writelines(f"{query} Q0 {passage} {rank} {score:.9g} {tag}\n" for rank, (passage, score) in lines)
 
     @classmethod
     def read_trec(cls, path: Path) -> "Run":
