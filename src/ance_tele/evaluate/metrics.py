@@ -49,8 +49,8 @@ def measure(run: Run, qrels: Mapping[str, Mapping[str, int]], metrics: Sequence[
             raise ValueError(f"'{name}' is no metric; take MRR@k, nDCG@k, Recall@k or Success@k.")
         # trec_eval has no cut-off for the reciprocal rank, and ir_measures' own is slow: cut here, where it is exact.
         of_all = kind == "MRR"
-        measure = str(RR if of_all else kinds[kind] @ int(cutoff))
-        measures.setdefault(measure, []).append((name, int(cutoff) if of_all else 0))
+        asked = str(RR if of_all else kinds[kind] @ int(cutoff))
+        measures.setdefault(asked, []).append((name, int(cutoff) if of_all else 0))
     ranked = {query: {passage: -rank for rank, passage in enumerate(ids)} for query, ids in run.rankings()}
     judged = list(qrels)
     place = {query: index for index, query in enumerate(judged)}
@@ -58,6 +58,6 @@ def measure(run: Run, qrels: Mapping[str, Mapping[str, int]], metrics: Sequence[
     known = {query: dict(grades) for query, grades in qrels.items()}
     for row in ir_measures.iter_calc([ir_measures.parse_measure(each) for each in measures], known, ranked):
         for name, cutoff in measures[str(row.measure)] if row.query_id in place else ():
-            beyond = cutoff and row.value and round(1 / row.value) > cutoff
+            beyond = cutoff > 0 and row.value > 0 and round(1 / row.value) > cutoff
             values[name][place[row.query_id]] = 0.0 if beyond else row.value
     return Scores(judged, values, sum(not ranked.get(query) for query in judged))
