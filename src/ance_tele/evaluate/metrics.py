@@ -57,7 +57,7 @@ def measure(run: Run, qrels: Mapping[str, Mapping[str, int]], metrics: Sequence[
     values = {name: np.zeros(len(judged)) for name in metrics}
     known = {query: dict(grades) for query, grades in qrels.items()}
     for row in ir_measures.iter_calc([ir_measures.parse_measure(each) for each in measures], known, ranked):
-        for name, cutoff in measures[str(row.measure)] if row.query_id in place else ():
-            beyond = cutoff > 0 and row.value > 0 and round(1 / row.value) > cutoff
+        for name, most in measures[str(row.measure)] if row.query_id in place else ():
+            beyond = most > 0 and row.value > 0 and round(1 / row.value) > most
             values[name][place[row.query_id]] = 0.0 if beyond else row.value
     return Scores(judged, values, sum(not ranked.get(query) for query in judged))
