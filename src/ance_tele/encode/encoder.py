@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ance_tele.data.errors import UserError
+from ance_tele.data.errors import diverged
 from ance_tele.data.progress import Advance
 from ance_tele.data.tokens import TextFormat, TokenStore
 from ance_tele.encode.config import EncoderConfig
@@ -224,10 +224,7 @@ def encode_rows(
         nonlocal vectors
         out = arrive()
         if not np.isfinite(out).all():
-            raise UserError(
-                f"The model gives NaN or infinite vectors (first for text {rows[batch[0]]}): training "
-                "has diverged; lower the learning rate."
-            )
+            raise diverged(f"The vectors of text {rows[batch[0]]} and of others")
         if vectors is None:
             vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
         vectors[batch] = out
