@@ -137,7 +137,7 @@ def test_a_model_is_tried_and_padding_stays_where_it_counts(name: str, tmp_path:
     config = AutoConfig.for_model(name, **sizes)
     model = of_transformers(config, tmp_path, tiny_model)
     forward = Forward(model, "document")
-    forward.pack()
+    forward.pack(bf16=True)
     assert model.training
     model.eval()
     assert forward.packs == (name in ("bert", "distilbert"))

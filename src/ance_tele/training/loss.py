@@ -117,9 +117,10 @@ class TeleportationLoss(nn.Module):
         self.chunk_tokens, self.grad_cache, self.grad_cache_tokens = chunk_tokens, grad_cache, grad_cache_tokens
         self.cross_device = cross_device
         self.one_pass = False
-        if pack and model.device.type == "cuda" and drops_alike(model.device):
+        if pack and model.device.type == "cuda":
             for forward in (query_forward, passage_forward):
-                forward.pack()
+                forward.pack(bf16=True)
+                forward.packs = forward.packs and drops_alike(model.device)
             self.one_pass = passage_forward.packs and query_forward.alike(passage_forward)
 
     def forward(self, features: list[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
