@@ -96,15 +96,8 @@ def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.
                     torch.cuda.reset_peak_memory_stats()
                     start = time.perf_counter()
                     schedule = Schedule(steps, 1000, 10, 5e-6)
-                    train(
-                        model,
-                        plan,
-                        queries,
-                        passages,
-                        options,
-                        Path(folder) / f"{batch}-{chunk}-{most_at_once}-{steps}",
-                        schedule,
-                    )
+                    work = Path(folder) / f"{batch}-{chunk}-{most_at_once}-{steps}"
+                    train(model, plan, queries, passages, options, work, schedule)
                     torch.cuda.synchronize()
                     seconds.append(time.perf_counter() - start)
                 step = (seconds[1] - seconds[0]) / given.steps

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_scan import drawn
 
 from ance_tele.encode import gpu
 from ance_tele.encode.keys import EMPTY, keyed, unkeyed
@@ -44,18 +45,7 @@ def search(
 )
 def test_real_numbers_of_any_size(seed: int, count: int, dimension: int, scale: float, kind: str, device: str) -> None:
     """The rows found are the best ones by exact scores, up to what float32 cannot tell apart."""
-    rng = np.random.default_rng(seed)
-    vectors, queries = rng.standard_normal((count, dimension)), rng.standard_normal((7, dimension))
-    if kind == "zeros":
-        vectors[rng.random(count) < 0.5], queries[0] = 0, 0
-    elif kind == "giants":
-        vectors[rng.integers(count)] *= 1e4
-    elif kind == "shifted":
-        vectors, queries = vectors - 4, queries + 4
-    elif kind == "nearly equal":
-        vectors = 1 + 1e-5 * vectors
-    vectors, queries = (scale * vectors).astype(np.float32), (scale * queries).astype(np.float32)
-    k = int(rng.integers(1, count + 1))
+    vectors, queries, k = drawn(seed, count, dimension, scale, kind)
     rows, scores = search(queries, vectors, k, device=device)
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     size = np.linalg.norm(queries.astype(np.float64), axis=1) * np.linalg.norm(vectors.astype(np.float64), axis=1).max()

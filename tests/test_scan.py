@@ -60,17 +60,8 @@ def test_as_sorting_everything_would(seed: int, count: int, k: int, block: int, 
     assert np.array_equal(found.scores, np.take_along_axis(scores, rows, 1)) and found.scores.dtype == np.float32
 
 
-@pytest.mark.usefixtures("small")
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    seed=st.integers(0, 1 << 20),
-    count=st.integers(40, 200),
-    dimension=st.sampled_from([1, 2, 31, 64, 100]),
-    scale=st.sampled_from([1e-30, 1e-12, 1.0, 1e9, 1e15]),
-    kind=st.sampled_from(["plain", "zeros", "giants", "shifted", "nearly equal"]),
-)
-def test_real_numbers_of_any_size(seed: int, count: int, dimension: int, scale: float, kind: str) -> None:
-    """The rows found are the best ones by exact scores, up to what float32 cannot tell apart."""
+def drawn(seed: int, count: int, dimension: int, scale: float, kind: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return vectors, seven queries, and how many are asked for."""
     rng = np.random.default_rng(seed)
     vectors, queries = rng.standard_normal((count, dimension)), rng.standard_normal((7, dimension))
     if kind == "zeros":
@@ -83,6 +74,21 @@ def test_real_numbers_of_any_size(seed: int, count: int, dimension: int, scale: 
         vectors = 1 + 1e-5 * vectors
     vectors, queries = (scale * vectors).astype(np.float32), (scale * queries).astype(np.float32)
     k = int(rng.integers(1, count + 1))
+    return vectors, queries, k
+
+
+@pytest.mark.usefixtures("small")
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 1 << 20),
+    count=st.integers(40, 200),
+    dimension=st.sampled_from([1, 2, 31, 64, 100]),
+    scale=st.sampled_from([1e-30, 1e-12, 1.0, 1e9, 1e15]),
+    kind=st.sampled_from(["plain", "zeros", "giants", "shifted", "nearly equal"]),
+)
+def test_real_numbers_of_any_size(seed: int, count: int, dimension: int, scale: float, kind: str) -> None:
+    """The rows found are the best ones by exact scores, up to what float32 cannot tell apart."""
+    vectors, queries, k = drawn(seed, count, dimension, scale, kind)
     found = bf16(queries, sharded(vectors, [17]), k, block=70)
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     size = np.linalg.norm(queries.astype(np.float64), axis=1)[:, None] * np.linalg.norm(

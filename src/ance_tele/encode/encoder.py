@@ -153,11 +153,16 @@ class Forward:
             features["prompt_length"] = self.prompt_length
         return features, context
 
-    def __call__(self, *texts: Any) -> Tensor:
-        """Return the vectors of texts, given as :meth:`inputs` takes them, [rows, dimension]."""
+    def __call__(self, *texts: Any, model: Any = None) -> Tensor:
+        """Return the vectors of texts, given as :meth:`inputs` takes them, [rows, dimension].
+
+        Args:
+            texts: See :meth:`inputs`.
+            model: The same model as a trainer has wrapped it, to be called instead.
+        """
         features, context = self.inputs(*texts)
         with context:
-            vectors: Tensor = self.model(features)["sentence_embedding"]
+            vectors: Tensor = (self.model if model is None else model)(features)["sentence_embedding"]
         return vectors
 
     def pack(self, bf16: bool = False) -> None:

@@ -94,9 +94,9 @@ def exact_topk(
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
     if coarse(precision, device, len(queries), count, k):
-        return _ranked(_scan(queries, vectors, k, rank, block_rows, what), rank, "bf16 scan")
+        return _ranked(_scan(queries, vectors, k, rank, device, block_rows, what), rank, "bf16 scan")
     if device != "cpu":
-        return _ranked(_board(queries, vectors, k, rank, device, block_rows, what), rank, "TF32 scan")
+        return _ranked(_scan(queries, vectors, k, rank, device, block_rows, what), rank, "TF32 scan")
     keep = min(k + MARGIN, count)
     search = partial(_search, vectors=vectors, rank=rank, block_rows=block_rows, query_rows=query_rows)
     with progress(what, len(queries) * count, "scores") as advance:
@@ -144,22 +144,15 @@ def _ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
     return best
 
 
-def _scan(queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, block_rows: int, what: str) -> np.ndarray:
-    from ance_tele.encode.scan import scanned
-    from ance_tele.encode.vectors import ahead
-
-    with progress(what, len(queries) * len(vectors), "scores") as advance:
-        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance)
-
-
-def _board(
+def _scan(
     queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, device: str, block_rows: int, what: str
 ) -> np.ndarray:
-    from ance_tele.encode.gpu import scanned
+    from ance_tele.encode import gpu, scan
     from ance_tele.encode.vectors import ahead
 
+    scanned = scan.scanned if device == "cpu" else partial(gpu.scanned, device=device)
     with progress(what, len(queries) * len(vectors), "scores") as advance:
-        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, device, advance)
+        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance=advance)
 
 
 def _search(

@@ -1,6 +1,7 @@
 """The loss: all passages of a batch encoded as one flat list, softmax cross-entropy over all of them."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -118,9 +119,11 @@ class TeleportationLoss(nn.Module):
         self.cross_device = cross_device
         self.one_pass = False
         if pack and model.device.type == "cuda":
-            for forward in (query_forward, passage_forward):
+            forwards = query_forward, passage_forward
+            for forward in forwards:
                 forward.pack(bf16=True)
-                forward.packs = forward.packs and drops_alike(model.device)
+            if any(forward.packs for forward in forwards) and not drops_alike(model.device):
+                query_forward.packs = passage_forward.packs = False
             self.one_pass = passage_forward.packs and query_forward.alike(passage_forward)
 
     def forward(self, features: list[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
@@ -156,13 +159,7 @@ class TeleportationLoss(nn.Module):
         whole = forward is not self.passage_forward or (forward.packs and not cached)
         parts = [slice(None)] if whole else chunks(lengths, budget)
         kernels = Kernels(ids if torch.is_grad_enabled() else None) if ids.device.type == "cpu" else None
-
-        def embed(*texts: Any) -> Tensor:
-            given, context = forward.inputs(*texts)
-            with context:
-                vectors: Tensor = self.model(given)["sentence_embedding"]  # the trainer may have wrapped it
-            return vectors
-
+        embed = partial(forward, model=self.model)  # which the trainer may have wrapped
         vectors = []
         for part in parts:
             width = max(lengths[part])
