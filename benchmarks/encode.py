@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from common import Row, add_json, alternate, machine, markdown, peak_memory, record, times_faster
-from limit import model_flops, precisions, product_peak
+from limit import Limit, model_flops, precisions
 from sentence_transformers import SentenceTransformer
 from texts import cut_texts
 
@@ -23,8 +23,8 @@ from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import encode_rows
 from ance_tele.encode.loading import load_model
+from ance_tele.encode.rows import encode_rows
 
 MAX_LEN = {"short": 32, "marco": 128, "long": 256}
 OURS, THEIRS, PADDED = "ance-tele", "SentenceTransformer.encode", "padded to the longest"
@@ -45,10 +45,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     collection = load_collection(given.data)
     print(machine())
-    peaks = {precision: product_peak(precision) for precision in precisions()}
-    for precision, found in peaks.items():
-        told = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found.items())
-        print(f"matrix product, {precision}, GFLOP/s: {told}")
+    limit = Limit(precisions())
     told_rows: list[Row] = []
     for kind in given.lengths:
         texts = cut_texts(collection, kind, given.texts)
@@ -59,27 +56,29 @@ def main() -> None:
         vectors, memory = first_round(runs)
         exact = vectors[THEIRS, "float32"]
         seconds = alternate(runs, given.rounds, warm=0)
+        limit.look()
         flops = model_flops(model, tokens.lengths(), passes=1)
         print(f"\n{len(texts)} {kind} texts, {tokens.lengths().mean():.0f} tokens in the mean, at most {MAX_LEN[kind]}")
         rows = []
         for (label, precision), times in seconds.items():
             median = statistics.median(times)
-            faster = [f"{times_faster(seconds[OURS, ours], times)[0]:.2f}" for ours in peaks]
+            faster = [f"{times_faster(seconds[OURS, ours], times)[0]:.2f}" for ours in limit.found]
             near = float((vectors[label, precision] * exact).sum(1).min())
-            share = flops / median / max(peaks[precision].values())
+            share = flops / median / limit[precision]
             rows.append((label, precision, f"{len(texts) / median:.0f}", f"{share:.0%}", f"{near:.4f}", *faster))
-        ours_by = [f"times slower than ours in {precision}" for precision in peaks]
+        ours_by = [f"times slower than ours in {precision}" for precision in limit.found]
         header = "", "precision", "texts/s", "of the limit", "least cosine", *ours_by
         print(markdown(header, rows))
         question = f"encoding {len(texts)} {kind} texts"
-        for precision in peaks:
+        for precision in limit.found:
             for ours, how, other in BESIDE:
                 mine, others = seconds[ours, precision], seconds[other, precision]
-                median, share = statistics.median(mine), flops / max(peaks[precision].values())
+                median, share = statistics.median(mine), flops / limit[precision]
                 told_rows.append(
                     Row(question, f"{precision}, {how}", median, other, statistics.median(others),
                         *times_faster(mine, others), share / median, memory[ours, precision], memory[other, precision])
                 )  # fmt: skip
+    print(f"\n{limit}")
     record(given.json, told_rows)
 
 

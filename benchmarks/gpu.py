@@ -18,8 +18,8 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from ance_tele.data.collection import Qrels
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import encode_rows
 from ance_tele.encode.loading import load_model
+from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.topk import exact_topk
 from ance_tele.encode.vectors import Vectors
 from ance_tele.mining.pool import Pool

@@ -1,5 +1,7 @@
 """The limit that a step or an encoding is told beside: FLOPs of real tokens, and the best matrix product there is."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from common import alternate, gemm_peak
@@ -23,6 +25,34 @@ def product_peak(precision: str) -> dict[str, float]:
         a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
         peaks["oneDNN"] = 2 * 2048**3 / min(alternate({"": lambda: kernels.linear(a, b)}, 5, warm=2)[""])
     return peaks
+
+
+class Limit:
+    """The best matrix product met so far, FLOP/s by precision.
+
+    It is looked for more than once: a machine's neighbours come and go, and slow down a second or a minute.
+    """
+
+    def __init__(self, precisions: Iterable[str]) -> None:
+        self.found: dict[str, dict[str, float]] = {precision: {} for precision in precisions}
+        self.look()
+
+    def look(self) -> None:
+        """Measure again, and keep what is better."""
+        for precision, best in self.found.items():
+            for name, rate in product_peak(precision).items():
+                best[name] = max(rate, best.get(name, 0.0))
+
+    def __getitem__(self, precision: str) -> float:
+        return max(self.found[precision].values())
+
+    def __str__(self) -> str:
+        lines = (
+            f"matrix product, {precision}, GFLOP/s: "
+            + ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in best.items())
+            for precision, best in self.found.items()
+        )
+        return "\n".join(lines)
 
 
 def model_flops(model: SentenceTransformer, lengths: np.ndarray, passes: int) -> float:

@@ -1,37 +1,46 @@
 """A whole mining: ours (query and lookahead negatives, mixed) beside sentence-transformers' mine_hard_negatives.
 
+And what every episode asks for, a checkpoint measured and mined from: theirs with InformationRetrievalEvaluator.
+
     python benchmarks/mine.py [--data demo] [--model FOLDER] [--passages 5000] [--queries 1000] [--repeats 3]
         [--json FILE]
 
 Same model, texts, length and precision (float32); both encode the corpus and the queries, search 200 deep and draw 30
 negatives a query. Ours searches around the positives too, and draws as many again from there. The share of the matrix
-product counts our encoding and both searches, over the whole time.
+product counts our encoding and both searches, over the whole time. To measure (queries of dev, 100 deep), ours reads
+the vectors that mining reads; theirs encodes the corpus for each of the two.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from common import Row, add_json, alternate, machine, markdown, peak_memory, record, times_faster
 from datasets import Dataset
-from limit import model_flops, product_peak
+from limit import Limit, model_flops
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.util import mine_hard_negatives
 
-from ance_tele.data.collection import Qrels
+from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.data.tokens import TextFormat, tokenize
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of
+from ance_tele.encode.encoder import text_format, tokenizer_of
 from ance_tele.encode.loading import load_model
+from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.topk import exact_topk
-from ance_tele.encode.vectors import encode_corpus
+from ance_tele.encode.vectors import Vectors, encode_corpus
+from ance_tele.evaluate.retrieval import qrels_dict, run_of, score
 from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.mix import mix
 from ance_tele.mining.sources import lookahead
+
+MINING, MEASURING = "mine_hard_negatives", "InformationRetrievalEvaluator"
 
 
 def main() -> None:
@@ -45,11 +54,7 @@ def main() -> None:
     given = parser.parse_args()
 
     collection = load_collection(given.data)
-    positives = collection.split("train").relevant()
-    inside = positives.passages < given.passages
-    owner = np.repeat(positives.queries, np.diff(positives.offsets))[inside]
-    kept = Qrels.from_arrays(owner, positives.passages[inside], positives.grades[inside])
-    kept = kept.select(kept.queries[: given.queries])
+    kept, judged = (among(collection, split, given.passages, given.queries) for split in ("train", "dev"))
     part = collection.corpus.table.slice(0, given.passages)
     corpus = TextFormat().render(part["title"].to_pylist(), part["text"].to_pylist())  # titles are read by both
     texts = collection.queries.table["text"].take(kept.queries).to_pylist()
@@ -59,7 +64,7 @@ def main() -> None:
     config = EncoderConfig(precision="float32")
     model = load_model(given.model or demo_model(cache_folder()), config)
     model.max_seq_length = config.passage_max_len
-    settings, work = MiningConfig(depth=200), {}
+    settings, work = MiningConfig(depth=200), dict[str, Any]()
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -77,6 +82,8 @@ def main() -> None:
             mix(found, kept, settings, 1, 42)
             lengths = np.concatenate([stores[0].lengths()[kept.queries], stores[1].lengths()])
             searched = len(kept) + len(np.unique(kept.passages))
+            work["vectors"] = np.concatenate(vectors.shards)
+            work["queries"] = stores[0]
             work["flops"] = model_flops(model, lengths, passes=1) + 2.0 * searched * len(corpus) * asked.shape[1]
 
     def theirs() -> None:
@@ -93,22 +100,63 @@ def main() -> None:
             verbose=False,
         )
 
+    def measured() -> None:
+        asked = encode_rows(model, work["queries"], judged.queries, "query", config)
+        found = exact_topk(asked, Vectors((work["vectors"],), ""), 100)
+        score(run_of(found, judged.queries, collection), judged, collection)
+
+    relevant = qrels_dict(judged, collection)
+    names = collection.corpus.take_ids(np.arange(len(corpus))).to_pylist()
+    evaluator = InformationRetrievalEvaluator(
+        dict(zip(relevant, collection.queries.table["text"].take(judged.queries).to_pylist(), strict=True)),
+        dict(zip(names, corpus, strict=True)),
+        {query: set(passages) for query, passages in relevant.items()},
+        show_progress_bar=False,
+        write_csv=False,
+    )
+
     torch.manual_seed(0)
-    runs = {"ours": ours, "mine_hard_negatives": theirs}
-    memory = [peak_memory(run) / 2**30 for run in runs.values()]
+    limit = Limit(["float32"])
+    runs = {
+        "ours": ours,
+        "ours, measuring": measured,
+        MINING: theirs,
+        MEASURING: lambda: evaluator(model),
+    }
+    memory = {name: peak_memory(run) / 2**30 for name, run in runs.items()}
     seconds = alternate(runs, given.repeats, warm=0)
-    median, least, most = times_faster(seconds["ours"], seconds["mine_hard_negatives"])
+    limit.look()
     print(machine())
-    print(f"{len(corpus):,} passages, {len(kept):,} queries")
-    rows = [(name, f"{np.median(values):.1f} s", *(f"{one:.1f}" for one in values)) for name, values in seconds.items()]
-    print(markdown(("mining", "median", *(f"turn {turn + 1}" for turn in range(given.repeats))), rows))
-    print(f"ours is {median:.2f} times as fast ({least:.2f} to {most:.2f}), lookahead included")
-    print(f"peak of the process {memory[0]:.2f} GiB, of mine_hard_negatives {memory[1]:.2f} GiB")
-    question = f"mining, {len(corpus):,} passages, {len(kept):,} queries"
-    spent, others = (float(np.median(values)) for values in seconds.values())
-    share = work["flops"] / spent / max(product_peak("float32").values())
-    beside = ("mine_hard_negatives", others, median, least, most, share, *memory)
-    record(given.json, [Row(question, "float32, lookahead too", spent, *beside)])
+    print(f"{len(corpus):,} passages, {len(kept):,} queries mined for, {len(judged):,} measured")
+    rows = [
+        (name, f"{np.median(values):.1f} s", *(f"{one:.1f}" for one in values), f"{memory[name]:.2f}")
+        for name, values in seconds.items()
+    ]
+    print(markdown(("", "median", *(f"turn {turn + 1}" for turn in range(given.repeats)), "peak GiB"), rows))
+    told = []
+    for what, how, mine, others in (
+        ("mining", "lookahead too", ("ours",), (MINING,)),
+        ("measuring and mining", "encoded once", ("ours", "ours, measuring"), (MINING, MEASURING)),
+    ):
+        one, other = (np.sum([seconds[name] for name in names], axis=0).tolist() for names in (mine, others))
+        ratios = times_faster(one, other)
+        print("{}: ours is {:.2f} times as fast ({:.2f} to {:.2f})".format(what, *ratios))
+        question = f"{what}, {len(corpus):,} passages, {len(kept):,} queries"
+        spent, share = float(np.median(one)), work["flops"] / float(np.median(one)) / limit["float32"]
+        peaks = (max(memory[name] for name in names) for names in (mine, others))
+        beside = (" and ".join(others), float(np.median(other)), *ratios, share, *peaks)
+        told.append(Row(question, f"float32, {how}", spent, *beside))
+    print(limit)
+    record(given.json, told)
+
+
+def among(collection: Collection, split: str, passages: int, queries: int) -> Qrels:
+    """Return the relevant passages of a split's first queries that have any among the first passages."""
+    found = collection.split(split).relevant()
+    inside = found.passages < passages
+    owner = np.repeat(found.queries, np.diff(found.offsets))[inside]
+    kept = Qrels.from_arrays(owner, found.passages[inside], found.grades[inside])
+    return kept.select(kept.queries[:queries])
 
 
 if __name__ == "__main__":

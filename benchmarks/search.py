@@ -19,7 +19,7 @@ import faiss
 import numpy as np
 import torch
 from common import Row, add_json, alternate, machine, markdown, peak_memory, record, resident, times_faster
-from limit import precisions, product_peak
+from limit import Limit, precisions
 from sentence_transformers.util import semantic_search
 
 from ance_tele.encode.topk import Precision, TopK, exact_topk
@@ -39,9 +39,8 @@ def main() -> None:
     parser.add_argument("--vectors", default=None, help="an .npy file, float32; its last rows are the queries")
     add_json(parser)
     given = parser.parse_args()
-    peaks = {precision: max(product_peak(precision).values()) for precision in precisions()}
+    limit = Limit(precisions())
     print(machine())
-    print(", ".join(f"{name} product {peak / 1e9:,.0f} GFLOP/s" for name, peak in peaks.items()))
     rows: list[tuple[object, ...]] = []
     told_rows: list[Row] = []
     for dimension in given.dimensions:
@@ -51,18 +50,19 @@ def main() -> None:
             drawn = rng.standard_normal((given.rows + given.queries, dimension), dtype=np.float32)
         corpus, asked = drawn[: -given.queries], np.ascontiguousarray(drawn[-given.queries :])
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            found = measure(corpus, asked, given.k, given.repeats, Path(folder), peaks)
+            found = measure(corpus, asked, given.k, given.repeats, Path(folder), limit)
         rows, told_rows = rows + found[0], told_rows + found[1]
         if given.vectors:
             break
     header = ("d", "search", "s", "times faiss", "GFLOP/s", "of the product", "same ids")
     print(f"{len(corpus):,} vectors, {given.queries:,} queries, k = {given.k}, medians of {given.repeats}\n")
     print(markdown(header, rows))
+    print(f"\n{limit}")
     record(given.json, told_rows)
 
 
 def measure(
-    corpus: np.ndarray, asked: np.ndarray, k: int, repeats: int, folder: Path, peaks: dict[str, float]
+    corpus: np.ndarray, asked: np.ndarray, k: int, repeats: int, folder: Path, limit: Limit
 ) -> tuple[list[tuple[object, ...]], list[Row]]:
     """Time all searches in turns; return rows of the table, and of the one table: ours beside both others."""
     paths = [folder / f"{number}.npy" for number in range(-(-len(corpus) // SHARD))]
@@ -103,18 +103,19 @@ def measure(
         "ours, bf16 scan, disk": lambda: disk("ours, bf16 scan, disk", "bf16"),
         "semantic_search": theirs,
     }
-    runs = {name: run for name, run in runs.items() if "bf16" in peaks or "bf16" not in name}
+    runs = {name: run for name, run in runs.items() if "bf16" in limit.found or "bf16" not in name}
     memory: dict[str, float] = {}
     for name, run in runs.items():  # the vectors are held by all, and faiss's copy of them
         before = resident()
         memory[name] = max(0, peak_memory(run) - before) / 2**30
     seconds = alternate(runs, repeats, warm=0)
+    limit.look()
     work, rows, told_rows = 2.0 * len(asked) * corpus.size, [], []
     question = f"top-{k} of {len(asked):,} queries among {len(corpus):,}, d = {corpus.shape[1]}"
     for name in runs:
         spent = statistics.median(seconds[name])
         ratio = statistics.median(b / a for a, b in zip(seconds[name], seconds["faiss.IndexFlatIP"], strict=True))
-        peak = peaks["bf16" if "bf16" in name else "float32"]
+        peak = limit["bf16" if "bf16" in name else "float32"]
         same = agreement(found[name], found["faiss.IndexFlatIP"], corpus.shape[1])
         rate = f"{work / spent / 1e9:,.0f}"
         rows.append((corpus.shape[1], name, f"{spent:.3f}", f"{ratio:.2f}", rate, f"{work / spent / peak:.0%}", same))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import Row, add_json, alternate, machine, markdown, peak_memory, record, times_faster
-from limit import model_flops, precisions, product_peak
+from limit import Limit, model_flops, precisions
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import (
     CachedMultipleNegativesRankingLoss,
@@ -54,7 +54,7 @@ def main() -> None:
     add_json(parser)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    bench = Bench(given)
+    bench, limit = Bench(given), Limit(given.precisions)
     steps = {
         (name, precision): bench.step(run, precision)
         for precision in given.precisions
@@ -62,23 +62,21 @@ def main() -> None:
     }
     memory = {name: peak_memory(run) / 2**30 for name, run in steps.items()}
     seconds = alternate(steps, given.steps, warm=0)
-    peaks = {precision: product_peak(precision) for precision in given.precisions}
+    limit.look()
     queries, negatives = given.shape
     print(machine())
     print(
         f"{queries} queries x (1 + {negatives}), {given.lengths} texts of at most {given.passage_max_len} tokens, mean "
         f"{bench.tokens / (queries * (1 + negatives)):.0f}; losses without dropout differ by {bench.difference():.0e}"
     )
-    for precision, found in peaks.items():
-        told = ", ".join(f"{name} {peak / 1e9:.0f}" for name, peak in found.items())
-        print(f"matrix product, {precision}, GFLOP/s: {told}")
+    print(limit)
     rows, told_rows = [], []
     question = f"a step of {queries} x (1 + {negatives}), {given.lengths} texts"
     for (name, precision), times in seconds.items():
         ours = seconds["ance-tele", precision]
         ratio, least, most = times_faster(ours, times)
         faster = f"{ratio:.2f} ({least:.2f} to {most:.2f})"
-        median, best = statistics.median(times), max(peaks[precision].values())
+        median, best = statistics.median(times), limit[precision]
         share = bench.flops / median / best
         if name != "ance-tele":
             mine = statistics.median(ours)

@@ -12,9 +12,10 @@ from test_loss import batch
 
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Forward, encode_rows
+from ance_tele.encode.encoder import Forward
 from ance_tele.encode.loading import load_model
 from ance_tele.encode.packed import Packed, drops_alike, packed
+from ance_tele.encode.rows import encode_rows
 from ance_tele.training.loss import TeleportationLoss, joined
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")

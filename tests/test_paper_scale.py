@@ -267,8 +267,9 @@ def test_the_model_folder_is_one_of_sentence_transformers(name: str, finished: d
     from sentence_transformers import SentenceTransformer
 
     from ance_tele.data.tokens import TokenStore
-    from ance_tele.encode.encoder import Task, encode_rows, text_format, tokenizer_of
+    from ance_tele.encode.encoder import Task, text_format, tokenizer_of
     from ance_tele.encode.loading import load_model
+    from ance_tele.encode.rows import encode_rows
 
     folder = finished[name] / "episode-3" / "model"
     theirs = SentenceTransformer(str(folder))

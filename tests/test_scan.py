@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ance_tele.encode import scan, tiles
 from ance_tele.encode.keys import EMPTY, keyed, unkeyed
+from ance_tele.encode.threads import workers
 from ance_tele.encode.topk import TopK, coarse, exact_topk
 from ance_tele.encode.vectors import Vectors, ahead
 
@@ -121,7 +122,7 @@ def test_the_error_is_bounded(seed: int, dimension: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     spread = scale * np.exp(rng.standard_normal((2, 1)) * 3)
     vectors, queries = ((one * rng.standard_normal((50, dimension))).astype(np.float32) for one in spread)
-    with scan.workers() as (pool, _):
+    with workers() as (pool, _):
         (tile,) = tiles.tiles(vectors, torch.empty(50, dimension, dtype=torch.bfloat16), pool)
     part = scan.Part(queries, np.full((50, 1), EMPTY))
     rough = (tile.coarse @ part.coarse.T).float().numpy().T

@@ -13,8 +13,9 @@ from test_batches import plan_of
 
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import CPU_TOKENS, Forward, batch_budget, encode_rows
+from ance_tele.encode.encoder import CPU_TOKENS, Forward, batch_budget
 from ance_tele.encode.loading import load_model
+from ance_tele.encode.rows import encode_rows
 from ance_tele.training.batches import Collator
 from ance_tele.training.loss import TeleportationLoss
 
@@ -139,10 +140,13 @@ def test_a_device_takes_what_is_asked_for_and_a_processor_what_its_caches_hold()
     assert batch_budget(8192, torch.device("cuda")) == 8192
 
 
-def test_bf16_casts_each_weight_once(model: SentenceTransformer, tokens: TokenStore) -> None:
+def test_bf16_casts_each_weight_once(
+    model: SentenceTransformer, tokens: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The casts of a whole encoding are those of one batch, however many batches there are."""
     from dataclasses import replace
 
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # the profiler sees this thread alone
     config = replace(CONFIG, precision="bf16")
     counts = []
     for count in (10, 400):

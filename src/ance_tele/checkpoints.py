@@ -220,13 +220,13 @@ class Checkpoints:
 
     def query_vectors(self, checkpoint: int, rows: np.ndarray) -> np.ndarray:
         """Encode queries, given by row, with a checkpoint: float32 [n, dimension]."""
-        from ance_tele.encode.encoder import encode_rows
+        from ance_tele.encode.rows import encode_rows
 
         return encode_rows(self.load(checkpoint), self.queries, rows, "query", self.recipe.encoder)
 
     def few_vectors(self, checkpoint: int, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
         """Encode a few queries, then passages, given by row, with a checkpoint: float32 [n, dimension]."""
-        from ance_tele.encode.encoder import encode_rows
+        from ance_tele.encode.rows import encode_rows
 
         model, config = self.load(checkpoint), self.recipe.encoder
         asked = encode_rows(model, self.queries, queries, "query", config)

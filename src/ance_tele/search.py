@@ -85,7 +85,8 @@ def ask(
         words: The query.
         k: How many passages; all of them where the corpus is smaller.
     """
-    from ance_tele.encode.encoder import encode_rows, text_format, tokenizer_of  # loads torch
+    from ance_tele.encode.encoder import text_format, tokenizer_of  # loads torch
+    from ance_tele.encode.rows import encode_rows
     from ance_tele.encode.topk import exact_topk
 
     form = text_format(model, config, "query")

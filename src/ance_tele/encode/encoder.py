@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
@@ -14,11 +13,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ance_tele.data.errors import diverged
-from ance_tele.data.progress import Advance
-from ance_tele.data.tokens import TextFormat, TokenStore
+from ance_tele.data.tokens import TextFormat
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.packed import packed
 
 Task = Literal["query", "document"]
@@ -29,9 +25,6 @@ CPU_TOKENS = 1024
 # Attention on a GPU, where there is padding. cuDNN plans anew for every shape, some 40 ms each, and hardly two batches
 # are of the same.
 WITHOUT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-
-# With fewer texts, finding out whether padding can be left out costs more than it saves.
-FEW_TEXTS = 64
 
 
 def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -> TextFormat:
@@ -90,24 +83,6 @@ def emulated_bf16(device: torch.device) -> str:
 def batch_budget(tokens: int, device: torch.device) -> int:
     """Return how many tokens go through a model at a time: on a CPU what its caches hold, elsewhere ``tokens``."""
     return min(tokens, CPU_TOKENS) if device.type == "cpu" else tokens
-
-
-def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
-    """Cut texts into batches of like length, longest first, of at most ``budget`` tokens with padding.
-
-    Args:
-        lengths: Tokens of each text, int64 [n].
-        budget: Most tokens in a batch; a longer text is a batch alone.
-
-    Yields:
-        Positions of the texts of a batch, int64.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, budget // max(1, int(lengths[order[start]])))
-        yield order[start : start + size]
-        start += size
 
 
 class Forward:
@@ -198,80 +173,3 @@ class Forward:
         """Say whether another task's texts go through the model in the same way, so that one pass can read both."""
         routed = any(isinstance(module, Router) for module in self.model.modules())
         return self.model is other.model and not routed and self.prompt_length is other.prompt_length is None
-
-
-def encode_rows(
-    model: SentenceTransformer,
-    tokens: TokenStore,
-    rows: np.ndarray,
-    task: Task,
-    config: EncoderConfig,
-    advance: Advance = lambda units: None,
-) -> np.ndarray:
-    """Encode texts of the token store.
-
-    Args:
-        model: The encoder; its training mode is left as it was found.
-        tokens: Where the texts' token ids are.
-        rows: Which texts, int64 [n].
-        task: "query" or "document".
-        config: Precision and batch size.
-        advance: Gets the number of texts done.
-
-    Returns:
-        Vectors, float32 [n, dimension].
-    """
-    forward, device = Forward(model, task), model.device
-    bf16 = resolve_precision(config.precision, device) == "bf16"
-    vectors: np.ndarray | None = None
-    was_training = model.training
-    model.eval()
-    if device.type == "cuda" and len(rows) > FEW_TEXTS:
-        forward.pack(bf16)
-
-    def keep(batch: np.ndarray, arrive: Callable[[], np.ndarray]) -> None:
-        nonlocal vectors
-        out = arrive()
-        if not np.isfinite(out).all():
-            raise diverged(f"The vectors of text {rows[batch[0]]} and of others")
-        if vectors is None:
-            vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
-        vectors[batch] = out
-        advance(len(batch))
-
-    try:
-        kernels, before = Kernels(), None
-        # One context for all batches, and no inference mode: so autocast casts each weight once.
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            for batch in token_batches(tokens.lengths(rows), batch_budget(config.encode_tokens, device)):
-                ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad, forward.left))
-                out = forward(ids, mask, tokens.lengths(rows[batch]).tolist(), kernels)
-                coming = batch, _leaving(out.float())
-                if before is not None:  # kept while a GPU works on the next batch
-                    keep(*before)
-                before = coming
-            if before is not None:
-                keep(*before)
-    finally:
-        model.train(was_training)
-    return vectors if vectors is not None else np.empty((0, model.get_embedding_dimension() or 0), np.float32)
-
-
-def sent(array: np.ndarray, device: torch.device) -> Tensor:
-    """Send an array to a device; nobody waits for a GPU."""
-    here = torch.from_numpy(array)
-    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
-
-
-def _leaving(vectors: Tensor) -> Callable[[], np.ndarray]:
-    """Send vectors to the CPU; what is returned waits until they are there."""
-    if vectors.device.type != "cuda":
-        return vectors.cpu().numpy
-    here, event = vectors.to("cpu", non_blocking=True), torch.cuda.Event()
-    event.record()
-
-    def arrive() -> np.ndarray:
-        event.synchronize()
-        return here.numpy()
-
-    return arrive

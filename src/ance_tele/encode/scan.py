@@ -11,8 +11,6 @@ passages), and only groups whose best reaches bound - e are opened.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -24,12 +22,12 @@ from ance_tele.data.errors import diverged
 from ance_tele.data.progress import Advance
 from ance_tele.encode.keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
 from ance_tele.encode.pairs import pair_products, quiet
+from ance_tele.encode.threads import workers
 from ance_tele.encode.tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 
 PART = 512  # Queries per look, at most: TILE x PART bounds the scores in memory.
 CHUNK = 16384  # Queries whose survivors wait while a block is scanned.
 SETTLE = 1 << 20  # Survivors of a part that wait, at most, beside those of one look.
-THREADS = 16  # At most; each has scores of its own.
 LARGE = 1e30  # Where products of norms are larger nothing is ruled out.
 
 
@@ -73,7 +71,7 @@ def scanned(
     """
     tally = tally or Tally()
     keys = np.full((len(queries), k), EMPTY)
-    with workers() as (pool, threads):
+    with quiet(), workers() as (pool, threads):
         size = min(PART, max(64, -(-len(queries) // threads)))
         rooms: SimpleQueue[torch.Tensor] = SimpleQueue()
         for _ in range(threads):
@@ -97,18 +95,6 @@ def scanned(
             tally.pairs += len(queries) * len(block)
     keys.sort(axis=1)
     return keys
-
-
-@contextmanager
-def workers() -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """Give as many threads as torch has, each computing alone, so that they wait for each other once a tile only."""
-    before = torch.get_num_threads()
-    threads = min(before, THREADS)
-    try:
-        with quiet(), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool, threads
-    finally:
-        torch.set_num_threads(before)  # new threads of torch take the number that was set last
 
 
 class Part:

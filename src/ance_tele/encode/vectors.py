@@ -13,7 +13,8 @@ from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, sil
 from ance_tele.data.progress import progress
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task, encode_rows, resolve_precision, weights_fingerprint
+from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
+from ance_tele.encode.rows import encode_rows
 
 
 @dataclass(frozen=True)

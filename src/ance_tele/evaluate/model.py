@@ -11,8 +11,9 @@ from ance_tele.data.errors import UserError
 from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task, encode_rows, text_format, tokenizer_of
+from ance_tele.encode.encoder import Task, text_format, tokenizer_of
 from ance_tele.encode.loading import adopt_model, load_model, load_pair
+from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.topk import exact_topk
 from ance_tele.encode.vectors import encode_corpus
 from ance_tele.evaluate.metrics import Scores

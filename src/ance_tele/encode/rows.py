@@ -1,0 +1,124 @@
+"""Texts of a token store to vectors: batches of like length, on all cores of a CPU or ahead of a GPU."""
+
+from collections.abc import Callable, Iterator
+from threading import Lock
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+
+from ance_tele.data.errors import diverged
+from ance_tele.data.progress import Advance
+from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import Forward, Task, batch_budget, resolve_precision
+from ance_tele.encode.kernels import Kernels
+from ance_tele.encode.threads import side_by_side
+
+# With fewer texts, finding out whether padding can be left out costs more than it saves.
+FEW_TEXTS = 64
+
+
+def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+    """Cut texts into batches of like length, longest first, of at most ``budget`` tokens with padding.
+
+    Args:
+        lengths: Tokens of each text, int64 [n].
+        budget: Most tokens in a batch; a longer text is a batch alone.
+
+    Yields:
+        Positions of the texts of a batch, int64.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, int(lengths[order[start]])))
+        yield order[start : start + size]
+        start += size
+
+
+def encode_rows(
+    model: SentenceTransformer,
+    tokens: TokenStore,
+    rows: np.ndarray,
+    task: Task,
+    config: EncoderConfig,
+    advance: Advance = lambda units: None,
+) -> np.ndarray:
+    """Encode texts of the token store.
+
+    Args:
+        model: The encoder; its training mode is left as it was found.
+        tokens: Where the texts' token ids are.
+        rows: Which texts, int64 [n].
+        task: "query" or "document".
+        config: Precision and batch size.
+        advance: Gets the number of texts done.
+
+    Returns:
+        Vectors, float32 [n, dimension].
+    """
+    forward, device = Forward(model, task), model.device
+    bf16 = resolve_precision(config.precision, device) == "bf16"
+    vectors: np.ndarray | None = None
+    lock = Lock()
+    was_training = model.training
+    model.eval()
+    if device.type == "cuda" and len(rows) > FEW_TEXTS:
+        forward.pack(bf16)
+
+    def keep(batch: np.ndarray, arrive: Callable[[], np.ndarray]) -> None:
+        nonlocal vectors
+        out = arrive()
+        if not np.isfinite(out).all():
+            raise diverged(f"The vectors of text {rows[batch[0]]} and of others")
+        with lock:
+            if vectors is None:
+                vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
+            vectors[batch] = out
+            advance(len(batch))
+
+    def encode(batches: Iterator[np.ndarray]) -> None:
+        kernels, before = Kernels(), None
+        # One context for all batches, and no inference mode: so autocast casts each weight once.
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            for batch in batches:
+                ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad, forward.left))
+                out = forward(ids, mask, tokens.lengths(rows[batch]).tolist(), kernels)
+                coming = batch, _leaving(out.float())
+                if before is not None:  # kept while a GPU works on the next batch
+                    keep(*before)
+                before = coming
+            if before is not None:
+                keep(*before)
+
+    batches = token_batches(tokens.lengths(rows), batch_budget(config.encode_tokens, device))
+    try:
+        if device.type == "cpu":
+            side_by_side(encode, batches)
+        else:
+            encode(batches)
+    finally:
+        model.train(was_training)
+    return vectors if vectors is not None else np.empty((0, model.get_embedding_dimension() or 0), np.float32)
+
+
+def sent(array: np.ndarray, device: torch.device) -> Tensor:
+    """Send an array to a device; nobody waits for a GPU."""
+    here = torch.from_numpy(array)
+    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
+
+
+def _leaving(vectors: Tensor) -> Callable[[], np.ndarray]:
+    """Send vectors to the CPU; what is returned waits until they are there."""
+    if vectors.device.type != "cuda":
+        return vectors.cpu().numpy
+    here, event = vectors.to("cpu", non_blocking=True), torch.cuda.Event()
+    event.record()
+
+    def arrive() -> np.ndarray:
+        event.synchronize()
+        return here.numpy()
+
+    return arrive
