@@ -20,7 +20,7 @@ demo-full: setup  ## the same, longer passages and all training queries
 	$(RUN) demo --full --out runs/demo-full
 
 test: setup  ## the tests: offline, under five minutes on two cores
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## style, types, layers
 	$(BIN)/ruff check .

@@ -17,11 +17,30 @@ PASSAGES_PER_TOPIC = 6
 QUERIES_PER_TOPIC = {"train": 3, "dev": 1, "test": 2}
 
 
+# Files that take longest begin first, so that no worker sits idle at the end.
+LONG = ("test_episode", "test_compare", "test_paper_scale", "test_explorer_browser", "test_packed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANCE_TELE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Reports without pictures, for modules that ask something else of many runs: drawing is a third of a toy run."""
+    from ance_tele.report import page, write
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "panel_svg", lambda *panel: "<svg xmlns='http://www.w3.org/2000/svg'></svg>")
+        patch.setattr(write, "curves", lambda summary, logs, path: path.write_bytes(b""))
         yield
 
 

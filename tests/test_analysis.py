@@ -20,6 +20,8 @@ from ance_tele.episode import run
 from ance_tele.recipes import recipe
 from ance_tele.suspects import suspects_of
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = {"depth": 40, "pool_per_source": 20, "negatives_per_query": 2, "batch_queries": 8, "learning_rate": 1e-3}
 
 

@@ -20,6 +20,8 @@ from ance_tele.mining.config import MiningConfig
 from ance_tele.recipes import recipe
 from ance_tele.report.run_tables import description
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 KINDS = pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 ALL = 1 << 20
 

@@ -29,6 +29,8 @@ from ance_tele.report.comparison import cell, columns
 from ance_tele.report.comparison_formats import latex, markdown
 from ance_tele.reproduce import TABLES, systems_of
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SETTINGS: dict[str, Any] = {
     "episodes": 2, "query_max_len": 16, "passage_max_len": 16, "depth": 20, "pool_per_source": 6,
     "negatives_per_query": 3, "batch_queries": 24, "epochs": 3, "refresh_step": 4, "learning_rate": 3e-3,
@@ -43,7 +45,7 @@ def command(data: Path, model: Path, out: Path, *systems: str, seeds: tuple[int,
     return [*words, f"--data={data}", f"--model={model}", f"--out={out}", *flags]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def whole(toy: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison of six systems with two seeds."""
     out = tmp_path_factory.mktemp("comparisons") / "whole"
@@ -51,7 +53,7 @@ def whole(toy: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory)
     return out
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def result(whole: Path) -> dict[str, Any]:
     return dict(read_json(whole / "comparison.json"))
 

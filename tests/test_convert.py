@@ -12,6 +12,8 @@ import pytest
 from ance_tele.cli.main import main
 from ance_tele.data.load import load_collection
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SETTINGS = {
     "episodes": 2, "query_max_len": 16, "passage_max_len": 16, "depth": 10, "pool_per_source": 4,
     "negatives_per_query": 3, "epochs": 1, "precision": "float32", "train_precision": "float32", "report_to": "[none]",

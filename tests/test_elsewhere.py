@@ -16,6 +16,8 @@ from ance_tele.evaluate.model import evaluate_model
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.recipes import recipe
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, toy: Path, tiny_model: Path) -> Path:

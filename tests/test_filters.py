@@ -26,6 +26,8 @@ from ance_tele.mining.filters import keep_negatives, without_false_negatives
 from ance_tele.recipes import recipe
 from ance_tele.report.findings import findings
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # Few values, so that scores often lie on the bar; all of them exact in float32, below zero too.
 SCORES = st.sampled_from([-2.0, -1.0, -0.75, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 2.0])
 CHOSEN = st.fixed_dictionaries(

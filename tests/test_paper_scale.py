@@ -23,6 +23,8 @@ from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.recipes import OFFICIAL, RECIPES, recipe
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TOPICS, PASSAGES_PER_TOPIC = 24, 6
 # Which passages of a topic the questions of a split are about: the same ones, in other words.
 ASKED = {"train": (0, 1, 2), "dev": (1,), "test": (0, 2)}

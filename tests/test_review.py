@@ -25,6 +25,8 @@ from ance_tele.phases import Phases
 from ance_tele.recipes import recipe
 from ance_tele.runfolder import open_run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # ---- the file ------------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(lambda text: "\0" not in text)

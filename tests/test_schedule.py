@@ -17,6 +17,8 @@ from ance_tele.recipes import at_scale, recipe
 from ance_tele.settings import Recipe
 from ance_tele.training.schedule import Schedule
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MARCO, NQ, TRIVIAQA = 502_939, 58_812, 60_413
 """Training queries (Table 4; for NQ and TriviaQA those with a positive)."""
 

@@ -5,7 +5,6 @@ vectors are encoded once and serve its evaluation and the mining of the next epi
 """
 
 import hashlib
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +18,16 @@ from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.errors import UserError
 from ance_tele.data.review import Review
 from ance_tele.data.tokens import TokenStore, tokenize
-from ance_tele.encode.approximate import approximate_topk, recall_of_exact
+from ance_tele.encode.approximate import approximate_topk
 from ance_tele.encode.topk import TopK, exact_topk
 from ance_tele.mining.candidates import Lists
-from ance_tele.mining.filters import Score, answer_bearing_positives
+from ance_tele.mining.filters import answer_bearing_positives
 from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import around
 from ance_tele.settings import Recipe
 
 if TYPE_CHECKING:
-    from sentence_transformers import CrossEncoder, SentenceTransformer
+    from sentence_transformers import SentenceTransformer
 
     from ance_tele.encode.vectors import Vectors
 
@@ -246,60 +245,11 @@ class Checkpoints:
         device = self.load(checkpoint).device
         return "cpu" if device.type == "cpu" else str(device)
 
-    def recall(self, checkpoint: int, found: TopK, asked: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-        """Measure how much of the exact lists a mining has found; {} where it searches exactly.
-
-        Args:
-            checkpoint: Under which it searched.
-            found: What it found.
-            asked: Gives the vectors that it searched for, by position.
-        """
-        if self.recipe.mining.search == "exact":
-            return {}
-        rank = self.collection.corpus.id_rank
-        recall = recall_of_exact(found, asked, self.vectors(checkpoint), rank, self.device(checkpoint))
-        return {"recall": round(recall, 4)}
-
     def search(self, checkpoint: int, rows: np.ndarray, depth: int, task: Any, what: str, mining: bool = False) -> TopK:
         """Search the corpus for queries, or for passages (``task`` "document"), given by row."""
         vectors = self.vectors(checkpoint)
         asked = vectors.take(rows) if task == "document" else self.query_vectors(checkpoint, rows)
         return self.nearest(checkpoint, asked, depth, what, mining)
-
-    def pair_score(self, checkpoint: int) -> Score | None:
-        """Return what scores training queries with passages while filtering; None where no filter looks at scores."""
-        config, rows = self.recipe.mining, self.positives.queries
-        if not config.filters.keys() - {"range_min"}:
-            return None
-        if config.cross_encoder is None:
-            from ance_tele.encode.vectors import pair_scores
-
-            asked, vectors = self.query_vectors(checkpoint, rows), self.vectors(checkpoint)
-            return lambda start, stop, *lists: pair_scores(asked[start:stop], vectors, *lists)
-        from ance_tele.encode.cross_encoder import cross_scores
-
-        texts, corpus = self.collection.queries.table["text"].take(rows), self.collection.corpus
-        judge, separator = self.cross_encoder, self.recipe.encoder.title_separator
-
-        def score(start: int, stop: int, offsets: np.ndarray, passages: np.ndarray) -> np.ndarray:
-            return cross_scores(judge, texts[start:stop].to_pylist(), offsets, passages, corpus, separator)
-
-        return score
-
-    @cached_property
-    def cross_encoder(self) -> "CrossEncoder":
-        """The cross-encoder of the filters."""
-        from ance_tele.encode.cross_encoder import load_cross_encoder
-
-        assert self.recipe.mining.cross_encoder is not None
-        return load_cross_encoder(self.recipe.mining.cross_encoder, self.recipe.encoder)
-
-    @cached_property
-    def cross_encoder_key(self) -> str | None:
-        """Fingerprint of the cross-encoder's weights; None without one."""
-        from ance_tele.encode.encoder import weights_fingerprint
-
-        return None if self.recipe.mining.cross_encoder is None else weights_fingerprint(self.cross_encoder)
 
     def bm25(self, queries: np.ndarray, depth: int) -> TopK:
         """Search the corpus for queries, given by row, with BM25."""

@@ -1,7 +1,9 @@
 """What a run searches for in mining, each an artefact: lists of the training queries, around positives, BM25's."""
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +12,15 @@ import pyarrow.parquet as pq
 from ance_tele.checkpoints import Checkpoints, hash_of
 from ance_tele.data.artefacts import Manifest, build, read_manifest
 from ance_tele.dynamics.learning import reciprocal_ranks
+from ance_tele.encode.approximate import recall_of_exact
 from ance_tele.encode.topk import TopK
 from ance_tele.mining.candidates import Candidates, Lists
+from ance_tele.mining.filters import Score
 from ance_tele.mining.sources import lookahead
 from ance_tele.mining.storage import read_lists, write_candidates, write_lists
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
 
 # Training queries and positives are searched for in one pass over the vectors, as long as what both hold fits.
 ONE_PASS_BYTES = 4 << 30
@@ -149,3 +156,52 @@ class Searches(Checkpoints):
     def reciprocal_ranks(self, checkpoint: int) -> np.ndarray:
         """Read back the reciprocal rank of each training query under a checkpoint, float64 [q]."""
         return pq.read_table(self.folder(checkpoint) / "per_training_query.parquet")["MRR@100"].to_numpy()
+
+    def recall(self, checkpoint: int, found: TopK, asked: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+        """Measure how much of the exact lists a mining has found; {} where it searches exactly.
+
+        Args:
+            checkpoint: Under which it searched.
+            found: What it found.
+            asked: Gives the vectors that it searched for, by position.
+        """
+        if self.recipe.mining.search == "exact":
+            return {}
+        rank = self.collection.corpus.id_rank
+        recall = recall_of_exact(found, asked, self.vectors(checkpoint), rank, self.device(checkpoint))
+        return {"recall": round(recall, 4)}
+
+    def pair_score(self, checkpoint: int) -> Score | None:
+        """Return what scores training queries with passages while filtering; None where no filter looks at scores."""
+        config, rows = self.recipe.mining, self.positives.queries
+        if not config.filters.keys() - {"range_min"}:
+            return None
+        if config.cross_encoder is None:
+            from ance_tele.encode.vectors import pair_scores
+
+            asked, vectors = self.query_vectors(checkpoint, rows), self.vectors(checkpoint)
+            return lambda start, stop, *lists: pair_scores(asked[start:stop], vectors, *lists)
+        from ance_tele.encode.cross_encoder import cross_scores
+
+        texts, corpus = self.collection.queries.table["text"].take(rows), self.collection.corpus
+        judge, separator = self.cross_encoder, self.recipe.encoder.title_separator
+
+        def score(start: int, stop: int, offsets: np.ndarray, passages: np.ndarray) -> np.ndarray:
+            return cross_scores(judge, texts[start:stop].to_pylist(), offsets, passages, corpus, separator)
+
+        return score
+
+    @cached_property
+    def cross_encoder(self) -> "CrossEncoder":
+        """The cross-encoder of the filters."""
+        from ance_tele.encode.cross_encoder import load_cross_encoder
+
+        assert self.recipe.mining.cross_encoder is not None
+        return load_cross_encoder(self.recipe.mining.cross_encoder, self.recipe.encoder)
+
+    @cached_property
+    def cross_encoder_key(self) -> str | None:
+        """Fingerprint of the cross-encoder's weights; None without one."""
+        from ance_tele.encode.encoder import weights_fingerprint
+
+        return None if self.recipe.mining.cross_encoder is None else weights_fingerprint(self.cross_encoder)

@@ -92,6 +92,7 @@ def pair_scores(
         part = slice(offsets[start], offsets[stop])
         distinct, place = np.unique(passages[part], return_inverse=True)
         held, owner = vectors.take(distinct), np.repeat(np.arange(start, stop), np.diff(offsets[start : stop + 1]))
+        # A passage may stand in a list twice, which the sparse products of ``pair_products`` do not allow.
         scores[part] = np.einsum("nd,nd->n", queries[owner], held[place], optimize=False)
     return scores
 
