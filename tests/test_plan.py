@@ -115,8 +115,8 @@ def test_search_is_planned_as_it_is_cut() -> None:
     from ance_tele.encode import topk
 
     defaults = inspect.signature(topk.exact_topk).parameters
-    assert defaults["block_rows"].default == BLOCK_ROWS and defaults["query_rows"].default == QUERY_ROWS
-    assert topk.MARGIN == MARGIN
+    assert defaults["query_rows"].default == QUERY_ROWS
+    assert (topk.BLOCK_ROWS, topk.MARGIN) == (BLOCK_ROWS, MARGIN)
 
 
 def test_the_shape_of_a_model_is_read_from_its_folder(tiny_model: Path, tmp_path: Path) -> None:

@@ -159,6 +159,29 @@ def test_faiss_multiplies_in_blocks_and_is_left_as_it_was(monkeypatch: pytest.Mo
     assert settings() == before
 
 
+def test_small_shards_are_joined_for_many_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of short vectors, to blocks of so many bytes, the last smaller; and the same is found, bit by bit."""
+    rng, seen, engine = np.random.default_rng(0), list[int](), topk._faiss
+    vectors = sharded(rng.standard_normal((1000, 8)).astype(np.float32), list(range(100, 1000, 100)))
+    many = rng.standard_normal((topk.MANY_QUERIES, 8)).astype(np.float32)
+
+    def watched(block: np.ndarray) -> topk.Engine:
+        seen.append(len(block))
+        return engine(block)
+
+    monkeypatch.setattr(topk, "_faiss", watched)
+    alone = exact_topk(many, vectors, 5, block_rows=topk.BLOCK_ROWS, precision="float32")
+    monkeypatch.setattr(topk, "JOINED_BYTES", 8 * 4 * 399)
+    found = exact_topk(many, vectors, 5, precision="float32")
+    assert seen == [100] * 10 + [100, 200, 300, 300, 100]
+    assert np.array_equal(found.rows, alone.rows) and np.array_equal(found.scores, alone.scores)
+    seen.clear()
+    exact_topk(many[:-1], vectors, 5, precision="float32")
+    monkeypatch.setattr(topk, "SHORT", 7)
+    exact_topk(many, vectors, 5, precision="float32")
+    assert seen == [100] * 20
+
+
 @pytest.mark.parametrize("queries", [4, 64])
 def test_a_search_copies_no_vectors(queries: int, tmp_path: Path) -> None:
     """Counted in bytes that numpy asks for, whichever engine answers: of vectors on disk, a block is only looked at."""

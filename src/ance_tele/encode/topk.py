@@ -31,6 +31,12 @@ FAISS = {
     "distance_compute_blas_database_bs": 4096,
 }
 
+BLOCK_ROWS = 131072
+
+# Of short vectors shards are joined to blocks of so many bytes, for many queries: faiss collects the best anew in every
+# block, which longer vectors do not feel.
+JOINED_BYTES, MANY_QUERIES, SHORT = 1 << 28, 512, 256
+
 # With fewer queries, rounding the vectors to bf16 costs more than it saves.
 FEW_QUERIES = 32
 
@@ -61,7 +67,7 @@ def exact_topk(
     k: int,
     id_rank: np.ndarray | None = None,
     device: str = "cpu",
-    block_rows: int = 131072,
+    block_rows: int | None = None,
     query_rows: int = 4096,
     what: str = "searching",
     precision: Precision = "auto",
@@ -76,7 +82,8 @@ def exact_topk(
         k: How many.
         id_rank: Rank of each row's id, int64 [rows]; the row number itself by default.
         device: "cpu" or a torch device.
-        block_rows: Rows of vectors in memory at a time.
+        block_rows: Rows of vectors searched at a time, at most; by default 131,072, or more where vectors are short and
+            queries many.
         query_rows: Queries searched at a time against a block.
         what: For the progress bar.
         precision: Of the first look at every vector. "bf16" (CPU only) scores again in float32 what may be among the
@@ -94,11 +101,14 @@ def exact_topk(
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
     if coarse(precision, device, len(queries), count, k):
-        return _ranked(_scan(queries, vectors, k, rank, device, block_rows, what), rank, "bf16 scan")
+        return _ranked(_scan(queries, vectors, k, rank, device, block_rows or BLOCK_ROWS, what), rank, "bf16 scan")
     if device != "cpu":
-        return _ranked(_scan(queries, vectors, k, rank, device, block_rows, what), rank, "TF32 scan")
+        return _ranked(_scan(queries, vectors, k, rank, device, block_rows or BLOCK_ROWS, what), rank, "TF32 scan")
     keep = min(k + MARGIN, count)
-    search = partial(_search, vectors=vectors, rank=rank, block_rows=block_rows, query_rows=query_rows)
+    joins = block_rows is None and len(queries) >= MANY_QUERIES and vectors.dimension <= SHORT
+    size = JOINED_BYTES // (4 * vectors.dimension) if joins else 0
+    blocks = partial(_blocks, vectors, block_rows or max(BLOCK_ROWS, size), size)
+    search = partial(_search, blocks=blocks, rank=rank, query_rows=query_rows)
     with progress(what, len(queries) * count, "scores") as advance:
         keys = search(queries, keep=keep, advance=advance)
     best, tied = keys[:, :k], np.flatnonzero(same_score(keys[:, k - 1], keys[:, -1]))
@@ -155,12 +165,18 @@ def _scan(
         return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance=advance)
 
 
+def _blocks(vectors: "Vectors", rows: int, join: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield blocks of at most ``rows`` rows; small ones joined, to at most ``join`` rows."""
+    from ance_tele.encode.vectors import ahead, joined
+
+    return ahead(joined(vectors.blocks(rows), join))
+
+
 def _search(
     queries: np.ndarray,
-    vectors: "Vectors",
+    blocks: Callable[[], Iterator[tuple[int, np.ndarray]]],
     keep: int,
     rank: np.ndarray,
-    block_rows: int,
     query_rows: int,
     advance: Advance = lambda units: None,
 ) -> np.ndarray:
@@ -169,11 +185,10 @@ def _search(
     Which of those that score as the last one does are among them is open.
     """
     from ance_tele.encode.keys import EMPTY, keyed
-    from ance_tele.encode.vectors import ahead
 
     best = np.full((len(queries), keep), EMPTY)
     parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
-    for first, block in ahead(vectors.blocks(block_rows)):
+    for first, block in blocks():
         engine = _faiss(block)
         ranks = rank[first : first + len(block)].astype(np.uint64)
         for part in parts:

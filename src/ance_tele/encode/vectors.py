@@ -58,6 +58,21 @@ class Vectors:
         return out
 
 
+def joined(blocks: Iterator[tuple[int, np.ndarray]], rows: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Join blocks that follow each other, up to ``rows`` rows; what is not joined is not copied.
+
+    One, then two, then four, and so on: whoever reads ahead has the first ones soon.
+    """
+    start, parts, most = 0, list[np.ndarray](), 1
+    for first, block in blocks:
+        if len(parts) == most or (parts and sum(map(len, parts)) + len(block) > rows):
+            yield start, parts[0] if len(parts) == 1 else np.concatenate(parts)
+            parts, most = [], 2 * most
+        start, parts = (start if parts else first), [*parts, block]
+    if parts:
+        yield start, parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 def ahead(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield blocks while a thread reads the next one, if it is on disk, into the page cache."""
 
