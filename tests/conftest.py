@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,27 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def undrawn() -> Iterator[None]:
-    """Reports without pictures, for modules that ask something else of many runs: drawing is a third of a toy run."""
+@contextmanager
+def _without_pictures() -> Iterator[None]:
     from ance_tele.report import page, write
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "panel_svg", lambda *panel: "<svg xmlns='http://www.w3.org/2000/svg'></svg>")
         patch.setattr(write, "curves", lambda summary, logs, path: path.write_bytes(b""))
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Reports without pictures, for modules that ask something else of many runs: drawing is a third of a toy run."""
+    with _without_pictures():
+        yield
+
+
+@pytest.fixture
+def undrawn_here() -> Iterator[None]:
+    """The same for one test; what its module has made for all tests is drawn."""
+    with _without_pictures():
         yield
 
 

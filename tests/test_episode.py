@@ -19,8 +19,6 @@ from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.load import load_collection
 from ance_tele.encode.topk import exact_topk
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 SETTINGS = {
     "query_max_len": 16,
     "passage_max_len": 16,
@@ -73,9 +71,10 @@ def test_it_learns(finished: Path) -> None:
     assert summary["episodes"][0]["new_negatives"] == 1.0
     assert all(0 <= episode["forgetting_rate"] <= 1 for episode in summary["episodes"])
     assert set(summary["episodes"][0]["seconds"]) == {"encode", "search", "mix", "train", "evaluate"}
-    assert all((finished / name).exists() for name in ("report.md", "report.html", "curves.png"))
+    assert (finished / "report.md").exists() and (finished / "curves.png").stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_twice_the_same(finished: Path, toy: Path, tiny_model: Path, tmp_path: Path) -> None:
     assert main(command(toy, tiny_model, tmp_path / "again")) == 0
     assert figures(tmp_path / "again") == figures(finished)
@@ -228,6 +227,7 @@ def test_killed_in_every_phase_it_goes_on(finished: Path, toy: Path, tiny_model:
     assert not list(out.rglob("*.tmp-*")) and not list(out.rglob("checkpoints"))
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_queries_and_positives_share_a_pass(
     toy: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +253,7 @@ def test_queries_and_positives_share_a_pass(
     assert facts["search_engine"] == "faiss"
 
 
+@pytest.mark.usefixtures("undrawn_here")
 @pytest.mark.parametrize("recipe", ["zero-shot", "dpr", "ance", "q-neg", "q-neg+momentum", "q-neg+lookahead"])
 def test_every_recipe_runs(recipe: str, toy: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
@@ -284,6 +285,7 @@ def test_search_finds_the_passage(finished: Path, capsys: pytest.CaptureFixture[
     assert len(lines) == 6 and lines[0].lstrip().startswith("1")
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_untied_encoders_and_continue(toy: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "untied"
     settings = {"untie_encoders": "true", "restart": "continue", "episodes": 2, "epochs": 1}

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Forward
+from ance_tele.encode.encoder import Forward, chunks
 from ance_tele.encode.loading import load_model
-from ance_tele.training.loss import TeleportationLoss, chunks, contrastive_loss, known_positives
+from ance_tele.training.loss import TeleportationLoss, contrastive_loss, known_positives
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
 

@@ -142,7 +142,7 @@ class Searches(Checkpoints):
         positives, collection = self.positives, self.collection
 
         def make(target: Path) -> None:
-            owner = np.repeat(positives.queries, np.diff(positives.offsets))
+            owner = positives.owners
             ids = collection.queries.take_ids(owner), collection.corpus.take_ids(positives.passages)
             pq.write_table(pa.table({"query_id": ids[0], "passage_id": ids[1]}), target)
 

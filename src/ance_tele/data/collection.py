@@ -143,6 +143,11 @@ class Qrels:
     def __len__(self) -> int:
         return len(self.queries)
 
+    @property
+    def owners(self) -> np.ndarray:
+        """The query row of each judgement, int64 [n]."""
+        return np.repeat(self.queries, np.diff(self.offsets))
+
     def judged(self) -> np.ndarray:
         """Return the rows of the queries that have a judgement, int64, ascending."""
         return self.queries[np.diff(self.offsets) > 0]
@@ -150,8 +155,7 @@ class Qrels:
     def relevant(self) -> "Qrels":
         """Return only the judgements above zero, and only the queries that have one."""
         keep = self.grades > 0
-        owner = np.repeat(self.queries, np.diff(self.offsets))
-        return Qrels.from_arrays(owner[keep], self.passages[keep], self.grades[keep])
+        return Qrels.from_arrays(self.owners[keep], self.passages[keep], self.grades[keep])
 
     def extended(self, queries: np.ndarray, passages: np.ndarray) -> "Qrels":
         """Return these judgements and further relevant passages, after the others of their query; none comes twice.
@@ -160,7 +164,7 @@ class Qrels:
             queries: Query row of each, int64 [n].
             passages: Passage row of each, int64 [n].
         """
-        owner = np.repeat(self.queries, np.diff(self.offsets))
+        owner = self.owners
         width = 1 + max(int(self.passages.max(initial=0)), int(passages.max(initial=0)))
         pairs = queries * width + passages
         _, first = np.unique(pairs, return_index=True)
@@ -174,7 +178,7 @@ class Qrels:
 
     def select(self, queries: np.ndarray) -> "Qrels":
         """Return only the given query rows, as far as they are there, and their judgements."""
-        owner = np.repeat(self.queries, np.diff(self.offsets))
+        owner = self.owners
         keep = np.isin(owner, queries)
         chosen = self.queries[np.isin(self.queries, queries)]
         return Qrels.from_arrays(owner[keep], self.passages[keep], self.grades[keep], chosen)

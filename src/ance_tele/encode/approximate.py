@@ -12,7 +12,7 @@ import numpy as np
 
 from ance_tele.data.errors import diverged
 from ance_tele.data.progress import progress
-from ance_tele.encode.topk import MARGIN, TopK, exact_topk
+from ance_tele.encode.topk import BLOCK_ROWS, MARGIN, TopK, exact_topk
 
 if TYPE_CHECKING:
     from ance_tele.encode.vectors import Vectors
@@ -40,7 +40,7 @@ def approximate_topk(
     probes: int | None = None,
     ef: int | None = None,
     device: str = "cpu",
-    block_rows: int = 131072,
+    block_rows: int = BLOCK_ROWS,
     query_rows: int = 4096,
     what: str = "searching",
 ) -> TopK:

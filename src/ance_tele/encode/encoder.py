@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -83,6 +83,15 @@ def emulated_bf16(device: torch.device) -> str:
 def batch_budget(tokens: int, device: torch.device) -> int:
     """Return how many tokens go through a model at a time: on a CPU what its caches hold, elsewhere ``tokens``."""
     return min(tokens, CPU_TOKENS) if device.type == "cpu" else tokens
+
+
+def chunks(lengths: Sequence[int] | Tensor, budget: int) -> Iterator[slice]:
+    """Cut texts, sorted longest first, into runs of at most ``budget`` tokens with padding."""
+    start = 0
+    while start < len(lengths):
+        stop = start + max(1, budget // max(1, int(lengths[start])))
+        yield slice(start, stop)
+        start = stop
 
 
 class Forward:

@@ -12,7 +12,7 @@ from ance_tele.data.errors import diverged
 from ance_tele.data.progress import Advance
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Forward, Task, batch_budget, resolve_precision
+from ance_tele.encode.encoder import Forward, Task, batch_budget, chunks, resolve_precision
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.threads import side_by_side
 
@@ -31,11 +31,8 @@ def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
         Positions of the texts of a batch, int64.
     """
     order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, budget // max(1, int(lengths[order[start]])))
-        yield order[start : start + size]
-        start += size
+    for part in chunks(lengths[order].tolist(), budget):
+        yield order[part]
 
 
 def encode_rows(

@@ -100,14 +100,14 @@ def exact_topk(
     count = len(vectors)
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
-    if coarse(precision, device, len(queries), count, k):
-        return _ranked(_scan(queries, vectors, k, rank, device, block_rows or BLOCK_ROWS, what), rank, "bf16 scan")
-    if device != "cpu":
-        return _ranked(_scan(queries, vectors, k, rank, device, block_rows or BLOCK_ROWS, what), rank, "TF32 scan")
+    size = block_rows or BLOCK_ROWS
+    if coarse(precision, device, len(queries), count, k) or device != "cpu":
+        engine = "bf16 scan" if device == "cpu" else "TF32 scan"
+        return _ranked(_scan(queries, vectors, k, rank, device, size, what), rank, engine)
     keep = min(k + MARGIN, count)
     joins = block_rows is None and len(queries) >= MANY_QUERIES and vectors.dimension <= SHORT
-    size = JOINED_BYTES // (4 * vectors.dimension) if joins else 0
-    blocks = partial(_blocks, vectors, block_rows or max(BLOCK_ROWS, size), size)
+    join = JOINED_BYTES // (4 * vectors.dimension) if joins else 0
+    blocks = partial(_blocks, vectors, max(size, join), join)
     search = partial(_search, blocks=blocks, rank=rank, query_rows=query_rows)
     with progress(what, len(queries) * count, "scores") as advance:
         keys = search(queries, keep=keep, advance=advance)

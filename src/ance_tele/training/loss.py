@@ -1,6 +1,5 @@
 """The loss: all passages of a batch encoded as one flat list, softmax cross-entropy over all of them."""
 
-from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ance_tele.encode.encoder import Forward, batch_budget
+from ance_tele.encode.encoder import Forward, batch_budget, chunks
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.packed import drops_alike
 
@@ -51,15 +50,6 @@ def known_positives(passage_rows: Tensor, positives: Tensor) -> Tensor:
         positives: Relevant rows of each query, padded with -1, int64 [b, m].
     """
     return (passage_rows[None, None, :] == positives[:, :, None]).any(dim=1)
-
-
-def chunks(lengths: Sequence[int] | Tensor, budget: int) -> Iterator[slice]:
-    """Cut texts, sorted longest first, into runs of at most ``budget`` tokens with padding."""
-    start = 0
-    while start < len(lengths):
-        stop = start + max(1, budget // max(1, int(lengths[start])))
-        yield slice(start, stop)
-        start = stop
 
 
 def joined(one: dict[str, Tensor], other: dict[str, Tensor], pad: int) -> dict[str, Tensor]:
