@@ -141,6 +141,7 @@ class Recipe:
             "seed": (0, (1 << 32) - 1), "warmup_steps": (0, 1 << 30), "later_rate": (0, 10),
             "relative_margin": (0, 1), "absolute_margin": (0, 1 << 30), "max_score": (-(1 << 30), 1 << 30),
             "search_probes": (1, 1 << 20), "search_ef": (1, 1 << 20),
+            "relevance_level": (1, 1 << 30), "positive_level": (1, 1 << 30),
             "range_min": (0, 32766), "weight_decay": (0, 10), "max_grad_norm": (0, 1 << 30),
         }  # fmt: skip
         for name, (low, high) in ranges.items():

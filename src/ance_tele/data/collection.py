@@ -152,9 +152,9 @@ class Qrels:
         """Return the rows of the queries that have a judgement, int64, ascending."""
         return self.queries[np.diff(self.offsets) > 0]
 
-    def relevant(self) -> "Qrels":
-        """Return only the judgements above zero, and only the queries that have one."""
-        keep = self.grades > 0
+    def relevant(self, level: int = 1) -> "Qrels":
+        """Return only the judgements of at least ``level``, and only the queries that have one."""
+        keep = self.grades >= level
         return Qrels.from_arrays(self.owners[keep], self.passages[keep], self.grades[keep])
 
     def extended(self, queries: np.ndarray, passages: np.ndarray) -> "Qrels":
@@ -222,6 +222,32 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Given:
+    """Passages that training files name beside the relevant ones, or scores of a teacher, by query (ragged).
+
+    Attributes:
+        queries: Rows of the queries, int64 [q], ascending.
+        offsets: int64 [q + 1]; the passages of ``queries[i]`` are ``offsets[i]:offsets[i + 1]``.
+        passages: Rows of the passages, int64 [n], in the order of the source.
+        scores: Of a teacher, float32 [n]; NaN where the source gives none.
+    """
+
+    queries: np.ndarray
+    offsets: np.ndarray
+    passages: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Given":
+        """Return what a source gives that has no such thing."""
+        empty = np.empty(0, dtype=np.int64)
+        return cls(empty, np.zeros(1, dtype=np.int64), empty, np.empty(0, dtype=np.float32))
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+@dataclass(frozen=True)
 class Collection:
     """Corpus, queries, qrels by split, answers.
 
@@ -234,6 +260,8 @@ class Collection:
         problems: Count of what was left out on reading, by kind (empty where all was well).
         folder: Where the Arrow files lie.
         answers: Answer strings by query row; of length 0 where the source has none.
+        negatives: Negatives that training files give, by query.
+        teacher: Scores that training files give, of relevant passages and of negatives, by query.
     """
 
     name: str
@@ -244,6 +272,8 @@ class Collection:
     folder: Path
     problems: dict[str, int] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers.none)
+    negatives: Given = field(default_factory=Given.none)
+    teacher: Given = field(default_factory=Given.none)
 
     @classmethod
     def open(cls, folder: Path) -> "Collection":

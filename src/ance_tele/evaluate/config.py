@@ -21,10 +21,13 @@ class EvaluateConfig:
     Attributes:
         split: The split that every episode is measured on. The final figures are always the test split's,
             where there is one.
+        relevance_level: Grade from which on a passage is relevant for metrics that know no grades (MRR, recall,
+            success); None means the usual level of the collection where it is known (2 for TREC DL), else 1.
         eval_depth: Passages retrieved per query.
         baselines: What stands beside the episodes: "bm25", "zero-shot".
     """
 
     split: str = "test"
+    relevance_level: int | None = None
     eval_depth: int = 1000
     baselines: tuple[str, ...] = ("bm25", "zero-shot")

@@ -14,6 +14,7 @@ class MiningConfig:
     Attributes:
         sources: Newly mined lists: "query", "lookahead", "bm25", "random".
         first_sources: The same for the first episode; None means ``sources``.
+        positive_level: Grade from which on a passage is a positive of its training query.
         depth: Length K of a mined list (the paper's top-200).
         pool_per_source: Ids drawn from each list into the pool (30 for MS MARCO, 80 for NQ and TriviaQA).
         alpha: Share of momentum negatives in the pool, where there is a past; 0 turns momentum off.
@@ -45,6 +46,7 @@ class MiningConfig:
 
     sources: tuple[str, ...] = ("query", "lookahead")
     first_sources: tuple[str, ...] | None = None
+    positive_level: int = 1
     depth: int = 200
     pool_per_source: int = 30
     alpha: float = 0.5
