@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from ance_tele.data.collection import Collection, Texts
+from ance_tele.data.copies import Copies, queries_by_id
 
 
 def describe(collection: Collection) -> Iterator[str]:
@@ -31,10 +32,29 @@ def describe(collection: Collection) -> Iterator[str]:
     asked = [qrels.queries for qrels in collection.qrels.values()]
     if spare := len(collection.queries) - len(np.unique(np.concatenate([np.empty(0, np.int64), *asked]))):
         yield f"unused    {spare:>12,} queries, which are in no split"
+    yield from _alike(collection)
     if not collection.problems:
         yield "problems          none found"
     for problem, count in collection.problems.items():
         yield f"left out  {count:>12,}   {problem}"
+
+
+def _alike(collection: Collection) -> Iterator[str]:
+    """Yield lines about passages of the same text, and queries that are passages: neither may become a negative."""
+    copies = Copies.of(collection)
+    if copies.count:
+        relevant = np.concatenate([qrels.relevant().passages for qrels in collection.qrels.values()])
+        of_relevant = len(copies.of_rows(np.unique(relevant)))
+        yield (
+            f"copies    {copies.count:>12,} passages have the text of an earlier one; {of_relevant:,} have that of a "
+            "relevant passage, which nobody judged relevant"
+        )
+    for split, qrels in collection.qrels.items():
+        owners, _ = copies.of_queries(collection.queries, qrels.queries)
+        if len(owners):
+            same_id = int((queries_by_id(collection, qrels.queries) >= 0).sum())
+            themselves = len(np.unique(owners))
+            yield f"in corpus {themselves:>12,} {split} queries are passages themselves (same id and text: {same_id:,})"
 
 
 def _lengths(texts: Texts) -> str:

@@ -1,0 +1,201 @@
+"""Passages of the same text, and queries that are passages themselves.
+
+Two texts are the same where title and text, read on, agree but for white space. Every passage is hashed once for a
+collection, beside its Arrow files; where hashes meet, the texts themselves are compared.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ance_tele.data.artefacts import Say, build, silent
+from ance_tele.data.collection import Collection, Texts
+from ance_tele.data.gather import gather
+from ance_tele.data.progress import progress
+
+# Texts in memory at a time.
+_TEXTS_PER_BLOCK = 16384
+# What ``str.split`` splits at among the characters of ASCII.
+_SPACES = b" \t\n\v\f\r\x1c\x1d\x1e\x1f"
+
+
+def plain(title: str, text: str) -> str:
+    """Return title and text as they are compared: one after the other, each white space a single blank."""
+    return " ".join(f"{title} {text}".split())
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which passages of a corpus have the same text.
+
+    Attributes:
+        corpus: The passages.
+        whole: Hash of each passage's title and text, uint64 [passages]; the same text has the same hash.
+        body: Hash of its text alone, uint64 [passages].
+    """
+
+    corpus: Texts
+    whole: np.ndarray
+    body: np.ndarray
+
+    @classmethod
+    def of(cls, collection: Collection, say: Say = silent) -> "Copies":
+        """Open the hashes of a collection; made once, in one pass over the texts, and kept in its folder."""
+        corpus = collection.corpus
+
+        def make(target: Path) -> None:
+            hashes = np.lib.format.open_memmap(target, "w+", np.uint64, (2, len(corpus)))
+            row = 0
+            with progress("hashing passages", len(corpus), "passages") as advance:
+                for titles, texts in corpus.batches():
+                    bodies = [_hash(text) for text in texts]
+                    wholes = [
+                        _hash(f"{title} {text}") if title else body
+                        for title, text, body in zip(titles, texts, bodies, strict=True)
+                    ]
+                    hashes[:, row : row + len(texts)] = wholes, bodies
+                    row += len(texts)
+                    advance(len(texts))
+            hashes.flush()
+
+        path = collection.folder / "text_hashes.npy"
+        build(path, "hashes of texts", {"data": collection.fingerprint}, make, say, shared=True)
+        whole, body = np.load(path, mmap_mode="r")
+        return cls(corpus, whole, body)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """For each passage the first row that has the same text, its own where no earlier one has, int64 [passages]."""
+        return _first(self.corpus, np.arange(len(self.corpus)), self.whole)
+
+    @cached_property
+    def count(self) -> int:
+        """How many passages have the text of an earlier one."""
+        return int((self.first != np.arange(len(self.first))).sum())
+
+    def of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return the passages that have the text of one of these and are none of them: rows, int64, ascending."""
+        among = np.zeros(len(self.first), dtype=bool)
+        among[self.first[rows]] = True
+        copies = among[self.first]
+        copies[rows] = False
+        return np.flatnonzero(copies)
+
+    def of_queries(self, texts: Texts, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which queries are passages themselves: their text is that of a passage, with its title or without.
+
+        Args:
+            texts: All queries.
+            queries: Rows of the queries asked about, int64 [q].
+
+        Returns:
+            Positions in ``queries``, int64 [n], ascending; and, of the passages with that text, the rows that are the
+            first of theirs (:attr:`first`), int64 [n]. Where titles differ, that is several for a query.
+        """
+        asked = _hashes(texts, queries)
+        every = np.arange(len(self.corpus))
+        titled = np.flatnonzero(pc.binary_length(self.corpus.table["title"]).to_numpy())
+        pairs = []
+        for hashes, rows, titles in ((self.whole, every, True), (self.body[titled], titled, False)):
+            owner, place = _meeting(asked, hashes)
+            row = rows[place]
+            same = _same(texts, queries[owner], self.corpus, row, titles)
+            pairs.append(np.stack([owner[same], self.first[row[same]]], axis=1))
+        return tuple(np.unique(np.concatenate(pairs), axis=0).T)
+
+
+def queries_by_id(collection: Collection, queries: np.ndarray) -> np.ndarray:
+    """Return for each query the passage that has its id and its text (with its title or without), -1 where none has.
+
+    An id alone says nothing: in many collections queries and passages are both counted from 1.
+
+    Args:
+        collection: Of both.
+        queries: Rows of the queries, int64 [q].
+
+    Returns:
+        Rows of the corpus, int64 [q].
+    """
+    texts, corpus = collection.queries, collection.corpus
+    rows = corpus.rows(pa.chunked_array([texts.take_ids(queries)]))
+    there = np.flatnonzero(rows >= 0)
+    same = [_same(texts, queries[there], corpus, rows[there], titles=titles) for titles in (True, False)]
+    rows[there[~(same[0] | same[1])]] = -1
+    return rows
+
+
+def first_queries(texts: Texts, queries: np.ndarray) -> np.ndarray:
+    """Return for each query the position of the first that has the same text, int64 [q].
+
+    Args:
+        texts: All queries.
+        queries: Rows of the queries asked about, int64 [q].
+    """
+    return _first(texts, queries, _hashes(texts, queries))
+
+
+def _hash(text: str) -> int:
+    """Hash a text without its white space: texts that differ in nothing else have the same hash."""
+    bare = text.encode().translate(None, _SPACES) if text.isascii() else "".join(text.split()).encode()
+    return int.from_bytes(hashlib.blake2b(bare, digest_size=8).digest(), "little")
+
+
+def _hashes(texts: Texts, rows: np.ndarray) -> np.ndarray:
+    """Hash title and text of some rows, uint64 [rows]."""
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    for start in range(0, len(rows), _TEXTS_PER_BLOCK):
+        part = slice(start, start + _TEXTS_PER_BLOCK)
+        hashes[part] = [_hash(text) for text in _plain(texts, rows[part])]
+    return hashes
+
+
+def _meeting(asked: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all pairs of positions at which two arrays of hashes hold the same, int64 [n] each."""
+    order = np.argsort(asked, kind="stable")
+    start, stop = (np.searchsorted(asked[order], hashes, side) for side in ("left", "right"))
+    found = np.flatnonzero(stop > start)
+    counts = (stop - start)[found]
+    inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return order[np.repeat(start[found], counts) + inside], np.repeat(found, counts)
+
+
+def _first(texts: Texts, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    """Return for each of some rows the position of the first with the same text, int64 [rows]."""
+    first = np.arange(len(rows))
+    order = np.argsort(hashes, kind="stable")
+    begins = np.ones(len(rows), dtype=bool)
+    begins[1:] = hashes[order[1:]] != hashes[order[:-1]]
+    places = np.arange(len(rows))
+    leader = order[np.maximum.accumulate(np.where(begins, places, 0))]
+    again, leader = order[~begins], leader[~begins]
+    same = _same(texts, rows[leader], texts, rows[again])
+    first[again[same]] = leader[same]
+    others: dict[str, int] = {}  # two texts of one hash: next to never
+    rest = np.sort(again[~same])
+    for position, text in zip(rest.tolist(), _plain(texts, rows[rest]), strict=True):
+        first[position] = others.setdefault(text, position)
+    return first
+
+
+def _same(left: Texts, left_rows: np.ndarray, right: Texts, right_rows: np.ndarray, titles: bool = True) -> np.ndarray:
+    """Compare texts pair by pair, those on the right with their titles or without, bool [pairs]."""
+    same = np.zeros(len(left_rows), dtype=bool)
+    for start in range(0, len(same), _TEXTS_PER_BLOCK):
+        part = slice(start, start + _TEXTS_PER_BLOCK)
+        one, other = _plain(left, left_rows[part]), _plain(right, right_rows[part], titles)
+        same[part] = [text == also for text, also in zip(one, other, strict=True)]
+    return same
+
+
+def _plain(texts: Texts, rows: np.ndarray, titles: bool = True) -> list[str]:
+    """Return texts as they are compared."""
+    distinct, place = np.unique(rows, return_inverse=True)
+    bodies = gather(texts.table["text"], distinct)
+    heads = gather(texts.table["title"], distinct) if titles else [""] * len(bodies)
+    found = list(map(plain, heads, bodies))
+    return [found[number] for number in place.tolist()]
