@@ -60,7 +60,7 @@ ONLY = {
         "training.schedule",
     },
     "plan": {"data.errors", "mining.mix", "report.formats", "report.paper", "settings"},
-    "training": {"data", "encode", "mining.pool", "mining.seeding"},
+    "training": {"data", "encode", "mining.known", "mining.pool", "mining.seeding"},
     "evaluate": {"data", "encode"},
     "dynamics": {"data", "encode", "mining"},
     "mining": {"data", "encode.topk"},

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, remove
 from ance_tele.data.collection import Collection, Qrels
+from ance_tele.data.copies import Copies
 from ance_tele.data.errors import UserError
 from ance_tele.data.review import Review
 from ance_tele.data.tokens import TokenStore, tokenize
@@ -22,6 +23,7 @@ from ance_tele.encode.approximate import approximate_topk
 from ance_tele.encode.topk import TopK, exact_topk
 from ance_tele.mining.candidates import Lists
 from ance_tele.mining.filters import answer_bearing_positives
+from ance_tele.mining.known import Known
 from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import around
 from ance_tele.settings import Recipe
@@ -81,23 +83,43 @@ class Checkpoints:
             lot = hashed(42, 0, "training queries", positives.queries)
             positives = positives.select(positives.queries[np.argsort(lot, kind="stable")[:limit]])
         if not len(positives):
-            raise UserError(f"Collection '{self.collection.name}' has no training query with a relevant passage.")
+            raise UserError(self._no_positives())
         return positives
+
+    def _no_positives(self) -> str:
+        """Say why there is nothing to train on."""
+        level, grades = self.recipe.mining.positive_level, self.collection.split("train").grades
+        if level > 1 and len(grades) and (grades >= 1).any():
+            return (
+                f"No training query of collection '{self.collection.name}' has a passage of grade {level} or more, its "
+                f"highest grade is {grades.max()}; lower positive_level."
+            )
+        return f"Collection '{self.collection.name}' has no training query with a relevant passage."
 
     @cached_property
     def _relevant(self) -> Qrels:
         """Relevant passages of training queries: those that were judged, and those that a review adds."""
-        judged, review = self.collection.split("train").relevant(), self.review
+        judged, review = self.collection.split("train").relevant(self.recipe.mining.positive_level), self.review
         return judged if review is None or review.use != "positives" else judged.extended(*review.pairs)
 
     @cached_property
     def known(self) -> Qrels:
-        """What is never a negative of the training queries: their positives, and what a review excludes."""
+        """Passages named as no negatives of the training queries: their positives, and what a review excludes."""
         if self.review is None or self.review.use != "exclude":
             return self.positives
         queries, passages = self.review.pairs
         ours = np.isin(queries, self.positives.queries)
         return self.positives.extended(queries[ours], passages[ours])
+
+    @cached_property
+    def never(self) -> Known:
+        """What is never a negative of the training queries, copies and the queries themselves with it."""
+        return Known.of(self.known, self.collection, Copies.of(self.collection, self.say))
+
+    @property
+    def same_texts(self) -> dict[str, str]:
+        """What manifests say where texts decide what is never a negative; {} where judgements alone do."""
+        return {"never": "same text"} if self.never.by_text else {}
 
     @cached_property
     def lookahead_rows(self) -> np.ndarray:

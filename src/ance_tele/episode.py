@@ -102,6 +102,8 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
     else:
         sources = [name for name in ("query", "lookahead", "bm25", "random") if name in facts]
         found = ", ".join(f"{facts[name]:,} {name}" for name in sources) + " candidates"
+        if same := sum(facts.get("same_text", {}).values()):
+            found += f"; {same:,} left out that have the text of a relevant passage or of the query"
         if dropped := sum(facts.get("answer_bearing", {}).values()):
             found += f"; {dropped:,} left out that hold an answer"
         filtered = {name: sum(counts.values()) for name, counts in facts.get("filtered", {}).items()}
@@ -202,7 +204,7 @@ def _review(phases: Phases) -> dict[str, Any]:
 
 def _dropped(mined: Manifest) -> dict[str, Any]:
     """Gather which candidates the filters left out, by filter and source, where one is on."""
-    answers = {name: mined.facts[name] for name in ("answer_bearing",) if name in mined.facts}
+    answers = {name: mined.facts[name] for name in ("same_text", "answer_bearing") if name in mined.facts}
     dropped = {**answers, **mined.facts.get("filtered", {})}
     return {"dropped": dropped} if dropped else {}
 

@@ -18,6 +18,7 @@ from ance_tele.dynamics.learning import change, new_share
 from ance_tele.evaluate.retrieval import evaluate
 from ance_tele.mining.candidates import Candidates
 from ance_tele.mining.filters import without_answers, without_false_negatives
+from ance_tele.mining.known import without_same_texts
 from ance_tele.mining.mix import mix
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.sources import mine
@@ -108,6 +109,7 @@ class Phases(Searches):
             inputs["filters"] = {**config.filters, "cross_encoder": self.cross_encoder_key}
         if self.review is not None:
             inputs["review"] = self.review.fingerprint
+        inputs |= self.same_texts
 
         def make(target: Path) -> dict[str, Any]:
             collection = self.collection
@@ -122,6 +124,8 @@ class Phases(Searches):
                 self.bm25_lists,
             )
             facts: dict[str, Any] = {}
+            if self.never.by_text:
+                found, facts["same_text"] = without_same_texts(found, self.known, self.never)
             around = read_manifest(self.folder(before) / "around_positives.parquet")
             if "lookahead" in sources and around is not None and "recall" in around.facts:
                 facts["recall_around"] = around.facts["recall"]  # the lists themselves are removed
@@ -208,6 +212,7 @@ class Phases(Searches):
             "schedule": asdict(schedule),
             "seed": seed,
         }
+        inputs |= self.same_texts
         work = self.folder(episode) / "checkpoints"
 
         def make(target: Path) -> dict[str, Any]:
@@ -220,7 +225,7 @@ class Phases(Searches):
             self._held = None
             model = self._fresh(start)
             batch, negatives = config.batch_queries, config.negatives_per_query
-            plan = Plan(self.read_pool(episode), self.positives, batch, negatives, seed, self.known)
+            plan = Plan(self.read_pool(episode), self.positives, batch, negatives, seed, self.never)
             # As the manifest will hold them, so that a checkpoint of the same training is known as such.
             same = {"training": fingerprint(inputs)}
             with quiet():

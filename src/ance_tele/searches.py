@@ -16,6 +16,7 @@ from ance_tele.encode.approximate import recall_of_exact
 from ance_tele.encode.topk import TopK
 from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.filters import Score
+from ance_tele.mining.known import without_same_texts
 from ance_tele.mining.sources import lookahead
 from ance_tele.mining.storage import read_lists, write_candidates, write_lists
 
@@ -126,12 +127,20 @@ class Searches(Checkpoints):
         """Write L of an episode by query, where its candidates do not hold the whole of it: only to be looked at."""
         config, before, collection = self.recipe.mining, episode - 1, self.collection
         which = {"depth": config.depth, "lookahead_positives": config.lookahead_positives}
-        inputs = {**self.encoding(before), "training": self.training_key, **which, **config.searching}
+        inputs = {
+            **self.encoding(before),
+            "training": self.training_key,
+            **which,
+            **config.searching,
+            **self.same_texts,
+        }
 
         def make(target: Path) -> None:
             around = config.lookahead_positives
             seen = lookahead(self.positives, lambda rows: self.around_positives(before, rows), around)
             found = Candidates(self.positives.queries, {"lookahead": seen})
+            if self.never.by_text:
+                found, _ = without_same_texts(found, self.known, self.never)
             write_candidates(target, found, collection.queries, collection.corpus)
 
         path = self.folder(episode) / "lookahead_lists.parquet"

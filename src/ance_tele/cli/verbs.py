@@ -78,7 +78,10 @@ def plan_verb(chosen: Recipe, given: Namespace) -> int:
         from ance_tele.data.load import load_collection
 
         collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
-        train, judged = collection.split("train").relevant(), collection.split(chosen.evaluation.split)
+        train, judged = (
+            collection.split("train").relevant(chosen.mining.positive_level),
+            collection.split(chosen.evaluation.split),
+        )
         counts = len(collection.corpus), len(collection.queries), len(train), len(judged)
         plans = {gpu: plan(chosen, *counts, shape, gpu, collection.name) for gpu in GPUS}
     elif benchmark:

@@ -36,6 +36,11 @@ class Lists:
         offsets = self.offsets[start : stop + 1] - self.offsets[start]
         return Lists(offsets, self.passages[part], self.scores[part], self.ranks[part])
 
+    def where(self, keep: np.ndarray) -> "Lists":
+        """Return the lists with only some of their candidates, bool [n]; these keep their ranks."""
+        offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
+        return Lists(offsets, self.passages[keep], self.scores[keep], self.ranks[keep])
+
     @classmethod
     def from_topk(cls, found: TopK) -> "Lists":
         """Turn search results into lists; places that the search left empty (row -1) drop out."""

@@ -45,7 +45,7 @@ def without_answers(lists: Lists, queries: np.ndarray, answers: Answers, corpus:
         The lists, and how many candidates were dropped.
     """
     keep = ~answer_bearing(lists, queries, answers, corpus)
-    return _kept(lists, keep), len(keep) - int(keep.sum())
+    return lists.where(keep), len(keep) - int(keep.sum())
 
 
 def answer_bearing_positives(
@@ -151,7 +151,7 @@ def without_false_negatives(
                 keep, counts = keep_negatives(
                     block.offsets, pairs.scores(block), lowest, pairs.among(block, known), acting
                 )
-                parts[source].append(_kept(block, keep))
+                parts[source].append(block.where(keep))
                 for name, count in counts.items():
                     dropped[name][source] += count
             advance(stop - start)
@@ -189,8 +189,3 @@ class _Pairs:
     def among(self, block: Lists, known: Qrels) -> np.ndarray:
         """Return which candidates are known to be relevant, bool."""
         return member(self.of(block), np.sort(self.of(known)))
-
-
-def _kept(lists: Lists, keep: np.ndarray) -> Lists:
-    offsets = np.concatenate([[0], np.cumsum(keep)])[lists.offsets]
-    return Lists(offsets, lists.passages[keep], lists.scores[keep], lists.ranks[keep])

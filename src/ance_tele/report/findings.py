@@ -27,6 +27,7 @@ from ance_tele.report.summary import (
 )
 from ance_tele.report.tables import is_significant
 
+_FILTERS = {"answer_bearing": "filter_answers", "same_text": "text (that of a relevant passage or of the query)"}
 _NAMES = {"bm25": "BM25", "zero-shot": "the untrained model"}
 
 
@@ -157,7 +158,7 @@ def _filtered(summary: Summary) -> list[str]:
     parts = []
     for one in episodes(summary):
         dropped = part(part(one, "pool"), "dropped")
-        names = {name: "filter_answers" if name == "answer_bearing" else name for name in dropped}
+        names = {name: _FILTERS.get(name, name) for name in dropped}
         counts = [
             f"{count(sum(number(amount) or 0 for amount in part(dropped, name).values()))} by {shown}"
             for name, shown in names.items()

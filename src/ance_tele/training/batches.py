@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler
 from ance_tele.data.collection import Qrels
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.encoder import Forward
+from ance_tele.mining.known import Known
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.seeding import hashed
 
@@ -26,7 +27,7 @@ class Plan:
         batch_queries: Queries in a step.
         negatives: N, drawn for each query.
         seed: Of the order of queries and of draws.
-        known: Passages known to be relevant to the same queries, in the same order; None means the positives.
+        known: What is never a negative of the same queries; None means the positives.
     """
 
     pool: Pool
@@ -34,12 +35,17 @@ class Plan:
     batch_queries: int
     negatives: int
     seed: int
-    known: Qrels | None = None
+    known: Known | None = None
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps that cover all training queries once; the last may be smaller."""
         return -(-len(self.positives) // self.batch_queries)
+
+    @cached_property
+    def never(self) -> Known:
+        """What is never a negative of the queries."""
+        return self.known or Known.rows(self.positives)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the order of the training queries in an epoch, int64 [q]."""
@@ -101,10 +107,10 @@ class Collator:
     """Turns examples into two features: the queries, and all passages of the batch as one flat list.
 
     Keys that start with ``query_`` and ``passage_`` are the two features; beside the tokens, ``query_target``
-    (the place of each query's positive among the flat passages), ``query_positives`` (known relevant rows,
+    (the place of each query's positive among the flat passages), ``query_positives`` (rows that are no negatives,
     padded with -1), ``passage_place`` (which of the encoded passages each of the flat list is: a passage that
-    several queries meet is encoded once and counts as often as it is met), ``passage_row`` and ``passage_owner``
-    (whose they are) are what the loss needs.
+    several queries meet is encoded once and counts as often as it is met), ``passage_row`` (of
+    passages of the same text the first) and ``passage_owner`` (whose they are) are what the loss needs.
     """
 
     plan: Plan
@@ -142,8 +148,8 @@ class Collator:
         order_of_all = np.argsort(place, kind="stable")
         target = np.empty_like(order_of_all)
         target[order_of_all] = np.arange(len(rows))
-        judged = self.plan.known or self.plan.positives
-        known = [judged.passages[judged.offsets[query] : judged.offsets[query + 1]] for query in places]
+        never = self.plan.never
+        known = [never.of_query(query) for query in places.tolist()]
         positives = np.full((len(known), max(map(len, known))), -1)
         for line, relevant in zip(positives, known, strict=True):
             line[: len(relevant)] = relevant
@@ -153,7 +159,7 @@ class Collator:
             "query_positives": torch.from_numpy(positives),
             **_tokens("passage_", self.passages, distinct[order], self.passage_forward),
             "passage_place": torch.from_numpy(place[order_of_all]),
-            "passage_row": torch.from_numpy(rows[order_of_all]),
+            "passage_row": torch.from_numpy(never.texts(rows)[order_of_all]),
             "passage_owner": torch.from_numpy(owner[order_of_all]),
         }
         return batch
