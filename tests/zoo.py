@@ -1,27 +1,48 @@
-"""Model folders of many kinds in miniature, each measured by sentence-transformers alone beside us.
+"""A zoo of model folders: each kind measured, trained and saved by us, and by sentence-transformers alone beside us.
 
-Run as a script, it prints what becomes of each kind: ``python tests/zoo.py [names]``.
+Run as a script, it prints what becomes of each kind: ``python tests/zoo.py [--episode] [parts of names]``.
 """
 
-import json
-import re
-import shutil
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-
-WORDS = [f"t{i}" for i in range(12)] + [f"u{i}" for i in range(48)] + [f"w{i}" for i in range(40)]
-PROMPTS = {"query": "query : ", "document": "passage : "}
-WORDS += ["query", "passage", ":"]
-SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-
-Build = Callable[[Path], None]
+from zoo_folders import (
+    PROMPTS,
+    SIZE,
+    Build,
+    adapted,
+    backbone,
+    bag,
+    bert,
+    bert_tokenizer,
+    convolved,
+    decoder,
+    distilbert,
+    gpt2,
+    half,
+    late_interaction,
+    modernbert,
+    older,
+    opt,
+    pooled,
+    recurrent,
+    reranker,
+    roberta,
+    routed,
+    sparse,
+    static,
+    t5,
+    weighted_words,
+    words,
+    xlnet,
+)
 
 
 @dataclass(frozen=True)
@@ -33,362 +54,22 @@ class Kind:
         refused: What the sentence says with which it is refused; empty where it is to work.
         untrained: What the sentence says with which it is measured, but not trained.
         needs: A package without which it cannot be built.
-        encoder: Settings that differ from the others'.
+        alone: What sentence-transformers needs to be told before it can measure the folder as it was given.
     """
 
     build: Build
     refused: str = ""
     untrained: str = ""
     needs: str = ""
-    encoder: dict[str, Any] = field(default_factory=dict)
+    alone: Callable[[Any], None] = lambda model: None
 
 
-# ---- tokenizers ----------------------------------------------------------------------------------
+def pad_with_the_end(model: Any) -> None:
+    model.tokenizer.pad_token = model.tokenizer.eos_token
 
 
-def word_tokenizer(special: dict[str, str], template: str = "", unigram: bool = False, **options: Any) -> Any:
-    """A tokenizer of one token a word, whose special tokens come first, in the order given.
-
-    Args:
-        special: Special tokens by role (pad_token, ...).
-        template: How a text is framed, as "[CLS] $A [SEP]"; empty for not at all.
-        unigram: Words carry a mark of where they begin, as in sentencepiece.
-        options: Of the tokenizer (padding_side, ...).
-    """
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    mark = "▁" if unigram else ""
-    vocabulary = [*dict.fromkeys(special.values()), *(mark + word for word in WORDS)]
-    unknown = special.get("unk_token", vocabulary[0])
-    if unigram:
-        backend = Tokenizer(models.Unigram([(word, -1.0) for word in vocabulary], vocabulary.index(unknown)))
-        backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    else:
-        backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token=unknown))
-        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    if template:
-        framed = [(token, vocabulary.index(token)) for token in special.values() if token in template]
-        backend.post_processor = processors.TemplateProcessing(single=template, special_tokens=framed)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **special, **options)
-
-
-def roles(**tokens: str) -> dict[str, str]:
-    return {f"{role}_token": token for role, token in tokens.items()}
-
-
-def bert_tokenizer(**options: Any) -> Any:
-    special = roles(pad="[PAD]", unk="[UNK]", cls="[CLS]", sep="[SEP]", mask="[MASK]")
-    return word_tokenizer(special, "[CLS] $A [SEP]", **options)
-
-
-def roberta_tokenizer(**options: Any) -> Any:
-    special = roles(bos="<s>", cls="<s>", pad="<pad>", eos="</s>", sep="</s>", unk="<unk>", mask="<mask>")
-    names = ["input_ids", "attention_mask"]
-    return word_tokenizer(special, "<s> $A </s>", model_input_names=names, **options)
-
-
-def t5_tokenizer() -> Any:
-    names = ["input_ids", "attention_mask"]
-    return word_tokenizer(roles(pad="<pad>", eos="</s>", unk="<unk>"), "$A </s>", unigram=True, model_input_names=names)
-
-
-def decoder_tokenizer(padded: bool = True, framed: bool = False, **options: Any) -> Any:
-    special = roles(eos="<|end|>", unk="<|unk|>", **({"pad": "<|pad|>"} if padded else {}))
-    names = ["input_ids", "attention_mask"]
-    return word_tokenizer(special, "$A <|end|>" if framed else "", model_input_names=names, **options)
-
-
-def xlnet_tokenizer() -> Any:
-    from transformers import XLNetTokenizer
-
-    special = ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eop>", "<eod>"]
-    return XLNetTokenizer(vocab=[(word, -1.0) for word in [*special, *(f"▁{word}" for word in WORDS)]])
-
-
-def plain_backend() -> Any:
-    """A tokenizer of the package tokenizers, as static embeddings have it."""
-    return bert_tokenizer().backend_tokenizer
-
-
-# ---- encoders ------------------------------------------------------------------------------------
-
-
-def backbone(folder: Path, kind: str, tokenizer: Any, head: str = "", dtype: Any = None, **options: Any) -> None:
-    """Write a plain Hugging Face folder.
-
-    Args:
-        folder: Where.
-        kind: Its model type ("bert", ...).
-        tokenizer: Its tokenizer.
-        head: A class to save it from, instead of the bare encoder.
-        dtype: Of the stored weights.
-        options: Of its configuration.
-    """
-    import torch
-    import transformers
-
-    torch.manual_seed(3)
-    special = {
-        name: getattr(tokenizer, name)
-        for name in ("pad_token_id", "eos_token_id", "bos_token_id")
-        if getattr(tokenizer, name) is not None
-    }
-    config = transformers.AutoConfig.for_model(kind, vocab_size=len(tokenizer), **{**special, **options})
-    if head:
-        model = getattr(transformers, head)(config)
-    else:
-        model = transformers.AutoModel.from_config(config)
-    with torch.no_grad():  # the usual 0.02 leaves all texts alike, whatever is done to them
-        for name, weight in model.named_parameters():
-            if weight.ndim > 1:
-                weight.mul_(4.0 if "embed" in name or "wte" in name or "wpe" in name else 6.0)
-    if dtype is not None:
-        model = model.to(dtype)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def bert(folder: Path, head: str = "", dtype: Any = None, length: int = 64, **tokenizer: Any) -> None:
-    backbone(folder, "bert", bert_tokenizer(**tokenizer), head, dtype, max_position_embeddings=length, **SIZE)
-
-
-def roberta(folder: Path, kind: str = "roberta", room: int = 40) -> None:
-    """Positions for ``room`` tokens, and the two that are never used: before the padding token's, and its own."""
-    backbone(folder, kind, roberta_tokenizer(), max_position_embeddings=room + 2, type_vocab_size=1, **SIZE)
-
-
-def distilbert(folder: Path) -> None:
-    tokenizer = bert_tokenizer(model_input_names=["input_ids", "attention_mask"])
-    size = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
-    backbone(folder, "distilbert", tokenizer, max_position_embeddings=64, **size)
-
-
-def modernbert(folder: Path) -> None:
-    names = ["input_ids", "attention_mask"]
-    ids = {"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
-    tokenizer = bert_tokenizer(model_input_names=names)
-    backbone(folder, "modernbert", tokenizer, max_position_embeddings=64, local_attention=8, **ids, **SIZE)
-
-
-def xlnet(folder: Path) -> None:
-    backbone(folder, "xlnet", xlnet_tokenizer(), d_model=32, n_layer=2, n_head=2, d_inner=64)
-
-
-def t5(folder: Path) -> None:
-    size = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
-    backbone(folder, "t5", t5_tokenizer(), "T5ForConditionalGeneration", decoder_start_token_id=0, **size)
-
-
-def gpt2(folder: Path, padded: bool = True, side: str = "left", head: str = "") -> None:
-    size = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
-    backbone(folder, "gpt2", decoder_tokenizer(padded, padding_side=side), head, **size)
-
-
-def opt(folder: Path) -> None:
-    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 64}
-    tokenizer = decoder_tokenizer(framed=True, padding_side="left")
-    backbone(folder, "opt", tokenizer, word_embed_proj_dim=32, max_position_embeddings=64, **size)
-
-
-def decoder(folder: Path, kind: str, padded: bool = True, side: str = "left", head: str = "", **more: Any) -> None:
-    sizes = {**SIZE, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 64}
-    options = {key: more.pop(key) for key in list(more) if key in ("chat_template",)}
-    tokenizer = decoder_tokenizer(padded, framed=True, padding_side=side, **options)
-    backbone(folder, kind, tokenizer, head, **{**sizes, **more})
-
-
-# ---- folders of sentence-transformers ------------------------------------------------------------
-
-
-def sentence(folder: Path, modules: Iterable[Any], **options: Any) -> None:
-    """Write modules as a sentence-transformers folder."""
-    from sentence_transformers import SentenceTransformer
-
-    SentenceTransformer(modules=list(modules), device="cpu", **options).save_pretrained(
-        str(folder), create_model_card=False
-    )
-
-
-def transformer(build: Build = bert, **options: Any) -> Any:
-    """Return a module of sentence-transformers that holds an encoder."""
-    from sentence_transformers.base.modules import Transformer
-
-    with TemporaryDirectory() as plain:
-        build(Path(plain))
-        return Transformer(plain, **options)
-
-
-def pooled(
-    folder: Path,
-    build: Build = bert,
-    mode: Any = "mean",
-    dense: int = 0,
-    normalize: bool = False,
-    include_prompt: bool = True,
-    **options: Any,
-) -> None:
-    """Write an encoder with pooling and, if so asked, a dense layer and normalisation."""
-    import torch
-    from sentence_transformers.base.modules import Dense, Normalize
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    first = transformer(build)
-    pooling = Pooling(first.get_embedding_dimension(), mode, include_prompt)
-    modules: list[Any] = [first, pooling]
-    if dense:
-        torch.manual_seed(5)
-        modules.append(Dense(pooling.get_embedding_dimension(), dense))
-    if normalize:
-        modules.append(Normalize())
-    sentence(folder, modules, **options)
-
-
-def static_module(seed: int = 3, size: int = 32) -> Any:
-    import torch
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
-    torch.manual_seed(seed)
-    return StaticEmbedding(plain_backend(), embedding_dim=size)
-
-
-def static(folder: Path, **options: Any) -> None:
-    sentence(folder, [static_module()], **options)
-
-
-def word_module(trained: bool = True) -> Any:
-    from sentence_transformers.sentence_transformer.modules import WordEmbeddings
-    from sentence_transformers.sentence_transformer.modules.tokenizer import WhitespaceTokenizer
-
-    weights = np.random.default_rng(3).normal(size=(len(WORDS) + 1, 32)).astype(np.float32)
-    return WordEmbeddings(WhitespaceTokenizer(["[PAD]", *WORDS], stop_words=()), weights, update_embeddings=trained)
-
-
-def words(folder: Path, trained: bool = True, dense: int = 0) -> None:
-    import torch
-    from sentence_transformers.base.modules import Dense
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    torch.manual_seed(5)
-    sentence(folder, [word_module(trained), Pooling(32), *([Dense(32, dense)] if dense else [])])
-
-
-def weighted_words(folder: Path) -> None:
-    from sentence_transformers.sentence_transformer.modules import Pooling, WordWeights
-
-    first = word_module()
-    weights = {word: 0.5 + (number % 7) / 4 for number, word in enumerate(WORDS)}
-    sentence(folder, [first, WordWeights(first.tokenizer.get_vocab(), weights), Pooling(32)])
-
-
-def recurrent(folder: Path) -> None:
-    import torch
-    from sentence_transformers.sentence_transformer.modules import LSTM, Pooling
-
-    torch.manual_seed(5)
-    lstm = LSTM(32, 16)
-    sentence(folder, [word_module(), lstm, Pooling(lstm.get_embedding_dimension())])
-
-
-def convolved(folder: Path) -> None:
-    import torch
-    from sentence_transformers.sentence_transformer.modules import CNN, Pooling
-
-    torch.manual_seed(5)
-    cnn = CNN(32, 16)
-    sentence(folder, [word_module(), cnn, Pooling(cnn.get_embedding_dimension())])
-
-
-def bag(folder: Path, dense: int = 0) -> None:
-    import torch
-    from sentence_transformers.base.modules import Dense
-    from sentence_transformers.sentence_transformer.modules import BoW
-
-    torch.manual_seed(5)
-    first = BoW(WORDS, {word: 1.0 + number % 3 for number, word in enumerate(WORDS)})
-    sentence(folder, [first, *([Dense(len(WORDS), dense)] if dense else [])])
-
-
-def routed(folder: Path, query: str = "bert", document: str = "bert") -> None:
-    """Write a model of two encoders, each "bert", "roberta" or "static"."""
-    from sentence_transformers.base.modules import Router
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    def route(name: str) -> list[Any]:
-        if name == "static":
-            return [static_module(len(name))]
-        first = transformer({"bert": bert, "roberta": roberta}[name])
-        return [first, Pooling(first.get_embedding_dimension())]
-
-    sentence(folder, [Router.for_query_document(route(query), route(document))])
-
-
-def adapted(folder: Path, dense: int = 0, bare: bool = False) -> None:
-    """Write an encoder with a LoRA adapter, whose weights are not zero; its base lies beside it."""
-    import torch
-    from peft import LoraConfig
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.base.modules import Dense
-
-    base = folder.with_name(f"{folder.name}-base")
-    pooled(base)
-    model = SentenceTransformer(str(base), device="cpu")
-    model.add_adapter(LoraConfig(task_type="FEATURE_EXTRACTION", r=4, target_modules=["query", "value"]))
-    torch.manual_seed(7)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_()
-    if bare:
-        model[0].auto_model.save_pretrained(folder)
-        return
-    if dense:
-        torch.manual_seed(5)
-        model.append(Dense(32, dense))
-    model.save_pretrained(str(folder), create_model_card=False)
-
-
-def sparse(folder: Path) -> None:
-    from sentence_transformers import SparseEncoder
-
-    with TemporaryDirectory() as plain:
-        bert(Path(plain), "BertForMaskedLM")
-        SparseEncoder(plain, device="cpu").save_pretrained(str(folder), create_model_card=False)
-
-
-def reranker(folder: Path) -> None:
-    from sentence_transformers import CrossEncoder
-
-    with TemporaryDirectory() as plain:
-        bert(Path(plain))
-        CrossEncoder(plain, num_labels=1, device="cpu").save_pretrained(str(folder), create_model_card=False)
-
-
-def late_interaction(folder: Path) -> None:
-    from sentence_transformers import MultiVectorEncoder
-
-    with TemporaryDirectory() as plain:
-        bert(Path(plain))
-        MultiVectorEncoder(plain, device="cpu").save_pretrained(str(folder), create_model_card=False)
-
-
-def older(folder: Path) -> None:
-    """Write a folder as sentence-transformers 5 did, with the lengths and names of then."""
-    pooled(folder, normalize=True)
-    modules = json.loads((folder / "modules.json").read_text("utf-8"))
-    for module, name in zip(modules, ("Transformer", "Pooling", "Normalize"), strict=True):
-        module["type"] = f"sentence_transformers.models.{name}"
-    (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
-    settings = {"max_seq_length": 32, "do_lower_case": False}
-    (folder / "sentence_bert_config.json").write_text(json.dumps(settings), "utf-8")
-    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
-
-
-def half(name: str) -> Build:
-    import torch
-
-    return partial(bert, dtype=getattr(torch, name))
+def leave_the_template_out(model: Any) -> None:
+    del model[0].modality_config["message"]
 
 
 CHAT = "{% for m in messages %}<|user|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -419,12 +100,14 @@ KINDS: dict[str, Kind] = {
     # Decoders.
     "GPT-2, padded on the left": Kind(gpt2),
     "GPT-2, padded on the right": Kind(partial(gpt2, side="right")),
-    "GPT-2 without a padding token": Kind(partial(gpt2, padded=False)),
+    "GPT-2 without a padding token": Kind(partial(gpt2, padded=False), alone=pad_with_the_end),
     "OPT": Kind(opt),
     "Llama": Kind(partial(decoder, kind="llama")),
-    "Llama without a padding token": Kind(partial(decoder, kind="llama", padded=False)),
+    "Llama without a padding token": Kind(partial(decoder, kind="llama", padded=False), alone=pad_with_the_end),
     "Qwen3, a causal language model": Kind(partial(decoder, kind="qwen3", head="Qwen3ForCausalLM")),
-    "Qwen3 with a chat template": Kind(partial(decoder, kind="qwen3", chat_template=CHAT)),
+    "Qwen3 with a chat template": Kind(
+        partial(decoder, kind="qwen3", chat_template=CHAT), alone=leave_the_template_out
+    ),
     # Folders of sentence-transformers.
     "pooling: CLS": Kind(partial(pooled, mode="cls")),
     "pooling: maximum": Kind(partial(pooled, mode="max")),
@@ -501,11 +184,12 @@ def collection() -> Any:
     )
 
 
-def figures_alone(folder: Path, prepare: Callable[[Any], Any] = lambda model: model) -> dict[str, float]:
+def figures_alone(folder: Path, prepare: Callable[[Any], None] = lambda model: None) -> dict[str, float]:
     """Return MRR@10 and nDCG@10 of the test split, made by sentence-transformers and numpy alone."""
     from sentence_transformers import SentenceTransformer
 
-    model = prepare(SentenceTransformer(str(folder), device="cpu"))
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
+    prepare(model)
     passages, queries, relevant = texts()
     # One text at a time: no vector can depend on who shares its batch.
     asked = model.encode_query(queries["test"], batch_size=1, convert_to_tensor=True)
@@ -518,3 +202,178 @@ def figures_alone(folder: Path, prepare: Callable[[Any], Any] = lambda model: mo
         "MRR@10": float(np.where(inside, 1 / rank, 0).mean()),
         "nDCG@10": float(np.where(inside, 1 / np.log2(rank + 1), 0).mean()),
     }
+
+
+# ---- what becomes of a kind ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a kind: figures before and after training, ours and sentence-transformers' own.
+
+    Attributes:
+        refused: The sentence with which the folder was refused; nothing else is there then.
+        untrained: The sentence with which its training was.
+        before: Ours and theirs, of the folder as it was given.
+        after: Ours and theirs, of the folder that training saved.
+        still: Modules that have weights to train, none of which has changed.
+        changed: How many of the tensors changed, and how many there are.
+    """
+
+    refused: str = ""
+    untrained: str = ""
+    before: tuple[dict[str, float], ...] = ()
+    after: tuple[dict[str, float], ...] = ()
+    still: tuple[str, ...] = ()
+    changed: tuple[int, int] = (0, 0)
+
+
+def settings() -> Any:
+    from ance_tele.encode.config import EncoderConfig
+
+    return EncoderConfig(query_max_len=40, passage_max_len=40, precision="float32")
+
+
+def figures_ours(folder: Path) -> dict[str, float]:
+    """Return the same figures as we tell them."""
+    from ance_tele.evaluate.model import evaluate_model
+
+    _, scores = evaluate_model(folder, collection(), "test", settings(), depth=20)
+    means = scores.means()
+    return {name: means[name] for name in ("MRR@10", "nDCG@10")}
+
+
+def outcome(name: str, work: Path, whole: bool = False) -> Outcome:
+    """Build a folder of a kind in ``work``, measure it, train it, save it, measure it again.
+
+    Args:
+        name: Of the kind.
+        work: An empty folder.
+        whole: By a whole run of one episode, rather than by a few steps of training.
+    """
+    from ance_tele.data.errors import UserError
+    from ance_tele.encode.loading import quiet
+
+    kind, folder = KINDS[name], work / "model"
+    with quiet():
+        kind.build(folder)
+    try:
+        ours = figures_ours(folder)
+    except UserError as error:
+        return Outcome(refused=str(error))
+    with quiet():
+        before = ours, figures_alone(folder, kind.alone)
+    try:
+        told, changed, still = (_episode if whole else _steps)(folder, work)
+    except UserError as error:
+        return Outcome(untrained=str(error), before=before)
+    with quiet():
+        after = told, figures_alone(work / "saved")
+    return Outcome(before=before, after=after, changed=changed, still=still)
+
+
+def _steps(folder: Path, work: Path) -> tuple[dict[str, float], tuple[int, int], tuple[str, ...]]:
+    """Train for two steps with random negatives, and save; return figures and what has changed."""
+    from ance_tele.data.tokens import tokenize
+    from ance_tele.encode.encoder import text_format, tokenizer_of
+    from ance_tele.encode.loading import load_model, quiet
+    from ance_tele.mining.pool import COLUMNS, Pool
+    from ance_tele.training.batches import Plan
+    from ance_tele.training.config import TrainingConfig
+    from ance_tele.training.schedule import Schedule
+    from ance_tele.training.trainer import train
+
+    ours, config = collection(), settings()
+    model = load_model(folder, config, "cpu")
+    stores = [
+        tokenize(part, tokenizer_of(model, task), text_format(model, config, task), work, ours.fingerprint, what)
+        for part, task, what in ((ours.queries, "query", "queries"), (ours.corpus, "document", "passages"))
+    ]
+    positives = ours.split("train")
+    count = len(positives.queries)
+    drawn = np.random.default_rng(5).integers(0, len(ours.corpus), count * 4)
+    columns = {name: np.zeros(len(drawn), kind) for name, kind in COLUMNS.items()}
+    pool = Pool(positives.queries, np.arange(count + 1) * 4, **{**columns, "passages": drawn.astype(np.int32)})
+    plan = Plan(pool, positives, 8, 3, 1)
+    tiny = TrainingConfig(batch_queries=8, negatives_per_query=3, train_precision="float32", report_to=("none",))
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    with quiet():
+        train(model, plan, *stores, tiny, work / "checkpoints", Schedule(2, 4, 0, 1e-2))
+        model.save_pretrained(str(work / "saved"), create_model_card=False)
+    changed = {name: not weight.equal(before[name]) for name, weight in model.named_parameters()}
+    children = {
+        name: child for name, child in model.named_children() if any(w.requires_grad for w in child.parameters())
+    }
+    still = tuple(
+        f"{name} {type(child).__name__}"
+        for name, child in children.items()
+        if not any(moved for weight, moved in changed.items() if weight.startswith(f"{name}."))
+    )
+    return figures_ours(work / "saved"), (sum(changed.values()), len(changed)), still
+
+
+def _episode(folder: Path, work: Path) -> tuple[dict[str, float], tuple[int, int], tuple[str, ...]]:
+    """Carry out a run of one episode; return the figures that it tells and what has changed."""
+    from dataclasses import replace
+
+    from sentence_transformers import SentenceTransformer
+
+    from ance_tele.encode.loading import quiet
+    from ance_tele.episode import run
+    from ance_tele.recipes import recipe
+
+    chosen = recipe("ance-tele")
+    chosen = replace(
+        chosen,
+        encoder=settings(),
+        episode=replace(chosen.episode, episodes=1),
+        mining=replace(chosen.mining, depth=12, pool_per_source=6),
+        evaluation=replace(chosen.evaluation, baselines=()),
+        training=replace(
+            chosen.training,
+            learning_rate=1e-2,
+            negatives_per_query=3,
+            epochs=2,
+            train_precision="float32",
+            report_to=("none",),
+        ),
+    )
+    metrics = run(chosen, collection(), folder, work / "run")["final"]
+    (work / "saved").symlink_to(work / "run" / "episode-1" / "model")
+    with quiet():
+        models = [SentenceTransformer(str(one), device="cpu") for one in (folder, work / "saved")]
+    before, after = (dict(model.named_parameters()) for model in models)
+    moved = [not before[name].equal(weight) for name, weight in after.items() if name in before]
+    return {name: metrics[name] for name in ("MRR@10", "nDCG@10")}, (sum(moved), len(moved)), ()
+
+
+def table(names: list[str], whole: bool) -> None:
+    """Print what becomes of each kind."""
+    row = "{:38} {:>7} {:>7}  {:>7} {:>7}  {:>7}  {}"
+    print(row.format("kind", "ours", "alone", "trained", "alone", "changed", "nDCG@10, before and after training"))
+    for name in names:
+        if KINDS[name].needs and find_spec(KINDS[name].needs) is None:
+            print(row.format(name, *[""] * 5, f"needs {KINDS[name].needs}, which is not installed"))
+            continue
+        with TemporaryDirectory() as work:
+            try:
+                found = outcome(name, Path(work), whole)
+            except Exception as error:  # shown, and on to the next
+                print(row.format(name, *[""] * 5, f"! {type(error).__name__}: {str(error).strip()[:160]}"), flush=True)
+                continue
+        figures = [f"{each['nDCG@10']:.4f}" for pair in (found.before, found.after) for each in pair]
+        figures += [""] * (4 - len(figures))
+        alike = all(
+            abs(pair[0][name] - pair[1][name]) < 1e-6
+            for pair in (found.before, found.after)
+            if pair
+            for name in pair[0]
+        )
+        notes = [found.refused, found.untrained, "" if alike else "! figures differ", " ".join(found.still)]
+        changed = "{}/{}".format(*found.changed) if found.after else ""
+        print(row.format(name, *figures, changed, " ".join(filter(None, notes))), flush=True)
+
+
+if __name__ == "__main__":
+    asked = [word.lower() for word in sys.argv[1:] if not word.startswith("--")]
+    table([name for name in KINDS if not asked or any(word in name.lower() for word in asked)], "--episode" in sys.argv)

@@ -16,9 +16,11 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers.utils import logging as transformers_logging
 
 from ance_tele.data.errors import UserError
+from ance_tele.encode.adapters import missing_package, thaw_adapters
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task
 from ance_tele.encode.files import check_tokenizer, convert, is_plain, resolve
+from ance_tele.encode.positions import check_company, give_padding_token, settle_padding, usable_positions
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -55,7 +57,14 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
         if "model.safetensors" in reason:  # the hub has weights, but not as safetensors
             raise UserError(convert(name)) from None
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
-    return _prepare(loaded, config, name)
+    except ImportError as error:
+        raise missing_package(name, error) from None
+    give_padding_token(loaded, name)
+    thaw_adapters(loaded)
+    ready = _prepare(loaded, config, name)
+    check_company(ready, name)
+    settle_padding(ready)
+    return ready
 
 
 def load_pair(
@@ -110,7 +119,9 @@ def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTr
         device=str(model.device),
     ).train(model.training)
     try:
-        return _prepare(shared, replace(config, untie_encoders=False), "The model")
+        ready = _prepare(shared, replace(config, untie_encoders=False), "The model")
+        check_company(ready, "The model")
+        return ready
     finally:
         for module, length in lengths.items():
             module.max_seq_length = length
@@ -166,7 +177,7 @@ def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> Se
             check_tokenizer(name, module.tokenizer, getattr(module.config, "vocab_size", None))
             # One length for both kinds of text is all that a sentence-transformers folder can hold.
             length = max(config.query_max_len, config.passage_max_len)
-            most = getattr(module.config, "max_position_embeddings", None) or length
+            most = usable_positions(module) or length
             if length > most:
                 raise UserError(
                     f"The model reads at most {most} tokens, and {length} are asked for; lower the max_len."
