@@ -5,6 +5,7 @@ vectors are encoded once and serve its evaluation and the mining of the next epi
 """
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, remove
+from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, remove, silent
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.errors import UserError
 from ance_tele.data.review import Review
-from ance_tele.data.tokens import TokenStore, tokenize
+from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.approximate import approximate_topk
+from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.topk import TopK, exact_topk
 from ance_tele.mining.candidates import Lists
 from ance_tele.mining.filters import answer_bearing_positives
@@ -58,6 +60,7 @@ class Checkpoints:
         self.recipe, self.collection, self.model = recipe, collection, model
         self.out, self.cache, self.say, self.review = out, cache, say, review
         self._held: tuple[int, SentenceTransformer] | None = None
+        self._described = False  # what the start declares is said once
 
     def folder(self, checkpoint: int) -> Path:
         """Return the folder of a checkpoint: ``episode-N``."""
@@ -155,7 +158,25 @@ class Checkpoints:
         from ance_tele.encode.loading import load_model
 
         assert self.model is not None
-        return load_model(self.folder(checkpoint) / "model" if checkpoint else self.model, self.recipe.encoder)
+        if checkpoint:
+            return load_model(self.folder(checkpoint) / "model", self.encoder)
+        say, self._described = silent if self._described else self.say, True
+        return load_model(self.model, self.encoder, say=say)
+
+    @cached_property
+    def encoder(self) -> EncoderConfig:
+        """How texts become vectors: as the recipe says; one instruction that all training queries have is the prompt.
+
+        So it is the trained model's, and what is asked of it gets it too.
+        """
+        config, prompts = self.recipe.encoder, getattr(self.collection.queries, "prompts", None)
+        if prompts is None or config.query_prompt is not None or "train" not in self.collection.qrels:
+            return config
+        distinct = prompts.take(pa.array(self.collection.qrels["train"].queries)).fill_null("").unique().to_pylist()
+        if len(distinct) != 1 or not distinct[0]:
+            return config
+        self.say(f"all training queries have one instruction ({distinct[0]!r}): it is the model's prompt for queries")
+        return replace(config, query_prompt=distinct[0])
 
     def trained(self, checkpoint: int) -> bool:
         """Say whether a checkpoint's model stands."""
@@ -182,21 +203,20 @@ class Checkpoints:
     @cached_property
     def passages(self) -> TokenStore:
         """Tokens of the corpus."""
-        return self._tokens("document", "passages")
+        return self._tokens("document")
 
     @cached_property
     def queries(self) -> TokenStore:
         """Tokens of all queries."""
-        return self._tokens("query", "queries")
+        return self._tokens("query")
 
-    def _tokens(self, task: Any, what: str) -> TokenStore:
-        from ance_tele.encode.encoder import text_format, tokenizer_of
+    def _tokens(self, task: Any) -> TokenStore:
+        from ance_tele.encode.encoder import tokens_of
 
         # Training leaves the tokenizer as it is, so any checkpoint's will do.
         model = self._held[1] if self._held else self.load(0)
         texts = self.collection.corpus if task == "document" else self.collection.queries
-        form = text_format(model, self.recipe.encoder, task)
-        return tokenize(texts, tokenizer_of(model, task), form, self.cache, self.collection.fingerprint, what, self.say)
+        return tokens_of(model, self.recipe.encoder, task, texts, self.cache, self.collection.fingerprint, self.say)
 
     def encoding(self, checkpoint: int) -> dict[str, Any]:
         """Return what decides a checkpoint's vectors, for the manifests of what is made of them."""

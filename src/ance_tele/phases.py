@@ -211,7 +211,7 @@ class Phases(Searches):
         work = self.folder(episode) / "checkpoints"
 
         def make(target: Path) -> dict[str, Any]:
-            from ance_tele.encode.encoder import weights_fingerprint
+            from ance_tele.encode.encoder import text_format, weights_fingerprint
             from ance_tele.encode.loading import quiet
             from ance_tele.training.batches import Plan
             from ance_tele.training.card import model_card
@@ -241,7 +241,8 @@ class Phases(Searches):
             names = {"base": self.model, "recipe": self.recipe.name, "collection": self.collection.name}
             card = {**facts, **names, "episode": episode, "version": package_versions()["ance-tele"]}
             score = "cosine similarity" if model.similarity_fn_name == "cosine" else "dot product"
-            text = model_card({**card, "score": score}, self.recipe.settings())
+            card |= {"score": score, "separator": text_format(model, encoder, "document").title_separator}
+            text = model_card(card, self.recipe.settings())
             (target / "README.md").write_text(text, "utf-8")
             self._held = (episode, model)
             return facts

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from functools import partial
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -58,7 +59,7 @@ class Recipe:
     episode: EpisodeConfig = field(default_factory=EpisodeConfig)
     mining: MiningConfig = field(default_factory=MiningConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig = field(default_factory=partial(EncoderConfig, query_max_len=32, passage_max_len=128))
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     @property

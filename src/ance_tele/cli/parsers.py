@@ -71,6 +71,7 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     data.add_argument("source", type=str | None, nargs="?", help="convert: a collection, or a run folder")
     data.add_argument("target", type=str | None, nargs="?", help="convert: the file or folder to write")
     data.add_argument("--to", type=str, default="beir", help="beir, tevatron, tevatron2, flagembedding, triplets, dpr")
+    data.add_argument("--model", type=str | None, default=None, help="how long are the texts for this model?")
     data.add_argument("--episode", type=int | None, default=None, help="convert a run: which episode; the last one")
     _lenient(data)
     verbs.add_subcommand("data", data, help="Check or convert a collection.")

@@ -219,7 +219,7 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
 
     model = start_of(given.model) if given.model else None
     run, scores = evaluate_model(
-        model, collection, split, config, query_model=given.query_model, passage_model=given.passage_model
+        model, collection, split, config, query_model=given.query_model, passage_model=given.passage_model, say=say
     )
     if given.run_file:
         run.write_trec(Path(given.run_file))
@@ -287,8 +287,15 @@ def data_verb(given: Namespace, argv: list[str]) -> int:
     if given.source:
         whole = " ".join(word for word in (given.data, given.source, given.target) if word)
         raise UserError(f"data takes one collection; to convert it: data convert {whole} --to FORMAT.")
-    for line in describe(load_collection(given.data, strict=not given.lenient, say=say)):
+    collection = load_collection(given.data, strict=not given.lenient, say=say)
+    for line in describe(collection):
         say(line)
+    if given.model:
+        from ance_tele.encode.published import start_of
+        from ance_tele.evaluate.model import lengths_for  # loads torch
+
+        for line in lengths_for(start_of(given.model), collection, say):
+            say(line)
     return 0
 
 

@@ -2,45 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from ance_tele.data.artefacts import Say, build, fingerprint, silent
+from ance_tele.data.artefacts import Say, build, fingerprint, manifest_path, read_manifest, silent
 from ance_tele.data.collection import Texts
 from ance_tele.data.progress import progress
+from ance_tele.data.textform import Cut, Cutter, TextFormat, cutter, tokenizer_fingerprint
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TextFormat:
-    """How a text becomes tokens.
-
-    Attributes:
-        prompt: Put before every text.
-        title_separator: Between title and body. ``" "`` (the default) leaves an empty title out; any other
-            separator, such as the paper's ``"[SEP]"``, is put there also where the title is empty.
-        max_length: Most tokens kept, special tokens included.
-    """
-
-    prompt: str = ""
-    title_separator: str = " "
-    max_length: int = 128
-
-    def render(self, titles: list[str], texts: list[str]) -> list[str]:
-        """Join prompt, title and body of each text."""
-        if self.title_separator.strip():
-            return [
-                f"{self.prompt}{title}{self.title_separator}{text}" for title, text in zip(titles, texts, strict=True)
-            ]
-        separator = self.title_separator
-        return [
-            self.prompt + (f"{title}{separator}{text}" if title else text)
-            for title, text in zip(titles, texts, strict=True)
-        ]
 
 
 class TokenStore:
@@ -50,15 +22,17 @@ class TokenStore:
         flat: All ids, one text after the other, memory-mapped.
         offsets: int64 [rows + 1]; the ids of a row are ``flat[offsets[row]:offsets[row + 1]]``.
         key: Fingerprint of tokenizer, format and texts.
+        cut: What was cut off, where that is known.
     """
 
-    def __init__(self, flat: np.ndarray, offsets: np.ndarray, key: str) -> None:
-        self.flat, self.offsets, self.key = flat, offsets, key
+    def __init__(self, flat: np.ndarray, offsets: np.ndarray, key: str, cut: Cut | None = None) -> None:
+        self.flat, self.offsets, self.key, self.cut = flat, offsets, key, cut
 
     @classmethod
-    def open(cls, folder: Path, key: str) -> "TokenStore":
+    def open(cls, folder: Path, key: str, cut: Cut | None = None) -> "TokenStore":
         """Open a folder that :func:`tokenize` has written."""
-        return cls(np.load(folder / "ids.npy", mmap_mode="r"), np.load(folder / "offsets.npy", mmap_mode="r"), key)
+        ids, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets"))
+        return cls(ids, offsets, key, cut)
 
     @classmethod
     def from_lists(cls, ids: list[list[int]]) -> "TokenStore":
@@ -90,20 +64,6 @@ class TokenStore:
         return ids.astype(np.int64), mask.astype(np.int64)
 
 
-def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Return a fingerprint of all that decides how a tokenizer cuts a text."""
-    if isinstance(own := getattr(tokenizer, "fingerprint", None), str):
-        return own
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return fingerprint([type(tokenizer).__name__, tokenizer.get_vocab()])
-    backend = type(backend).from_str(backend.to_str())  # a copy: what the last call set must not count
-    backend.no_truncation()
-    backend.no_padding()
-    side = getattr(tokenizer, "truncation_side", "right")
-    return fingerprint(backend.to_str() if side == "right" else [backend.to_str(), side])
-
-
 def tokenize(
     texts: Texts,
     tokenizer: Any,
@@ -116,7 +76,7 @@ def tokenize(
     """Tokenise all texts once; the next call with the same texts, tokenizer and format opens what stands.
 
     Args:
-        texts: What to tokenise.
+        texts: What to tokenise; a text's own prompt, where it has one, stands in the place of the format's.
         tokenizer: A transformers tokenizer.
         form: Prompt, separator and length.
         cache: Folder for the token stores.
@@ -124,6 +84,7 @@ def tokenize(
         what: ``"passages"`` or ``"queries"``.
         say: Gets one line where a store that stood is made again.
     """
+    prompted = getattr(texts, "prompts", None) is not None
     inputs = {
         "texts": source,
         "part": what,
@@ -131,47 +92,87 @@ def tokenize(
         "prompt": form.prompt,
         "title_separator": form.title_separator,
         "max_length": form.max_length,
+        **({"own_prompts": form.most} if prompted else {}),
     }
     key = fingerprint(inputs)
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
-    cut = cutter(tokenizer, form.max_length)
+    cut = _cutter_of_prompted(tokenizer, form) if prompted else _cutter_of(tokenizer, form)
 
     def make(target: Path) -> dict[str, Any]:
         target.mkdir()
-        lengths: list[np.ndarray] = []
+        kept, whole, most = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
         with (target / "ids.raw").open("wb") as raw, progress(f"tokenising {what}", len(texts), what) as advance:
-            for encoded in _ahead(cut(form.render(titles, bodies)) for titles, bodies in texts.batches()):
-                lengths.append(np.array([len(ids) for ids in encoded], dtype=np.int64))
-                raw.write(np.concatenate([np.asarray(ids, dtype=dtype) for ids in encoded]).tobytes())
-                advance(len(encoded))
-        every = np.concatenate(lengths)
+            for ids, lengths, limits in _ahead(map(cut, _batches(texts))):
+                kept.append(np.array([len(row) for row in ids], dtype=np.int64))
+                whole.append(lengths)
+                most.append(limits)
+                raw.write(np.concatenate([np.asarray(row, dtype=dtype) for row in ids]).tobytes())
+                advance(len(ids))
+        every, before = np.concatenate(kept), np.concatenate(whole)
         np.save(target / "offsets.npy", np.concatenate([[0], np.cumsum(every)]).astype(np.int64))
         _as_npy(target / "ids.raw", target / "ids.npy", dtype, int(every.sum()))
-        return {"texts": len(every), "tokens": int(every.sum()), "at_max_length": int((every >= form.max_length).sum())}
+        middle, high = np.percentile(before, [50, 95]).round().astype(int)
+        return {
+            "texts": len(every),
+            "tokens": int(every.sum()),
+            "cut": int((before > np.concatenate(most)).sum()),
+            "median": int(middle),
+            "p95": int(high),
+        }
 
     folder = cache / "tokens" / key[:16]
-    build(folder, f"token store of {what}", inputs, make, say, shared=True)
-    return TokenStore.open(folder, key)
+    stood = read_manifest(folder)
+    if stood is not None and "cut" not in stood.facts:  # older than these counts
+        manifest_path(folder).unlink(missing_ok=True)
+    facts = build(folder, f"token store of {what}", inputs, make, say, shared=True).facts
+    counts = {name: facts[name] for name in ("texts", "cut", "median", "p95")}
+    return TokenStore.open(folder, key, Cut(max_length=form.max_length, **counts))
 
 
-def cutter(tokenizer: Any, max_length: int) -> Callable[[list[str]], list[list[int]]]:
-    """Return what cuts texts into token ids, special tokens included, no padding.
+Batch: TypeAlias = tuple[list[str], list[str], list[str]]
+"""Titles, bodies and prompts of their own, "" where a text has none."""
 
-    Where the tokenizer has a fast backend, a copy of that does it on all cores, without the masks and dictionaries that
-    a call of the tokenizer builds for each text.
+Encoded: TypeAlias = tuple[list[list[int]], np.ndarray, np.ndarray]
+"""Token ids; tokens of each text before it was cut; most tokens kept of each."""
 
-    Args:
-        tokenizer: A transformers tokenizer; stays as it is.
-        max_length: Most tokens kept.
-    """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        wanted = {"return_attention_mask": False, "return_token_type_ids": False}
-        return lambda texts: tokenizer(texts, truncation=True, max_length=max_length, **wanted)["input_ids"]
-    backend = type(backend).from_str(backend.to_str())
-    backend.no_padding()
-    backend.enable_truncation(max_length, direction=getattr(tokenizer, "truncation_side", "right"))
-    return lambda texts: [encoding.ids for encoding in backend.encode_batch_fast(texts)]
+
+def _batches(texts: Texts) -> Iterator[Batch]:
+    prompts, start = getattr(texts, "prompts", None), 0
+    for titles, bodies in texts.batches():
+        own = [] if prompts is None else prompts.slice(start, len(titles)).fill_null("").to_pylist()
+        yield titles, bodies, own
+        start += len(titles)
+
+
+def _cutter_of(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
+    """Return what cuts texts that all have the prompt of their format."""
+    cut = cutter(tokenizer, form.max_length)
+
+    def cut_batch(batch: Batch) -> Encoded:
+        ids, lengths = cut(form.render(*batch[:2]))
+        return ids, lengths, np.full(len(ids), form.max_length)
+
+    return cut_batch
+
+
+def _cutter_of_prompted(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
+    """Return what cuts texts of which some have prompts of their own: those with as many tokens in one go."""
+    cutters: dict[int, Cutter] = {}
+
+    def cut_batch(batch: Batch) -> Encoded:
+        titles, bodies, own = batch
+        prompts = [prompt or form.prompt for prompt in own]
+        rendered, limits = form.render(titles, bodies, prompts), np.array(form.limits(prompts, tokenizer))
+        ids, lengths = [list[int]()] * len(rendered), np.empty(len(rendered), dtype=np.int64)
+        for limit in np.unique(limits).tolist():
+            places = np.flatnonzero(limits == limit)
+            cutters.setdefault(limit, cutter(tokenizer, limit))
+            found, lengths[places] = cutters[limit]([rendered[place] for place in places])
+            for place, one in zip(places.tolist(), found, strict=True):
+                ids[place] = one
+        return ids, lengths, limits
+
+    return cut_batch
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:

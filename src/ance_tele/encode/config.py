@@ -9,15 +9,19 @@ class EncoderConfig:
     """How texts become vectors.
 
     Attributes:
-        query_max_len: Most tokens of a query, special tokens included.
-        passage_max_len: Most tokens of a passage, special tokens included.
-        query_prompt: Put before every query; None means the model's own prompt "query", if it has one.
-        passage_prompt: Put before every passage; None means the model's own "document", if it has one.
-        title_separator: Between title and body; " " leaves empty titles out, "[SEP]" (the paper's) never does.
-        pooling: Pooling of a plain Hugging Face encoder; None means mean. A sentence-transformers model keeps
-            its own.
+        query_max_len: Most tokens of a query, special tokens included; those of a prompt come on top. None means what
+            the model declares, prompt included.
+        passage_max_len: Most tokens of a passage, likewise.
+        query_prompt: Put before every query; None means the model's own prompt "query" (or "question"), if it has one.
+        passage_prompt: Put before every passage; None means the model's own "document" (or "passage", "corpus"), if it
+            has one.
+        title_separator: Between title and body; " " leaves empty titles out, "[SEP]" (the paper's) never does. Where a
+            tokenizer has no such token, its own separator takes the place; where it has none, a space does.
+        pooling: Pooling of a plain Hugging Face encoder; None means mean, and the last token where it was saved from a
+            causal decoder. A sentence-transformers model keeps its own.
         normalize: Scale vectors to length one; None means what the model declares. A plain encoder declares nothing
-            and is taken as sentence-transformers takes it: normalised. The paper's encoders are not (false).
+            and is taken as sentence-transformers takes it: normalised. The paper's encoders are not (false). A model
+            that declares Euclidean or Manhattan distance needs one or the other: cosine (true), dot product (false).
         untie_encoders: Train separate encoders for queries and passages.
         precision: Of encoding: "auto" is bf16 where the hardware is faster with it, float32 otherwise.
         encode_tokens: Most tokens, padding included, of one batch of encoding; a CPU takes at most 1,024 at a time.
@@ -25,8 +29,8 @@ class EncoderConfig:
         trust_remote_code: Let a model run code of its own. Only for models that you trust.
     """
 
-    query_max_len: int = 32
-    passage_max_len: int = 128
+    query_max_len: int | None = None
+    passage_max_len: int | None = None
     query_prompt: str | None = None
     passage_prompt: str | None = None
     title_separator: str = " "

@@ -9,8 +9,9 @@ from sentence_transformers import CrossEncoder
 
 from ance_tele.data.collection import Texts
 from ance_tele.data.errors import UserError
-from ance_tele.data.tokens import TextFormat
+from ance_tele.data.textform import TextFormat
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.declared import separator_of
 from ance_tele.encode.loading import quiet
 
 PAIRS_PER_BATCH = 64
@@ -74,7 +75,7 @@ def cross_scores(
         UserError: A score is no number.
     """
     distinct, place = np.unique(passages, return_inverse=True)
-    form = TextFormat(title_separator=separator)
+    form = TextFormat(title_separator=separator_of(model.tokenizer, separator))
     texts = [text for titles, bodies in corpus.batches(distinct) for text in form.render(titles, bodies)]
     owners = np.repeat(np.arange(len(queries)), np.diff(offsets))
     pairs = [(queries[owner], texts[one]) for owner, one in zip(owners.tolist(), place.tolist(), strict=True)]

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,12 +15,16 @@ from sentence_transformers.sentence_transformer.modules import Pooling, StaticEm
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ance_tele.data.tokens import TextFormat
+from ance_tele.data.artefacts import Say, silent
+from ance_tele.data.collection import Texts
+from ance_tele.data.errors import UserError
+from ance_tele.data.textform import TextFormat
+from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.declared import finished, separator_of
+from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, asked_length, first_module, positions, text_length
 from ance_tele.encode.packed import packed
 from ance_tele.encode.words import WholeTexts, features, reads_words
-
-Task = Literal["query", "document"]
 
 # Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
 CPU_TOKENS = 1024
@@ -30,17 +35,17 @@ WITHOUT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDP
 
 
 def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -> TextFormat:
-    """Return how a text of this task becomes tokens: prompt, separator, length."""
-    prompt = (model.prompts or {}).get(task) or ""
-    if task == "query":
-        return TextFormat(prompt, " ", config.query_max_len)
-    return TextFormat(prompt, config.title_separator, config.passage_max_len)
+    """Return how a text of this task becomes tokens: prompt, separator, length.
 
-
-def first_module(model: SentenceTransformer, task: Task) -> Any:
-    """Return the module that reads texts of this task."""
-    first = model[0]
-    return first.sub_modules[task][0] if isinstance(first, Router) else first
+    Raises:
+        UserError: See :func:`~ance_tele.encode.lengths.text_length`.
+    """
+    tokenizer = tokenizer_of(model, task)
+    length = text_length(model, config, task, tokenizer)
+    separator = " " if task == "query" else separator_of(tokenizer, config.title_separator)
+    grows = asked_length(config, task) is not None
+    most = (positions(first_module(model, task)) or NO_LENGTH) if grows else None
+    return TextFormat((model.prompts or {}).get(task) or "", separator, length, most)
 
 
 def tokenizer_of(model: SentenceTransformer, task: Task) -> Any:
@@ -49,12 +54,55 @@ def tokenizer_of(model: SentenceTransformer, task: Task) -> Any:
     return WholeTexts(first) if reads_words(first) else first.tokenizer
 
 
+def tokens_of(
+    model: SentenceTransformer,
+    config: EncoderConfig,
+    task: Task,
+    texts: Texts,
+    cache: Path,
+    source: str,
+    say: Say = silent,
+) -> TokenStore:
+    """Tokenise the queries or the passages of a collection as a model reads them.
+
+    Args:
+        model: The encoder.
+        config: Separator and lengths.
+        task: "query" or "document".
+        texts: The queries, or the passages.
+        cache: Folder for the token stores.
+        source: Fingerprint of the collection.
+        say: Gets a line where texts are cut.
+
+    Raises:
+        UserError: The prompt leaves no room for the text, or queries have prompts of their own that the model is to
+            leave out of its pooling.
+    """
+    form, tokenizer = text_format(model, config, task), tokenizer_of(model, task)
+    if getattr(texts, "prompts", None) is not None and not includes_prompt(model):
+        raise UserError(
+            "The queries have instructions of their own, and the model leaves its prompt out of the pooling "
+            "(include_prompt false), which is one prompt for all; take another model, or data without instructions."
+        )
+    store = tokenize(texts, tokenizer, form, cache, source, TEXTS[task], say)
+    if store.cut is not None and store.cut.cut:
+        say(store.cut.line(TEXTS[task]))
+    return store
+
+
+def includes_prompt(model: SentenceTransformer) -> bool:
+    """Say whether a prompt's own tokens count in all poolings of a model."""
+    return all(module.include_prompt for module in model.modules() if isinstance(module, Pooling))
+
+
 def weights_fingerprint(model: SentenceTransformer) -> str:
     """Return the sha-256 (hex) of all weights and of the modules' settings: it changes when any weight does."""
     digest = hashlib.sha256()
+    if model.truncate_dim is not None:
+        digest.update(f"{model.truncate_dim} of {model.similarity_fn_name}".encode())
     for module in model.modules():
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
-        settings = {key: value for key, value in settings.items() if key != "max_seq_length"}
+        settings = {key: value for key, value in settings.items() if key not in LENGTHS}
         digest.update(f"{type(module).__name__}{json.dumps(settings, sort_keys=True, default=str)}".encode())
     for name, tensor in sorted(model.state_dict().items()):
         array = tensor.detach().cpu().contiguous()
@@ -124,10 +172,9 @@ class Forward:
             self.types = {
                 i: kind for i, kind in zip(framed["input_ids"], framed["token_type_ids"], strict=True) if kind
             }
-        poolings = [module for module in model.modules() if isinstance(module, Pooling)]
         prompt = (model.prompts or {}).get(task)
         self.prompt_length: int | None = None
-        if prompt and not self.words and any(not pooling.include_prompt for pooling in poolings):
+        if prompt and not self.words and not includes_prompt(model):
             ids = tokenizer(prompt)["input_ids"]
             self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)  # as sentence-transformers counts
 
@@ -171,7 +218,7 @@ class Forward:
         given, context = self.inputs(*texts)
         with context:
             vectors: Tensor = (self.model if model is None else model)(given)["sentence_embedding"]
-        return vectors
+        return finished(self.model, vectors)
 
     def pack(self, bf16: bool = False) -> None:
         """Leave padding out from now on, if the model gives the same vectors without; texts of three lengths are tried.

@@ -1,9 +1,10 @@
 """What the folder or the hub repository of a model must hold, said in one sentence where it does not."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_transformer_model
+from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_transformer_model, load_file_path
 
 from ance_tele.data.errors import UserError
 from ance_tele.encode.adapters import bare_adapter
@@ -48,6 +49,15 @@ def is_plain(name: str) -> bool:
     # The library takes a bare name as one of its own, but for the few that are older than it.
     own = "/" not in name and name.lower() not in ORIGINAL_TRANSFORMER_MODELS
     return not own and not is_sentence_transformer_model(name)
+
+
+def declared(name: str, file: str) -> Any:
+    """Return the content of a JSON file of a folder or hub repository; None where there is none that can be read."""
+    try:
+        path = Path(name) / file if Path(name).is_dir() else load_file_path(name, file)
+        return None if path is None else json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError):  # loading says what is wrong
+        return None
 
 
 def convert(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -15,33 +15,45 @@ from sentence_transformers.base.modules import Normalize, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers.utils import logging as transformers_logging
 
+from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.errors import UserError
 from ance_tele.encode.adapters import missing_package, thaw_adapters
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task
-from ance_tele.encode.files import check_tokenizer, convert, is_plain, resolve
-from ance_tele.encode.positions import check_company, give_padding_token, settle_padding, usable_positions
+from ance_tele.encode.declared import check_similarity, say_separator, settle_prompts, settle_similarity
+from ance_tele.encode.encoder import tokenizer_of
+from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
+from ance_tele.encode.kinds import check_kind
+from ance_tele.encode.lengths import LENGTHS, Task, settle_lengths
+from ance_tele.encode.padding import check_company, give_padding_token, settle_padding
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
 
 
-def load_model(model: str | Path, config: EncoderConfig, device: str | None = None) -> SentenceTransformer:
+def load_model(
+    model: str | Path, config: EncoderConfig, device: str | None = None, say: Say = silent
+) -> SentenceTransformer:
     """Load a model by folder or hub name, ready for this configuration.
 
     A plain Hugging Face encoder gets pooling and, if asked for, normalisation. A model whose declared
-    similarity is the cosine gets a normalising module, so that a dot product scores as declared.
+    similarity is the cosine gets a normalising module, so that a dot product scores as declared. Saved, it declares
+    itself as it is used here: similarity, dimension, prompts, lengths.
 
     Args:
         model: Folder, hub name or short name (``published.STARTS``) of a sentence-transformers model or of a plain
             encoder.
         config: Pooling, normalisation, prompts, lengths, tied or untied.
         device: Where to put it; the best there is by default.
+        say: Gets a line for each thing that the model does not declare as it is used.
 
     Raises:
-        UserError: Nothing that can be loaded is found there.
+        UserError: Nothing that can be loaded is found there, it is no dense encoder, or it declares a similarity, a
+            length or a prompt that cannot be used.
     """
     name = resolve(str(model))
+    check_kind(name)
+    described = declared(name, "config_sentence_transformers.json") or {}
+    check_similarity(described.get("similarity_fn_name"), config, name)
     options: dict[str, Any] = {"device": device, "trust_remote_code": config.trust_remote_code}
     try:
         # Weights that a checkpoint lacks (the unused pooler of a masked language model, say) are drawn at
@@ -61,14 +73,18 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
         raise missing_package(name, error) from None
     give_padding_token(loaded, name)
     thaw_adapters(loaded)
-    ready = _prepare(loaded, config, name)
+    ready = _prepare(loaded, config, name, say)
     check_company(ready, name)
     settle_padding(ready)
     return ready
 
 
 def load_pair(
-    query_model: str | Path, passage_model: str | Path, config: EncoderConfig, device: str | None = None
+    query_model: str | Path,
+    passage_model: str | Path,
+    config: EncoderConfig,
+    device: str | None = None,
+    say: Say = silent,
 ) -> SentenceTransformer:
     """Load a query encoder and a passage encoder as one model that routes by task.
 
@@ -77,12 +93,13 @@ def load_pair(
         passage_model: Likewise; of a model with separate encoders, its passage encoder is taken.
         config: Pooling, normalisation, prompts, lengths.
         device: Where to put it; the best there is by default.
+        say: Gets a line for each thing that one of them does not declare as it is used.
 
     Raises:
         UserError: One of them cannot be loaded, or they do not fit together.
     """
     alone = replace(config, untie_encoders=False)
-    query, passage = load_model(query_model, alone, device), load_model(passage_model, alone, device)
+    query, passage = (load_model(model, alone, device, say) for model in (query_model, passage_model))
     sizes = query.get_embedding_dimension(), passage.get_embedding_dimension()
     if sizes[0] != sizes[1]:
         raise UserError(
@@ -98,33 +115,38 @@ def load_pair(
     return SentenceTransformer(
         modules=[Router.for_query_document(*routes)],
         similarity_fn_name="cosine" if normal[0] else "dot",
-        prompts={"query": (query.prompts or {}).get("query"), "document": (passage.prompts or {}).get("document")},
+        prompts={"query": query.prompts["query"], "document": passage.prompts["document"]},
+        truncate_dim=query.truncate_dim or passage.truncate_dim,
         device=str(query.device),
     )
 
 
-def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTransformer:
+def adopt_model(model: SentenceTransformer, config: EncoderConfig, say: Say = silent) -> SentenceTransformer:
     """Make a model that is in memory already ready for this configuration; its weights are shared, not copied.
 
     The model itself stays as it is: normalisation and prompts belong to what is returned.
 
     Raises:
-        UserError: It reads fewer tokens than are asked for, or has no tokenizer.
+        UserError: It reads fewer tokens than are asked for, has no tokenizer, or declares a similarity that cannot be
+            used.
     """
-    lengths = {module: module.max_seq_length for module in model.modules() if isinstance(module, Transformer)}
+    modules = [module for module in model.modules() if isinstance(module, Transformer)]
+    lengths = {(module, name): getattr(module, name) for module in modules for name in LENGTHS}
     shared = SentenceTransformer(
         modules=list(model.children()),
         similarity_fn_name=model.similarity_fn_name,
         prompts=dict(model.prompts or {}),
+        default_prompt_name=model.default_prompt_name,
+        truncate_dim=model.truncate_dim,
         device=str(model.device),
     ).train(model.training)
     try:
-        ready = _prepare(shared, replace(config, untie_encoders=False), "The model")
+        ready = _prepare(shared, replace(config, untie_encoders=False), "The model", say)
         check_company(ready, "The model")
         return ready
     finally:
-        for module, length in lengths.items():
-            module.max_seq_length = length
+        for (module, setting), length in lengths.items():
+            setattr(module, setting, length)
 
 
 def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:
@@ -153,36 +175,26 @@ def quiet() -> Iterator[None]:
 
 
 def _plain(name: str, config: EncoderConfig, options: dict[str, Any]) -> SentenceTransformer:
-    """Build a model of a plain encoder, which declares nothing: mean pooling and the cosine unless chosen otherwise."""
-    trust = {"trust_remote_code": config.trust_remote_code}
-    kwargs = {"config_kwargs": trust, "processor_kwargs": trust, "model_kwargs": {**trust, **_WEIGHTS}}
-    transformer = Transformer(name, **kwargs)
-    pooling = Pooling(transformer.get_embedding_dimension(), config.pooling or "mean")
+    """Build a model of a plain encoder, which declares nothing: pooled as the library does unless chosen otherwise."""
     similarity = "dot" if config.normalize is False else "cosine"
-    return SentenceTransformer(modules=[transformer, pooling], similarity_fn_name=similarity, **options)
+    model = SentenceTransformer(name, model_kwargs=_WEIGHTS, similarity_fn_name=similarity, **options)
+    if config.pooling is not None and isinstance(model[-1], Pooling):
+        model[-1] = Pooling(model[0].get_embedding_dimension(), config.pooling)
+    return model
 
 
-def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
-    """Settle normalisation, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
-    cosine = model.similarity_fn_name == "cosine" and config.normalize is None
-    if (config.normalize or cosine) and not any(isinstance(module, Normalize) for module in model.modules()):
-        model.append(Normalize())
+def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str, say: Say) -> SentenceTransformer:
+    """Settle similarity, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
+    settle_similarity(model, config, name)
     if config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
         model = _untie(model)
-    for task, prompt in (("query", config.query_prompt), ("document", config.passage_prompt)):
-        if prompt is not None:
-            model.prompts[task] = prompt
+    settle_prompts(model, config, say)
     for module in model.modules():
         if isinstance(module, Transformer):
             check_tokenizer(name, module.tokenizer, getattr(module.config, "vocab_size", None))
-            # One length for both kinds of text is all that a sentence-transformers folder can hold.
-            length = max(config.query_max_len, config.passage_max_len)
-            most = usable_positions(module) or length
-            if length > most:
-                raise UserError(
-                    f"The model reads at most {most} tokens, and {length} are asked for; lower the max_len."
-                )
-            module.max_seq_length = length
+    tokenizers: dict[Task, Any] = {task: tokenizer_of(model, task) for task in get_args(Task)}
+    say_separator(tokenizers["document"], config, say)
+    settle_lengths(model, config, tokenizers, say)
     return model
 
 
@@ -196,5 +208,7 @@ def _untie(model: SentenceTransformer) -> SentenceTransformer:
         modules=[router, *rest],
         similarity_fn_name=model.similarity_fn_name,
         prompts=model.prompts,
+        default_prompt_name=model.default_prompt_name,
+        truncate_dim=model.truncate_dim,
         device=str(model.device),
     )

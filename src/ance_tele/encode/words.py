@@ -1,7 +1,7 @@
 """Models without a transformer: static embeddings, word embeddings, bags of words.
 
-Their texts are read whole, or as far as the folder itself declares; no length of ours is saved in them. Their tokens
-are no transformers tokenizer's: here are the ids for the token store, and what the modules make of them.
+Their texts are read whole, or as far as the folder itself declares. Their tokens are no transformers tokenizer's: here
+are the ids for the token store, and what the modules take.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.modules.tokenizer import Transfo
 from torch import Tensor
 
 from ance_tele.data.artefacts import fingerprint
-from ance_tele.data.tokens import tokenizer_fingerprint
+from ance_tele.data.textform import tokenizer_fingerprint
 
 
 class WholeTexts:
@@ -32,8 +32,10 @@ class WholeTexts:
         table = getattr(self.module, "embedding", None) or getattr(self.module, "emb_layer", None)
         return len(self.module.vocab) if table is None else int(table.num_embeddings)
 
-    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
-        """Return the token ids of texts; options of a transformers tokenizer mean nothing here."""
+    def __call__(self, texts: str | list[str], **options: Any) -> dict[str, Any]:
+        """Return the token ids of a text, or of texts; options of a transformers tokenizer mean nothing here."""
+        if isinstance(texts, str):
+            return {"input_ids": self([texts])["input_ids"][0]}
         if isinstance(self.module, StaticEmbedding):
             encodings = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
             return {"input_ids": [encoding.ids for encoding in encodings]}

@@ -6,12 +6,14 @@ from typing import get_args
 
 from sentence_transformers import SentenceTransformer
 
+from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import cache_folder
-from ance_tele.data.tokens import TokenStore, tokenize
+from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task, text_format, tokenizer_of
+from ance_tele.encode.encoder import Task, tokens_of
+from ance_tele.encode.lengths import TEXTS
 from ance_tele.encode.loading import adopt_model, load_model, load_pair
 from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.topk import exact_topk
@@ -29,6 +31,7 @@ def evaluate_model(
     depth: int = 1000,
     query_model: str | Path | None = None,
     passage_model: str | Path | None = None,
+    say: Say = silent,
 ) -> tuple[Run, Scores]:
     """Measure a model on a split.
 
@@ -40,18 +43,18 @@ def evaluate_model(
         depth: Passages retrieved per query.
         query_model: Folder or hub name of the query encoder of a pair.
         passage_model: Folder or hub name of its passage encoder.
+        say: Gets a line for each thing that the model does not declare as it is used, and for texts that are cut.
 
     Raises:
         UserError: The model cannot be loaded, both a model and a pair are given or half a pair, or there is no such
             split.
     """
     qrels = collection.split(split)
-    loaded = _load(model, query_model, passage_model, config)
+    loaded = _load(model, query_model, passage_model, config, say)
     stores: dict[Task, TokenStore] = {}
     for task in get_args(Task):
-        texts, what = (collection.queries, "queries") if task == "query" else (collection.corpus, "passages")
-        form, tokenizer = text_format(loaded, config, task), tokenizer_of(loaded, task)
-        stores[task] = tokenize(texts, tokenizer, form, cache_folder(), collection.fingerprint, what)
+        texts = collection.queries if task == "query" else collection.corpus
+        stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.fingerprint, say)
     asked = encode_rows(loaded, stores["query"], qrels.queries, "query", config)
     device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
     with TemporaryDirectory(dir=cache_folder()) as folder:
@@ -61,11 +64,33 @@ def evaluate_model(
     return run, score(run, qrels, collection)
 
 
+def lengths_for(model: str | Path, collection: Collection, say: Say = silent) -> list[str]:
+    """Return a line for queries and one for passages: how many tokens they have for a model, and how many it cuts.
+
+    Args:
+        model: Folder or hub name; its own lengths count.
+        collection: Corpus and queries; they are tokenised as an evaluation would, and kept for it.
+        say: Gets a line for each thing that the model does not declare as it is used.
+
+    Raises:
+        UserError: The model cannot be loaded.
+    """
+    config = EncoderConfig()
+    loaded = load_model(model, config, "cpu", say)
+    lines = []
+    for task in get_args(Task):
+        texts = collection.queries if task == "query" else collection.corpus
+        cut = tokens_of(loaded, config, task, texts, cache_folder(), collection.fingerprint).cut
+        lines += [cut.line(TEXTS[task])] if cut is not None else []
+    return lines
+
+
 def _load(
     model: SentenceTransformer | str | Path | None,
     query_model: str | Path | None,
     passage_model: str | Path | None,
     config: EncoderConfig,
+    say: Say,
 ) -> SentenceTransformer:
     pair = query_model is not None or passage_model is not None
     if (model is None) != pair:
@@ -75,6 +100,9 @@ def _load(
         if query_model is None or passage_model is None:
             missing = "query_model" if query_model is None else "passage_model"
             raise UserError(f"Of the pair there is no {missing}; give both, or the same encoder for both as the model.")
-        return load_pair(query_model, passage_model, config)
-    assert model is not None
-    return adopt_model(model, config) if isinstance(model, SentenceTransformer) else load_model(model, config)
+        return load_pair(query_model, passage_model, config, say=say)
+    if isinstance(model, SentenceTransformer):
+        return adopt_model(model, config, say)
+    if not isinstance(model, (str, Path)):
+        raise UserError(f"The model is a {type(model).__name__}; give a SentenceTransformer, a folder or a hub name.")
+    return load_model(model, config, say=say)

@@ -53,11 +53,11 @@ class Assumed:
 
 def cut(assumed: Assumed, recipe: Recipe) -> Assumed:
     """Cut mean lengths to the longest that the recipe reads."""
-    encoder = recipe.encoder
+    queries, passages = recipe.encoder.query_max_len, recipe.encoder.passage_max_len
     return replace(
         assumed,
-        query_tokens=min(assumed.query_tokens, encoder.query_max_len),
-        passage_tokens=min(assumed.passage_tokens, encoder.passage_max_len),
+        query_tokens=min(assumed.query_tokens, queries or assumed.query_tokens),
+        passage_tokens=min(assumed.passage_tokens, passages or assumed.passage_tokens),
     )
 
 
@@ -115,7 +115,7 @@ class Work:
     def cached(self) -> bool:
         """Whether gradients are cached, by the rule of training: a batch with its padding exceeds the limit."""
         config = self.recipe.training
-        padded = self.step_passages * self.recipe.encoder.passage_max_len
+        padded = self.step_passages * (self.recipe.encoder.passage_max_len or self.assumed.passage_tokens)
         return padded > config.grad_cache_tokens if config.grad_cache is None else config.grad_cache
 
     def phases(self) -> Iterator[Phase]:

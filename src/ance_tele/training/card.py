@@ -47,10 +47,10 @@ def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Return the text of a model card.
 
     Args:
-        facts: base, collection, recipe, episode, steps, scheduled, weights, version, score.
+        facts: base, collection, recipe, episode, steps, scheduled, weights, version, score, separator.
         settings: The resolved settings of the run.
     """
-    separator = settings["title_separator"]
+    separator = facts["separator"]
     rows = "\n".join(f"| {name} | `{value}` |" for name, value in settings.items())
     base = Path(str(facts["base"])).name if Path(str(facts["base"])).exists() else facts["base"]
     joined = "" if separator == " " else f" by {separator}"

@@ -1,37 +1,21 @@
-"""Positions and padding: how many tokens a model has room for, and that no vector depends on who shares its batch."""
+"""Padding: no vector may depend on who shares its batch, here or where a saved folder is used."""
 
 from typing import Any, get_args
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Transformer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cosine_similarity, pad
 
 from ance_tele.data.errors import UserError
-from ance_tele.encode.encoder import Forward, Task, tokenizer_of
+from ance_tele.encode.encoder import Forward, tokenizer_of
+from ance_tele.encode.lengths import Task
 
 # Tokens of the text whose vector is looked at, and of those beside it.
 SHORT, LONG = 5, 24
 
 # Of a vector to itself, alone and in company. What depends on its batch was seen down to 0.5; rounding costs 1e-6.
 ALIKE = 0.9999
-
-
-def usable_positions(module: Transformer) -> int | None:
-    """Return how many tokens of a text a model has positions for, special tokens included.
-
-    RoBERTa and its like count from the padding token on, so that the positions up to its own are never used. A model
-    that knows distances only has no limit: it names none, or -1 (XLNet).
-    """
-    most = getattr(module.config, "max_position_embeddings", None)
-    if not isinstance(most, int) or most < 1:
-        return None
-    for part in module.model.modules():
-        padding, table = getattr(part, "padding_idx", None), getattr(part, "position_embeddings", None)
-        if isinstance(padding, int) and isinstance(table, nn.Embedding):
-            return most - (padding + 1)
-    return most
 
 
 def check_company(model: SentenceTransformer, name: str) -> None:

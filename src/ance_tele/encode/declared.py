@@ -1,0 +1,114 @@
+"""What a model declares of its use, and what becomes of it here: similarity, dimension, prompts, separator.
+
+What is settled is written into the model, so that the folder it is saved to says the same to others.
+"""
+
+import re
+from typing import Any
+
+import torch.nn.functional as F
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize
+from torch import Tensor
+
+from ance_tele.data.artefacts import Say
+from ance_tele.data.errors import UserError
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.lengths import TEXTS, Task
+
+# Where a prompt is looked for, first to last; sentence-transformers' encode_query and encode_document end at the first
+# name, which every model has, if only with an empty prompt.
+PROMPTS: dict[Task, tuple[str, ...]] = {"query": ("query", "question"), "document": ("document", "passage", "corpus")}
+
+_SPECIAL = re.compile(r"\[[A-Z]+\]|</?\w+>|<\|\w+\|>")
+
+
+def check_similarity(similarity: str | None, config: EncoderConfig, name: str) -> None:
+    """Refuse a similarity that passages are not ranked by here, unless the settings say which to take instead.
+
+    Raises:
+        UserError: It is neither the cosine nor the dot product.
+    """
+    if similarity in ("euclidean", "manhattan") and config.normalize is None:
+        raise UserError(
+            f"{name} declares {similarity} distance as its similarity; here passages are ranked by cosine or dot "
+            "product. Set normalize to true to take the cosine instead, or to false for the dot product."
+        )
+
+
+def settle_similarity(model: SentenceTransformer, config: EncoderConfig, name: str) -> None:
+    """Let a model scale its vectors to length one where it is compared by the cosine, and declare what it is used with.
+
+    Raises:
+        UserError: It declares a similarity that is not used here.
+    """
+    check_similarity(model.similarity_fn_name, config, name)
+    normal = any(isinstance(module, Normalize) for module in model.modules())
+    if config.normalize:
+        model.similarity_fn_name = "cosine"
+    elif config.normalize is False and not (normal and model.similarity_fn_name == "cosine"):
+        model.similarity_fn_name = "dot"
+    if model.similarity_fn_name == "cosine" and not normal:
+        model.append(Normalize())
+
+
+def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
+    """Cut vectors, [n, d], to the dimension that the model declares (``truncate_dim``), as it does when it encodes.
+
+    Under the cosine they are scaled to length one again, so that a dot product is their similarity.
+    """
+    if model.truncate_dim is None:
+        return vectors
+    vectors = vectors[..., : model.truncate_dim]
+    return F.normalize(vectors, dim=-1) if model.similarity_fn_name == "cosine" else vectors
+
+
+def settle_prompts(model: SentenceTransformer, config: EncoderConfig, say: Say) -> None:
+    """Put the prompts of queries and passages under the names that sentence-transformers looks at.
+
+    Args:
+        model: Its ``prompts`` are changed.
+        config: Prompts that stand in the place of the model's own.
+        say: Gets a line where a prompt of another name is used, or none of those there are.
+    """
+    prompts = model.prompts
+    asked: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}
+    found = {task: next((name for name in names if prompts.get(name)), None) for task, names in PROMPTS.items()}
+    given = {name: text for name, text in prompts.items() if text}
+    default = model.default_prompt_name
+    if default in given and not any(found.values()):
+        found = {"query": default, "document": default}
+    for task, name in found.items():
+        prompt = asked[task]
+        if prompt is None and name is not None:
+            prompt = prompts[name]
+            if name != task:
+                say(f"{TEXTS[task]} get the model's prompt '{name}' ({prompt!r}); it is saved as '{task}' too")
+        prompts[task] = prompt or ""
+    if given and not any(found.values()) and not any(prompts[task] for task in PROMPTS):
+        say(
+            f"none of the model's prompts is used ({', '.join(given)}): none is for queries or passages by its name; "
+            "query_prompt and passage_prompt take a text"
+        )
+
+
+def separator_of(tokenizer: Any, separator: str) -> str:
+    """Return what stands between title and body: a special token that a tokenizer lacks is its own separator.
+
+    Where it has no such token either, a space.
+    """
+    wanted = separator.strip()
+    if not _SPECIAL.fullmatch(wanted):
+        return separator
+    ids = tokenizer(wanted, add_special_tokens=False)["input_ids"]
+    if len(ids) == 1 and ids[0] != getattr(tokenizer, "unk_token_id", None):
+        return separator
+    own = getattr(tokenizer, "sep_token", None) or getattr(tokenizer, "eos_token", None)
+    return " " if own is None else separator.replace(wanted, own)
+
+
+def say_separator(tokenizer: Any, config: EncoderConfig, say: Say) -> None:
+    """Say which separator stands in the place of the one that is asked for."""
+    own = separator_of(tokenizer, config.title_separator)
+    if own != config.title_separator:
+        say(f"titles are joined by {own!r}: the model's tokenizer has no token {config.title_separator.strip()}")

@@ -1,0 +1,70 @@
+"""Folders that hold no dense encoder, known by what they declare before any weight is loaded."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ance_tele.data.errors import UserError
+from ance_tele.encode.files import declared
+
+_RERANKER = (
+    "a re-ranker (a cross-encoder), which scores pairs of texts and gives no vectors; a run takes it with "
+    "--cross_encoder, as the judge of negatives"
+)
+_SPARSE = "a sparse encoder, whose vectors have a number for each word; they are neither trained nor searched here"
+_LATE = "a late-interaction model, which has a vector for each token; they are neither trained nor searched here"
+_CLASSIFIER = (
+    "a classifier or re-ranker, whose head scores texts or pairs of texts; if it is a re-ranker, a run takes it with "
+    "--cross_encoder"
+)
+
+_MODEL_TYPES = {"CrossEncoder": _RERANKER, "SparseEncoder": _SPARSE, "MultiVectorEncoder": _LATE, "ColBERT": _LATE}
+# Of modules.json, where a folder does not say what it is.
+_MODULES = {
+    "SpladePooling": _SPARSE,
+    "SparseAutoEncoder": _SPARSE,
+    "SparseStaticEmbedding": _SPARSE,
+    "CSRSparsity": _SPARSE,
+    "MultiVectorMask": _LATE,
+    "LogitScore": _RERANKER,
+}
+
+
+def check_kind(name: str) -> None:
+    """Refuse a folder or hub name of a model that is no dense encoder.
+
+    Raises:
+        UserError: What it is.
+    """
+    files = ("config_sentence_transformers.json", "modules.json", "config.json")
+    kind = kind_of(*(declared(name, file) for file in files))
+    if kind:
+        raise UserError(f"{name} is {kind}. Take a dense encoder: a sentence-transformers model or a plain encoder.")
+
+
+def kind_of(model: Mapping[str, Any] | None, modules: list[Mapping[str, Any]] | None, config: Any) -> str:
+    """Say what a model is that is no dense encoder; "" for a dense one, and where nothing tells.
+
+    Args:
+        model: Content of config_sentence_transformers.json; None without one.
+        modules: Content of modules.json; None without one.
+        config: Content of config.json; None without one.
+    """
+    model, config = model or {}, config if isinstance(config, Mapping) else {}
+    kind = model.get("model_type", "SentenceTransformer")
+    if kind != "SentenceTransformer":
+        return _MODEL_TYPES.get(kind, f"a {kind}, as it says itself, and no SentenceTransformer")
+    if "query_prefix" in model and "document_prefix" in model:  # PyLate
+        return _LATE
+    for module in modules or ():
+        kind = str(module.get("type", ""))
+        if kind.startswith("pylate."):
+            return _LATE
+        if kind.rpartition(".")[2] in _MODULES:
+            return _MODULES[kind.rpartition(".")[2]]
+    architectures = [str(one) for one in config.get("architectures") or ()]
+    if any(one == "HF_ColBERT" or one.endswith("ForRetrieval") for one in architectures):
+        return _LATE
+    # A folder of modules says by them what it is; the head of a plain one is all there is.
+    if modules is None and any(one.endswith("ForSequenceClassification") for one in architectures):
+        return _RERANKER if "sentence_transformers" in config else _CLASSIFIER
+    return ""

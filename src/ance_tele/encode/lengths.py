@@ -1,0 +1,117 @@
+"""How many tokens of a text a model reads: as it declares, as it is asked to, as far as its positions go."""
+
+from typing import Any, Literal
+
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router, Transformer
+from torch import nn
+
+from ance_tele.data.artefacts import Say
+from ance_tele.data.errors import UserError
+from ance_tele.data.textform import count_tokens
+from ance_tele.encode.config import EncoderConfig
+
+Task = Literal["query", "document"]
+
+TEXTS: dict[Task, str] = {"query": "queries", "document": "passages"}
+SETTINGS: dict[Task, str] = {"query": "query_max_len", "document": "passage_max_len"}
+
+# What a transformer's settings say of them.
+LENGTHS = ("max_seq_length", "query_length", "document_length")
+
+# A length of at least this is how libraries write that there is none.
+NO_LENGTH = 1 << 20
+
+# Of a model that declares no length and could read any: so that one long document does not fill the memory.
+UNDECLARED = 512
+
+
+def first_module(model: SentenceTransformer, task: Task) -> Any:
+    """Return the module that reads texts of this task."""
+    first = model[0]
+    return first.sub_modules[task][0] if isinstance(first, Router) else first
+
+
+def declared_length(model: SentenceTransformer, task: Task) -> int | None:
+    """Return how many tokens of a text the model says it reads, prompt and special tokens included; None for any."""
+    first = first_module(model, task)
+    for name in (f"{task}_length", "max_seq_length"):  # sentence-transformers looks in the same order
+        length = getattr(first, name, None)
+        if length is not None and length < NO_LENGTH:
+            return int(length)
+    return None
+
+
+def positions(first: Any) -> int | None:
+    """Return the most tokens that a module has positions for; None where their number has no end.
+
+    The RoBERTa kinds count positions from behind the padding token's, so that two of 514 are never reached.
+    """
+    for module in first.modules() if isinstance(first, Transformer) else ():
+        table, padding = getattr(module, "position_embeddings", None), getattr(module, "padding_idx", None)
+        if isinstance(table, nn.Embedding) and isinstance(padding, int):
+            return table.num_embeddings - padding - 1
+    most = getattr(getattr(first, "config", None), "max_position_embeddings", None)
+    return most if isinstance(most, int) and most > 0 else None  # XLNet writes -1
+
+
+def asked_length(config: EncoderConfig, task: Task) -> int | None:
+    """Return the length that the settings ask for; None leaves it to the model."""
+    return config.query_max_len if task == "query" else config.passage_max_len
+
+
+def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, tokenizer: Any) -> int:
+    """Return the most tokens that are read of a text of this task, prompt and special tokens included.
+
+    A prompt's tokens come on top of a length that is asked for; a length that the model declares includes them, as
+    sentence-transformers counts. A module that is no transformer has one length for all texts, or none.
+
+    Raises:
+        UserError: The model cannot read as many, or the prompt leaves no token for the text.
+    """
+    first, asked, declared = first_module(model, task), asked_length(config, task), declared_length(model, task)
+    if not isinstance(first, Transformer):
+        return declared or NO_LENGTH
+    prompt = (model.prompts or {}).get(task) or ""
+    beside, most = count_tokens(tokenizer, [prompt])[0] if prompt else 0, positions(first)
+    if asked is not None and most is not None and asked > most:
+        raise UserError(f"The model reads at most {most} tokens, and {asked} are asked for; lower the max_len.")
+    length = asked + beside if asked is not None else declared or UNDECLARED
+    length = min(length, most or length)
+    special = tokenizer.num_special_tokens_to_add() if hasattr(tokenizer, "num_special_tokens_to_add") else 0
+    if length - beside - special < 1:
+        raise UserError(
+            f"The prompt of {TEXTS[task]} takes {beside} of the {length} tokens that are read of a text and leaves "
+            f"none for the text; raise {SETTINGS[task]}, or give a shorter prompt."
+        )
+    return length
+
+
+def settle_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any], say: Say) -> None:
+    """Write into a model's modules at which lengths it is used, so that its folder says so to others.
+
+    Where queries and passages are cut at the same length, one declaration does, which older releases read too.
+    """
+    lengths = {task: text_length(model, config, task, tokenizer) for task, tokenizer in tokenizers.items()}
+    for task, length in lengths.items():
+        _say_length(model, config, task, length, say)
+    for task in lengths:
+        first = first_module(model, task)
+        if not isinstance(first, Transformer):
+            continue
+        both = {length for other, length in lengths.items() if first_module(model, other) is first}
+        first.max_seq_length = max(both)
+        for other, length in lengths.items():
+            setattr(first, f"{other}_length", length if len(both) > 1 else None)
+
+
+def _say_length(model: SentenceTransformer, config: EncoderConfig, task: Task, length: int, say: Say) -> None:
+    asked, first = asked_length(config, task), first_module(model, task)
+    if not isinstance(first, Transformer):
+        if asked is not None:
+            whole = "whole" if length >= NO_LENGTH else f"up to {length:,} tokens"
+            say(f"{TEXTS[task]} are read {whole}, as the model declares; {SETTINGS[task]} {asked} is for transformers")
+    elif asked is None and declared_length(model, task) is None:
+        say(f"{TEXTS[task]} are cut at {length} tokens: the model declares no length; {SETTINGS[task]} sets one")
+    elif (model.prompts or {}).get(task) and asked is not None:
+        say(f"{TEXTS[task]} are cut at {asked} tokens and {length - asked} of their prompt")
