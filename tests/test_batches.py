@@ -14,7 +14,7 @@ from ance_tele.training.batches import Collator, Plan, StepSampler
 class PlainForward:
     """Stands in for the forward pass: all that a collator reads of it."""
 
-    pad, left = 0, False
+    pad = 0
 
 
 def plan_of(sizes: list[int], negatives: int = 3, batch: int = 4, seed: int = 1, positives: int = 1) -> Plan:

@@ -80,6 +80,8 @@ class Cut:
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Return a fingerprint of all that decides how a tokenizer cuts a text."""
+    if isinstance(own := getattr(tokenizer, "fingerprint", None), str):
+        return own
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return fingerprint([type(tokenizer).__name__, tokenizer.get_vocab()])

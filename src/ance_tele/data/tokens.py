@@ -53,14 +53,13 @@ class TokenStore:
             return np.diff(self.offsets)
         return self.offsets[rows + 1] - self.offsets[rows]
 
-    def padded(self, rows: np.ndarray, pad: int = 0, left: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids and attention mask of the given rows, padded to the longest: two int64 [rows, length]."""
+    def padded(self, rows: np.ndarray, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids and attention mask of rows, padded on the right to the longest: two int64 [rows, length]."""
         lengths = self.lengths(rows)
         width = int(lengths.max()) if len(rows) else 0
         position = np.arange(width)
-        mask = position < lengths[:, None] if not left else position >= width - lengths[:, None]
-        first = self.offsets[rows] if not left else self.offsets[rows] - (width - lengths)
-        index = np.where(mask, first[:, None] + position, 0)
+        mask = position < lengths[:, None]
+        index = np.where(mask, self.offsets[rows][:, None] + position, 0)
         ids = np.where(mask, self.flat[index], pad)
         return ids.astype(np.int64), mask.astype(np.int64)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -23,6 +24,7 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
 from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, asked_length, first_module, positions, text_length
 from ance_tele.encode.packed import packed
+from ance_tele.encode.words import WholeTexts, features, reads_words
 
 # Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
 CPU_TOKENS = 1024
@@ -47,9 +49,9 @@ def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -
 
 
 def tokenizer_of(model: SentenceTransformer, task: Task) -> Any:
-    """Return the tokenizer that texts of this task go through."""
-    first = model[0]
-    return first.sub_modules[task][0].tokenizer if isinstance(first, Router) else model.tokenizer
+    """Return the tokenizer that texts of this task go through: transformers', or one in its manner."""
+    first = first_module(model, task)
+    return WholeTexts(first) if reads_words(first) else first.tokenizer
 
 
 def tokens_of(
@@ -151,20 +153,30 @@ def chunks(lengths: Sequence[int] | Tensor, budget: int) -> Iterator[slice]:
 class Forward:
     """The forward pass from token ids to vectors, the same for encoding and for training.
 
+    Texts are padded on the right, whatever their tokenizer declares: positions then count from a text's first token,
+    whoever shares its batch, and no pooling minds.
+
     Attributes:
         packs: Texts go through the model without padding; see :meth:`pack`.
+        flat: Texts need no padding and hardly any time, so that they go through in large batches: static embeddings.
     """
 
     def __init__(self, model: SentenceTransformer, task: Task) -> None:
         self.model, self.task, self.packs = model, task, False
-        tokenizer = tokenizer_of(model, task)
+        self.first, tokenizer = first_module(model, task), tokenizer_of(model, task)
+        self.flat, self.words = isinstance(self.first, StaticEmbedding), reads_words(self.first)
         self.pad = tokenizer.pad_token_id or 0
-        self.left = getattr(tokenizer, "padding_side", "right") == "left"
-        self.types = "token_type_ids" in getattr(tokenizer, "model_input_names", ())
+        self.types: dict[int, int] | None = None
+        if "token_type_ids" in getattr(tokenizer, "model_input_names", ()):
+            framed = tokenizer("a", return_token_type_ids=True)  # XLNet's last token has a type of its own
+            self.types = {
+                i: kind for i, kind in zip(framed["input_ids"], framed["token_type_ids"], strict=True) if kind
+            }
         prompt = (model.prompts or {}).get(task)
         self.prompt_length: int | None = None
-        if prompt and not includes_prompt(model):
-            self.prompt_length = len(tokenizer(prompt, add_special_tokens=True)["input_ids"]) - 1
+        if prompt and not self.words and not includes_prompt(model):
+            ids = tokenizer(prompt)["input_ids"]
+            self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)  # as sentence-transformers counts
 
     def inputs(
         self, ids: Tensor, mask: Tensor, lengths: Sequence[int], kernels: AbstractContextManager[Any] | None = None
@@ -172,23 +184,29 @@ class Forward:
         """Return what the model takes, and the context to call it in.
 
         Args:
-            ids: Padded, int64 [rows, length].
+            ids: Padded on the right, int64 [rows, length].
             mask: 1 where a token is real, int64 [rows, length].
             lengths: Tokens of each text.
             kernels: For a CPU: what answers some calls faster.
         """
-        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        if not ids.shape[1]:  # no text has a token that its model knows
+            ids, mask = (F.pad(each, (0, 1), value=fill) for each, fill in ((ids, self.pad), (mask, 0)))
+        given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         context: AbstractContextManager[Any] = kernels or nullcontext()
-        if self.packs:
-            features, context = packed(ids, mask, lengths)
+        if self.words:
+            given = features(self.first, ids, mask, lengths)
+        elif self.packs:
+            given, context = packed(ids, lengths)
         elif ids.device.type == "cuda":
             context = sdpa_kernel(WITHOUT_CUDNN)
-        features |= {"task": self.task, "modality": "text"}
-        if self.types:
-            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+        given |= {"task": self.task, "modality": "text"}
+        if self.types is not None:
+            kinds = given["token_type_ids"] = torch.zeros_like(given["input_ids"])
+            for number, kind in self.types.items():
+                kinds[given["input_ids"] == number] = kind
         if self.prompt_length is not None:
-            features["prompt_length"] = self.prompt_length
-        return features, context
+            given["prompt_length"] = self.prompt_length
+        return given, context
 
     def __call__(self, *texts: Any, model: Any = None) -> Tensor:
         """Return the vectors of texts, given as :meth:`inputs` takes them, [rows, dimension].
@@ -197,9 +215,9 @@ class Forward:
             texts: See :meth:`inputs`.
             model: The same model as a trainer has wrapped it, to be called instead.
         """
-        features, context = self.inputs(*texts)
+        given, context = self.inputs(*texts)
         with context:
-            vectors: Tensor = (self.model if model is None else model)(features)["sentence_embedding"]
+            vectors: Tensor = (self.model if model is None else model)(given)["sentence_embedding"]
         return finished(self.model, vectors)
 
     def pack(self, bf16: bool = False) -> None:
@@ -211,10 +229,10 @@ class Forward:
         Args:
             bf16: Texts will go through the model in bf16, which has a kernel of its own.
         """
+        if self.words:
+            return
         lengths, device = (3, 9, 6) * 256, self.model.device
         mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
-        if self.left:
-            mask = mask.flip(1)
         words = 1 + torch.arange(mask.numel()).view(mask.shape) % 64
         ids = torch.where(mask > 0, words + (words == self.pad), self.pad)
         was_training = self.model.training

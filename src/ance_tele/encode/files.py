@@ -7,6 +7,7 @@ from typing import Any
 from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_transformer_model, load_file_path
 
 from ance_tele.data.errors import UserError
+from ance_tele.encode.adapters import bare_adapter
 from ance_tele.encode.published import start_of
 
 
@@ -26,6 +27,8 @@ def resolve(name: str) -> str:
         trained = sorted(path.glob("episode-*/model"), key=lambda folder: int(folder.parent.name.rpartition("-")[2]))
         hint = f"take that of an episode: {trained[-1]}" if trained else "it has trained none yet"
         raise UserError(f"{name} is a run folder, not a model; {hint}.")
+    if adapter := bare_adapter(path):
+        raise UserError(adapter)
     if not (path / "config.json").exists() and not (path / "modules.json").exists():
         raise UserError(
             f"{name} holds neither config.json nor modules.json; --model takes the folder or hub name of a "

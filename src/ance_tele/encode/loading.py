@@ -17,12 +17,14 @@ from transformers.utils import logging as transformers_logging
 
 from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.errors import UserError
+from ance_tele.encode.adapters import missing_package, thaw_adapters
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, say_separator, settle_prompts, settle_similarity
 from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
 from ance_tele.encode.kinds import check_kind
 from ance_tele.encode.lengths import LENGTHS, Task, settle_lengths
+from ance_tele.encode.padding import check_company, give_padding_token, settle_padding
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -67,7 +69,14 @@ def load_model(
         if "model.safetensors" in reason:  # the hub has weights, but not as safetensors
             raise UserError(convert(name)) from None
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
-    return _prepare(loaded, config, name, say)
+    except ImportError as error:
+        raise missing_package(name, error) from None
+    give_padding_token(loaded, name)
+    thaw_adapters(loaded)
+    ready = _prepare(loaded, config, name, say)
+    check_company(ready, name)
+    settle_padding(ready)
+    return ready
 
 
 def load_pair(
@@ -132,7 +141,9 @@ def adopt_model(model: SentenceTransformer, config: EncoderConfig, say: Say = si
         device=str(model.device),
     ).train(model.training)
     try:
-        return _prepare(shared, replace(config, untie_encoders=False), "The model", say)
+        ready = _prepare(shared, replace(config, untie_encoders=False), "The model", say)
+        check_company(ready, "The model")
+        return ready
     finally:
         for (module, setting), length in lengths.items():
             setattr(module, setting, length)

@@ -67,12 +67,11 @@ class Packed(TorchFunctionMode):
         return torch.cat(found, dim=2)
 
 
-def packed(ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> tuple[dict[str, Any], Packed]:
+def packed(ids: Tensor, lengths: Sequence[int]) -> tuple[dict[str, Any], Packed]:
     """Put texts one after another.
 
     Args:
-        ids: Padded on either side, int64 [rows, length].
-        mask: 1 where a token is real, int64 [rows, length].
+        ids: Padded on the right, int64 [rows, length].
         lengths: Tokens of each text, known here so that nobody waits for a GPU to count them.
 
     Returns:
@@ -84,9 +83,8 @@ def packed(ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> tuple[dict[str,
         ends = ends.pin_memory().to(device, non_blocking=True)
     row = torch.repeat_interleave(torch.arange(len(lengths), device=device), ends.diff(), output_size=total)
     place = torch.arange(total, device=device) - ends[row]
-    first = mask.argmax(dim=1)  # not 0 where padding is on the left
     features = {
-        "input_ids": ids[row, first[row] + place][None],
+        "input_ids": ids[row, place][None],
         "position_ids": place[None],
         "cu_seq_lens_q": ends.int(),
         "seq_idx": row[None],

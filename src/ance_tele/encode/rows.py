@@ -81,7 +81,7 @@ def encode_rows(
         # One context for all batches, and no inference mode: so autocast casts each weight once.
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             for batch in batches:
-                ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad, forward.left))
+                ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad))
                 out = forward(ids, mask, tokens.lengths(rows[batch]).tolist(), kernels)
                 coming = batch, _leaving(out.float())
                 if before is not None:  # kept while a GPU works on the next batch
@@ -90,7 +90,8 @@ def encode_rows(
             if before is not None:
                 keep(*before)
 
-    batches = token_batches(tokens.lengths(rows), batch_budget(config.encode_tokens, device))
+    budget = config.encode_tokens if forward.flat else batch_budget(config.encode_tokens, device)
+    batches = token_batches(tokens.lengths(rows), budget)
     try:
         if device.type == "cpu":
             side_by_side(encode, batches)

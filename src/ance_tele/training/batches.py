@@ -166,5 +166,5 @@ class Collator:
 
 
 def _tokens(prefix: str, store: TokenStore, rows: np.ndarray, forward: Forward) -> dict[str, torch.Tensor]:
-    ids, mask = store.padded(rows, forward.pad, forward.left)
+    ids, mask = store.padded(rows, forward.pad)
     return {f"{prefix}input_ids": torch.from_numpy(ids), f"{prefix}attention_mask": torch.from_numpy(mask)}

@@ -145,16 +145,16 @@ class TeleportationLoss(nn.Module):
         lengths = mask.sum(dim=1).tolist()
         budget = batch_budget(self.chunk_tokens, ids.device)
         # Passages come longest first. Queries are short and go through in one piece, and so does all that needs no
-        # padding, unless one chunk's activations are to be held at a time.
-        whole = forward is not self.passage_forward or (forward.packs and not cached)
+        # padding, unless one chunk's activations are to be held at a time. Static embeddings have none worth holding,
+        # and every piece of theirs would have a gradient as large as the table.
+        whole = forward is not self.passage_forward or forward.flat or (forward.packs and not cached)
         parts = [slice(None)] if whole else chunks(lengths, budget)
         kernels = Kernels(ids if torch.is_grad_enabled() else None) if ids.device.type == "cpu" else None
         embed = partial(forward, model=self.model)  # which the trainer may have wrapped
         vectors = []
         for part in parts:
             width = max(lengths[part])
-            inside = slice(ids.shape[1] - width, None) if forward.left else slice(width)
-            inputs = ids[part, inside], mask[part, inside], lengths[part], kernels
+            inputs = ids[part, :width], mask[part, :width], lengths[part], kernels
             if cached and torch.is_grad_enabled():
                 vectors.append(checkpoint(embed, *inputs, use_reentrant=False))
             else:

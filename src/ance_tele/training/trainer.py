@@ -29,6 +29,7 @@ from ance_tele.data.artefacts import (
 )
 from ance_tele.data.progress import Advance, progress
 from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.encoder import Forward, resolve_precision
 from ance_tele.training.batches import Collator, Plan, StepSampler
 from ance_tele.training.config import TrainingConfig
@@ -83,7 +84,11 @@ def train(
         work: Folder for checkpoints; the caller removes it when the model is safe.
         schedule: How many steps, at which learning rates, from which place in the order of batches.
         inputs: What the training is made of; checkpoints of anything else are not used.
+
+    Raises:
+        UserError: The model has no weight that can be trained.
     """
+    check_trainable(model, "The model")
     torch.manual_seed(plan.seed)
     query_forward, passage_forward = Forward(model, "query"), Forward(model, "document")
     loss = TeleportationLoss(

@@ -1,0 +1,59 @@
+"""What of a model can be trained: LoRA adapters, which sentence-transformers loads frozen, and frozen weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+from ance_tele.data.errors import UserError
+
+INSTALL = 'pip install "ance-tele[lora]"'
+
+
+def missing_package(name: str, error: Exception) -> UserError:
+    """Return the refusal of a model that needs a package which is not installed, or is of another release."""
+    reason = " ".join(str(error).split())
+    if "peft" in reason.lower():
+        return UserError(f"{name} holds a LoRA adapter, and peft cannot load it ({reason[:200]}); {INSTALL}")
+    return UserError(f"{name} needs a package that is not installed: {reason[:300]}")
+
+
+def bare_adapter(folder: Path) -> str | None:
+    """Say what to do with a folder that holds nothing but an adapter; None for any other."""
+    path = folder / "adapter_config.json"
+    if not path.exists() or (folder / "modules.json").exists():
+        return None
+    base = json.loads(path.read_text("utf-8")).get("base_model_name_or_path") or "its base model"
+    return (
+        f"{folder} holds an adapter (LoRA) of {base}, not a model; join the two and take what that saves:  "
+        f"python -c \"from sentence_transformers import SentenceTransformer as S; m = S('{base}'); "
+        f"m.load_adapter('{folder}'); m.save_pretrained('{folder}-joined')\""
+    )
+
+
+def thaw_adapters(model: SentenceTransformer) -> None:
+    """Let the adapters that a folder holds be trained; the weights below them stay frozen."""
+    for module in model.modules():
+        if getattr(module, "_hf_peft_config_loaded", False):
+            adapted: Any = module
+            adapted.set_adapter(adapted.active_adapters())
+
+
+def check_trainable(model: SentenceTransformer, name: str) -> str:
+    """Return a line about the weights that training will leave as they are; empty where it trains them all.
+
+    Raises:
+        UserError: It has no weight to train.
+    """
+    sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
+    every, trained = sum(size for size, _ in sizes), sum(size for size, free in sizes if free)
+    if not trained:
+        raise UserError(
+            f"{name} has no weight that can be trained: "
+            + (f"all {every:,} are frozen" if every else "it has none at all")
+            + ". Word embeddings are trained where wordembedding_config.json says update_embeddings: true."
+        )
+    if trained == every:
+        return ""
+    return f"Of {every:,} weights {trained:,} are trained; the others are frozen, as the folder declares."

@@ -1,0 +1,379 @@
+"""A zoo of model folders: each kind measured, trained and saved by us, and by sentence-transformers alone beside us.
+
+Run as a script, it prints what becomes of each kind: ``python tests/zoo.py [--episode] [parts of names]``.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from zoo_folders import (
+    PROMPTS,
+    SIZE,
+    Build,
+    adapted,
+    backbone,
+    bag,
+    bert,
+    bert_tokenizer,
+    convolved,
+    decoder,
+    distilbert,
+    gpt2,
+    half,
+    late_interaction,
+    modernbert,
+    older,
+    opt,
+    pooled,
+    recurrent,
+    reranker,
+    roberta,
+    routed,
+    sparse,
+    static,
+    t5,
+    weighted_words,
+    words,
+    xlnet,
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model folder.
+
+    Attributes:
+        build: Writes one.
+        refused: What the sentence says with which it is refused; empty where it is to work.
+        untrained: What the sentence says with which it is measured, but not trained.
+        needs: A package without which it cannot be built.
+        alone: What sentence-transformers needs to be told before it can measure the folder as it was given.
+    """
+
+    build: Build
+    refused: str = ""
+    untrained: str = ""
+    needs: str = ""
+    alone: Callable[[Any], None] = lambda model: None
+
+
+def pad_with_the_end(model: Any) -> None:
+    model.tokenizer.pad_token = model.tokenizer.eos_token
+
+
+def leave_the_template_out(model: Any) -> None:
+    del model[0].modality_config["message"]
+
+
+CHAT = "{% for m in messages %}<|user|>{{ m['content'] }}<|end|>{% endfor %}"
+
+KINDS: dict[str, Kind] = {
+    # Encoders, as they come from pre-training.
+    "BERT": Kind(bert),
+    "BERT, masked language model": Kind(partial(bert, head="BertForMaskedLM")),
+    "BERT, padded on the left": Kind(partial(bert, padding_side="left")),
+    "RoBERTa": Kind(roberta),
+    "XLM-R": Kind(partial(roberta, kind="xlm-roberta")),
+    "MPNet": Kind(partial(roberta, kind="mpnet")),
+    "DistilBERT": Kind(distilbert),
+    "ELECTRA": Kind(lambda folder: backbone(folder, "electra", bert_tokenizer(), embedding_size=16, **SIZE)),
+    "ALBERT": Kind(lambda folder: backbone(folder, "albert", bert_tokenizer(), embedding_size=16, **SIZE)),
+    "DeBERTa": Kind(
+        lambda folder: backbone(
+            folder, "deberta-v2", bert_tokenizer(), relative_attention=True, pos_att_type=["p2c", "c2p"], **SIZE
+        )
+    ),
+    "ModernBERT": Kind(modernbert),
+    "XLNet": Kind(xlnet),
+    "T5": Kind(t5),
+    "FNet, which reads padding": Kind(
+        lambda folder: backbone(folder, "fnet", bert_tokenizer(), max_position_embeddings=64, **SIZE),
+        refused="depends on",
+    ),
+    # Decoders.
+    "GPT-2, padded on the left": Kind(gpt2),
+    "GPT-2, padded on the right": Kind(partial(gpt2, side="right")),
+    "GPT-2 without a padding token": Kind(partial(gpt2, padded=False), alone=pad_with_the_end),
+    "OPT": Kind(opt),
+    "Llama": Kind(partial(decoder, kind="llama")),
+    "Llama without a padding token": Kind(partial(decoder, kind="llama", padded=False), alone=pad_with_the_end),
+    "Qwen3, a causal language model": Kind(partial(decoder, kind="qwen3", head="Qwen3ForCausalLM")),
+    "Qwen3 with a chat template": Kind(
+        partial(decoder, kind="qwen3", chat_template=CHAT), alone=leave_the_template_out
+    ),
+    # Folders of sentence-transformers.
+    "pooling: CLS": Kind(partial(pooled, mode="cls")),
+    "pooling: maximum": Kind(partial(pooled, mode="max")),
+    "pooling: weighted mean": Kind(partial(pooled, mode="weightedmean")),
+    "pooling: last token": Kind(partial(pooled, build=partial(decoder, kind="qwen3"), mode="lasttoken")),
+    "pooling: three, joined": Kind(partial(pooled, mode=("cls", "max", "mean"))),
+    "Dense": Kind(partial(pooled, dense=16)),
+    "Normalize": Kind(partial(pooled, normalize=True)),
+    "prompts": Kind(partial(pooled, prompts=PROMPTS)),
+    "prompts left out of the mean": Kind(partial(pooled, include_prompt=False, prompts=PROMPTS)),
+    "dot product": Kind(partial(pooled, similarity_fn_name="dot")),
+    "truncate_dim": Kind(partial(pooled, truncate_dim=8)),
+    "Euclidean": Kind(partial(pooled, similarity_fn_name="euclidean"), refused="euclidean"),
+    "stored in float16": Kind(lambda folder: half("float16")(folder)),
+    "stored in bfloat16": Kind(lambda folder: half("bfloat16")(folder)),
+    "of an older release": Kind(older),
+    "two encoders": Kind(routed),
+    "two encoders, two tokenizers": Kind(partial(routed, document="roberta")),
+    "static queries, BERT passages": Kind(partial(routed, query="static")),
+    "static embeddings": Kind(static),
+    "static embeddings, prompts": Kind(partial(static, prompts=PROMPTS)),
+    "word embeddings": Kind(words),
+    "word embeddings, frozen": Kind(partial(words, trained=False), untrained="no weight"),
+    "word embeddings, frozen, with Dense": Kind(partial(words, trained=False, dense=16)),
+    "word embeddings, weighted": Kind(weighted_words),
+    "word embeddings, LSTM": Kind(recurrent),
+    "word embeddings, CNN": Kind(convolved, refused="depends on"),
+    "bag of words": Kind(bag, untrained="no weight"),
+    "bag of words, Dense": Kind(partial(bag, dense=16)),
+    "LoRA": Kind(adapted, needs="peft"),
+    "LoRA with Dense": Kind(partial(adapted, dense=16), needs="peft"),
+    "LoRA, the adapter alone": Kind(partial(adapted, bare=True), needs="peft", refused="adapter"),
+    # What is no dense encoder.
+    "sparse encoder": Kind(sparse, refused="sparse"),
+    "re-ranker": Kind(reranker, refused="re-ranker"),
+    "late interaction": Kind(late_interaction, refused="late"),
+    "classifier": Kind(partial(bert, head="BertForSequenceClassification"), refused="classif|re-ranker"),
+}
+
+
+# ---- a collection, and its figures by sentence-transformers alone --------------------------------
+
+
+def texts() -> tuple[list[str], dict[str, list[str]], dict[str, list[int]]]:
+    """Return passages, and by split the queries and the passage that each has; their lengths differ much."""
+    rng = np.random.default_rng(11)
+    passages = []
+    for number in range(48):
+        others = [f"w{rng.integers(40)}" for _ in range(rng.integers(2, 24))]
+        passages.append(" ".join(rng.permutation([f"t{number % 12}", f"u{number}", *others])))
+    queries, relevant = {}, {}
+    for split, count in (("train", 16), ("test", 24)):
+        chosen = rng.choice(48, count, replace=False).tolist()
+        relevant[split] = chosen
+        queries[split] = [
+            " ".join([f"t{one % 12}", f"u{one}", *(f"w{rng.integers(40)}" for _ in range(rng.integers(1, 8)))])
+            for one in chosen
+        ]
+    return passages, queries, relevant
+
+
+def collection() -> Any:
+    """Return the same as our own collection."""
+    from ance_tele.data.load import collection_from_dicts
+
+    passages, queries, relevant = texts()
+    return collection_from_dicts(
+        {f"d{number:02d}": text for number, text in enumerate(passages)},
+        {f"{split}-{i:02d}": text for split, rows in queries.items() for i, text in enumerate(rows)},
+        {
+            split: {f"{split}-{i:02d}": {f"d{one:02d}": 1} for i, one in enumerate(rows)}
+            for split, rows in relevant.items()
+        },
+    )
+
+
+def figures_alone(folder: Path, prepare: Callable[[Any], None] = lambda model: None) -> dict[str, float]:
+    """Return MRR@10 and nDCG@10 of the test split, made by sentence-transformers and numpy alone."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
+    prepare(model)
+    passages, queries, relevant = texts()
+    # One text at a time: no vector can depend on who shares its batch.
+    asked = model.encode_query(queries["test"], batch_size=1, convert_to_tensor=True)
+    found = model.encode_document(passages, batch_size=1, convert_to_tensor=True)
+    scores = model.similarity(asked, found).numpy()
+    order = np.argsort(-scores, axis=1, kind="stable")
+    rank = 1 + (order == np.array(relevant["test"])[:, None]).argmax(1)
+    inside = rank <= 10
+    return {
+        "MRR@10": float(np.where(inside, 1 / rank, 0).mean()),
+        "nDCG@10": float(np.where(inside, 1 / np.log2(rank + 1), 0).mean()),
+    }
+
+
+# ---- what becomes of a kind ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a kind: figures before and after training, ours and sentence-transformers' own.
+
+    Attributes:
+        refused: The sentence with which the folder was refused; nothing else is there then.
+        untrained: The sentence with which its training was.
+        before: Ours and theirs, of the folder as it was given.
+        after: Ours and theirs, of the folder that training saved.
+        still: Modules that have weights to train, none of which has changed.
+        changed: How many of the tensors changed, and how many there are.
+    """
+
+    refused: str = ""
+    untrained: str = ""
+    before: tuple[dict[str, float], ...] = ()
+    after: tuple[dict[str, float], ...] = ()
+    still: tuple[str, ...] = ()
+    changed: tuple[int, int] = (0, 0)
+
+
+def settings() -> Any:
+    from ance_tele.encode.config import EncoderConfig
+
+    return EncoderConfig(query_max_len=40, passage_max_len=40, precision="float32")
+
+
+def figures_ours(folder: Path) -> dict[str, float]:
+    """Return the same figures as we tell them."""
+    from ance_tele.evaluate.model import evaluate_model
+
+    _, scores = evaluate_model(folder, collection(), "test", settings(), depth=20)
+    means = scores.means()
+    return {name: means[name] for name in ("MRR@10", "nDCG@10")}
+
+
+def outcome(name: str, work: Path, whole: bool = False) -> Outcome:
+    """Build a folder of a kind in ``work``, measure it, train it, save it, measure it again.
+
+    Args:
+        name: Of the kind.
+        work: An empty folder.
+        whole: By a whole run of one episode, rather than by a few steps of training.
+    """
+    from ance_tele.data.errors import UserError
+    from ance_tele.encode.loading import quiet
+
+    kind, folder = KINDS[name], work / "model"
+    with quiet():
+        kind.build(folder)
+    try:
+        ours = figures_ours(folder)
+    except UserError as error:
+        return Outcome(refused=str(error))
+    with quiet():
+        before = ours, figures_alone(folder, kind.alone)
+    try:
+        told, changed, still = (_episode if whole else _steps)(folder, work)
+    except UserError as error:
+        return Outcome(untrained=str(error), before=before)
+    with quiet():
+        after = told, figures_alone(work / "saved")
+    return Outcome(before=before, after=after, changed=changed, still=still)
+
+
+def _steps(folder: Path, work: Path) -> tuple[dict[str, float], tuple[int, int], tuple[str, ...]]:
+    """Train for two steps with random negatives, and save; return figures and what has changed."""
+    from ance_tele.data.tokens import tokenize
+    from ance_tele.encode.encoder import text_format, tokenizer_of
+    from ance_tele.encode.loading import load_model, quiet
+    from ance_tele.mining.pool import COLUMNS, Pool
+    from ance_tele.training.batches import Plan
+    from ance_tele.training.config import TrainingConfig
+    from ance_tele.training.schedule import Schedule
+    from ance_tele.training.trainer import train
+
+    ours, config = collection(), settings()
+    model = load_model(folder, config, "cpu")
+    stores = [
+        tokenize(part, tokenizer_of(model, task), text_format(model, config, task), work, ours.fingerprint, what)
+        for part, task, what in ((ours.queries, "query", "queries"), (ours.corpus, "document", "passages"))
+    ]
+    positives = ours.split("train")
+    count = len(positives.queries)
+    drawn = np.random.default_rng(5).integers(0, len(ours.corpus), count * 4)
+    columns = {name: np.zeros(len(drawn), kind) for name, kind in COLUMNS.items()}
+    pool = Pool(positives.queries, np.arange(count + 1) * 4, **{**columns, "passages": drawn.astype(np.int32)})
+    plan = Plan(pool, positives, 8, 3, 1)
+    tiny = TrainingConfig(batch_queries=8, negatives_per_query=3, train_precision="float32", report_to=("none",))
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    with quiet():
+        train(model, plan, *stores, tiny, work / "checkpoints", Schedule(2, 4, 0, 1e-2))
+        model.save_pretrained(str(work / "saved"), create_model_card=False)
+    changed = {name: not weight.equal(before[name]) for name, weight in model.named_parameters()}
+    children = {
+        name: child for name, child in model.named_children() if any(w.requires_grad for w in child.parameters())
+    }
+    still = tuple(
+        f"{name} {type(child).__name__}"
+        for name, child in children.items()
+        if not any(moved for weight, moved in changed.items() if weight.startswith(f"{name}."))
+    )
+    return figures_ours(work / "saved"), (sum(changed.values()), len(changed)), still
+
+
+def _episode(folder: Path, work: Path) -> tuple[dict[str, float], tuple[int, int], tuple[str, ...]]:
+    """Carry out a run of one episode; return the figures that it tells and what has changed."""
+    from dataclasses import replace
+
+    from sentence_transformers import SentenceTransformer
+
+    from ance_tele.encode.loading import quiet
+    from ance_tele.episode import run
+    from ance_tele.recipes import recipe
+
+    chosen = recipe("ance-tele")
+    chosen = replace(
+        chosen,
+        encoder=settings(),
+        episode=replace(chosen.episode, episodes=1),
+        mining=replace(chosen.mining, depth=12, pool_per_source=6),
+        evaluation=replace(chosen.evaluation, baselines=()),
+        training=replace(
+            chosen.training,
+            learning_rate=1e-2,
+            negatives_per_query=3,
+            epochs=2,
+            train_precision="float32",
+            report_to=("none",),
+        ),
+    )
+    metrics = run(chosen, collection(), folder, work / "run")["final"]
+    (work / "saved").symlink_to(work / "run" / "episode-1" / "model")
+    with quiet():
+        models = [SentenceTransformer(str(one), device="cpu") for one in (folder, work / "saved")]
+    before, after = (dict(model.named_parameters()) for model in models)
+    moved = [not before[name].equal(weight) for name, weight in after.items() if name in before]
+    return {name: metrics[name] for name in ("MRR@10", "nDCG@10")}, (sum(moved), len(moved)), ()
+
+
+def table(names: list[str], whole: bool) -> None:
+    """Print what becomes of each kind."""
+    row = "{:38} {:>7} {:>7}  {:>7} {:>7}  {:>7}  {}"
+    print(row.format("kind", "ours", "alone", "trained", "alone", "changed", "nDCG@10, before and after training"))
+    for name in names:
+        if KINDS[name].needs and find_spec(KINDS[name].needs) is None:
+            print(row.format(name, *[""] * 5, f"needs {KINDS[name].needs}, which is not installed"))
+            continue
+        with TemporaryDirectory() as work:
+            try:
+                found = outcome(name, Path(work), whole)
+            except Exception as error:  # shown, and on to the next
+                print(row.format(name, *[""] * 5, f"! {type(error).__name__}: {str(error).strip()[:160]}"), flush=True)
+                continue
+        figures = [f"{each['nDCG@10']:.4f}" for pair in (found.before, found.after) for each in pair]
+        figures += [""] * (4 - len(figures))
+        alike = all(
+            abs(pair[0][name] - pair[1][name]) < 1e-6
+            for pair in (found.before, found.after)
+            if pair
+            for name in pair[0]
+        )
+        notes = [found.refused, found.untrained, "" if alike else "! figures differ", " ".join(found.still)]
+        changed = "{}/{}".format(*found.changed) if found.after else ""
+        print(row.format(name, *figures, changed, " ".join(filter(None, notes))), flush=True)
+
+
+if __name__ == "__main__":
+    asked = [word.lower() for word in sys.argv[1:] if not word.startswith("--")]
+    table([name for name in KINDS if not asked or any(word in name.lower() for word in asked)], "--episode" in sys.argv)
