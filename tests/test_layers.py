@@ -53,6 +53,7 @@ ONLY = {
     "recipes": {"data.errors", "evaluate.config", "mining.config", "settings"},
     "settings": {
         "data.errors",
+        "data.languages",
         "encode.config",
         "evaluate.config",
         "mining.config",

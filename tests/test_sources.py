@@ -187,7 +187,7 @@ def corpus(bodies: Sequence[str], ids: Sequence[str] | None = None) -> Texts:
 
 def test_bm25_ranks_by_score_and_leaves_out_what_shares_no_word() -> None:
     texts = corpus(["apple pie", "banana bread", "apple apple cake", "the of and", "Apples, pies"])
-    found = BM25(texts).search(["apple pies", "banana", "the", "", "zebra"], 4, texts.id_rank)
+    found = BM25(texts, "en").search(["apple pies", "banana", "the", "", "zebra"], 4, texts.id_rank)
     assert found.rows.tolist() == [
         [0, 4, 2, -1],
         [1, -1, -1, -1],
@@ -201,7 +201,7 @@ def test_bm25_ranks_by_score_and_leaves_out_what_shares_no_word() -> None:
 
 def test_bm25_scores_are_lucenes() -> None:
     texts = corpus(["fox jumps", "fox fox sleeps long", "dog barks"])
-    found = BM25(texts).search(["fox"], 3, texts.id_rank)
+    found = BM25(texts, "en").search(["fox"], 3, texts.id_rank)
     idf, average = np.log(1 + (3 - 2 + 0.5) / (2 + 0.5)), 8 / 3
     expected = {
         row: idf * tf / (tf + 0.9 * (0.6 + 0.4 * length / average)) for row, tf, length in ((0, 1, 2), (1, 2, 4))
@@ -215,7 +215,7 @@ def test_bm25_settles_ties_at_the_cut_by_id(k: int) -> None:
     rng = np.random.default_rng(5)
     ids = [f"p{number}" for number in rng.permutation(40)]
     texts = corpus(["same words here"] * 30 + ["same words"] * 5 + ["other things"] * 5, ids)
-    found = BM25(texts).search(["words", "same other"], k, texts.id_rank)
+    found = BM25(texts, "en").search(["words", "same other"], k, texts.id_rank)
     by_id = sorted(range(40), key=lambda row: ids[row])
     words = [r for r in by_id if 30 <= r < 35] + [r for r in by_id if r < 30]
     assert [row for row in found.rows[0].tolist() if row >= 0] == words[:k]
@@ -225,8 +225,8 @@ def test_bm25_settles_ties_at_the_cut_by_id(k: int) -> None:
 
 def test_bm25_takes_many_queries_and_a_corpus_without_words() -> None:
     texts = corpus([f"word{number} common" for number in range(20)])
-    found = BM25(texts).search([f"word{number}" for number in range(20)], 2, texts.id_rank, batch=3)
+    found = BM25(texts, "en").search([f"word{number}" for number in range(20)], 2, texts.id_rank)
     assert found.rows[:, 0].tolist() == list(range(20)) and (found.rows[:, 1] == -1).all()
     empty = corpus(["the", "of the", "a"])
-    assert (BM25(empty).search(["the", "apple"], 2, empty.id_rank).rows == -1).all()
-    assert BM25(texts).search([], 2, texts.id_rank).rows.shape == (0, 2)
+    assert (BM25(empty, "en").search(["the", "apple"], 2, empty.id_rank).rows == -1).all()
+    assert BM25(texts, "en").search([], 2, texts.id_rank).rows.shape == (0, 2)

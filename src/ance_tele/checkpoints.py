@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, remove, silent
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies
+from ance_tele.data.detection import Detected, detect, sample
 from ance_tele.data.errors import UserError
 from ance_tele.data.review import Review
 from ance_tele.data.tokens import TokenStore
@@ -141,8 +142,7 @@ class Checkpoints:
         """Add the best-ranked passage that holds an answer, for the queries that have no relevant one."""
         rows, depth, ranker = self.without_positive, self.recipe.mining.depth, self.recipe.mining.without_positive
         inputs = {"data": self.collection.fingerprint, "depth": depth, "ranker": ranker}
-        if ranker == "model":
-            inputs |= self.encoding(0)
+        inputs |= self.encoding(0) if ranker == "model" else self.lexical
 
         def make(target: Path) -> dict[str, Any]:
             if ranker == "model":
@@ -299,10 +299,29 @@ class Checkpoints:
         return self._bm25_index.search(texts, depth, self.collection.corpus.id_rank)
 
     @cached_property
+    def language(self) -> Detected:
+        """The language that BM25 takes the texts for: as set, or as detected in passages and queries."""
+        from ance_tele.encode.terms import describe
+
+        code = self.recipe.evaluation.language
+        detected, language = code == "auto", Detected(code)
+        if detected:
+            language = detect([*sample(self.collection.corpus), *sample(self.collection.queries)])
+        self.say(f"BM25: {language.named(detected)}, {describe(language.code)}")
+        return language
+
+    @property
+    def lexical(self) -> dict[str, Any]:
+        """Return what decides BM25's results, for the manifests of what is made of them."""
+        from ance_tele.encode.terms import VERSION
+
+        return {"language": self.language.code, "terms": VERSION}
+
+    @cached_property
     def _bm25_index(self) -> Any:
         from ance_tele.encode.lexical import BM25
 
-        return BM25(self.collection.corpus)
+        return BM25(self.collection.corpus, self.language.code)
 
     def drop(self, checkpoint: int) -> None:
         """Remove what nothing will read any more of a checkpoint: its vectors, unless they are to be kept."""

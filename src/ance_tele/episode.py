@@ -18,7 +18,7 @@ from ance_tele.data.review import ReviewAs, load_review
 from ance_tele.phases import Phases
 from ance_tele.report.formats import duration
 from ance_tele.report.write import write_report
-from ance_tele.runfolder import claim, comparisons, portable
+from ance_tele.runfolder import claim, comparisons, portable, unfit
 from ance_tele.settings import Recipe
 
 
@@ -94,6 +94,10 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
     if "metrics" in facts:
         names = [name for name in ("MRR@10", "nDCG@10", "Answer@20") if name in facts["metrics"]]
         found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in names)
+        if facts.get("found_nothing"):
+            found += f"; found nothing for {facts['found_nothing']:,} of {facts['queries']:,} queries"
+            if not facts["usable"]:
+                found += ": no baseline to test against"
     elif phase == "mix":
         found = ", ".join(f"{count:,} {source}" for source, count in facts["by_source"].items())
         found += f"; {facts['missing']:,} short" if facts["missing"] else ""
@@ -141,9 +145,10 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
             **_review(phases),
         },
         "baselines": baselines,
+        **_bm25(phases),
         "episodes": [_episode(phases, number) for number in range(1, episodes + 1)],
         "final": last,
-        "comparisons": comparisons(out, episodes, baselines),
+        "comparisons": comparisons(out, episodes, [name for name in baselines if name not in unfit(out)]),
         "settings": recipe.settings(),
         "environment": {
             "machine": f"{platform.system()} {platform.machine()}, {_processor(phases)}",
@@ -194,6 +199,18 @@ def _episode(phases: Phases, number: int) -> dict[str, Any]:
         figures["learned_rate"], figures["unchanged_rate"] = facts["learned"], facts["unchanged"]
         figures["new_negatives"], figures["training_mrr"] = facts["new_negatives"], facts["training_mrr"]
     return figures
+
+
+def _bm25(phases: Phases) -> dict[str, Any]:
+    """Say how BM25 read the texts, and for how many queries it found nothing, where it was measured."""
+    measured = read_manifest(phases.out / "bm25" / "evaluation")
+    if measured is None:
+        return {}
+    from ance_tele.encode.terms import describe
+
+    language, auto = phases.language, phases.recipe.evaluation.language == "auto"
+    said = f"{language.named(auto)}, {describe(language.code)}"
+    return {"bm25": {"reads": said, **{name: measured.facts[name] for name in ("queries", "found_nothing", "usable")}}}
 
 
 def _review(phases: Phases) -> dict[str, Any]:

@@ -61,9 +61,13 @@ class Phases(Searches):
 
         def make(target: Path) -> dict[str, Any]:
             found = self.bm25(self.judged.queries, depth)
-            return {"metrics": evaluate(found, self.judged, self.collection, split, target).means()}
+            scores = evaluate(found, self.judged, self.collection, split, target)
+            without = int((found.rows < 0).all(axis=1).sum())
+            # A system that finds nothing for most queries is none that another can be tested against.
+            facts = {"queries": len(found.rows), "found_nothing": without, "usable": 2 * without <= len(found.rows)}
+            return {"metrics": scores.means(), **facts}
 
-        inputs = {"data": self.collection.fingerprint, "split": split, "depth": depth}
+        inputs = {"data": self.collection.fingerprint, "split": split, "depth": depth, **self.lexical}
         return build(self.out / "bm25" / "evaluation", "evaluation", inputs, make, self.say, spread=True)
 
     def evaluate_final(self, checkpoint: int) -> dict[str, float]:
@@ -76,7 +80,7 @@ class Phases(Searches):
             measured = self.evaluate_bm25() if self.model is None else self.evaluate(checkpoint)
             return dict(measured.facts["metrics"])
         qrels, depth = self.collection.split("test"), chosen.eval_depth
-        system = {} if self.model is None else self.encoding(checkpoint)
+        system = self.lexical if self.model is None else self.encoding(checkpoint)
         inputs = {**system, "data": self.collection.fingerprint, "split": "test", "depth": depth}
 
         def make(target: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The run folder as a whole: whose it is, and what its per-query figures say beside each other."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
-from ance_tele.data.artefacts import SCHEMA, Say, atomic, lock, read_json, silent, write_json
+from ance_tele.data.artefacts import SCHEMA, Say, atomic, lock, read_json, read_manifest, silent, write_json
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
@@ -223,7 +223,13 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
 
-def comparisons(out: Path, episodes: int, baselines: Mapping[str, Any]) -> list[dict[str, Any]]:
+def unfit(out: Path) -> set[str]:
+    """Return the baselines of a run that nothing can be held against: BM25 where it finds nothing for most queries."""
+    measured = read_manifest(out / "bm25" / "evaluation")
+    return {"bm25"} if measured is not None and not measured.facts["usable"] else set()
+
+
+def comparisons(out: Path, episodes: int, baselines: Iterable[str]) -> list[dict[str, Any]]:
     """Compare the last episode with each baseline, query by query (paired permutation test, Holm).
 
     On MRR@10; on Answer@20 where the split has no judgements.

@@ -113,11 +113,15 @@ class Searches(Checkpoints):
     def bm25_lists(self) -> Lists:
         """Search for every training query with BM25."""
         depth, queries = self.recipe.mining.depth, self.collection.queries
-        inputs = {"data": self.collection.fingerprint, "training": self.training_key, "depth": depth}
+        inputs = {"data": self.collection.fingerprint, "training": self.training_key, "depth": depth, **self.lexical}
 
-        def make(target: Path) -> None:
+        def make(target: Path) -> dict[str, int]:
             found = Lists.from_topk(self.bm25(self.positives.queries, depth))
             write_lists(target, self.positives.queries, found, queries, self.collection.corpus)
+            asked, without = len(self.positives), int((np.diff(found.offsets) == 0).sum())
+            if without:
+                self.say(f"BM25 found nothing for {without:,} of {asked:,} training queries")
+            return {"queries": asked, "found_nothing": without}
 
         path = self.out / "bm25" / "training_lists.parquet"
         build(path, "BM25 lists of training queries", inputs, make, self.say)

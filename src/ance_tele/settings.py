@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ance_tele.data.errors import UserError
+from ance_tele.data.languages import LANGUAGES
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
@@ -175,6 +176,10 @@ class Recipe:
         for name in values["baselines"]:
             if name not in ("bm25", "zero-shot"):
                 raise UserError(unknown("baseline", name, ("bm25", "zero-shot")))
+        if values["language"] not in ("auto", "none", *LANGUAGES):
+            raise UserError(
+                f"language is '{values['language']}'; it must be auto, none, or one of {', '.join(LANGUAGES)}."
+            )
         if values["temperature"] is not None and not values["temperature"] > 0:
             raise UserError(f"temperature is {values['temperature']}; it must be above zero.")
         if self.lexical and values["episodes"]:

@@ -9,6 +9,7 @@ from ance_tele.data.answers import words
 from ance_tele.data.collection import Texts
 from ance_tele.data.gather import gather
 from ance_tele.data.progress import progress
+from ance_tele.data.words import in_pairs
 from ance_tele.dynamics.suspects import jaccard
 from ance_tele.dynamics.tables import Order
 
@@ -36,7 +37,7 @@ def overlaps(places: np.ndarray, passages: np.ndarray, positives: Path, order: O
             stop = min(start + PAIRS_PER_BLOCK, len(places))
             rows = np.unique(np.concatenate([passages[start:stop], relevant[begins[start] : ends[stop - 1]]]))
             texts = gather(corpus.table["text"], rows)
-            bags = {row: frozenset(words(text)) for row, text in zip(rows.tolist(), texts, strict=True)}
+            bags = {row: frozenset(in_pairs(words(text))) for row, text in zip(rows.tolist(), texts, strict=True)}
             for number in range(start, stop):
                 bag = bags[int(passages[number])]
                 others = relevant[begins[number] : ends[number]].tolist()

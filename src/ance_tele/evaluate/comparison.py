@@ -30,7 +30,8 @@ def tabulate(entries: Sequence[Entry], collection: str, metrics: Sequence[str]) 
     """Set finished runs side by side.
 
     Two systems are compared on the same queries: the values of a query are averaged over the seeds of each system,
-    then a paired permutation test is made over the queries (two-sided), Holm-adjusted over all pairs of a column.
+    then a paired permutation test is made over the queries (two-sided), Holm-adjusted over all pairs of a column. BM25
+    takes no part where it finds nothing for most queries.
 
     Args:
         entries: Runs, in the order of the rows; those that differ in nothing but the seed share one.
@@ -46,11 +47,13 @@ def tabulate(entries: Sequence[Entry], collection: str, metrics: Sequence[str]) 
     shown = [name for name in metrics if any(name in table for run in values.values() for table in run[0].values())]
     splits = list(dict.fromkeys(split for run in values.values() for split in run[0]))
     rows = [_row(key, runs[key], values[key], letters[key[1]]) for key in runs]
+    untested = {key[1] for key in runs if _finds_little(runs[key][0].folder)}
+    tested = {key: value for key, value in values.items() if key[1] not in untested}
     tests = []
     for model in dict.fromkeys(model for model, _ in runs):
         for split in splits:
             for metric in shown:
-                tests += _tests(model, split, metric, values)
+                tests += _tests(model, split, metric, tested)
     for test in tests:
         winner = test["a"] if test["difference"] > 0 else test["b"]
         loser = test["b"] if winner == test["a"] else test["a"]
@@ -66,8 +69,15 @@ def tabulate(entries: Sequence[Entry], collection: str, metrics: Sequence[str]) 
         "seeds": sorted({entry.seed for entry in entries}),
         "rows": rows,
         "tests": tests,
+        "untested": sorted(untested),
         "cost": _cost(entries),
     }
+
+
+def _finds_little(folder: Path) -> bool:
+    """Return whether a run is of BM25 alone, and found nothing for most queries."""
+    summary = read_json(folder / "summary.json")
+    return summary["model"] is None and summary.get("bm25", {}).get("usable") is False
 
 
 def per_query(folder: Path) -> dict[str, dict[str, np.ndarray]]:

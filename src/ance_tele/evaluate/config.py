@@ -25,9 +25,13 @@ class EvaluateConfig:
             success); None means the usual level of the collection where it is known (2 for TREC DL), else 1.
         eval_depth: Passages retrieved per query.
         baselines: What stands beside the episodes: "bm25", "zero-shot".
+        language: How BM25 reads the texts, as a baseline and as a source of negatives: ISO code of the language whose
+            stemmer and stop words it takes, such as "en"; "auto" detects it, "none" leaves words as they are. Scripts
+            without spaces are read by characters and their pairs whatever is set.
     """
 
     split: str = "test"
     relevance_level: int | None = None
     eval_depth: int = 1000
     baselines: tuple[str, ...] = ("bm25", "zero-shot")
+    language: str = "auto"

@@ -83,10 +83,16 @@ def markdown(result: Result) -> str:
         "",
         "In %: mean and standard deviation over seeds. Letters: significantly better than that system (paired "
         "permutation test over queries, values averaged over seeds; p < 0.05, Holm over all pairs of a column). "
-        "Bold: highest.",
+        "Bold: highest." + _untested(result),
         "",
     ]
     return "\n".join(lines)
+
+
+def _untested(result: Result) -> str:
+    """Name the systems that found too little to be tested against."""
+    names = result.get("untested") or []
+    return f" Not tested, since it finds nothing for most queries: {', '.join(map(_md, names))}." if names else ""
 
 
 def _md(text: str) -> str:

@@ -24,6 +24,7 @@ from ance_tele.report.summary import (
     main_metric,
     part,
     rows,
+    text,
 )
 from ance_tele.report.tables import is_significant
 
@@ -62,11 +63,13 @@ def _against_baselines(summary: Summary) -> list[str]:
     else:
         return []
     reached = number(metrics.get(measure))
-    others = [name for name in measured if name != system]
+    said = _unfit(summary)
+    others = [name for name in measured if name != system and not (name == "bm25" and said)]
+    if not others and said:
+        return said
     if not others and reached is not None:
         alone = "No other system was measured, so there is nothing to hold this number against."
         return [f"{_capital(subject)} reaches {score(reached)} {measure}. {alone}"]
-    said = []
     for name in others:
         tested = [
             one for one in comparisons(summary) if (one.system, one.baseline, one.metric) == (system, name, measure)
@@ -77,6 +80,17 @@ def _against_baselines(summary: Summary) -> list[str]:
         elif reached is not None and theirs is not None:
             said.append(_tested(subject, _NAMES[name], Comparison(system, name, measure, reached - theirs, None)))
     return said
+
+
+def _unfit(summary: Summary) -> list[str]:
+    """Say where BM25 found too little to be a baseline."""
+    bm25 = part(summary, "bm25")
+    if bm25.get("usable") is not False:
+        return []
+    without, asked = count(bm25.get("found_nothing")), count(bm25.get("queries"))
+    return [
+        f"BM25 found nothing for {without} of {asked} queries ({text(bm25, 'reads')}): no test was made against it."
+    ]
 
 
 def _tested(subject: str, other: str, one: Comparison) -> str:

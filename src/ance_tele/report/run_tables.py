@@ -143,6 +143,9 @@ def collection(summary: Summary) -> Cells:
     body += [(f"{name} queries", count(amount)) for name, amount in part(data, "queries").items()]
     if number(data.get("training_queries_used")) is not None:
         body.append(("training queries used", count(data["training_queries_used"])))
+    if bm25 := part(summary, "bm25"):
+        body.append(("BM25 reads", text(bm25, "reads")))
+        body.append(("queries BM25 finds nothing for", count(bm25.get("found_nothing"))))
     if review := part(data, "review"):
         use = {"exclude": "no negatives", "positives": "positives"}.get(str(review.get("as")), DASH)
         body.append((f"passages that a review makes {use}", count(review.get("pairs"))))
