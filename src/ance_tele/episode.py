@@ -204,7 +204,7 @@ def _episode(phases: Phases, number: int) -> dict[str, Any]:
 def _bm25(phases: Phases) -> dict[str, Any]:
     """Say how BM25 read the texts, and for how many queries it found nothing, where it was measured."""
     measured = read_manifest(phases.out / "bm25" / "evaluation")
-    if measured is None:
+    if measured is None or "usable" not in measured.facts:  # of an older version
         return {}
     from ance_tele.encode.terms import describe
 

@@ -226,7 +226,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 def unfit(out: Path) -> set[str]:
     """Return the baselines of a run that nothing can be held against: BM25 where it finds nothing for most queries."""
     measured = read_manifest(out / "bm25" / "evaluation")
-    return {"bm25"} if measured is not None and not measured.facts["usable"] else set()
+    return {"bm25"} if measured is not None and not measured.facts.get("usable", True) else set()
 
 
 def comparisons(out: Path, episodes: int, baselines: Iterable[str]) -> list[dict[str, Any]]:
