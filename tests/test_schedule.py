@@ -181,6 +181,21 @@ def test_whatever_the_settings(
         assert {one.total for one in shared} <= {sum(one.steps for one in shared)}
 
 
+@hypothesis_settings(max_examples=100, deadline=None)
+@given(st.integers(1, 400), st.floats(0, 1))
+def test_the_rate_is_that_of_transformers_but_for_the_first_step(total: int, ratio: float) -> None:
+    import torch
+    from transformers import get_linear_schedule_with_warmup
+
+    warmup = math.ceil(ratio * total)
+    made = Schedule(total, total, warmup, 1.0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_linear_schedule_with_warmup(optimizer, warmup, total).lr_lambdas[0]
+    assert [made.share(step) for step in range(1, total + 1)] == [theirs(step) for step in range(1, total + 1)]
+    assert made.share(0) == (0.5 / warmup if warmup else 1.0)
+    assert all(made.share(step) > 0 for step in range(total)), "no step is taken in vain"
+
+
 # ---- as the trainer applies them -------------------------------------------------------------------------
 
 SMALL = {
@@ -221,8 +236,8 @@ def trained(
 
 
 def line(steps: int, total: int, warmup: int, peak: float) -> list[float]:
-    """Return the rates of the first steps of a linear schedule."""
-    return [peak * min(step / warmup, (total - step) / (total - warmup)) for step in range(steps)]
+    """Return the rates of the first steps of a linear schedule; the very first has half that of the second."""
+    return [peak * min(max(step, 0.5) / warmup, (total - step) / (total - warmup)) for step in range(steps)]
 
 
 def test_learning_rates_are_those_of_the_schedule(trained: Any) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from ance_tele.data.collection import Qrels, Texts
+from ance_tele.data.collection import Given, Qrels, Texts
 from ance_tele.encode.lexical import BM25
 from ance_tele.encode.topk import TopK
 from ance_tele.mining import sources
@@ -177,7 +177,9 @@ def test_only_the_sources_of_the_episode_are_asked() -> None:
 def test_an_unknown_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="No source is called 'bm52'; there are: query, lookahead, bm25, random"):
         mined(MiningConfig(sources=("bm52",)))
-    assert sources.SOURCES == ("query", "lookahead", "bm25", "random", "momentum"), "codes on disk: append only"
+    assert sources.SOURCES == ("query", "lookahead", "bm25", "random", "momentum", "given"), (
+        "codes on disk: append only"
+    )
 
 
 def corpus(bodies: Sequence[str], ids: Sequence[str] | None = None) -> Texts:
@@ -230,3 +232,24 @@ def test_bm25_takes_many_queries_and_a_corpus_without_words() -> None:
     empty = corpus(["the", "of the", "a"])
     assert (BM25(empty, "en").search(["the", "apple"], 2, empty.id_rank).rows == -1).all()
     assert BM25(texts, "en").search([], 2, texts.id_rank).rows.shape == (0, 2)
+
+
+def test_given_negatives_keep_the_order_of_their_file_or_follow_a_teacher() -> None:
+    """Checked against a list of pairs: scored ones first, by score; each passage once; only training queries."""
+    nan = float("nan")
+    listed = {  # query row: passages and scores as a file names them
+        3: [(7, nan), (5, nan), (7, nan), (9, nan)],
+        4: [(1, 0.5), (2, 0.9), (3, nan), (4, -1.0)],
+        6: [(8, nan)],
+        9: [(0, 1.0)],
+    }
+    offsets = np.cumsum([0, *map(len, listed.values())])
+    pairs = [pair for rows in listed.values() for pair in rows]
+    passages, scores = (np.array(column) for column in zip(*pairs, strict=True))
+    negatives = Given(np.array(list(listed)), offsets, passages, scores.astype(np.float32))
+    found = sources.given(negatives, np.array([1, 3, 4, 9, 12]), 3)
+    assert [found[place].tolist() for place in range(5)] == [[], [7, 5, 9], [2, 1, 4], [0], []]
+    assert found.ranks.tolist() == [1, 2, 3, 1, 2, 3, 1]
+    assert found.scores.tolist() == [0, 0, 0, np.float32(0.9), np.float32(0.5), -1, 1]
+    assert len(sources.given(Given.none(), np.array([1, 2]), 3)) == 2
+    assert len(sources.given(negatives, np.array([0]), 3).passages) == 0

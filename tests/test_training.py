@@ -14,6 +14,7 @@ from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.loading import load_model
+from ance_tele.settings import Recipe
 from ance_tele.training.batches import Plan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
@@ -66,9 +67,26 @@ def test_schedule_warms_up_and_decays(tiny_model: Path, stores: tuple[TokenStore
     trained, _ = go(tiny_model, stores, tmp_path, config)
     steps = 30
     assert (trained.steps, trained.scheduled) == (steps, steps)
-    expected = [min(step / 6, (steps - step) / (steps - 6)) * 1e-2 for step in range(steps)]
+    # The first step, whose rate would be zero, takes half that of the second.
+    expected = [min(max(step, 0.5) / 6, (steps - step) / (steps - 6)) * 1e-2 for step in range(steps)]
     assert np.allclose([rate for _, rate in trained.learning_rate], expected, atol=1e-9)
-    assert trained.learning_rate[0][1] == 0.0 < trained.learning_rate[1][1]
+    assert 0.0 < trained.learning_rate[0][1] < trained.learning_rate[1][1]
+
+
+@pytest.mark.parametrize("steps", range(1, 15))
+def test_every_episode_changes_the_weights(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path, steps: int
+) -> None:
+    """Of a training of 1 to 14 steps in all, an episode that stops after a tenth of them is a single step."""
+    before = weights_fingerprint(load_model(tiny_model, EncoderConfig(), "cpu"))
+    made = Recipe("q-neg").with_settings(batch_queries=4, epochs=steps)
+    plan = plan_of([6] * 4)
+    for episode in (1, 3):
+        schedule = made.schedule(episode, plan.examples)
+        assert (schedule.steps, schedule.total) == (1 if episode == 1 else steps, steps)
+        model = load_model(tiny_model, EncoderConfig(query_max_len=16, passage_max_len=16), "cpu")
+        train(model, plan, *stores, CONFIG, tmp_path / str(episode), schedule)
+        assert weights_fingerprint(model) != before
 
 
 def test_stops_at_the_refresh_step_of_the_full_schedule(

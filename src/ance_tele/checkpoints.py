@@ -90,6 +90,36 @@ class Checkpoints:
             raise UserError(self._no_positives())
         return positives
 
+    def refuse(self) -> None:
+        """Refuse what cannot be trained on.
+
+        Raises:
+            UserError: No query has a positive; or given negatives are a source, and there are none.
+        """
+        ours, given = self.positives.queries, self.collection.negatives.queries
+        asked = any("given" in self.recipe.mining.sources_at(number) for number in self._episodes)
+        if asked and not np.isin(given, ours).any():
+            raise UserError(
+                f"sources names 'given', but collection '{self.collection.name}' gives no negatives of its training "
+                "queries; name other sources, or bring files that have negatives (triplets, Tevatron, DPR)."
+            )
+
+    @property
+    def _episodes(self) -> range:
+        return range(1, self.recipe.episode.episodes + 1)
+
+    def unused(self) -> str | None:
+        """Say what training files give beside judgements that the recipe does not use; None where that is nothing."""
+        negatives, teacher = self.collection.negatives, self.collection.teacher
+        drawn = any("given" in self.recipe.mining.sources_at(number) for number in self._episodes)
+        counts = {
+            "given negatives": 0 if drawn else len(negatives.passages),
+            "scores of a teacher": int(np.isfinite(teacher.scores).sum()),
+        }
+        parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+        how = "; sources '[query, given]' draws from the negatives" if counts["given negatives"] else ""
+        return f"not used: {' and '.join(parts)}{how}" if parts else None
+
     def _no_positives(self) -> str:
         """Say why there is nothing to train on."""
         level, grades = self.recipe.mining.positive_level, self.collection.split("train").grades
@@ -119,6 +149,12 @@ class Checkpoints:
     def never(self) -> Known:
         """What is never a negative of the training queries, copies and the queries themselves with it."""
         return Known.of(self.known, self.collection, Copies.of(self.collection, self.say))
+
+    @property
+    def examples(self) -> int:
+        """Examples of an epoch: training queries, or pairs of these with their positives."""
+        every = self.recipe.training.positives == "all"
+        return len(self.positives.passages) if every else len(self.positives)
 
     @property
     def same_texts(self) -> dict[str, str]:

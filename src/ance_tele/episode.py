@@ -15,6 +15,7 @@ from ance_tele.data.artefacts import SCHEMA, Manifest, Say, adopt, package_versi
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.data.review import ReviewAs, load_review
+from ance_tele.mining.config import NEW_SOURCES
 from ance_tele.phases import Phases
 from ance_tele.report.formats import duration
 from ance_tele.report.write import write_report
@@ -70,6 +71,8 @@ def run(
         if model is not None:
             told(say, "zero-shot", "evaluate", phases.evaluate(0))
         if last:
+            if unused := phases.unused():
+                say(unused)
             phases.write_positives()
         for episode in range(1, last + 1):
             told(say, f"episode {episode}", "mine", phases.training_lists(episode - 1), phases.mine(episode))
@@ -101,10 +104,13 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
     elif phase == "mix":
         found = ", ".join(f"{count:,} {source}" for source, count in facts["by_source"].items())
         found += f"; {facts['missing']:,} short" if facts["missing"] else ""
+        found += f"; {facts['without_negatives']:,} queries have none" if "without_negatives" in facts else ""
     elif phase == "train":
         found = f"{facts['steps']:,} of {facts['scheduled']:,} steps"
+        if facts.get("pairs", 0) > facts.get("queries", 0):
+            found += f", on {facts['pairs_used']:,} of {facts['pairs']:,} pairs of query and positive"
     else:
-        sources = [name for name in ("query", "lookahead", "bm25", "random") if name in facts]
+        sources = [name for name in NEW_SOURCES if name in facts]
         found = ", ".join(f"{facts[name]:,} {name}" for name in sources) + " candidates"
         if same := sum(facts.get("same_text", {}).values()):
             found += f"; {same:,} left out that have the text of a relevant passage or of the query"
@@ -187,9 +193,12 @@ def _episode(phases: Phases, number: int) -> dict[str, Any]:
             "short_queries": mixed.facts["short_queries"],
             "missing": mixed.facts["missing"],
             "repeats": trained.facts["repeats_per_epoch"],
+            **({"without": mixed.facts["without_negatives"]} if "without_negatives" in mixed.facts else {}),
             **_dropped(mined),
         },
     }
+    if trained.facts.get("pairs", 0) > trained.facts.get("queries", 0):
+        figures["pairs"] = {"used": trained.facts["pairs_used"], "all": trained.facts["pairs"]}
     if "recall" in lists.facts:
         around = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
         figures["recall"] = {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **around}

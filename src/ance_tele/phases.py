@@ -14,6 +14,7 @@ from ance_tele.data.artefacts import (
     remove,
     write_json,
 )
+from ance_tele.data.errors import UserError
 from ance_tele.dynamics.learning import change, new_share
 from ance_tele.evaluate.retrieval import evaluate
 from ance_tele.mining.candidates import Candidates
@@ -126,6 +127,7 @@ class Phases(Searches):
                 lambda: self.read_training_lists(before),
                 lambda rows: self.around_positives(before, rows),
                 self.bm25_lists,
+                self.collection.negatives,
             )
             facts: dict[str, Any] = {}
             if self.never.by_text:
@@ -186,10 +188,39 @@ class Phases(Searches):
         def make(target: Path) -> dict[str, Any]:
             history = [self.read_pool(earlier) for earlier in range(1, episode)]
             pool = mix(self.read_candidates(episode), self.known, config, episode, seed, history)
+            if not len(pool) and self.recipe.training.negatives_per_query:
+                raise UserError(self._found_nothing(episode, candidates))
             write_pool(target, pool, self.collection.queries, self.collection.corpus)
-            return {"size": len(pool), "by_source": pool.by_source(), **pool.shortage}
+            empty = int((pool.sizes == 0).sum())
+            without = {"without_negatives": empty} if empty else {}
+            return {"size": len(pool), "by_source": pool.by_source(), **pool.shortage, **without}
 
         return build(self.folder(episode) / "pool.parquet", "pool", inputs, make, self.say)
+
+    def _found_nothing(self, episode: int, mined: Manifest) -> str:
+        """Say why no training query has a negative, and what to do about it."""
+        config = self.recipe.mining
+        dropped = {name: mined.facts[name] for name in ("same_text", "answer_bearing") if name in mined.facts}
+        dropped |= mined.facts.get("filtered", {})
+        found = {
+            source: mined.facts[source] + sum(counts[source] for counts in dropped.values())
+            for source in config.sources_at(episode)
+        }
+        filters = [name for name, counts in dropped.items() if name != "same_text" and any(counts.values())]
+        if not any(found.values()):
+            why, remedy = "found no passage at all", "name another source of negatives in sources"
+            if list(found) == ["bm25"]:
+                why, remedy = "found no passage that shares a word with a query", f"{remedy}, such as '[query]'"
+        elif filters:
+            why = f"found {sum(found.values()):,} passages, all relevant or left out by {', '.join(filters)}"
+            remedy = "loosen what leaves them out"
+        else:
+            why = f"found {sum(found.values()):,} passages, all of them relevant"
+            remedy = "raise depth, or add passages that are not relevant"
+        return (
+            f"There is no negative for any of the {len(self.positives):,} training queries of episode {episode}: "
+            f"{' and '.join(found)} {why} (the collection has {len(self.collection.corpus):,}); {remedy}."
+        )
 
     def read_pool(self, episode: int) -> Pool:
         """Read back the pool of an episode."""
@@ -204,8 +235,10 @@ class Phases(Searches):
         start = 0 if self.recipe.episode.restart == "scratch" else episode - 1
         pool = read_manifest(self.folder(episode) / "pool.parquet")
         assert pool is not None, "an episode is trained before it is mixed"
-        schedule = self.recipe.schedule(episode, len(self.positives))
-        settings = {name: value for name, value in asdict(config).items() if name not in FREE_SETTINGS}
+        schedule = self.recipe.schedule(episode, self.examples)
+        several = len(self.positives.passages) > len(self.positives)
+        free = (*FREE_SETTINGS, *(() if several else ("positives",)))
+        settings = {name: value for name, value in asdict(config).items() if name not in free}
         inputs = {
             "pool": fingerprint(pool.inputs),
             "training": self.training_key,
@@ -222,14 +255,16 @@ class Phases(Searches):
         def make(target: Path) -> dict[str, Any]:
             from ance_tele.encode.encoder import text_format, weights_fingerprint
             from ance_tele.encode.loading import quiet
-            from ance_tele.training.batches import Plan
+            from ance_tele.training.batches import Plan, by_turn
             from ance_tele.training.card import model_card
             from ance_tele.training.trainer import train
 
             self._held = None
             model = self._fresh(start)
             batch, negatives = config.batch_queries, config.negatives_per_query
-            plan = Plan(self.read_pool(episode), self.positives, batch, negatives, seed, self.never)
+            every, turns = config.positives == "all", by_turn(self.positives, seed)
+            plan = Plan(self.read_pool(episode), turns, batch, negatives, seed, self.never, every)
+            self._refuse_nothing(plan.without_negative(config.in_batch_negatives, config.mask_known_positives))
             # As the manifest will hold them, so that a checkpoint of the same training is known as such.
             same = {"training": fingerprint(inputs)}
             with quiet():
@@ -243,7 +278,10 @@ class Phases(Searches):
                 "weights": weights_fingerprint(model),
                 "steps": trained.steps,
                 "scheduled": trained.scheduled,
-                "whole": -(-len(self.positives) // config.batch_queries) * config.epochs,
+                "whole": plan.steps_per_epoch * config.epochs,
+                "queries": len(turns),
+                "pairs": len(turns.passages),
+                "pairs_used": plan.pairs_used(schedule.steps, schedule.first_step),
                 "repeats_per_epoch": plan.repeats(),
                 "queries_without_negatives": int((plan.pool.sizes == 0).sum()),
             }
@@ -259,6 +297,24 @@ class Phases(Searches):
         manifest = build(self.folder(episode) / "model", "model", inputs, make, self.say)
         remove(work)
         return manifest
+
+    def _refuse_nothing(self, without: int) -> None:
+        """Refuse to train where the loss would be 0 at every step; count the queries for which it is."""
+        count, config = len(self.positives), self.recipe.training
+        if without < count:
+            if without:
+                self.say(f"{without:,} of {count:,} training queries meet no negative: nothing is learned from them")
+            return
+        if not config.in_batch_negatives:
+            why, remedy = "in_batch_negatives is off", "switch it on, or have negatives_per_query above 0"
+        elif min(config.batch_queries, count) == 1:
+            why, remedy = "a batch holds one query", "train on more queries, with batch_queries above 1"
+        else:
+            why, remedy = "all passages that a batch can hold are relevant to its queries", "add other passages"
+        raise UserError(
+            f"None of the {count:,} training queries would meet a negative, and the loss be 0 at every step: there is "
+            f"none of its own in a pool, and {why}; {remedy}."
+        )
 
     # ---- look back -------------------------------------------------------------------------------
 

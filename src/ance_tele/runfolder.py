@@ -48,7 +48,7 @@ def claim(
     recipe.check()  # what cannot work is refused before the folder is taken
     collection.split(recipe.evaluation.split)
     if recipe.episode.episodes:
-        _ = phases.positives
+        phases.refuse()
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock", lambda: _busy(out)):
         review = phases.review

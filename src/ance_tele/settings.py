@@ -12,7 +12,7 @@ from ance_tele.data.errors import UserError
 from ance_tele.data.languages import LANGUAGES
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
-from ance_tele.mining.config import MiningConfig
+from ance_tele.mining.config import NEW_SOURCES, MiningConfig
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
 
@@ -92,7 +92,7 @@ class Recipe:
         recipe.check()
         return recipe
 
-    def schedule(self, episode: int, queries: int) -> Schedule:
+    def schedule(self, episode: int, examples: int) -> Schedule:
         """Return the steps of an episode and its place in the learning-rate schedule.
 
         A scratch episode has a schedule over all epochs and, unless it is the long one, leaves it at the refresh step
@@ -100,10 +100,10 @@ class Recipe:
 
         Args:
             episode: Counted from 1.
-            queries: Number of training queries.
+            examples: Of an epoch: training queries or, with ``positives`` "all", pairs of query and positive.
         """
         config, training = self.episode, self.training
-        whole = -(-queries // training.batch_queries) * training.epochs
+        whole = -(-examples // training.batch_queries) * training.epochs
         refresh = min(whole, max(1, config.refresh_step or round(config.refresh_fraction * whole)))
         long = config.episodes if config.long_episode == "last" else 1
         steps = {number: whole if number == long else refresh for number in range(1, config.episodes + 1)}
@@ -149,15 +149,14 @@ class Recipe:
         for name, (low, high) in ranges.items():
             if values[name] is not None and not low <= values[name] <= high:
                 raise UserError(f"{name} is {values[name]}; it must lie between {low} and {high}.")
-        known = ("query", "lookahead", "bm25", "random")
         for name in ("sources", "first_sources"):
             for source in values[name] or ():
-                if source not in known:
-                    raise UserError(unknown("source of negatives", source, known))
+                if source not in NEW_SOURCES:
+                    raise UserError(unknown("source of negatives", source, NEW_SOURCES))
             if len(set(values[name] or ())) < len(values[name] or ()):
                 raise UserError(f"{name} names a source twice: {', '.join(values[name])}.")
         if not values["sources"] or values["first_sources"] == ():
-            raise UserError("sources is empty; name at least one of query, lookahead, bm25, random.")
+            raise UserError(f"sources is empty; name at least one of {', '.join(NEW_SOURCES)}.")
         if values["range_min"] >= values["depth"]:
             raise UserError(
                 f"range_min is {values['range_min']}; it must be below depth ({values['depth']}), or nothing is left."

@@ -83,7 +83,8 @@ def plan_verb(chosen: Recipe, given: Namespace) -> int:
             collection.split(chosen.evaluation.split),
         )
         counts = len(collection.corpus), len(collection.queries), len(train), len(judged)
-        plans = {gpu: plan(chosen, *counts, shape, gpu, collection.name) for gpu in GPUS}
+        pairs, name = len(train.passages), collection.name
+        plans = {gpu: plan(chosen, *counts, shape, gpu, name, pairs=pairs) for gpu in GPUS}
     elif benchmark:
         plans = {gpu: plan_benchmark(chosen, benchmark, shape, gpu) for gpu in GPUS}
     else:

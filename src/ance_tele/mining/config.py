@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+# What may be named as a source: what is mined anew in an episode.
+NEW_SOURCES = ("query", "lookahead", "bm25", "random", "given")
+
 # In the order in which they act, as in sentence-transformers; a candidate counts for the first that drops it.
 FILTERS = ("absolute_margin", "relative_margin", "max_score", "range_min")
 
@@ -12,7 +15,8 @@ class MiningConfig:
     """Where negatives come from and how they are mixed.
 
     Attributes:
-        sources: Newly mined lists: "query", "lookahead", "bm25", "random".
+        sources: Newly mined lists: "query", "lookahead", "bm25", "random"; or "given", the negatives that training
+            files name, in their order or by a teacher's scores.
         first_sources: The same for the first episode; None means ``sources``.
         positive_level: Grade from which on a passage is a positive of its training query.
         depth: Length K of a mined list (the paper's top-200).

@@ -8,15 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ance_tele.data.collection import Qrels
+from ance_tele.data.collection import Given, Qrels
 from ance_tele.encode.topk import TopK
 from ance_tele.mining.candidates import Candidates, Lists
-from ance_tele.mining.config import MiningConfig
+from ance_tele.mining.config import NEW_SOURCES, MiningConfig
 from ance_tele.mining.seeding import hashed
 
 # The order is the code on disk: append only.
-SOURCES = ("query", "lookahead", "bm25", "random", "momentum")
-
+SOURCES = ("query", "lookahead", "bm25", "random", "momentum", "given")
 SearchQueries = Callable[[], Lists]
 SearchPassages = Callable[[np.ndarray], Lists]
 
@@ -60,6 +59,36 @@ def random(queries: np.ndarray, passages: int, depth: int, seed: int, episode: i
     return Lists.from_topk(TopK(rows, np.zeros(rows.shape, dtype=np.float32)))
 
 
+def given(negatives: Given, queries: np.ndarray, depth: int) -> Lists:
+    """The passages that training files name as negatives of a query: in their order, or by a teacher's score.
+
+    Those that a teacher has scored come first, the best score first. A passage that is named twice comes once.
+
+    Args:
+        negatives: Of the collection.
+        queries: Rows of the training queries, int64 [q], ascending.
+        depth: Longest list.
+    """
+    owner = np.repeat(negatives.queries, np.diff(negatives.offsets))
+    place = np.searchsorted(queries, owner)
+    place[place == len(queries)] = 0
+    ours = np.flatnonzero(queries[place] == owner) if len(queries) else np.empty(0, dtype=np.int64)
+    place, passages, scores = place[ours], negatives.passages[ours], negatives.scores[ours]
+    order = np.lexsort((ours, np.nan_to_num(-scores, nan=np.inf), place))
+    pairs = place[order] * (1 + int(passages.max(initial=0))) + passages[order]
+    order = order[np.sort(np.unique(pairs, return_index=True)[1])]
+    place = place[order]
+    ranks = 1 + np.arange(len(place)) - np.searchsorted(place, place)
+    keep = ranks <= depth
+    order, place = order[keep], place[keep]
+    return Lists(
+        np.searchsorted(place, np.arange(len(queries) + 1)),
+        passages[order].astype(np.int32),
+        np.nan_to_num(scores[order]).astype(np.float32),
+        ranks[keep].astype(np.int16),
+    )
+
+
 def mine(
     positives: Qrels,
     config: MiningConfig,
@@ -69,6 +98,7 @@ def mine(
     query_lists: SearchQueries,
     search_passages: SearchPassages,
     bm25_lists: SearchQueries,
+    negatives: Given | None = None,
 ) -> Candidates:
     """Collect the candidates of an episode from all its sources.
 
@@ -81,6 +111,7 @@ def mine(
         query_lists: Returns T_i, the top-K of every training query under the mining checkpoint.
         search_passages: Returns the top-K of passages given by row, ascending, under the same checkpoint.
         bm25_lists: Returns the BM25 top-K of every training query.
+        negatives: What training files give, for the source "given".
     """
     found: dict[str, Lists] = {}
     for source in config.sources_at(episode):
@@ -92,6 +123,8 @@ def mine(
             found[source] = bm25_lists()
         elif source == "random":
             found[source] = random(positives.queries, passages, config.depth, seed, episode)
+        elif source == "given":
+            found[source] = given(negatives or Given.none(), positives.queries, config.depth)
         else:
-            raise ValueError(f"No source is called '{source}'; there are: query, lookahead, bm25, random.")
+            raise ValueError(f"No source is called '{source}'; there are: {', '.join(NEW_SOURCES)}.")
     return Candidates(positives.queries, found)

@@ -101,6 +101,7 @@ def plan(
     collection: str = "",
     assumed: Assumed | None = None,
     positives: int | None = None,
+    pairs: int | None = None,
 ) -> Plan:
     """Count what a run will take.
 
@@ -115,6 +116,7 @@ def plan(
         collection: Its name, by which mean lengths and the paper's hours are known; the recipe's by default.
         assumed: Lengths and rates, where they are known better.
         positives: Distinct relevant passages of the training queries; one for each query by default.
+        pairs: Pairs of training query and relevant passage, where ``positives`` is "all"; likewise.
 
     Raises:
         UserError: The GPU is not in the table.
@@ -123,9 +125,14 @@ def plan(
     shape = model_shape or ModelShape()
     benchmark = benchmark_of(collection) or benchmark_of(recipe.name)
     assumed = cut(assumed or Assumed(*TOKENS[benchmark]), recipe)
-    train_queries = min(train_queries, recipe.episode.max_train_queries or train_queries)
-    work = Work(recipe, passages, queries, train_queries, eval_queries, shape, gpu, assumed, positives or train_queries)
-    per_epoch = -(-train_queries // recipe.training.batch_queries)
+    used = min(train_queries, recipe.episode.max_train_queries or train_queries)
+    examples = (
+        round((pairs or train_queries) * used / max(1, train_queries)) if recipe.training.positives == "all" else used
+    )
+    train_queries = used
+    around = positives or train_queries
+    work = Work(recipe, passages, queries, train_queries, eval_queries, shape, gpu, assumed, around, examples)
+    per_epoch = -(-examples // recipe.training.batch_queries)
     published = sizes(benchmark or "")
     timed = recipe.name in PAPER_TIMED and recipe.episode.episodes == 3 and recipe.episode.max_train_queries is None
     at_scale = timed and published is not None and passages == published.passages

@@ -95,6 +95,7 @@ class Work:
     gpu: GPU
     assumed: Assumed
     positives: int
+    examples: int
 
     @property
     def episodes(self) -> int:
@@ -165,7 +166,7 @@ class Work:
         For each weight, 6 FLOPs a token (8 with gradient caching), and the terms of attention likewise. AdamW then
         moves weight, gradient and both moments: 28 bytes a parameter and step.
         """
-        steps = self.recipe.schedule(episode, self.train_queries).steps
+        steps = self.recipe.schedule(episode, self.examples).steps
         passes = 4 if self.cached else 3
         one = self.shape.forward
         flops = passes * self.step_passages * one(self.assumed.passage_tokens)

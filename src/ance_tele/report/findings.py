@@ -41,6 +41,7 @@ def findings(summary: Summary) -> list[str]:
         *_dynamics(summary),
         *_new_negatives(summary),
         *_filtered(summary),
+        *_pairs(summary),
         *_shortage(summary),
         *_times(summary),
     ]
@@ -182,12 +183,22 @@ def _filtered(summary: Summary) -> list[str]:
     return [f"Candidates that filters dropped: {'; '.join(parts)}."] if parts else []
 
 
+def _pairs(summary: Summary) -> list[str]:
+    """Say on how many pairs each episode trained, where queries have several positives."""
+    used = [(one["number"], part(one, "pairs")) for one in episodes(summary)]
+    parts = [f"{count(pairs.get('used'))} in episode {which}" for which, pairs in used if pairs]
+    every = count(used[-1][1].get("all")) if parts else ""
+    return [f"Of {every} pairs of query and positive, trained on: {words(parts)}."] if parts else []
+
+
 def _shortage(summary: Summary) -> list[str]:
     said = []
     for one in episodes(summary):
         pool = part(one, "pool")
         short, missing, repeats = (number(pool.get(name)) or 0 for name in ("short_queries", "missing", "repeats"))
         troubles = []
+        if without := number(pool.get("without")):
+            troubles.append(f"{counted(without, 'training query', 'training queries')} had no negative at all")
         if short:
             troubles.append(f"{counted(short, 'training query', 'training queries')} had too few negatives")
         if missing:

@@ -28,6 +28,7 @@ SOURCE_COLOURS = {
     "momentum": "#CC79A7",
     "bm25": BM25,
     "random": "#F0E442",
+    "given": "#8F7D5E",
 }
 OTHER_SOURCE = "#FFFFFF"
 QUIET = "#6E6E6E"

@@ -11,7 +11,7 @@ from ance_tele.report.formats import number
 Summary: TypeAlias = Mapping[str, Any]
 """The contents of summary.json."""
 
-SOURCES = ("query", "lookahead", "momentum", "bm25", "random")
+SOURCES = ("query", "lookahead", "momentum", "bm25", "random", "given")
 """Where negatives can come from, in the order the report shows them."""
 
 BASELINES = ("bm25", "zero-shot")

@@ -1,6 +1,6 @@
 """Batches as a pure function of (seed, epoch, step): the same whether a run was interrupted or not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -21,13 +21,17 @@ from ance_tele.mining.seeding import hashed
 class Plan:
     """Who trains with whom: queries by epoch and step, positives that rotate, negatives without replacement.
 
+    An epoch has an example for each query, its positives taking turns from epoch to epoch; or, with ``every``, one for
+    each pair of query and positive.
+
     Attributes:
         pool: Negatives of each training query.
-        positives: Relevant passages of the same queries, in the same order.
-        batch_queries: Queries in a step.
+        positives: Relevant passages of the same queries, in the same order, by turn (:func:`by_turn`).
+        batch_queries: Examples in a step.
         negatives: N, drawn for each query.
         seed: Of the order of queries and of draws.
         known: What is never a negative of the same queries; None means the positives.
+        every: Every pair of query and positive is an example.
     """
 
     pool: Pool
@@ -36,11 +40,17 @@ class Plan:
     negatives: int
     seed: int
     known: Known | None = None
+    every: bool = False
+
+    @property
+    def examples(self) -> int:
+        """Examples of an epoch."""
+        return len(self.positives.passages) if self.every else len(self.positives)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that cover all training queries once; the last may be smaller."""
-        return -(-len(self.positives) // self.batch_queries)
+        """Steps that cover all examples once; the last may be smaller."""
+        return -(-self.examples // self.batch_queries)
 
     @cached_property
     def never(self) -> Known:
@@ -48,11 +58,33 @@ class Plan:
         return self.known or Known.rows(self.positives)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Return the order of the training queries in an epoch, int64 [q]."""
-        return _order(len(self.positives), self.seed, epoch)
+        """Return the order of the examples in an epoch, int64 [examples]."""
+        return self._order(epoch)
+
+    @cached_property
+    def _order(self) -> Callable[[int], np.ndarray]:
+        return lru_cache(maxsize=2)(self._shuffled)
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        key = hashed(self.seed, epoch, "order", np.arange(len(self.positives)))
+        if self.every:
+            # The examples of a query lie evenly apart, so that no batch holds two of them if there is room.
+            count, place = np.diff(self.positives.offsets)[self.owners].astype(np.uint64), self._places
+            key = key[self.owners] // count + place.astype(np.uint64) * (np.uint64(2**64 - 1) // count)
+        return np.argsort(key, kind="stable")
+
+    @cached_property
+    def owners(self) -> np.ndarray:
+        """Position of the query of each pair of query and positive, int64 [pairs]."""
+        return np.repeat(np.arange(len(self.positives)), np.diff(self.positives.offsets))
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """Which positive of its query a pair has, from 0, int64 [pairs]."""
+        return np.arange(len(self.owners)) - self.positives.offsets[self.owners]
 
     def step(self, step: int) -> tuple[int, np.ndarray]:
-        """Return the epoch of a step (both from 0) and the positions of its queries."""
+        """Return the epoch of a step (both from 0) and its examples: positions of queries, or of pairs."""
         epoch, inside = divmod(step, self.steps_per_epoch)
         start = inside * self.batch_queries
         return epoch, self.order(epoch)[start : start + self.batch_queries]
@@ -62,29 +94,75 @@ class Plan:
         start, stop = self.positives.offsets[query : query + 2]
         return int(self.positives.passages[start + epoch % (stop - start)])
 
-    def draw(self, query: int, epoch: int) -> np.ndarray:
-        """Return the N negatives of a query in an epoch.
+    def passages(self, example: int, epoch: int) -> tuple[int, np.ndarray]:
+        """Return the position of an example's query, and its positive and negatives, int64 [1 + N]."""
+        if not self.every:
+            return example, np.concatenate([[self.positive(example, epoch)], self.draw(example, epoch)])
+        query, place = int(self.owners[example]), int(self._places[example])
+        turn = epoch * int(self.positives.offsets[query + 1] - self.positives.offsets[query]) + place
+        return query, np.concatenate([self.positives.passages[example : example + 1], self.draw(query, turn)])
 
-        One permutation of the pool per query; each epoch takes the next window of it, wrapping around. A pool
+    def pairs_used(self, steps: int, first: int = 0) -> int:
+        """Count the pairs of query and positive that are trained on in ``steps`` from the step ``first`` on."""
+        used = np.zeros(len(self.positives.passages), dtype=bool)
+        each, stop = self.steps_per_epoch, first + steps
+        for epoch in range(first // each, -(-stop // each)):
+            start, end = (max(0, edge - epoch * each) * self.batch_queries for edge in (first, stop))
+            examples = self.order(epoch)[start:end]
+            if not self.every:
+                begin = self.positives.offsets[examples]
+                examples = begin + epoch % (self.positives.offsets[examples + 1] - begin)
+            used[examples] = True
+        return int(used.sum())
+
+    def draw(self, query: int, turn: int) -> np.ndarray:
+        """Return the N negatives of a query at its turn, which is the epoch unless it has several in one.
+
+        One permutation of the pool per query; each turn takes the next window of it, wrapping around. A pool
         smaller than N repeats its own; an empty one gives none.
         """
         pool = self.pool.shuffled(query, self.seed)
         if not len(pool):
             return pool
-        return pool[(epoch * self.negatives + np.arange(self.negatives)) % len(pool)]
+        return pool[(turn * self.negatives + np.arange(self.negatives)) % len(pool)]
 
     def repeats(self) -> int:
         """Count the negatives of one epoch that repeat another of the same query, for want of more."""
         return int(np.maximum(self.negatives - self.pool.sizes, 0)[self.pool.sizes > 0].sum())
 
+    def without_negative(self, in_batch: bool, masked: bool) -> int:
+        """Count the queries that meet no negative in whatever batch: their loss is 0, there is nothing to learn.
 
-@lru_cache(maxsize=2)
-def _order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.argsort(hashed(seed, epoch, "order", np.arange(count)), kind="stable")
+        Args:
+            in_batch: The passages of other queries are negatives too.
+            masked: Unless they are known to be relevant.
+        """
+        drawn = self.negatives > 0
+        alone = np.flatnonzero(self.pool.sizes == 0) if drawn else np.arange(len(self.positives))
+        if not len(alone) or not in_batch or min(self.batch_queries, len(self.positives)) == 1:
+            return len(alone)
+        if not masked:
+            return 0
+        never, met = self.never, [self.positives.passages, *([self.pool.passages] if drawn else [])]
+        texts = np.unique(never.texts(np.concatenate(met)))
+        owners = np.repeat(np.arange(len(never.offsets) - 1), np.diff(never.offsets))
+        known = np.bincount(owners[np.isin(never.passages, texts)], minlength=len(never.offsets) - 1)
+        return int((known[never.groups[alone]] == len(texts)).sum())
+
+
+def by_turn(positives: Qrels, seed: int) -> Qrels:
+    """Order the positives of each query by their turn: higher grades first, those of one grade in hashed order.
+
+    So queries begin with different ones, wherever these stand in the file.
+    """
+    turn = hashed(seed, 0, "positives", positives.owners, positives.passages)
+    place = np.repeat(np.arange(len(positives)), np.diff(positives.offsets))
+    order = np.lexsort((turn, -positives.grades, place))
+    return Qrels(positives.queries, positives.offsets, positives.passages[order], positives.grades[order])
 
 
 class StepSampler(BatchSampler):
-    """Yields, step after step, the numbers of its examples; example = epoch * queries + position.
+    """Yields, step after step, the numbers of its examples; each is epoch * examples + position.
 
     The trainer sees one long epoch, so that nothing but the number of the step decides a batch.
     """
@@ -98,8 +176,8 @@ class StepSampler(BatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first, self.first + self.steps):
-            epoch, queries = self.plan.step(step)
-            yield (epoch * len(self.plan.positives) + queries).tolist()
+            epoch, examples = self.plan.step(step)
+            yield (epoch * self.plan.examples + examples).tolist()
 
 
 @dataclass(frozen=True)
@@ -123,10 +201,9 @@ class Collator:
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """Collate examples, each ``{"example": number}``."""
         numbers = np.array([example["example"] for example in examples])
-        epochs, places = np.divmod(numbers, len(self.plan.positives))
-        pairs = list(zip(places.tolist(), epochs.tolist(), strict=True))
-        flat = [np.concatenate([[self.plan.positive(*pair)], self.plan.draw(*pair)]) for pair in pairs]
-        return self.collate(places, flat)
+        epochs, places = np.divmod(numbers, self.plan.examples)
+        queries, flat = zip(*map(self.plan.passages, places.tolist(), epochs.tolist()), strict=True)
+        return self.collate(np.array(queries), list(flat))
 
     def collate(self, places: np.ndarray, flat: list[np.ndarray]) -> dict[str, Any]:
         """Build the features of queries and their passages.

@@ -11,7 +11,9 @@ class TrainingConfig:
     Attributes:
         batch_queries: Queries in a step, per device.
         negatives_per_query: N, drawn from the pool for each query.
-        epochs: Passes over the training queries that the learning-rate schedule spans.
+        positives: Several positives of a query: they take turns from epoch to epoch ("rotate"), higher grades first and
+            those of one grade in hashed order; or every pair of query and positive is an example of each epoch ("all").
+        epochs: Passes over the training queries, or over the pairs, that the learning-rate schedule spans.
         learning_rate: Peak of the linear schedule.
         warmup_ratio: Share of the scheduled steps that warm up.
         warmup_steps: The same in steps; wins where given.
@@ -34,6 +36,7 @@ class TrainingConfig:
 
     batch_queries: int = 8
     negatives_per_query: int = 31
+    positives: Literal["rotate", "all"] = "rotate"
     epochs: int = 3
     learning_rate: float = 5e-6
     warmup_ratio: float = 0.1

@@ -22,3 +22,13 @@ class Schedule:
     peak: float
     begin: int = 0
     first_step: int = 0
+
+    def share(self, step: int) -> float:
+        """Return the learning rate at a step of the schedule (from 0), as a share of the peak.
+
+        The usual linear schedule, but for its very first step: there transformers' has rate 0, at which a step changes
+        no weight, and an episode of one step would be none at all. It takes half the rate of the second.
+        """
+        if step < self.warmup:
+            return max(step, 0.5) / self.warmup
+        return max(0.0, (self.total - step) / max(1, self.total - self.warmup))

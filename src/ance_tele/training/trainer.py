@@ -16,8 +16,9 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.base.modules import Normalize
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback, get_linear_schedule_with_warmup
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.integrations import is_tensorboard_available
 
 from ance_tele.data.artefacts import (
@@ -114,7 +115,7 @@ def train(
             schedule,
             model=model,
             args=_arguments(config, work, schedule, plan.seed, model.device),
-            train_dataset=Dataset.from_dict({"example": np.arange(len(plan.positives) * epochs)}),
+            train_dataset=Dataset.from_dict({"example": np.arange(plan.examples * epochs)}),
             loss=loss,
             data_collator=collator,
             callbacks=[watch],
@@ -136,13 +137,13 @@ class EpisodeTrainer(SentenceTransformerTrainer):
         super().__init__(**options)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Return the linear schedule, entered where the episode begins."""
+        """Return the schedule, entered where the episode begins."""
         optimizer = optimizer or self.optimizer
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-        plan = self.schedule
-        # In steps: transformers 5 does not read a warm-up ratio any more.
-        self.lr_scheduler = get_linear_schedule_with_warmup(optimizer, plan.warmup, plan.total, plan.begin - 1)
+        schedule = self.schedule
+        # A function, of which PyTorch saves nothing in checkpoints.
+        self.lr_scheduler = LambdaLR(optimizer, lambda step: schedule.share(step), schedule.begin - 1)
         return self.lr_scheduler
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
