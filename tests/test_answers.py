@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ance_tele.data import answers as answers_module
+from ance_tele.data.answer_lists import Answers
 from ance_tele.data.answers import has_answer, match_answers, words
-from ance_tele.data.collection import Answers, Collection, Texts
+from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.errors import UserError
 from ance_tele.data.gather import gather
 from ance_tele.data.load import collection_from_dicts, load_collection

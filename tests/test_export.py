@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ance_tele.data.answer_lists import Answers
 from ance_tele.data.answers import has_answer
-from ance_tele.data.collection import Answers, Collection, Qrels
+from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.evaluate import export as dpr_export

@@ -1,68 +1,24 @@
 """A collection: corpus, queries, relevance judgements and answers, checked once, memory-mapped ever after."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ance_tele.data.artefacts import read_manifest
+from ance_tele.data.answer_lists import Answers
+from ance_tele.data.arrow import read_arrow
+from ance_tele.data.artefacts import fingerprint, read_manifest
 from ance_tele.data.errors import UserError
-
-
-class Record(NamedTuple):
-    """One passage or query as a source gives it; ``line`` is where it stands, counted from 1."""
-
-    id: str
-    title: str
-    text: str
-    line: int
-
-
-class Judgement(NamedTuple):
-    """One line of the qrels; ``line`` is where it stands, counted from 1."""
-
-    query: str
-    passage: str
-    grade: int
-    line: int
-
-
-class Answered(NamedTuple):
-    """The answer strings of one query (any of them will do); ``line`` is where they stand, counted from 1."""
-
-    query: str
-    answers: tuple[str, ...]
-    line: int
-
+from ance_tele.data.hold_out import chosen, target
+from ance_tele.data.splits import split_name
 
 # Stands for the passage of a query that is in a split without a judgement (qrels.arrow).
 UNJUDGED = -1
-
-# The place of answers that belong to queries of whatever split: they put no query into one.
-ANY_SPLIT = ""
-
-
-@dataclass(frozen=True)
-class RawCollection:
-    """What a reader hands over: streams that are read once, and the names to use in messages.
-
-    ``qrels`` and ``answers`` hold, by split, the name to use in messages and the stream. A query that has
-    answers in a split belongs to it, judged or not. Answers under ``ANY_SPLIT`` are only looked up: queries that
-    are not in the collection are passed over there.
-    """
-
-    name: str
-    corpus: Iterable[Record]
-    queries: Iterable[Record]
-    qrels: Mapping[str, tuple[str, Iterable[Judgement]]]
-    corpus_name: str = "the corpus"
-    queries_name: str = "the queries"
-    answers: Mapping[str, tuple[str, Iterable[Answered]]] = field(default_factory=dict)
 
 
 class Texts:
@@ -85,6 +41,13 @@ class Texts:
         rank = np.empty(len(self), dtype=np.int64)
         rank[pc.sort_indices(self.ids).to_numpy()] = np.arange(len(self))
         return rank
+
+    @cached_property
+    def prompts(self) -> pa.ChunkedArray | None:
+        """The instruction of each query, "" where it has none of its own; None where no query has one."""
+        if "prompt" not in self.table.column_names or not pc.any(pc.not_equal(self.table["prompt"], "")).as_py():
+            return None
+        return self.table["prompt"]
 
     def rows(self, ids: Any) -> np.ndarray:
         """Return the row of each id, int64, -1 where it is unknown."""
@@ -184,43 +147,6 @@ class Qrels:
         return Qrels.from_arrays(owner[keep], self.passages[keep], self.grades[keep], chosen)
 
 
-class Answers:
-    """Answer strings by query row, in memory-mapped Arrow.
-
-    Attributes:
-        queries: Rows of the queries that have answers, int64 [n], ascending.
-    """
-
-    def __init__(self, queries: np.ndarray, texts: pa.ChunkedArray) -> None:
-        self.queries, self._texts = queries, texts
-
-    @classmethod
-    def none(cls) -> "Answers":
-        """Return the answers of a collection that has none."""
-        return cls(np.empty(0, dtype=np.int64), pa.chunked_array([], pa.list_(pa.large_string())))
-
-    @classmethod
-    def open(cls, path: Path) -> "Answers":
-        """Open a file of query rows and answer lists; where there is no file, there are no answers."""
-        if not path.is_file():
-            return cls.none()
-        table = read_arrow(path)
-        return cls(table["query"].to_numpy(), table["answers"])
-
-    def of(self, query_row: int) -> list[str]:
-        """Return the answer strings of a query, in the order of the source; none if it has none."""
-        place = int(np.searchsorted(self.queries, query_row))
-        if place == len(self.queries) or self.queries[place] != query_row:
-            return []
-        return self._texts[place].as_py()
-
-    def __len__(self) -> int:
-        return len(self.queries)
-
-    def __contains__(self, query_row: int) -> bool:
-        return bool(np.isin(query_row, self.queries))
-
-
 @dataclass(frozen=True)
 class Given:
     """Passages that training files name beside the relevant ones, or scores of a teacher, by query (ragged).
@@ -243,6 +169,25 @@ class Given:
         empty = np.empty(0, dtype=np.int64)
         return cls(empty, np.zeros(1, dtype=np.int64), empty, np.empty(0, dtype=np.float32))
 
+    @classmethod
+    def open(cls, path: Path) -> "Given":
+        """Open a file of query rows in ascending order, passages and scores; without one, nothing is given."""
+        if not path.is_file():
+            return cls.none()
+        table = read_arrow(path)
+        owners = table["query"].to_numpy()
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        passages, scores = table["passage"].to_numpy(), table["score"].to_numpy()
+        return cls(owners[starts], np.append(starts, len(owners)), passages, scores)
+
+    def of(self, query_row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the passages of a query and their scores; none if it has none."""
+        place = int(np.searchsorted(self.queries, query_row))
+        if place == len(self.queries) or self.queries[place] != query_row:
+            return self.passages[:0], self.scores[:0]
+        part = slice(self.offsets[place], self.offsets[place + 1])
+        return self.passages[part], self.scores[part]
+
     def __len__(self) -> int:
         return len(self.queries)
 
@@ -262,6 +207,8 @@ class Collection:
         answers: Answer strings by query row; of length 0 where the source has none.
         negatives: Negatives that training files give, by query.
         teacher: Scores that training files give, of relevant passages and of negatives, by query.
+        notes: Counts of what is worth knowing of the reading and no problem, such as training rows joined.
+        hold_out: The share or number of training queries that became dev after reading; None where none did.
     """
 
     name: str
@@ -274,6 +221,8 @@ class Collection:
     answers: Answers = field(default_factory=Answers.none)
     negatives: Given = field(default_factory=Given.none)
     teacher: Given = field(default_factory=Given.none)
+    notes: dict[str, int] = field(default_factory=dict)
+    hold_out: float | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "Collection":
@@ -297,21 +246,56 @@ class Collection:
             folder,
             dict(manifest.facts["problems"]),
             Answers.open(folder / "answers.arrow"),
+            Given.open(folder / "negatives.arrow"),
+            Given.open(folder / "teacher.arrow"),
+            dict(manifest.facts.get("notes", {})),
         )
 
     def split(self, name: str) -> Qrels:
-        """Return the queries of a split and their judgements.
+        """Return the queries of a split and their judgements; "validation" and the like are dev where that is.
 
         Raises:
             UserError: There is no such split.
         """
-        if name not in self.qrels:
-            have = ", ".join(self.qrels) or "none"
-            raise UserError(f"Collection '{self.name}' has no qrels for split '{name}'; it has: {have}.")
-        return self.qrels[name]
+        for known in (name, split_name(name)):
+            if known in self.qrels:
+                return self.qrels[known]
+        have = ", ".join(self.qrels) or "none"
+        only = set(self.qrels) == {"train"}
+        remedy = "; hold out some training queries as dev: --hold_out 0.1 (collection.held_out(0.1))" if only else ""
+        raise UserError(f"Collection '{self.name}' has no qrels for split '{name}'; it has: {have}{remedy}.")
 
+    def held_out(self, hold_out: float | None) -> "Collection":
+        """Return this collection with some of its training queries as dev, the same ones whatever seed or file order.
 
-def read_arrow(path: Path) -> pa.Table:
-    """Open an Arrow file, memory-mapped."""
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
+        Queries of the same text (but for white space around it) stay on one side: their texts are what is hashed.
+
+        Args:
+            hold_out: Below 1 a share of the training queries, from 1 on a number of them; None changes nothing.
+
+        Raises:
+            UserError: There is no train split or there is a dev split; or no query would be left to train on.
+        """
+        if hold_out is None or hold_out == self.hold_out:
+            return self
+        train = self.split("train")
+        if "dev" in self.qrels:
+            what = "was held out already" if self.hold_out else "is there already"
+            raise UserError(
+                f"hold_out is {hold_out:g}, but a dev split {what} in collection '{self.name}' "
+                f"({len(self.qrels['dev']):,} queries); leave hold_out out."
+            )
+        texts = self.queries.table["text"].take(pa.array(train.queries))
+        dev = chosen(texts, target(hold_out, len(train)))
+        if dev.all():
+            raise UserError(
+                f"hold_out is {hold_out:g}, which leaves none of the {len(train):,} training queries to train on "
+                "(queries of one text stay together); make it smaller."
+            )
+        parts = {"train": train.select(train.queries[~dev]), "dev": train.select(train.queries[dev])}
+        return replace(
+            self,
+            qrels=parts | {name: qrels for name, qrels in self.qrels.items() if name != "train"},
+            fingerprint=fingerprint([self.fingerprint, "hold_out", float(hold_out)]),
+            hold_out=float(hold_out),
+        )

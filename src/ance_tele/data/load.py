@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.data.artefacts import SCHEMA, Say, fingerprint, read_manifest, silent
-from ance_tele.data.collection import Answered, Collection, Judgement, RawCollection, Record
+from ance_tele.data.collection import Collection
+from ance_tele.data.dicts import Grades, Passages, listed_of, raw_from_dicts, whole_grades
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.beir import read_beir
 from ance_tele.data.formats.detect import detect
@@ -32,10 +33,11 @@ from ance_tele.data.formats.irds import read_irds
 from ance_tele.data.formats.marco import read_marco
 from ance_tele.data.formats.tevatron import read_tevatron
 from ance_tele.data.formats.triplets import read_triplets
+from ance_tele.data.raw import RawCollection
 from ance_tele.data.store import store
 
 # Of all readers: raised where one of them reads the same files differently, so that they are imported again.
-READERS_VERSION = 1
+READERS_VERSION = 2
 
 READERS: Mapping[str, Callable[[Path], tuple[RawCollection, list[Path]]]] = {
     "beir": read_beir,
@@ -116,69 +118,27 @@ def load_demo(cache: Path, say: Say = silent) -> Collection:
     return _open(folder, {"reader": "demo", "fingerprint": DEMO_FINGERPRINT}, raw, True, say)
 
 
-def raw_from_dicts(
-    name: str,
-    corpus: Mapping[str, tuple[str, str] | Mapping[str, str] | str],
-    queries: dict[str, str],
-    qrels: dict[str, dict[str, dict[str, int]]],
-    answers: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
-) -> RawCollection:
-    """Wrap a collection held in dictionaries.
-
-    Args:
-        name: Short name, for reports.
-        corpus: ``{passage id: (title, text)}``, ``{passage id: {"title": ..., "text": ...}}`` (as the library
-            beir has it) or ``{passage id: text}``.
-        queries: ``{query id: text}``.
-        qrels: ``{split: {query id: {passage id: grade}}}``.
-        answers: ``{split: {query id: [answer strings]}}``; the queries belong to the split, judged or not.
-    """
-
-    def passage(number: int, key: str, value: tuple[str, str] | Mapping[str, str] | str) -> Record:
-        if isinstance(value, Mapping):
-            if "text" not in value:
-                raise UserError(f"the corpus, entry {number} has no field 'text' (its fields: {', '.join(value)}).")
-            value = (value.get("title") or "", value.get("text") or "")
-        title, text = ("", value) if isinstance(value, str) else value
-        return record("the corpus", number, key, text, title)
-
-    def record(where: str, number: int, key: str, text: str, title: str = "") -> Record:
-        for what, given in (("id", key), ("title", title), ("text", text)):
-            if not isinstance(given, str):
-                raise UserError(f"{where}, entry {number}: the {what} must be a string, got {given!r:.60}.")
-        return Record(key, title, text, number)
-
-    def judgements(split: dict[str, dict[str, int]]) -> list[Judgement]:
-        pairs = [(str(query), str(key), grade) for query, grades in split.items() for key, grade in grades.items()]
-        return [Judgement(query, key, int(grade), number) for number, (query, key, grade) in enumerate(pairs, 1)]
-
-    def answered(split: Mapping[str, Sequence[str]]) -> list[Answered]:
-        for query, given in split.items():
-            if isinstance(given, str) or not all(isinstance(answer, str) for answer in given):
-                raise UserError(f"The answers of query '{query}' must be a list of strings, got {given!r:.60}.")
-        return [Answered(str(query), tuple(given), number) for number, (query, given) in enumerate(split.items(), 1)]
-
-    return RawCollection(
-        name,
-        (passage(number, key, value) for number, (key, value) in enumerate(corpus.items(), 1)),
-        (record("the queries", number, key, text) for number, (key, text) in enumerate(queries.items(), 1)),
-        {split: (f"qrels['{split}']", judgements(grades)) for split, grades in qrels.items()},
-        answers={split: (f"answers['{split}']", answered(given)) for split, given in (answers or {}).items()},
-    )
-
-
 def collection_from_dicts(
-    corpus: Mapping[str, tuple[str, str] | Mapping[str, str] | str],
-    queries: dict[str, str],
-    qrels: dict[str, dict[str, dict[str, int]]],
+    corpus: Passages,
+    queries: Mapping[str, str],
+    qrels: Grades,
     name: str = "collection",
     cache: Path | None = None,
     strict: bool = True,
     answers: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    negatives: Mapping[str, Sequence[str]] | None = None,
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+    prompts: Mapping[str, str] | None = None,
 ) -> Collection:
     """Make a collection of dictionaries, e.g. of what another library has loaded; see :func:`raw_from_dicts`."""
-
-    content = [corpus, queries, qrels, *([answers] if answers else [])]
-    inputs = {"reader": "dicts", "content": fingerprint(content), "strict": strict}
+    graded, listed = whole_grades(qrels), listed_of(negatives or {}, scores or {})
+    raw = raw_from_dicts(name, corpus, queries, graded, answers, listed, prompts)
+    asides = {"answers": answers, "listed": listed, "prompts": prompts}
+    parts: list[Any] = [corpus, queries, graded, *({what: given} for what, given in asides.items() if given)]
+    try:
+        content = fingerprint(parts)
+    except TypeError as error:
+        raise UserError(f"The dictionaries must hold texts and numbers under ids that are texts ({error}).") from None
+    inputs = {"reader": "dicts", "version": READERS_VERSION, "content": content, "strict": strict}
     folder = (cache or cache_folder()) / "collections" / f"{name}-{fingerprint(inputs)[:12]}"
-    return store(raw_from_dicts(name, corpus, queries, qrels, answers), folder, inputs, strict)
+    return store(raw, folder, inputs, strict)

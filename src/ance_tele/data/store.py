@@ -11,21 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ance_tele.data.arrow import ROWS_PER_BATCH, batch_of, read_arrow, table_of
 from ance_tele.data.artefacts import Say, build, fingerprint, silent
-from ance_tele.data.collection import (
-    ANY_SPLIT,
-    UNJUDGED,
-    Answered,
-    Collection,
-    Judgement,
-    RawCollection,
-    Record,
-    Texts,
-    read_arrow,
-)
+from ance_tele.data.check import Check
+from ance_tele.data.collection import UNJUDGED, Collection, Texts
 from ance_tele.data.errors import UserError
+from ance_tele.data.given import joined, resolve, write_given
+from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, RawCollection, Record
+from ance_tele.data.splits import split_order
 
-ROWS_PER_BATCH = 8192
 JUDGED = pa.schema(
     [("query", pa.large_string()), ("passage", pa.large_string()), ("grade", pa.int64()), ("line", pa.int64())]
 )
@@ -34,11 +28,6 @@ WRITTEN = pa.schema([("query", pa.int64()), ("answers", pa.list_(pa.large_string
 
 # Query row, passage row and grade of each judgement: parallel int64 arrays.
 Columns = tuple[np.ndarray, ...]
-
-
-def split_order(split: str) -> tuple[int, str]:
-    """Sort key of splits: train, dev and test first, then by name."""
-    return {"train": 0, "dev": 1, "test": 2}.get(split, 3), split
 
 
 def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: bool, say: Say = silent) -> Collection:
@@ -58,7 +47,7 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
 
     def make(target: Path) -> dict[str, Any]:
         target.mkdir()
-        check = _Check(strict)
+        check = Check(strict)
         digest = hashlib.sha256()
         corpus = _write_texts(raw.corpus, target / "corpus.arrow", raw.corpus_name, "passages", check, digest)
         queries = _write_texts(raw.queries, target / "queries.arrow", raw.queries_name, "queries", check, digest)
@@ -66,14 +55,14 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
         answered: list[pa.Table] = []
         for split in sorted({*raw.qrels, *raw.answers} - {ANY_SPLIT}, key=split_order):
             where, judgements = raw.qrels.get(split, (split, ()))
-            part = _resolve(judgements, corpus, queries, where, check)
+            part = _resolve(judgements, corpus, queries, where, check, raw.repeats)
             others = np.empty(0, dtype=np.int64)
             if split in raw.answers:
                 place, rows = raw.answers[split]
                 where = where if split in raw.qrels else place
                 answered.append(_resolve_answers(rows, queries, place, check))
                 others = np.setdiff1d(answered[-1]["query"].to_numpy(), part[0])
-            if not len(part[0]) + len(others):  # metrics over no query would all be zero
+            if not len(part[0]) and not (len(others) and _any_answer(answered[-1], raw)):  # there is nothing to measure
                 check.none_left(where)
                 continue
             digest.update(f"{split}\0{len(part[0])}\0".encode() + b"".join(column.tobytes() for column in part))
@@ -86,41 +75,23 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
             answered.append(_resolve_answers(rows, queries, where, None))
         _write_qrels(target / "qrels.arrow", parts)
         _write_answers(target / "answers.arrow", answered, digest)
+        listed = joined([resolve(rows, corpus, queries, where, raw.notes) for where, rows in raw.listed.values()])
+        write_given(listed, _relevant(parts), target, raw.queries_name, digest, raw.notes)
         return {
             "name": raw.name,
             "fingerprint": digest.hexdigest(),
             "splits": [split for split, _ in parts],
             "problems": check.counts,
+            "notes": {note: count for note, count in raw.notes.items() if count},
         }
 
     build(folder, "collection", inputs, make, say, shared=True)
     return Collection.open(folder)
 
 
-class _Check:
-    """Counts problems; in strict mode the first kind found is refused in one sentence."""
-
-    def __init__(self, strict: bool) -> None:
-        self.strict, self.counts = strict, dict[str, int]()
-
-    def report(self, kind: str, where: str, count: int, example: str) -> None:
-        if not count:
-            return
-        if self.strict:
-            raise UserError(
-                f"{where} holds {kind} ({count:,}; first {example}); mend it, or pass --lenient (strict=False) to "
-                "leave them out."
-            )
-        self.counts[f"{where}: {kind}"] = count
-
-    def none_left(self, where: str) -> None:
-        if self.strict:
-            raise UserError(f"{where} holds no judgements; delete it, or pass --lenient (strict=False) to ignore it.")
-        self.counts[f"{where}: no judgements left, so no such split"] = 1
-
-
-def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, check: _Check, digest: Any) -> Texts:
-    schema = pa.schema([(name, pa.large_string()) for name in ("id", "title", "text")] + [("line", pa.int64())])
+def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, check: Check, digest: Any) -> Texts:
+    names = ("id", "title", "text", "line", *(("prompt",) if unit == "queries" else ()))
+    schema = pa.schema([(name, pa.int64() if name == "line" else pa.large_string()) for name in names])
     flawed: dict[str, tuple[int, str]] = {}
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
         block: list[Record] = []
@@ -131,9 +102,9 @@ def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, c
                 continue
             block.append(record)
             if len(block) == ROWS_PER_BATCH:
-                writer.write_batch(_batch(block, schema))
+                writer.write_batch(batch_of(block, schema))
                 block = []
-        writer.write_batch(_batch(block, schema))
+        writer.write_batch(batch_of(block, schema))
     for flaw, (count, example) in flawed.items():
         check.report(f"{unit} {flaw}", where, count, example)
 
@@ -155,10 +126,19 @@ def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, c
         raise UserError(f"{where} holds no {unit}; at least one is needed.")
     for start in range(0, table.num_rows, ROWS_PER_BATCH):
         for name in ("id", "title", "text"):
-            column = table[name].slice(start, ROWS_PER_BATCH).combine_chunks()
-            digest.update(pc.binary_length(column).to_numpy().tobytes())
-            digest.update("".join(column.to_pylist()).encode())
-    return Texts(table)
+            _digest_texts(table[name].slice(start, ROWS_PER_BATCH), digest)
+    texts = Texts(table)
+    if texts.prompts is not None:
+        digest.update(b"prompts\0")
+        for start in range(0, table.num_rows, ROWS_PER_BATCH):
+            _digest_texts(texts.prompts.slice(start, ROWS_PER_BATCH), digest)
+    return texts
+
+
+def _digest_texts(texts: pa.ChunkedArray, digest: Any) -> None:
+    column = texts.combine_chunks()
+    digest.update(pc.binary_length(column).to_numpy().tobytes())
+    digest.update("".join(column.to_pylist()).encode())
 
 
 def _flaw(record: Record) -> str | None:
@@ -168,20 +148,17 @@ def _flaw(record: Record) -> str | None:
     if record.id.split() != [record.id]:
         return "whose id is empty or holds white space, which no TREC run can carry"
     try:
-        f"{record.id}{record.title}{record.text}".encode()
+        f"{record.id}{record.title}{record.text}{record.prompt}".encode()
     except UnicodeEncodeError:
         return "with half a character (a lone surrogate such as \\ud800)"
     return None
 
 
-def _batch(block: list[Any], schema: pa.Schema) -> pa.RecordBatch:
-    columns = list(zip(*block, strict=True)) or [()] * len(schema)
-    return pa.record_batch([pa.array(column, kind.type) for column, kind in zip(columns, schema, strict=True)], schema)
-
-
-def _resolve(judgements: Iterable[Judgement], corpus: Texts, queries: Texts, where: str, check: _Check) -> Columns:
-    """Turn judgements into row numbers (query, passage, grade), checking every reference."""
-    rows = _table(judgements, JUDGED, where)
+def _resolve(
+    judgements: Iterable[Judgement], corpus: Texts, queries: Texts, where: str, check: Check, repeats: bool
+) -> Columns:
+    """Turn judgements into row numbers (query, passage, grade), checking every reference; pairs may come again."""
+    rows = table_of(judgements, JUDGED, where)
     query, passage = queries.rows(rows["query"]), corpus.rows(rows["passage"])
 
     def show(row: int, *names: str) -> str:
@@ -198,15 +175,15 @@ def _resolve(judgements: Iterable[Judgement], corpus: Texts, queries: Texts, whe
     single = np.zeros(len(query), dtype=bool)
     single[known[first]] = True
     again = np.flatnonzero(keep & ~single)
-    if len(again):
+    if len(again) and not repeats:
         check.report("pairs judged twice", where, len(again), show(int(again[0]), "query", "passage"))
     keep &= single
     return query[keep], passage[keep], rows["grade"].to_numpy()[keep]
 
 
-def _resolve_answers(answered: Iterable[Answered], queries: Texts, where: str, check: _Check | None) -> pa.Table:
+def _resolve_answers(answered: Iterable[Answered], queries: Texts, where: str, check: Check | None) -> pa.Table:
     """Return query rows and answer lists; unknown queries are reported, or passed over where there is no ``check``."""
-    rows = _table(answered, ANSWERED, where)
+    rows = table_of(answered, ANSWERED, where)
     query = queries.rows(rows["query"])
     unknown = np.flatnonzero(query < 0)
     if len(unknown) and check is not None:
@@ -217,17 +194,18 @@ def _resolve_answers(answered: Iterable[Answered], queries: Texts, where: str, c
     return pa.table({"query": query[known], "answers": rows["answers"].take(known)})
 
 
-def _table(rows: Iterable[Any], schema: pa.Schema, where: str) -> pa.Table:
-    """Gather a stream of named tuples: in columns it takes a tenth of the room."""
-    stream, batches = iter(rows), []
-    while block := list(islice(stream, ROWS_PER_BATCH)):
-        try:
-            batches.append(_batch(block, schema))
-        except UnicodeEncodeError:
-            raise UserError(f"{where} holds half a character (a lone surrogate such as \\ud800); mend it.") from None
-        except OverflowError:
-            raise UserError(f"{where} holds a grade that does not fit into 64 bits; mend it.") from None
-    return pa.Table.from_batches(batches, schema).combine_chunks()
+def _any_answer(answered: pa.Table, raw: RawCollection) -> bool:
+    """Say whether queries may have an answer, which those of ``ANY_SPLIT`` are looked up for later."""
+    strings = pc.utf8_trim_whitespace(pc.list_flatten(answered["answers"]))
+    return ANY_SPLIT in raw.answers or bool(pc.any(pc.not_equal(strings, "")).as_py())
+
+
+def _relevant(parts: list[tuple[str, Columns]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return query and passage rows of all relevant pairs, of whatever split."""
+    query, passage, grade = (
+        np.concatenate([np.empty(0, dtype=np.int64), *(part[place] for _, part in parts)]) for place in range(3)
+    )
+    return query[grade > 0], passage[grade > 0]
 
 
 def _write_qrels(path: Path, parts: list[tuple[str, Columns]]) -> None:
@@ -247,7 +225,7 @@ def _write_answers(path: Path, answered: list[pa.Table], digest: Any) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, WRITTEN) as writer:
         joined = _joined(pairs)
         while block := list(islice(joined, ROWS_PER_BATCH)):
-            writer.write_batch(_batch(block, WRITTEN))
+            writer.write_batch(batch_of(block, WRITTEN))
             for query, answers in block:
                 digest.update(fingerprint([query, answers]).encode())
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ance_tele.data.answer_lists import Answers
 from ance_tele.data.answers import match_answers
-from ance_tele.data.collection import Answers, Qrels, Texts
+from ance_tele.data.collection import Qrels, Texts
 from ance_tele.data.progress import progress
 from ance_tele.mining.candidates import Candidates, Lists, concatenate, member
 

@@ -1,13 +1,17 @@
 """BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv, each plain or gzipped; with answers, questions.jsonl."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from ance_tele.data.collection import ANY_SPLIT, Answered, Judgement, RawCollection, Record
 from ance_tele.data.errors import UserError
+from ance_tele.data.formats.fields import prompt_of, score_of
 from ance_tele.data.formats.lines import read_lines
 from ance_tele.data.formats.objects import identifier, items, need, read_objects, text
 from ance_tele.data.formats.trec import read_trec_qrels
+from ance_tele.data.grades import whole_grade
+from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection, Record
+from ance_tele.data.splits import our_splits
 
 
 def read_beir(folder: Path) -> tuple[RawCollection, list[Path]]:
@@ -18,7 +22,9 @@ def read_beir(folder: Path) -> tuple[RawCollection, list[Path]]:
             ``qrels/SPLIT.tsv`` (query id, passage id, grade; with or without a header) or ``qrels/SPLIT.trec``
             (TREC's four fields), each plain or ``.gz``.
             Answer strings, where there are any, are in ``questions.jsonl`` (``_id``, ``text``, ``answers``: a list);
-            ``questions/SPLIT.jsonl`` puts its questions into the split, judged or not.
+            ``questions/SPLIT.jsonl`` puts its questions into the split, judged or not. A query's ``prompt`` (or
+            ``instruction``) is kept. ``given.jsonl`` has negatives and a teacher's scores: ``_id``, ``negatives``
+            (ids), ``scores`` (by id).
 
     Returns:
         The streams, and the files that they read.
@@ -33,12 +39,13 @@ def read_beir(folder: Path) -> tuple[RawCollection, list[Path]]:
         raise UserError(
             f"{folder / 'qrels'} holds no .tsv or .tsv.gz file; at least one split of judgements is needed."
         )
-    anywhere = [path for path in (folder / "questions.jsonl", folder / "questions.jsonl.gz") if path.is_file()][:1]
-    answers = {split: (f"questions/{path.name}", read_questions(path)) for split, path in questions.items()}
+    anywhere, given = (_optional(folder, name) for name in ("questions.jsonl", "given.jsonl"))
+    names = our_splits([*trec, *qrels, *questions])
+    answers = {names[split]: (f"questions/{path.name}", read_questions(path)) for split, path in questions.items()}
     if anywhere:
         answers[ANY_SPLIT] = anywhere[0].name, read_questions(anywhere[0])
-    judged = {split: (f"qrels/{path.name}", read_trec_qrels(path)) for split, path in trec.items()}
-    judged |= {split: (f"qrels/{path.name}", read_qrels(path)) for split, path in qrels.items()}
+    judged = {names[split]: (f"qrels/{path.name}", read_trec_qrels(path)) for split, path in trec.items()}
+    judged |= {names[split]: (f"qrels/{path.name}", read_qrels(path)) for split, path in qrels.items()}
     raw = RawCollection(
         folder.resolve().name,
         read_jsonl(corpus, title=True),
@@ -47,14 +54,18 @@ def read_beir(folder: Path) -> tuple[RawCollection, list[Path]]:
         corpus.name,
         queries.name,
         answers,
+        {ANY_SPLIT: (given[0].name, read_given(given[0]))} if given else {},
     )
-    return raw, [corpus, queries, *qrels.values(), *trec.values(), *questions.values(), *anywhere]
+    return raw, [corpus, queries, *qrels.values(), *trec.values(), *questions.values(), *anywhere, *given]
+
+
+def _optional(folder: Path, name: str) -> list[Path]:
+    return [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()][:1]
 
 
 def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
+    for path in _optional(folder, name):
+        return path
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
     raise UserError(f"{folder} holds no {name} or {name}.gz (found: {found}); a BEIR-layout folder needs it.")
 
@@ -78,7 +89,10 @@ def read_jsonl(path: Path, title: bool) -> Iterator[Record]:
         where = f"{path.name} line {number}"
         key = identifier(need(row, where, "_id"), where, "_id")
         body = text(need(row, where, "text"), where, "text")
-        yield Record(key, text(row.get("title"), where, "title") if title else "", body, number)
+        if title:
+            yield Record(key, text(row.get("title"), where, "title"), body, number)
+        else:
+            yield Record(key, "", body, number, prompt_of(row, where))
 
 
 def read_questions(path: Path) -> Iterator[Answered]:
@@ -93,11 +107,29 @@ def read_questions(path: Path) -> Iterator[Answered]:
         yield Answered(identifier(need(row, where, "_id"), where, "_id"), tuple(answers), number)
 
 
+def read_given(path: Path) -> Iterator[Listed]:
+    """Yield the scored passages and the negatives of a file with one query per line.
+
+    Raises:
+        UserError: A line is not a JSON object, or a field is of another kind; names file and line.
+    """
+    for number, row in read_objects(path):
+        where = f"{path.name} line {number}"
+        query, scores = identifier(need(row, where, "_id"), where, "_id"), row.get("scores") or {}
+        if not isinstance(scores, dict):
+            raise UserError(f"{where}: 'scores' must hold a score by passage id, got {scores!r:.60}.")
+        known = {key: score_of(score, where, "scores") for key, score in scores.items()}
+        for key, score in known.items():
+            yield Listed(query, key, False, score, False, number)
+        for key in items(row.get("negatives"), where, "negatives", str):
+            yield Listed(query, key, True, known.get(key, math.nan), False, number)
+
+
 def read_qrels(path: Path) -> Iterator[Judgement]:
     """Yield the judgements of a tab-separated file: query id, passage id, grade; a header is passed over.
 
     Raises:
-        UserError: A line has not three fields, or its grade is no integer; names file and line.
+        UserError: A line has not three fields, or its grade is no whole number; names file and line.
     """
     first = True
     for number, line in read_lines(path):
@@ -107,15 +139,10 @@ def read_qrels(path: Path) -> Iterator[Judgement]:
                 f"{path.name} line {number} has {len(parts)} tab-separated fields; three are needed: "
                 "query id, passage id, grade (TREC's four fields go into a file named SPLIT.trec)."
             )
-        try:
-            grade = int(parts[2])
-        except ValueError:
-            if first and not _is_number(parts[2]):  # the header
-                first = False
-                continue
-            raise UserError(f"{path.name} line {number}: the grade '{parts[2]}' is not an integer.") from None
-        first = False
-        yield Judgement(parts[0].strip(), parts[1].strip(), grade, number)
+        header, first = first and not _is_number(parts[2]), False
+        if not header:
+            grade = whole_grade(parts[2], f"{path.name} line {number}")
+            yield Judgement(parts[0].strip(), parts[1].strip(), grade, number)
 
 
 def _is_number(text: str) -> bool:

@@ -1,12 +1,12 @@
 """DPR's files: the Wikipedia passages psgs_w100.tsv, retriever training sets in JSON, questions with answers in CSV."""
 
 import ast
+import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.collection import RawCollection, Record
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.examples import (
     Example,
@@ -19,10 +19,14 @@ from ance_tele.data.formats.examples import (
     stem,
     text_id,
 )
+from ance_tele.data.formats.fields import prompt_of, score_of, unread
 from ance_tele.data.formats.objects import identifier, items, need, read_array, text
 from ance_tele.data.formats.tables import read_tsv
+from ance_tele.data.raw import RawCollection, Record
 
 IDS = ("passage_id", "psg_id")
+HARD, EASY = "hard_negative_ctxs", "negative_ctxs"
+KNOWN = ("dataset", "question", "answers", "positive_ctxs", HARD, EASY)
 
 
 def read_dpr(place: Path) -> tuple[RawCollection, list[Path]]:
@@ -32,8 +36,10 @@ def read_dpr(place: Path) -> tuple[RawCollection, list[Path]]:
         place: Holds retriever training sets ``*train*.json``, ``*dev*.json`` (``question``, ``answers``,
             ``positive_ctxs``, ``negative_ctxs``, ``hard_negative_ctxs``), questions ``*test*.csv`` (question, tab,
             answers as a Python list) and ``psgs*.tsv`` (``id``, ``text``, ``title``), each plain or ``.gz``. Without
-            ``psgs*.tsv`` the corpus is the passages met. Queries are numbered: ``train-17``. Where a split has both a
-            training set and a file of questions, the latter becomes a split of its own, ``dev-qa``.
+            ``psgs*.tsv`` the corpus is the passages met. Queries are numbered: ``train-17``; those of the same text in
+            a split are one. Where a split has both a training set and a file of questions, the latter becomes a split
+            of its own, ``dev-qa``. As in DPR, a question's negatives are its hard ones; where it has none, the others.
+            A ``score`` of a passage is kept as a teacher's.
 
     Returns:
         The streams, and the files that they read.
@@ -74,10 +80,23 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int, strict: bool 
         return [_context(one, f"{where}, {name}", line, strict) for one in items(row.get(name), where, name, dict)]
 
     need(row, where, "positive_ctxs")
-    query = Record(key, "", text(need(row, where, "question"), where, "question"), line)
+    query = Record(key, "", text(need(row, where, "question"), where, "question"), line, prompt_of(row, where))
     answers = tuple(items(need(row, where, "answers"), where, "answers", str))
-    others = [] if strict else passages("negative_ctxs") + passages("hard_negative_ctxs")
-    return Example(query, passages("positive_ctxs"), others, answers)
+    hard = HARD if row.get(HARD) else EASY
+    positives, negatives = passages("positive_ctxs"), passages(hard)
+    easy = row.get(EASY) if hard == HARD else None
+    scores = [
+        score_of(one.get("score"), where, "score") for name in ("positive_ctxs", hard) for one in row.get(name) or ()
+    ]
+    return Example(
+        query,
+        positives,
+        negatives,
+        passages(EASY) if easy and not strict else (),
+        answers,
+        () if all(map(math.isnan, scores)) else tuple(scores),
+        unread=(*unread(row, KNOWN), *((EASY,) if easy else ())),
+    )
 
 
 def _context(row: Mapping[str, Any], where: str, line: int, strict: bool) -> Record:
@@ -130,4 +149,4 @@ def read_questions(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _parse_question(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
-    return Example(Record(key, "", row["question"], line), [], [], tuple(row["answers"]))
+    return Example(Record(key, "", row["question"], line), [], [], answers=tuple(row["answers"]))

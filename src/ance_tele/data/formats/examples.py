@@ -1,30 +1,45 @@
 """Training examples, whatever format they come in, as a collection: a question, what is relevant, what is not."""
 
 import hashlib
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ance_tele.data.collection import Answered, Judgement, RawCollection, Record
 from ance_tele.data.errors import UserError
+from ance_tele.data.raw import Answered, Judgement, Listed, RawCollection, Record
+from ance_tele.data.splits import split_name
 
 
 class Example(NamedTuple):
     """One question as a training file gives it.
 
     Attributes:
-        query: Its id and text.
+        query: Its id, text and instruction.
         positives: Relevant passages; of no text where the file only refers to a corpus.
+        negatives: Passages that it names as not relevant.
         others: The rest of its passages: they only add to the corpus.
         answers: Answer strings, if there are any.
+        scores: Of a teacher, of each positive and then of each negative (NaN: none); empty where it gives none at all.
+        margins: The scores are differences to the positive, whose own is 0.
+        unread: Fields of the row that hold something and are not used.
+        numbered: Its id is only the number of its row: rows of the same text and instruction are one query.
+        joined: It was such a row, and has the id of the first of them.
     """
 
     query: Record
     positives: list[Record]
-    others: list[Record]
+    negatives: list[Record]
+    others: Sequence[Record] = ()
     answers: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    margins: bool = False
+    unread: tuple[str, ...] = ()
+    numbered: bool = True
+    joined: bool = False
 
 
 # Makes an example of a row, of what to call the row in messages, of an id for a question without one, and of its line.
@@ -45,14 +60,23 @@ class Part:
 
 
 def part(split: str, files: Sequence[Path], rows: Rows, parse: Parse, unit: str = "line") -> Part:
-    """Make a part of training files; questions without an id are numbered through all of them (``train-17``)."""
+    """Make a part of training files; questions without an id are numbered through all of them (``train-17``).
+
+    Of those, rows of the same text, but for white space around it, and the same instruction are one query.
+    """
 
     def read() -> Iterator[Example]:
-        place = 0
+        place, first = 0, dict[int, int]()
         for path in files:
             for number, row in rows(path):
                 place += 1
-                yield parse(row, f"{path.name} {unit} {number}", f"{split}-{place}", number)
+                example = parse(row, f"{path.name} {unit} {number}", f"{split}-{place}", number)
+                if example.numbered:
+                    before = first.setdefault(hash((example.query.text.strip(), example.query.prompt)), place)
+                    if before != place:
+                        query = example.query._replace(id=f"{split}-{before}")
+                        example = example._replace(query=query, joined=True)
+                yield example
 
     return Part(split, ", ".join(path.name for path in files), read)
 
@@ -67,29 +91,63 @@ def collect(name: str, parts: Sequence[Part], corpus: tuple[str, Iterable[Record
     """
     names = ", ".join(part.name for part in parts)
     if corpus is None:
-        met = (passage for part in parts for example in part.read() for passage in example.positives + example.others)
-        corpus = names, once(met)
+        corpus = names, once(passage for part in parts for example in part.read() for passage in _passages(example))
+    notes, holds = Counter[str](), set[str]()
     return RawCollection(
         name,
         corpus[1],
-        once(example.query for part in parts for example in part.read()),
+        once(_queries(parts, notes, holds)),
         {part.split: (part.name, _judgements(part)) for part in parts},
         corpus[0],
         names,
-        {part.split: (part.name, _answers(part)) for part in parts},
+        {part.split: (part.name, _answers(part, holds)) for part in parts},
+        {part.split: (part.name, _listed(part, holds)) for part in parts},
+        repeats=True,
+        notes=notes,
     )
 
 
+def _passages(example: Example) -> Iterator[Record]:
+    yield from example.positives
+    yield from example.negatives
+    yield from example.others
+
+
+def _queries(parts: Sequence[Part], notes: Counter[str], holds: set[str]) -> Iterator[Record]:
+    """Yield each query once; note what was joined and not used, and what else there is to be read."""
+    for part in parts:
+        for example in part.read():
+            for name in example.unread:
+                notes[f"{part.name}: rows with a field '{name}', which is not used"] += 1
+            if example.answers:
+                holds.add("answers")
+            if example.negatives or example.scores:
+                holds.add("listed")
+            if example.joined:
+                notes[f"{part.name}: rows joined to the query of an earlier row, which has the same text"] += 1
+            else:
+                yield example.query
+
+
 def _judgements(part: Part) -> Iterator[Judgement]:
-    for query, positives, _, _ in part.read():
-        for key in dict.fromkeys(passage.id for passage in positives):
-            yield Judgement(query.id, key, 1, query.line)
+    for example in part.read():
+        for key in dict.fromkeys(passage.id for passage in example.positives):
+            yield Judgement(example.query.id, key, 1, example.query.line)
 
 
-def _answers(part: Part) -> Iterator[Answered]:
-    for query, _, _, answers in part.read():
-        if answers:
-            yield Answered(query.id, answers, query.line)
+def _answers(part: Part, holds: set[str]) -> Iterator[Answered]:
+    for example in part.read() if "answers" in holds else ():
+        if example.answers:
+            yield Answered(example.query.id, example.answers, example.query.line)
+
+
+def _listed(part: Part, holds: set[str]) -> Iterator[Listed]:
+    for example in part.read() if "listed" in holds else ():
+        query, line, count = example.query.id, example.query.line, len(example.positives)
+        for place, passage in enumerate([*example.positives, *example.negatives]):
+            score = example.scores[place] if example.scores else math.nan
+            if place >= count or not math.isnan(score):
+                yield Listed(query, passage.id, place >= count, score, example.margins, line)
 
 
 def once(records: Iterable[Record]) -> Iterator[Record]:
@@ -114,11 +172,6 @@ def split_of(path: Path) -> str | None:
     """Return the split that a file name speaks of: train, dev or test; None if it speaks of none."""
     words = re.findall(r"(?<![a-z])(train|training|dev|val|valid|validation|test|eval)(?![a-z])", path.name.lower())
     return split_name(words[-1]) if words else None
-
-
-def split_name(word: str) -> str:
-    """Return our word for a split: validation data is called dev."""
-    return {"training": "train", "val": "dev", "valid": "dev", "validation": "dev", "eval": "dev"}.get(word, word)
 
 
 def by_split(files: Iterable[Path]) -> dict[str, list[Path]]:

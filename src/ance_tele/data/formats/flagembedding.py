@@ -1,23 +1,28 @@
 """FlagEmbedding's training files, JSON lines: a query, the texts that fit it, and texts that do not."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.collection import RawCollection, Record
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.examples import Example, read_folder, text_id
+from ance_tele.data.formats.fields import prompt_of, scores_of, unread
 from ance_tele.data.formats.objects import identifier, items, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
+from ance_tele.data.raw import RawCollection, Record
+
+KNOWN = {f"{side}{what}" for side in ("pos", "neg") for what in ("", "_id", "_scores")} | {"query"}
 
 
 def read_flagembedding(place: Path) -> tuple[RawCollection, list[Path]]:
     """Read a folder of training files (or one file) as FlagEmbedding has them.
 
     Args:
-        place: Files of ``query``, ``pos`` and ``neg`` (lists of texts), with or without ``pos_id`` and ``neg_id``. The
-            corpus is the passages met, each once; one without an id gets a hash of its text. Each line is a query of
-            its own, also where another has the same text.
+        place: Files of ``query``, ``pos`` and ``neg`` (lists of texts), with or without ``pos_id`` and ``neg_id``, a
+            teacher's ``pos_scores`` and ``neg_scores``, and ``prompt``, the query's instruction. The corpus is the
+            passages met, each once; one without an id gets a hash of its text. Lines of the same query and
+            instruction in a split are one query.
 
     Returns:
         The streams, and the files that they read.
@@ -30,9 +35,19 @@ def read_flagembedding(place: Path) -> tuple[RawCollection, list[Path]]:
 
 def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
     """Make an example of a row."""
-    query = Record(key, "", text(need(row, where, "query"), where, "query"), line)
+    query = Record(key, "", text(need(row, where, "query"), where, "query"), line, prompt_of(row, where))
     need(row, where, "pos")
-    return Example(query, _passages(row, where, "pos", line), _passages(row, where, "neg", line))
+    good, bad = (_passages(row, where, name, line) for name in ("pos", "neg"))
+    scores = _scores(row, where, "pos", len(good)) + _scores(row, where, "neg", len(bad))
+    some = not all(map(math.isnan, scores))
+    return Example(query, good, bad, scores=tuple(scores) if some else (), unread=unread(row, KNOWN))
+
+
+def _scores(row: Mapping[str, Any], where: str, name: str, count: int) -> list[float]:
+    given = scores_of(row.get(f"{name}_scores"), where, f"{name}_scores")
+    if given and len(given) != count:
+        raise UserError(f"{where} has {count} texts in '{name}' and {len(given)} scores in '{name}_scores'.")
+    return given or [math.nan] * count
 
 
 def _passages(row: Mapping[str, Any], where: str, name: str, line: int) -> list[Record]:

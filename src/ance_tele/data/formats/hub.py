@@ -1,16 +1,19 @@
 """Datasets of the Hugging Face hub, or of a folder that the datasets library reads, streamed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.collection import Judgement, RawCollection, Record
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats import flagembedding, tevatron, triplets
 from ance_tele.data.formats.detect import format_of
-from ance_tele.data.formats.examples import Parse, collect, part, split_name
+from ance_tele.data.formats.examples import Parse, collect, part
+from ance_tele.data.formats.fields import prompt_of
 from ance_tele.data.formats.objects import identifier, need, text
+from ance_tele.data.grades import whole_grade
+from ance_tele.data.raw import Judgement, RawCollection, Record
+from ance_tele.data.splits import our_splits
 
 QRELS = ("default", "qrels")
 PARSERS: Mapping[str, Parse] = {
@@ -57,28 +60,24 @@ def read_hub(name: str) -> RawCollection:
     def rows(split: str, where: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return enumerate(_stream(splits[split], path), 1)
 
-    names = {one: _split(one, splits) for one in splits}
+    names = our_splits(splits)
     return collect(
         short,
         [part(name, [Path(f"{short} ({one})")], partial(rows, one), parse, "row") for one, name in names.items()],
     )
 
 
-def _split(name: str, splits: Iterable[str]) -> str:
-    """Return our name of a split, unless another has that name."""
-    return name if split_name(name) in splits else split_name(name)
-
-
 def _beir(path: str, revision: str, configs: list[str], short: str) -> RawCollection:
     judged = next((config for config in QRELS if config in configs), None)
     place, config = (path, judged) if judged else (f"{path}-qrels", None)
     splits = _load(place, config or _configs(place, "")[0], revision if judged else "")
+    names = our_splits(splits)
     return RawCollection(
         short,
         _records(_load(path, "corpus", revision), f"{path} (corpus)", title=True),
         _records(_load(path, "queries", revision), f"{path} (queries)", title=False),
         {
-            _split(split, splits): (f"{place} ({split})", _judgements(rows, f"{place} ({split})"))
+            names[split]: (f"{place} ({split})", _judgements(rows, f"{place} ({split})"))
             for split, rows in splits.items()
         },
         f"{path} (corpus)",
@@ -94,17 +93,15 @@ def _records(splits: Mapping[str, Any], name: str, title: bool) -> Iterator[Reco
             where = f"{name} row {number}"
             key = identifier(need(row, where, "_id", "id"), where, "_id")
             heading = text(row.get("title"), where, "title") if title else ""
-            yield Record(key, heading, text(need(row, where, "text"), where, "text"), number)
+            prompt = "" if title else prompt_of(row, where)
+            yield Record(key, heading, text(need(row, where, "text"), where, "text"), number, prompt)
 
 
 def _judgements(rows: Any, name: str) -> Iterator[Judgement]:
     for number, row in enumerate(_stream(rows, name), 1):
         where = f"{name} row {number}"
         query, passage = (identifier(need(row, where, key), where, key) for key in ("query-id", "corpus-id"))
-        grade = need(row, where, "score")
-        if not isinstance(grade, int | float) or int(grade) != grade:
-            raise UserError(f"{where}: the score {grade!r:.60} is not an integer.")
-        yield Judgement(query, passage, int(grade), number)
+        yield Judgement(query, passage, whole_grade(need(row, where, "score"), where), number)
 
 
 def _configs(path: str, revision: str) -> list[str]:

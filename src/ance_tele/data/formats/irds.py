@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from ance_tele.data.collection import Answered, Judgement, RawCollection, Record
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.examples import once
+from ance_tele.data.grades import whole_grade
+from ance_tele.data.raw import Answered, Judgement, RawCollection, Record
 
 # Where the splits of a dataset lie below its id; the first that has judgements is taken.
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -99,4 +100,5 @@ def _text(row: Any, where: str) -> str:
 
 def _judgements(dataset: Any) -> Iterator[Judgement]:
     for number, row in enumerate(dataset.qrels_iter(), 1):
-        yield Judgement(str(row.query_id), str(row.doc_id), int(row.relevance), number)
+        grade = whole_grade(row.relevance, f"Judgement {number} of query '{row.query_id}' in ir_datasets")
+        yield Judgement(str(row.query_id), str(row.doc_id), grade, number)

@@ -1,13 +1,19 @@
 """The MS MARCO passage folder: collection.tsv, queries.SPLIT.tsv, qrels.SPLIT.tsv; raw text, never quoted."""
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ance_tele.data.collection import Judgement, RawCollection, Record
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.examples import find, none_found, once
 from ance_tele.data.formats.lines import read_lines
 from ance_tele.data.formats.trec import read_trec_qrels
+from ance_tele.data.raw import Judgement, Listed, RawCollection, Record
+from ance_tele.data.splits import our_splits
+
+# A list as deep as those that are mined; the file of all triples has a thousand a query.
+NEGATIVES_PER_QUERY = 200
 
 
 def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
@@ -17,7 +23,8 @@ def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
         folder: Holds ``collection.tsv`` (passage id, text; or passage id, title, text), ``queries.SPLIT.tsv``
             (query id, text) and ``qrels.SPLIT.tsv`` (query id, 0, passage id, grade), each plain or ``.gz``. The
             split is what stands in the middle of the name; ``dev.small`` is the dev split where there is no other.
-            Where ``qrels.train.tsv`` is missing, ``qidpidtriples*.tsv`` (query id, positive, negative) takes its place.
+            ``qidpidtriples*.tsv`` (query id, positive, negative) gives negatives, the first 200 of a query; where
+            ``qrels.train.tsv`` is missing, it takes its place.
 
     Returns:
         The streams, and the files that they read.
@@ -29,7 +36,7 @@ def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
     corpus = [path for path in files if path.name.startswith("collection.")][:1]
     queries = [path for path in files if path.name.startswith("queries.")]
     qrels = {_middle(path): path for path in files if path.name.startswith("qrels.")}
-    triples = [path for path in files if path.name.startswith("qidpidtriples") and "train" not in qrels]
+    triples = [path for path in files if path.name.startswith("qidpidtriples")]
     for found, wanted in (
         (corpus, "collection.tsv or collection.tsv.gz"),
         (queries, "queries.SPLIT.tsv such as queries.train.tsv"),
@@ -39,11 +46,13 @@ def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
             raise none_found(folder, wanted)
     if "dev.small" in qrels and "dev" not in qrels:
         qrels["dev"] = qrels.pop("dev.small")
+    names = our_splits(qrels)
     judged: dict[str, tuple[str, Iterable[Judgement]]] = {
-        split: (path.name, read_trec_qrels(path)) for split, path in qrels.items()
+        names[split]: (path.name, read_trec_qrels(path)) for split, path in qrels.items()
     }
-    if triples:
-        judged["train"] = ", ".join(path.name for path in triples), read_triples(triples)
+    where, notes = ", ".join(path.name for path in triples), Counter[str]()
+    if triples and "train" not in judged:
+        judged["train"] = where, read_triples(triples)
     raw = RawCollection(
         folder.resolve().name,
         read_passages(corpus[0]),
@@ -51,6 +60,8 @@ def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
         judged,
         corpus[0].name,
         ", ".join(path.name for path in queries),
+        listed={"train": (where, read_negatives(triples, notes))} if triples else {},
+        notes=notes,
     )
     return raw, [*corpus, *queries, *qrels.values(), *triples]
 
@@ -92,6 +103,20 @@ def read_queries(path: Path) -> Iterator[Record]:
         yield Record(parts[0].strip(), "", parts[1], number)
 
 
+def read_negatives(files: Iterable[Path], notes: Counter[str]) -> Iterator[Listed]:
+    """Yield the negatives of training triples, the first of each query; the rest of them, which may be 400 million, is
+    counted in ``notes``."""
+    met = Counter[str]()
+    for path in files:
+        for number, line in read_lines(path):
+            query, _, negative = _triple(path, number, line)
+            met[query] += 1
+            if met[query] <= NEGATIVES_PER_QUERY:
+                yield Listed(query, negative, True, math.nan, False, number)
+    if beyond := sum(count - NEGATIVES_PER_QUERY for count in met.values() if count > NEGATIVES_PER_QUERY):
+        notes[f"triples beyond the first {NEGATIVES_PER_QUERY} of a query, whose negatives are not used"] = beyond
+
+
 def read_triples(files: Iterable[Path]) -> Iterator[Judgement]:
     """Yield the positives of training triples (query id, positive, negative), each pair once.
 
@@ -101,13 +126,18 @@ def read_triples(files: Iterable[Path]) -> Iterator[Judgement]:
     seen: set[str] = set()
     for path in files:
         for number, line in read_lines(path):
-            parts = line.split()
-            if len(parts) != 3:
-                raise UserError(
-                    f"{path.name} line {number} has {len(parts)} fields; three are needed: "
-                    "query id, positive passage id, negative passage id."
-                )
-            pair = f"{parts[0]} {parts[1]}"
+            query, positive, _ = _triple(path, number, line)
+            pair = f"{query} {positive}"
             if pair not in seen:
                 seen.add(pair)
-                yield Judgement(parts[0], parts[1], 1, number)
+                yield Judgement(query, positive, 1, number)
+
+
+def _triple(path: Path, number: int, line: str) -> list[str]:
+    parts = line.split()
+    if len(parts) != 3:
+        raise UserError(
+            f"{path.name} line {number} has {len(parts)} fields; three are needed: "
+            "query id, positive passage id, negative passage id."
+        )
+    return parts

@@ -1,18 +1,24 @@
 """Tevatron's training files: with their passages inside (version 1), or with the ids of a corpus (version 2)."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.collection import RawCollection, Record
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.examples import Example, collect, find, none_found, once, split_parts, stem
+from ance_tele.data.formats.fields import prompt_of, score_of, unread
 from ance_tele.data.formats.objects import identifier, items, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
+from ance_tele.data.raw import RawCollection, Record
 
 INSIDE, BY_ID = "positive_passages", "positive_document_ids"
+KNOWN = {
+    *("query_id", "query", "query_text", "answer", "answers"),
+    *(f"{side}_{what}" for side in ("positive", "negative") for what in ("passages", "document_ids")),
+}
 _CORPUS = re.compile(r"(.*\.)?corpus")
 
 
@@ -21,8 +27,9 @@ def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
 
     Args:
         place: Files of ``query_id``, ``query`` or ``query_text``, and either ``positive_passages`` and
-            ``negative_passages`` (lists of ``docid``, ``title``, ``text``) or ``positive_document_ids`` and
-            ``negative_document_ids``; ``answers`` where there are any. The split is found in the name. The corpus is
+            ``negative_passages`` (lists of ``docid``, ``title``, ``text`` and, from a teacher, ``score``) or
+            ``positive_document_ids`` and ``negative_document_ids``; ``answers`` and the query's instruction
+            (``prompt``, ``instruction``) where there are any. The split is found in the name. The corpus is
             in files named ``corpus*`` or ``NAME.corpus*`` (``docid``, ``title``, ``text``), for one file of ids beside
             it; without one it is the passages of the examples.
 
@@ -66,15 +73,30 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
         "",
         text(need(row, where, "query_text", "query"), where, "query"),
         line,
+        prompt_of(row, where),
     )
+    need(row, where, INSIDE, BY_ID)
+    names = (INSIDE, "negative_passages") if INSIDE in row else (BY_ID, "negative_document_ids")
+    read = _passages if INSIDE in row else _references
+    positives, negatives = (read(row.get(name), where, name, line) for name in names)
+    scores: list[float] = []
     if INSIDE in row:
-        positives, others = (_passages(row.get(name), where, name, line) for name in (INSIDE, "negative_passages"))
-    else:
-        ids = items(need(row, where, INSIDE, BY_ID), where, BY_ID, object)
-        positives, others = [Record(identifier(one, where, BY_ID), "", "", line) for one in ids], []
+        scores = [score_of(one.get("score"), where, "score") for name in names for one in row.get(name) or ()]
     answers = row.get("answers", row.get("answer"))
     answers = [answers] if isinstance(answers, str) else answers
-    return Example(query, positives, others, tuple(items(answers, where, "answers", str)))
+    return Example(
+        query,
+        positives,
+        negatives,
+        answers=tuple(items(answers, where, "answers", str)),
+        scores=() if all(map(math.isnan, scores)) else tuple(scores),
+        unread=unread(row, KNOWN),
+        numbered=False,
+    )
+
+
+def _references(value: Any, where: str, name: str, line: int) -> list[Record]:
+    return [Record(identifier(one, where, name), "", "", line) for one in items(value, where, name, object)]
 
 
 def _passages(value: Any, where: str, name: str, line: int) -> list[Record]:

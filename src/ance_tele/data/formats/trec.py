@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ance_tele.data.collection import Judgement
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.grades import whole_grade
+from ance_tele.data.raw import Judgement
 
 
 class Ranked(NamedTuple):
@@ -24,7 +25,7 @@ def read_trec_qrels(path: Path) -> Iterator[Judgement]:
     """Yield the judgements of a file of four fields: query id, anything, passage id, grade (graded or not).
 
     Raises:
-        UserError: A line has not four fields, or its grade is no integer; names file and line.
+        UserError: A line has not four fields, or its grade is no whole number; names file and line.
     """
     for number, line in read_lines(path):
         parts = line.split()
@@ -32,11 +33,7 @@ def read_trec_qrels(path: Path) -> Iterator[Judgement]:
             raise UserError(
                 f"{path.name} line {number} has {len(parts)} fields; four are needed: query id, 0, passage id, grade."
             )
-        try:
-            grade = int(parts[3])
-        except ValueError:
-            raise UserError(f"{path.name} line {number}: the grade '{parts[3]}' is not an integer.") from None
-        yield Judgement(parts[0], parts[2], grade, number)
+        yield Judgement(parts[0], parts[2], whole_grade(parts[3], f"{path.name} line {number}"), number)
 
 
 def read_trec_run(path: Path) -> Iterator[Ranked]:

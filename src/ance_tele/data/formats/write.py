@@ -6,20 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from ance_tele.data.arrow import ROWS_PER_BATCH, read_arrow
 from ance_tele.data.artefacts import atomic
-from ance_tele.data.collection import UNJUDGED, Collection, Texts, read_arrow
+from ance_tele.data.collection import UNJUDGED, Collection, Texts
 from ance_tele.data.errors import UserError
-
-ROWS_PER_BATCH = 8192
 
 
 def write_beir(collection: Collection, folder: Path) -> None:
     """Write ``corpus.jsonl``, ``queries.jsonl``, ``qrels/SPLIT.tsv`` and, with answers, ``questions.jsonl``.
 
-    Reading the folder gives the same collection, with the same fingerprint. Queries of a split that nobody judged are
-    in ``questions/SPLIT.jsonl``. The folder appears only when it is whole; memory does not grow with the collection.
+    Reading the folder gives the same collection, with the same fingerprint (but one that was held out has another).
+    Given negatives and scores are in ``given.jsonl``, instructions in the queries' field ``prompt``. Queries of a split
+    that nobody judged are in ``questions/SPLIT.jsonl``. The folder appears only when it is whole; memory does not grow
+    with the collection.
 
     Args:
         collection: What to write.
@@ -44,6 +46,8 @@ def write_beir(collection: Collection, folder: Path) -> None:
                 _write_lines(target / "qrels" / f"{split}.tsv", lines, "query-id\tcorpus-id\tscore\n")
         if len(collection.answers):
             _write_lines(target / "questions.jsonl", _questions(collection, collection.answers.queries))
+        if len(collection.negatives) or len(collection.teacher):
+            _write_lines(target / "given.jsonl", _given(collection))
         for split, qrels in collection.qrels.items():
             unjudged = np.setdiff1d(qrels.queries, qrels.judged())
             if len(unjudged):
@@ -64,20 +68,41 @@ def _line(row: dict[str, Any]) -> str:
 def _texts(texts: Texts, title: bool) -> Iterator[str]:
     for start in range(0, len(texts), ROWS_PER_BATCH):
         part = texts.table.slice(start, ROWS_PER_BATCH)
-        for key, heading, body in zip(*(part[name].to_pylist() for name in ("id", "title", "text")), strict=True):
-            yield _line({"_id": key, "title": heading, "text": body} if title else {"_id": key, "text": body})
+        columns = [part[name].to_pylist() for name in ("id", "title", "text")]
+        prompts = [""] * len(part) if texts.prompts is None else part["prompt"].to_pylist()
+        for key, heading, body, prompt in zip(*columns, prompts, strict=True):
+            yield _line({"_id": key, **({"title": heading} if title else {}), "text": body, **_prompt(prompt)})
+
+
+def _prompt(prompt: str) -> dict[str, str]:
+    return {"prompt": prompt} if prompt else {}
 
 
 def _judgements(collection: Collection, split: str) -> Iterator[str]:
     """Yield the judgements in the order in which they were read, on which the fingerprint rests."""
-    rows = read_arrow(collection.folder / "qrels.arrow")
-    rows = rows.filter((pc.field("split") == split) & (pc.field("passage") != UNJUDGED))
+    if collection.hold_out is not None:  # its splits are not those that were read
+        qrels = collection.qrels[split]
+        rows = pa.table({"query": qrels.owners, "passage": qrels.passages, "grade": qrels.grades})
+    else:
+        rows = read_arrow(collection.folder / "qrels.arrow")
+        rows = rows.filter((pc.field("split") == split) & (pc.field("passage") != UNJUDGED))
     for start in range(0, len(rows), ROWS_PER_BATCH):
         part = rows.slice(start, ROWS_PER_BATCH)
         queries = collection.queries.take_ids(part["query"].to_numpy()).to_pylist()
         passages = collection.corpus.take_ids(part["passage"].to_numpy()).to_pylist()
         for query, passage, grade in zip(queries, passages, part["grade"].to_pylist(), strict=True):
             yield f"{query}\t{passage}\t{grade}\n"
+
+
+def _given(collection: Collection) -> Iterator[str]:
+    """Yield the negatives and the scores of each query that has any."""
+    negatives, teacher = collection.negatives, collection.teacher
+    for row in np.union1d(negatives.queries, teacher.queries).tolist():
+        scored, scores = teacher.of(row)
+        keys = collection.corpus.take_ids(scored).to_pylist()
+        query = collection.queries.take_ids(np.array([row]))[0].as_py()
+        line = {"_id": query, "negatives": collection.corpus.take_ids(negatives.of(row)[0]).to_pylist()}
+        yield _line({**line, "scores": dict(zip(keys, map(float, scores), strict=True))})
 
 
 def _questions(collection: Collection, rows: np.ndarray) -> Iterator[str]:

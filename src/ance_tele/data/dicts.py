@@ -1,0 +1,135 @@
+"""A collection held in dictionaries, as other libraries load them."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats.fields import score_of
+from ance_tele.data.grades import whole_grade
+from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection, Record
+from ance_tele.data.splits import our_splits
+
+Passages = Mapping[str, tuple[str, str] | Mapping[str, str] | str]
+# {split: {query id: {passage id: grade}}}
+Grades = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def whole_grades(qrels: Grades) -> dict[str, dict[str, dict[str, int]]]:
+    """Return judgements with our names of splits, ids as strings and grades as integers.
+
+    Raises:
+        UserError: A grade is not a whole number; names split, query and passage.
+    """
+    names = our_splits(map(str, qrels))
+
+    def where(split: str, query: object, key: object) -> str:
+        return f"qrels['{split}'], query '{query}', passage '{key}'"
+
+    return {
+        names[str(split)]: {
+            str(query): {str(key): whole_grade(grade, where(split, query, key)) for key, grade in grades.items()}
+            for query, grades in queries.items()
+        }
+        for split, queries in qrels.items()
+    }
+
+
+def raw_from_dicts(
+    name: str,
+    corpus: Passages,
+    queries: Mapping[str, str],
+    qrels: Grades,
+    answers: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    listed: Sequence[Listed] = (),
+    prompts: Mapping[str, str] | None = None,
+) -> RawCollection:
+    """Wrap a collection held in dictionaries.
+
+    Args:
+        name: Short name, for reports.
+        corpus: ``{passage id: (title, text)}``, ``{passage id: {"title": ..., "text": ...}}`` (as the library
+            beir has it) or ``{passage id: text}``.
+        queries: ``{query id: text}``.
+        qrels: ``{split: {query id: {passage id: grade}}}``; a query without a judgement belongs to its split, too.
+        answers: ``{split: {query id: [answer strings]}}``; the queries belong to the split, judged or not.
+        listed: See :func:`listed_of`.
+        prompts: ``{query id: instruction}``.
+    """
+    graded = whole_grades(qrels)
+    answered = {our: answers[split] for split, our in our_splits(answers).items()} if answers else {}
+    unjudged = {split: [query for query, grades in rows.items() if not grades] for split, rows in graded.items()}
+    notes = Counter(
+        {f"qrels['{split}']: queries without a judgement": len(some) for split, some in unjudged.items() if some}
+    )
+    # A split of nothing but queries without a judgement has nothing to measure.
+    alone = {split for split, some in unjudged.items() if len(some) == len(graded[split]) and split not in answered}
+
+    def others(split: str) -> list[Answered]:
+        given = _answered(answered.get(split, {}))
+        return given + [Answered(query, (), 0) for query in unjudged.get(split, ()) if split not in alone]
+
+    splits = [*graded, *(split for split in answered if split not in graded)]
+    return RawCollection(
+        name,
+        (_passage(number, key, value) for number, (key, value) in enumerate(corpus.items(), 1)),
+        (
+            _record("the queries", number, key, text, prompt=(prompts or {}).get(key, ""))
+            for number, (key, text) in enumerate(queries.items(), 1)
+        ),
+        {split: (f"qrels['{split}']", _judgements(grades)) for split, grades in graded.items()},
+        answers={split: (f"answers['{split}']", some) for split in splits if (some := others(split))},
+        listed={ANY_SPLIT: ("negatives and scores", listed)},
+        notes=notes,
+    )
+
+
+def _passage(number: int, key: str, value: tuple[str, str] | Mapping[str, str] | str) -> Record:
+    if isinstance(value, Mapping):
+        if "text" not in value:
+            raise UserError(f"the corpus, entry {number} has no field 'text' (its fields: {', '.join(value)}).")
+        value = (value.get("title") or "", value.get("text") or "")
+    title, text = ("", value) if isinstance(value, str) else value
+    return _record("the corpus", number, key, text, title)
+
+
+def _record(where: str, number: int, key: str, text: str, title: str = "", prompt: str = "") -> Record:
+    for what, given in (("id", key), ("title", title), ("text", text), ("prompt", prompt)):
+        if not isinstance(given, str):
+            raise UserError(f"{where}, entry {number}: the {what} must be a string, got {given!r:.60}.")
+    return Record(key, title, text, number, prompt)
+
+
+def _judgements(split: Mapping[str, Mapping[str, int]]) -> list[Judgement]:
+    pairs = [(query, key, grade) for query, grades in split.items() for key, grade in grades.items()]
+    return [Judgement(query, key, grade, number) for number, (query, key, grade) in enumerate(pairs, 1)]
+
+
+def _answered(split: Mapping[str, Sequence[str]]) -> list[Answered]:
+    for query, given in split.items():
+        if isinstance(given, str) or not all(isinstance(answer, str) for answer in given):
+            raise UserError(f"The answers of query '{query}' must be a list of strings, got {given!r:.60}.")
+    return [Answered(str(query), tuple(given), number) for number, (query, given) in enumerate(split.items(), 1)]
+
+
+def listed_of(negatives: Mapping[str, Sequence[str]], scores: Mapping[str, Mapping[str, float]]) -> list[Listed]:
+    """Return given negatives and a teacher's scores.
+
+    Args:
+        negatives: ``{query id: [passage ids]}``.
+        scores: ``{query id: {passage id: score}}``.
+
+    Raises:
+        UserError: Negatives are no list, or a score is no number; names the query.
+    """
+    found = []
+    for number, (query, scored) in enumerate(scores.items(), 1):
+        for key, score in scored.items():
+            one = score_of(score, f"scores['{query}']", str(key))
+            found.append(Listed(str(query), str(key), False, one, False, number))
+    for number, (query, keys) in enumerate(negatives.items(), 1):
+        if isinstance(keys, str):
+            raise UserError(f"negatives['{query}'] must be a list of passage ids, got {keys!r:.60}.")
+        found += [Listed(str(query), str(key), True, math.nan, False, number) for key in keys]
+    return found

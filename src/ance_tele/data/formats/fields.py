@@ -1,0 +1,65 @@
+"""Fields of training rows whatever their format: instructions, a teacher's scores, what is not used."""
+
+import json
+import math
+from collections.abc import Container, Mapping
+from contextlib import suppress
+from typing import Any
+
+from ance_tele.data.errors import UserError
+from ance_tele.data.formats.objects import text
+
+# What a query's instruction is called: by FlagEmbedding, by others, by mteb.
+PROMPTS = ("prompt", "query_prompt", "instruction", "query_instruction")
+
+
+def prompt_of(row: Mapping[str, Any], where: str) -> str:
+    """Return the instruction that belongs before the query of a row; "" where it has none.
+
+    Raises:
+        UserError: It is no text.
+    """
+    name = next((name for name in PROMPTS if row.get(name)), None)
+    return text(row[name], where, name) if name else ""
+
+
+def unread(row: Mapping[str, Any], known: Container[str]) -> tuple[str, ...]:
+    """Return the fields of a row that are not known, as far as they hold anything; instructions are known."""
+    return tuple(
+        name
+        for name, value in row.items()
+        if name not in known and name not in PROMPTS and value not in (None, "", [], {})
+    )
+
+
+def scores_of(value: Any, where: str, name: str) -> list[float]:
+    """Return a list of scores; [] for null, NaN for each that is null. In CSV a list is written as JSON.
+
+    Raises:
+        UserError: It is no list, or a score in it is no number.
+    """
+    if isinstance(value, str):
+        with suppress(json.JSONDecodeError, RecursionError):
+            value = json.loads(value) if value.strip() else None
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise UserError(f"{where}: '{name}' must be a list of numbers, got {value!r:.60}.")
+    return [score_of(one, where, name) for one in value]
+
+
+def score_of(value: Any, where: str, name: str) -> float:
+    """Return a score; NaN for null.
+
+    Raises:
+        UserError: It is no finite number.
+    """
+    if value is None or value == "":
+        return math.nan
+    try:
+        score = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        score = math.nan
+    if not abs(score) < 3.4e38:  # of float32, as which scores are kept
+        raise UserError(f"{where}: '{name}' must hold numbers, got {value!r:.60}.")
+    return score

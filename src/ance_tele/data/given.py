@@ -1,0 +1,139 @@
+"""Negatives and a teacher's scores that training files give: resolved to rows, each pair once, written as Arrow."""
+
+from collections import Counter
+from collections.abc import Iterable
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from ance_tele.data.arrow import table_of
+from ance_tele.data.collection import Texts
+from ance_tele.data.raw import Listed
+
+# Rows resolved at a time: to look ids up costs a pass over all ids, whatever their number.
+ROWS_PER_LOOK_UP = 1 << 20
+LISTED = pa.schema(
+    [
+        ("query", pa.large_string()),
+        ("passage", pa.large_string()),
+        ("negative", pa.bool_()),
+        ("score", pa.float32()),
+        ("margin", pa.bool_()),
+    ]
+)
+WRITTEN = pa.schema([("query", pa.int64()), ("passage", pa.int64()), ("score", pa.float32())])
+
+
+class Columns(NamedTuple):
+    """What is listed, as parallel arrays [n] in the order of the source: rows, and what :class:`Listed` has."""
+
+    query: np.ndarray
+    passage: np.ndarray
+    negative: np.ndarray
+    score: np.ndarray
+    margin: np.ndarray
+
+    def take(self, places: np.ndarray) -> "Columns":
+        """Return those at some places, or where a mask is true."""
+        return Columns(*(column[places] for column in self))
+
+
+def resolve(rows: Iterable[Listed], corpus: Texts, queries: Texts, where: str, notes: Counter[str]) -> Columns:
+    """Turn what is listed into row numbers; what is not in the collection is left out and counted.
+
+    It is no problem, as a judgement would be: lists of negatives are often of a larger collection.
+    """
+    parts, unknown = [], 0
+    stream = iter(rows)
+    while block := next(stream, None):
+        table = table_of(chain([block], islice(stream, ROWS_PER_LOOK_UP - 1)), LISTED, where)
+        query, passage = queries.rows(table["query"]), corpus.rows(table["passage"])
+        kept = (query >= 0) & (passage >= 0)
+        unknown += int((~kept).sum())
+        rest = (table[name].to_numpy() for name in ("negative", "score", "margin"))
+        parts.append(Columns(query, passage, *rest).take(kept))
+    if unknown:
+        notes[f"{where}: given passages or queries that are not in the collection, left out"] += unknown
+    return joined(parts)
+
+
+def joined(parts: Iterable[Columns]) -> Columns:
+    """Put columns one after the other."""
+    none = Columns(*(np.empty(0, kind) for kind in (np.int64, np.int64, bool, np.float32, bool)))
+    return Columns(*(np.concatenate(columns) for columns in zip(none, *parts, strict=True)))
+
+
+def write_given(
+    found: Columns, relevant: tuple[np.ndarray, np.ndarray], folder: Path, where: str, digest: Any, notes: Counter[str]
+) -> None:
+    """Write ``negatives.arrow`` and ``teacher.arrow``, by query in ascending order; no file where there is nothing.
+
+    A negative that is a relevant passage of its query is left out and counted; of pairs that come again the first
+    counts. Margins are kept for queries with one relevant passage only: those of several hang on each its own.
+
+    Args:
+        found: What is listed.
+        relevant: Query and passage rows of the relevant pairs.
+        folder: Of the collection.
+        where: What to call the source in notes.
+        digest: Is told of what is written.
+        notes: Gets the counts.
+    """
+    width = 1 + max(int(found.passage.max(initial=0)), int(relevant[1].max(initial=0)))
+    key = found.query * width + found.passage
+    positive = np.isin(key, relevant[0] * width + relevant[1])
+    negatives = _once(found.query, key, found.negative & ~positive)
+    dropped = len(np.unique(key[found.negative & positive]))
+    if dropped:
+        notes[f"{where}: given negatives that are relevant passages of their query, left out"] += dropped
+
+    scored = ~np.isnan(found.score)
+    loose = scored & found.margin & np.isin(found.query, _several(*relevant))
+    if loose.any():
+        notes[f"{where}: margins of queries with several relevant passages, not used"] += int(loose.sum())
+    teacher = _once(found.query, key, scored & ~loose)
+    # Of an honest teacher, a pair has one score.
+    if other := _differing(key, found.score, scored & ~loose, teacher):
+        notes[f"{where}: scores of a pair that had another before, which is kept"] += other
+    scores = np.full(len(negatives), np.nan, dtype=np.float32)
+    if len(teacher):
+        kept = _kept(key, teacher, key[negatives])
+        scores = np.where(key[kept] == key[negatives], found.score[kept], scores)
+    for name, places, score in (("negatives", negatives, scores), ("teacher", teacher, found.score[teacher])):
+        if len(places):
+            columns = found.query[places], found.passage[places], score
+            _write(columns, folder / f"{name}.arrow")
+            digest.update(f"{name}\0{len(places)}\0".encode() + b"".join(column.tobytes() for column in columns))
+
+
+def _once(query: np.ndarray, key: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the places of wanted pairs, each once, queries ascending, in the order of the source within."""
+    places = np.flatnonzero(wanted)
+    first = np.sort(places[np.unique(key[places], return_index=True)[1]])
+    return first[np.argsort(query[first], kind="stable")]
+
+
+def _several(query: np.ndarray, passage: np.ndarray) -> np.ndarray:
+    """Return the queries with more than one relevant passage."""
+    rows, counts = np.unique(query, return_counts=True)
+    return rows[counts > 1]
+
+
+def _differing(key: np.ndarray, score: np.ndarray, wanted: np.ndarray, kept: np.ndarray) -> int:
+    """Count scores that differ from the one kept for the same pair."""
+    places = np.flatnonzero(wanted)
+    return int((score[places] != score[_kept(key, kept, key[places])]).sum()) if len(kept) else 0
+
+
+def _kept(key: np.ndarray, kept: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return the place among ``kept`` of each pair asked for; any place where it is not there."""
+    order = kept[np.argsort(key[kept])]
+    return order[np.minimum(np.searchsorted(key[order], asked), len(order) - 1)]
+
+
+def _write(columns: tuple[np.ndarray, ...], path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, WRITTEN) as writer:
+        writer.write_batch(pa.record_batch(list(map(pa.array, columns)), WRITTEN))

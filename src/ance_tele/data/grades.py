@@ -1,0 +1,37 @@
+"""Grades of relevance: one rule, whatever they come from."""
+
+import math
+from typing import Any
+
+from ance_tele.data.errors import UserError
+
+
+def whole_grade(value: Any, where: str) -> int:
+    """Return a grade: a whole number, also where it is written as 1.0 or "1.0", or is numpy's.
+
+    Raises:
+        UserError: It is no whole number, or too large for 64 bits; names ``where``.
+    """
+    grade = _whole(value)
+    if grade is None or not -(1 << 63) <= grade < 1 << 63:
+        shown = f"'{value}'" if isinstance(value, str) else repr(value)
+        raise UserError(f"{where}: the grade {shown:.60} is not an integer.")
+    return grade
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bytes | bytearray):
+        return None
+    try:
+        return int(value) if isinstance(value, str) else _of_number(float(value), value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    try:
+        return _of_number(float(value), float(value)) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _of_number(number: float, value: Any) -> int | None:
+    """Return a number without loss, if it is whole; large integers are no floats."""
+    return int(value) if math.isfinite(number) and number == math.floor(number) else None
