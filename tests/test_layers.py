@@ -54,6 +54,7 @@ ONLY = {
     "settings": {
         "data.errors",
         "data.languages",
+        "data.hold_out",
         "encode.config",
         "evaluate.config",
         "mining.config",

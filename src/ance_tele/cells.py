@@ -43,6 +43,7 @@ def carry_out(job: Job, say: Say = silent) -> dict[str, Any]:
         adopted["episode-1"] = out / cell.donor / "episode-1"
     model = None if cell.recipe.lexical else cell.model
     collection = load_collection(job.data, Path(job.cache), cell.recipe.episode.strict)
+    collection = collection.held_out(cell.recipe.episode.hold_out)
     summary = run(cell.recipe, collection, model, folder, job.data, Path(job.cache), say, adopted)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if not (folder / "cost.json").exists():

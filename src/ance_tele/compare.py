@@ -55,7 +55,9 @@ def compare_systems(
     """
     out, cache = Path(out), cache or cache_folder()
     cells = grid(systems, models, seeds)
-    collection = load_collection(data, cache, systems[0].episode.strict, say)
+    if len(shares := {one.episode.hold_out for one in systems}) > 1:
+        raise UserError(f"hold_out differs between the systems ({', '.join(map(str, shares))}); give all the same.")
+    collection = load_collection(data, cache, systems[0].episode.strict, say).held_out(systems[0].episode.hold_out)
     with claim(out):
         for model in models:
             wanted = [cell.recipe for cell in cells if cell.model == model]

@@ -19,7 +19,7 @@ from ance_tele.mining.config import NEW_SOURCES
 from ance_tele.phases import Phases
 from ance_tele.report.formats import duration
 from ance_tele.report.write import write_report
-from ance_tele.runfolder import claim, comparisons, portable, unfit
+from ance_tele.runfolder import claim, comparisons, held_out, portable, unfit
 from ance_tele.settings import Recipe
 
 
@@ -57,7 +57,8 @@ def run(
     Raises:
         UserError: The folder belongs to another run, or the data, the model or the review cannot be used.
     """
-    out, last, recipe = Path(out), recipe.episode.episodes, portable(recipe)
+    recipe, collection = held_out(portable(recipe), collection)
+    out, last = Path(out), recipe.episode.episodes
     judged = None if review is None else load_review(review, collection, review_as)
     phases = Phases(recipe, collection, model, out, cache or cache_folder(), say, judged)
     if judged is not None:
@@ -148,6 +149,7 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
             "training_queries_used": len(phases.positives) if recipe.episode.episodes else 0,
             "training_queries_without_positive": len(phases.without_positive) if recipe.episode.episodes else 0,
             "problems": collection.problems,
+            "notes": collection.notes,
             **_review(phases),
         },
         "baselines": baselines,

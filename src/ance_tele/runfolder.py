@@ -185,11 +185,22 @@ def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> Op
     if data is None and identity["data"] is None:
         raise UserError(f"{out} does not say where its data lies; give that with --data.")
     source = data or resolve(identity["data"], out)
-    collection = load_collection(source, strict=recipe.episode.strict, say=say)
+    collection = load_collection(source, strict=recipe.episode.strict, say=say).held_out(recipe.episode.hold_out)
     if collection.fingerprint != identity["fingerprints"]["data"]:
         raise UserError(f"{source} is not the data that {out} was made of; give that with --data.")
     review = load_review(out / REVIEW, collection, identity["review_as"]) if identity.get("review") else None
     return OpenedRun(recipe, collection, identity["model"] and resolve(identity["model"], out), review)
+
+
+def held_out(recipe: Recipe, collection: Collection) -> tuple[Recipe, Collection]:
+    """Let a recipe and its collection agree on what is held out: what one of them says, the other gets.
+
+    Raises:
+        UserError: They differ, or it cannot be held out.
+    """
+    if recipe.episode.hold_out is None and collection.hold_out is not None:
+        return recipe.with_settings(hold_out=collection.hold_out), collection
+    return recipe, collection.held_out(recipe.episode.hold_out)
 
 
 def settings_of(model: str | Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ance_tele.data.errors import UserError
+from ance_tele.data.hold_out import share_or_count
 from ance_tele.data.languages import LANGUAGES
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
@@ -35,6 +36,8 @@ class EpisodeConfig:
         watch_lookahead: Search around the positives in every episode, also where the recipe does not mine there: the
             report then shows how many of the next episode's negatives were in sight.
         strict: Refuse a collection whose files do not add up, rather than leave out what does not.
+        hold_out: Below 1 the share, from 1 on the number of training queries that become the split dev, where there is
+            none; chosen by their texts, the same ones whatever the seed.
         seed: Of every draw.
     """
 
@@ -49,6 +52,7 @@ class EpisodeConfig:
     keep_vectors: bool = False
     watch_lookahead: bool = True
     strict: bool = True
+    hold_out: float | None = None
     seed: int = 42
 
 
@@ -149,6 +153,8 @@ class Recipe:
         for name, (low, high) in ranges.items():
             if values[name] is not None and not low <= values[name] <= high:
                 raise UserError(f"{name} is {values[name]}; it must lie between {low} and {high}.")
+        if values["hold_out"] is not None:
+            share_or_count(values["hold_out"])
         for name in ("sources", "first_sources"):
             for source in values[name] or ():
                 if source not in NEW_SOURCES:

@@ -44,6 +44,7 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     evaluate.add_argument(
         "--on", type=str, nargs="+", default=[], help="collections: is a run's model worse there than its start?"
     )
+    evaluate.add_argument("--hold_out", type=float | None, default=None, help="as in run: training queries as dev")
     evaluate.add_argument("--run_file", type=str | None, default=None, help="write the run here, in TREC format")
     _encoder_arguments(evaluate)
     _lenient(evaluate)

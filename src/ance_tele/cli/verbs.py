@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -12,6 +12,9 @@ from ance_tele.cli.parsers import HINTS
 from ance_tele.data.errors import UserError
 from ance_tele.recipes import OFFICIAL, RECIPES, STARTS, recipe
 from ance_tele.settings import Recipe
+
+if TYPE_CHECKING:
+    from ance_tele.data.collection import Collection
 
 
 def say(line: str) -> None:
@@ -48,13 +51,10 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     model = None if chosen.lexical else given.model or STARTS.get(given.recipe.partition("/")[0])
     if not chosen.lexical and not model:
         need(given, "model")
-    collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
-    judged = ", ".join(f"{len(qrels):,} {split}" for split, qrels in collection.qrels.items())
-    say(f"{collection.name}: {len(collection.corpus):,} passages; queries: {judged}")
+    collection = load_collection(given.data, strict=chosen.episode.strict, say=say).held_out(chosen.episode.hold_out)
+    introduce(collection)
     if "split" not in settings_given(argv) and chosen.evaluation.split == "test" and "test" not in collection.qrels:
         chosen = chosen.with_settings(split="dev") if "dev" in collection.qrels else chosen
-    for problem, count in collection.problems.items():
-        say(f"left out: {count:,} ({problem})")
     say(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
 
     from ance_tele.encode.published import start_of
@@ -63,6 +63,25 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     start, review = start_of(model) if model else None, given.review
     run(chosen, collection, start, given.out, given.data, say=say, review=review, review_as=given.review_as)
     return conclude(Path(given.out))
+
+
+def introduce(collection: "Collection") -> None:
+    """Print what a collection holds, what was left out of it, and what to beware of."""
+    from ance_tele.data.describe import warnings
+
+    judged = ", ".join(f"{len(qrels):,} {split}" for split, qrels in collection.qrels.items())
+    say(f"{collection.name}: {len(collection.corpus):,} passages; queries: {judged}")
+    for problem, count in collection.problems.items():
+        say(f"left out: {count:,} ({problem})")
+    for note, count in collection.notes.items():
+        say(f"note: {count:,} {note}")
+    for line in warnings(collection):
+        say(f"warning: {line}")
+    if collection.hold_out is not None:
+        final = (
+            "" if "test" in collection.qrels else "; there is no test split, so the final figures are measured on them"
+        )
+        say(f"held out as dev: {len(collection.qrels['dev']):,} training queries{final}")
 
 
 def plan_verb(chosen: Recipe, given: Namespace) -> int:
@@ -78,6 +97,7 @@ def plan_verb(chosen: Recipe, given: Namespace) -> int:
         from ance_tele.data.load import load_collection
 
         collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
+        collection = collection.held_out(chosen.episode.hold_out)
         train, judged = (
             collection.split("train").relevant(chosen.mining.positive_level),
             collection.split(chosen.evaluation.split),
@@ -138,7 +158,8 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
     from ance_tele.report.comparison import cost, stem
     from ance_tele.report.comparison_tables import comparison_tables
 
-    collection = load_collection(given.data, strict=not given.lenient, say=say)
+    collection = load_collection(given.data, strict=not given.lenient, say=say).held_out(given.hold_out)
+    introduce(collection)
     if "split" not in settings and "dev" in collection.qrels:
         settings["split"] = "dev"  # episodes are watched on dev; the last one is measured on test too
     systems = [system(name, given.scale, **settings) for name in names]
@@ -216,7 +237,7 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
     declared = published.settings if published is not None else settings_of(main)
     own |= {name: declared[name] for name in own if name in declared and name not in settings_given(argv)}
     config = recipe("zero-shot").with_settings(**own).encoder
-    collection = load_collection(given.data, strict=not given.lenient, say=say)
+    collection = load_collection(given.data, strict=not given.lenient, say=say).held_out(given.hold_out)
     split = given.split or ("test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev")
 
     from ance_tele.evaluate.model import evaluate_model  # loads torch

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.data.collection import Collection, Texts
@@ -23,16 +24,30 @@ def describe(collection: Collection) -> Iterator[str]:
                 f"  {split:<8}{judged:>12,} judged queries, {len(qrels.passages):,} judgements, "
                 f"{per_query:.2f} relevant passages per query"
             )
-        if unjudged := len(qrels) - judged:
-            yield f"  {'' if judged else split:<8}{unjudged:>12,} queries with answers only"
+        unjudged = np.setdiff1d(qrels.queries, qrels.judged())
+        answered = int(np.isin(unjudged, collection.answers.queries).sum())
+        for count, what in ((answered, "with answers only"), (len(unjudged) - answered, "without a judgement")):
+            if count:
+                yield f"  {'' if judged else split:<8}{count:>12,} queries {what}"
     if len(collection.answers):
         strings = sum(len(collection.answers.of(int(row))) for row in collection.answers.queries)
         per_query = strings / len(collection.answers)
         yield f"answers   {len(collection.answers):>12,} queries with answer strings, {per_query:.2f} per query"
+    for name, given in (("negatives", collection.negatives), ("scores", collection.teacher)):
+        if len(given):
+            per_query = len(given.passages) / len(given)
+            yield f"{name:<10}{len(given):>12,} queries with given {name}, {per_query:.2f} per query"
+    if (prompts := collection.queries.prompts) is not None:
+        own = prompts.filter(pc.not_equal(prompts, ""))
+        yield f"prompts   {len(own):>12,} queries with an instruction of their own, {len(own.unique()):,} different"
     asked = [qrels.queries for qrels in collection.qrels.values()]
     if spare := len(collection.queries) - len(np.unique(np.concatenate([np.empty(0, np.int64), *asked]))):
         yield f"unused    {spare:>12,} queries, which are in no split"
     yield from _alike(collection)
+    for note, count in collection.notes.items():
+        yield f"note      {count:>12,}   {note}"
+    for line in warnings(collection):
+        yield f"warning   {line}"
     if not collection.problems:
         yield "problems          none found"
     for problem, count in collection.problems.items():
@@ -55,6 +70,33 @@ def _alike(collection: Collection) -> Iterator[str]:
             same_id = int((queries_by_id(collection, qrels.queries) >= 0).sum())
             themselves = len(np.unique(owners))
             yield f"in corpus {themselves:>12,} {split} queries are passages themselves (same id and text: {same_id:,})"
+
+
+def warnings(collection: Collection) -> Iterator[str]:
+    """Yield a sentence for what makes figures of a collection empty, or better than they are."""
+    if set(collection.qrels) == {"train"}:
+        yield "there is only a train split, so nothing to measure on; hold some of it out: run ... --hold_out 0.1"
+    train = collection.qrels.get("train")
+    for split, qrels in collection.qrels.items():
+        judged, relevant = len(qrels.judged()), len(qrels.relevant())
+        if judged and not relevant:
+            yield f"{split}: none of its judgements is above grade 0, so no passage is relevant"
+        elif lacking := judged - relevant:
+            yield f"{split}: {lacking:,} of {judged:,} judged queries have no relevant passage"
+        if train is None or split == "train":
+            continue
+        by_id = int(np.isin(qrels.queries, train.queries).sum())
+        texts = _trimmed(collection.queries, train.queries)
+        seen = pc.sum(pc.is_in(_trimmed(collection.queries, qrels.queries), value_set=texts)).as_py()
+        if seen:  # a query that is in both has the same text in both
+            ways = f"{by_id:,} by id, {seen - by_id:,} by text"
+            yield f"{split}: {seen:,} of {len(qrels):,} queries are training queries, too ({ways})"
+
+
+def _trimmed(queries: Texts, rows: np.ndarray) -> pa.Array:
+    """Return the texts of some queries without white space around them."""
+    texts = queries.table["text"].take(pa.array(rows))
+    return pa.concat_arrays(pc.utf8_trim_whitespace(texts).chunks) if len(rows) else pa.array([], pa.large_string())
 
 
 def _lengths(texts: Texts) -> str:

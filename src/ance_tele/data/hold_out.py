@@ -1,36 +1,48 @@
 """Which training queries are held out as dev: decided by their texts alone, whatever the seed or the order of files."""
 
 import hashlib
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any
 
 from ance_tele.data.errors import UserError
 
+if TYPE_CHECKING:
+    import numpy as np
 
-def target(hold_out: float, count: int) -> int:
-    """Return how many of ``count`` training queries ``hold_out`` means: a share below 1, else a number.
+
+def share_or_count(hold_out: float) -> None:
+    """Refuse what is neither a share below 1 nor a whole number.
 
     Raises:
-        UserError: It is neither, or not below ``count``.
+        UserError: It is neither.
     """
-    if not hold_out > 0 or (hold_out >= 1 and hold_out != int(hold_out)):
+    if not 0 < hold_out < 1 << 53 or (hold_out >= 1 and hold_out != int(hold_out)):
         raise UserError(f"hold_out is {hold_out:g}; it must be a share such as 0.1, or a whole number of queries.")
+
+
+def target(hold_out: float, count: int) -> int:
+    """Return how many of ``count`` training queries ``hold_out`` means.
+
+    Raises:
+        UserError: It is no share and no number, or not below ``count``.
+    """
+    share_or_count(hold_out)
     if hold_out >= count:
         raise UserError(f"hold_out is {hold_out:g}, but there are {count:,} training queries; make it smaller.")
     return int(hold_out) if hold_out >= 1 else max(1, round(hold_out * count))
 
 
-def chosen(texts: pa.ChunkedArray, count: int) -> np.ndarray:
+def chosen(texts: Any, count: int) -> "np.ndarray":
     """Return which queries are held out, bool [n]: those whose texts have the smallest hashes.
 
     Queries of one text, but for white space around it, are held out together, so there may be a few more.
 
     Args:
-        texts: Of the queries.
+        texts: Of the queries, a column of Arrow.
         count: How many to hold out at least.
     """
+    import numpy as np  # the settings, which --help shows, are checked without it
+    import pyarrow.compute as pc
+
     groups = pc.utf8_trim_whitespace(texts).combine_chunks().dictionary_encode()
     hashes = np.array([_hash(text) for text in groups.dictionary.to_pylist()], dtype=np.uint64)
     owner = groups.indices.to_numpy()
