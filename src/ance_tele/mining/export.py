@@ -62,7 +62,8 @@ def export_pool(
       ``text``; ``answers`` too where the collection has any (texttron/tevatron, docs/datasets.md of v1).
     - "tevatron2": ``query_id``, ``query_text``, ``positive_document_ids``, ``negative_document_ids``, and ``answers``
       likewise (texttron/tevatron, README of v2, "Training Data"); :func:`export_corpus` writes what the ids refer to.
-    - "flagembedding": ``query``, ``pos``, ``neg`` (FlagOpen/FlagEmbedding, examples/finetune/embedder/README.md).
+    - "flagembedding": ``query``, ``pos``, ``neg``; where queries have instructions, ``prompt``, which the two above
+      get too (FlagOpen/FlagEmbedding, examples/finetune/embedder/README.md).
     - "triplets": for sentence-transformers, whose losses go by the order of the columns (its "Dataset Overview"): for
       each positive a row of ``anchor``, ``positive``, ``negative_1`` to ``negative_n``; where ``negatives_per_query``
       is None, for each positive and negative a row of ``anchor``, ``positive``, ``negative``.
@@ -168,6 +169,7 @@ class _Example:
     positives: list[_Passage]
     negatives: list[_Passage]
     answers: dict[str, list[str]]  # by the name of the field; empty where the collection has none
+    prompt: dict[str, str]  # likewise
 
 
 def _examples(
@@ -188,10 +190,12 @@ def _examples(
     passages = _passages(np.unique(np.concatenate([*relevant, *drawn])), collection, kind != "tevatron2")
     rows = pool.queries[part]
     ids, texts = collection.queries.take_ids(rows).to_pylist(), gather(collection.queries.table["text"], rows)
+    prompts = None if collection.queries.prompts is None else gather(collection.queries.prompts, rows)
     for place, row in enumerate(rows.tolist()):
         answers = {"answers": collection.answers.of(row)} if len(collection.answers) else {}
         good, bad = ([passages[passage] for passage in some[place].tolist()] for some in (relevant, drawn))
-        yield _Example(ids[place], texts[place], good, bad, answers)
+        prompt = {} if prompts is None else {"prompt": prompts[place]}
+        yield _Example(ids[place], texts[place], good, bad, answers, prompt)
 
 
 def _passages(rows: np.ndarray, collection: Collection, texts: bool) -> dict[int, _Passage]:
@@ -207,16 +211,16 @@ def _lines(example: _Example, kind: Kind, negatives: int | None, separator: str)
     if kind == "tevatron":
         passages = {"positive_passages": example.positives, "negative_passages": example.negatives}
         whole = {name: [passage.whole() for passage in some] for name, some in passages.items()}
-        yield {"query_id": example.id, "query": example.text, **example.answers, **whole}
+        yield {"query_id": example.id, "query": example.text, **example.prompt, **example.answers, **whole}
         return
     if kind == "tevatron2":
         passages = {"positive_document_ids": example.positives, "negative_document_ids": example.negatives}
         ids = {name: [passage.id for passage in some] for name, some in passages.items()}
-        yield {"query_id": example.id, "query_text": example.text, **example.answers, **ids}
+        yield {"query_id": example.id, "query_text": example.text, **example.prompt, **example.answers, **ids}
         return
     good, bad = ([passage.joined(separator) for passage in some] for some in (example.positives, example.negatives))
     if kind == "flagembedding":
-        yield {"query": example.text, "pos": good, "neg": bad}
+        yield {"query": example.text, "pos": good, "neg": bad, **example.prompt}
         return
     for epoch, positive in enumerate(good):
         if negatives is None:
