@@ -52,7 +52,7 @@ def test_grades_of_all_readers(tmp_path: Path) -> None:
     (tmp_path / "beir" / "qrels" / "test.trec").write_text("q 0 d 1.0\nq 0 e 2\n")
     assert load_collection(tmp_path / "beir", tmp_path / "cache").fingerprint == found.fingerprint
     (tmp_path / "beir" / "qrels" / "test.trec").write_text("q 0 d 1\nq 0 e 0.7\n")
-    with pytest.raises(UserError, match="test.trec line 2: the grade '0.7' is not an integer"):
+    with pytest.raises(UserError, match=r"test\.trec line 2: the grade '0\.7' is not an integer"):
         load_collection(tmp_path / "beir", tmp_path / "cache")
     with pytest.raises(UserError, match=r"qrels\['test'\], query 'q', passage 'd': the grade 0.7 is not an integer"):
         collection_from_dicts(corpus, queries, {"test": {"q": {"d": 0.7}}}, cache=tmp_path)
