@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,34 +31,37 @@ class Scores:
         return {name: float(values.mean()) for name, values in measured.items() if len(values)}
 
 
-def measure(run: Run, qrels: Mapping[str, Mapping[str, int]], metrics: Sequence[str] = METRICS) -> Scores:
+def measure(
+    run: Run, qrels: Mapping[str, Mapping[str, int]], metrics: Sequence[str] = METRICS, level: int = 1
+) -> Scores:
     """Score a run.
 
     Args:
         run: Ranked passages. The metrics see its order, never its scores: engines break ties differently.
-        qrels: ``{query id: {passage id: grade}}``; above zero is relevant.
+        qrels: ``{query id: {passage id: grade}}``.
         metrics: Names such as "MRR@10", "nDCG@10", "Recall@100", "Success@10".
+        level: Grade from which on a passage is relevant; nDCG takes every grade above zero for the gain that it is.
     """
     import ir_measures
     from ir_measures import RR, R, Success, nDCG
 
-    kinds = {"MRR": RR, "nDCG": nDCG, "Recall": R, "Success": Success}
-    measures: dict[str, list[tuple[str, int]]] = {}
+    kinds = {"MRR": RR(rel=level), "nDCG": nDCG, "Recall": R(rel=level), "Success": Success(rel=level)}
+    measures: dict[Any, list[tuple[str, int]]] = {}
     for name in metrics:
         kind, _, cutoff = name.partition("@")
         if kind not in kinds or not cutoff.isdigit():
             raise ValueError(f"'{name}' is no metric; take MRR@k, nDCG@k, Recall@k or Success@k.")
         # trec_eval has no cut-off for the reciprocal rank, and ir_measures' own is slow: cut here, where it is exact.
         of_all = kind == "MRR"
-        asked = str(RR if of_all else kinds[kind] @ int(cutoff))
+        asked = kinds[kind] if of_all else kinds[kind] @ int(cutoff)
         measures.setdefault(asked, []).append((name, int(cutoff) if of_all else 0))
     ranked = {query: {passage: -rank for rank, passage in enumerate(ids)} for query, ids in run.rankings()}
     judged = list(qrels)
     place = {query: index for index, query in enumerate(judged)}
     values = {name: np.zeros(len(judged)) for name in metrics}
     known = {query: dict(grades) for query, grades in qrels.items()}
-    for row in ir_measures.iter_calc([ir_measures.parse_measure(each) for each in measures], known, ranked):
-        for name, most in measures[str(row.measure)] if row.query_id in place else ():
+    for row in ir_measures.iter_calc(list(measures), known, ranked):
+        for name, most in measures[row.measure] if row.query_id in place else ():
             beyond = most > 0 and row.value > 0 and round(1 / row.value) > most
             values[name][place[row.query_id]] = 0.0 if beyond else row.value
     return Scores(judged, values, sum(not ranked.get(query) for query in judged))

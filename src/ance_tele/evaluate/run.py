@@ -8,6 +8,10 @@ import numpy as np
 
 from ance_tele.data.errors import UserError
 
+# As the bits of a float32: the largest subnormal number, and the largest finite one, counted from there.
+_SUBNORMAL = 0x007FFFFF
+_LARGEST = 0x7F7FFFFF - _SUBNORMAL
+
 
 @dataclass(frozen=True)
 class Run:
@@ -25,11 +29,17 @@ class Run:
 
     @classmethod
     def from_dict(cls, run: Mapping[str, Mapping[str, float]]) -> "Run":
-        """Rank ``{query id: {passage id: score}}``."""
+        """Rank ``{query id: {passage id: score}}``.
+
+        Raises:
+            UserError: A score is NaN, which stands neither above nor below any other.
+        """
         ids, scores = [], []
-        for ranking in run.values():
+        for query, ranking in run.items():
             names = np.array(list(ranking), dtype=str)
             values = np.array(list(ranking.values()), dtype=np.float32)
+            if np.isnan(values).any():
+                raise UserError(f"The score of passage '{names[np.isnan(values)][0]}' for query '{query}' is NaN.")
             order = np.lexsort((names, -values))
             ids.append(names[order].tolist())
             scores.append(values[order])
@@ -45,15 +55,22 @@ class Run:
     def write_trec(self, path: Path, tag: str = "ance-tele") -> None:
         """Write the run in TREC format: query Q0 passage rank score tag.
 
+        Scores are written so that they fall within a query (:func:`falling`): every tool then reads our ranking.
+
+        Args:
+            path: The file.
+            tag: Name of the system; tools that compare runs tell them apart by it. See :func:`run_tag`.
+
         Raises:
             UserError: An id holds white space, which the format cannot carry.
         """
+        tag = run_tag(tag)
         with path.open("w", encoding="utf-8") as file:
             for query, ids, scores in zip(self.query_ids, self.passage_ids, self.scores, strict=True):
                 if len(f"{query} {' '.join(ids)}".split()) != 1 + len(ids):
                     wrong = next(f"'{query}' and '{each}'" for each in ids if len(f"{query} {each}".split()) != 2)
                     raise UserError(f"The ids {wrong} cannot stand in a TREC run: white space.")
-                lines = enumerate(zip(ids, scores.tolist(), strict=True), 1)
+                lines = enumerate(zip(ids, falling(scores).tolist(), strict=True), 1)
                 file.writelines(f"{query} Q0 {passage} {rank} {score:.9g} {tag}\n" for rank, (passage, score) in lines)
 
     @classmethod
@@ -61,7 +78,7 @@ class Run:
         """Read a run in TREC format, ranking it anew.
 
         Raises:
-            UserError: A line has not six fields, or its score is no number.
+            UserError: A line has not six fields, or its score is no number (NaN is none).
         """
         run: dict[str, dict[str, float]] = {}
         with path.open(encoding="utf-8") as file:
@@ -75,3 +92,30 @@ class Run:
                         f"{path.name} line {number} is not a line of a TREC run (query Q0 passage rank score tag)."
                     ) from None
         return cls.from_dict(run)
+
+
+def falling(scores: np.ndarray) -> np.ndarray:
+    """Return scores that fall strictly, each as near to what it was as can be: float32 [k].
+
+    Tools break ties in ways of their own: trec_eval puts the larger id first, the MS MARCO script the smaller one,
+    ranx neither. Where a score is not below the one before it, it is put one step of float32 below that: the smallest
+    step that trec_eval sees, which holds scores in 32 bits. Written with nine digits, each step is kept. All scores are
+    finite, and none is subnormal: programs compiled for speed take those for zero.
+
+    Args:
+        scores: In the order of the ranking, float [k].
+    """
+    # The bits of a float32, read as a whole number, grow with its size: one step of the number is one of the score.
+    bits = np.asarray(scores, dtype=np.float32).view(np.int32).astype(np.int64)
+    size = np.maximum((bits & 0x7FFFFFFF) - _SUBNORMAL, 0)
+    steps = np.clip(np.where(bits < 0, -size, size), -_LARGEST, _LARGEST)
+    place = np.arange(len(steps))
+    steps = np.minimum.accumulate(steps + place) - place
+    steps = np.maximum(steps, place[::-1] - _LARGEST)  # room for those that follow, at the lower end of all scores
+    size = np.where(steps == 0, 0, np.abs(steps) + _SUBNORMAL)
+    return np.copysign(size.astype(np.int32).view(np.float32), steps.astype(np.float32))
+
+
+def run_tag(name: str) -> str:
+    """Return a name as the tag of a TREC run, which is one word: white space becomes "+"."""
+    return "+".join(name.split()) or "ance-tele"
