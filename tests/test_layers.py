@@ -49,7 +49,7 @@ ONLY = {
         "search",
         "settings",
     },
-    "report": {"data"},
+    "report": {"data", "evaluate.config"},
     "recipes": {"data.errors", "evaluate.config", "mining.config", "settings"},
     "settings": {
         "data.errors",

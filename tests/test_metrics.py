@@ -14,9 +14,10 @@ from ir_measures import RR, R, Success, nDCG
 
 from ance_tele.data.collection import Collection, Qrels, Texts
 from ance_tele.encode.topk import TopK
-from ance_tele.evaluate.config import METRICS
+from ance_tele.evaluate.config import METRICS, EvaluateConfig
+from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.metrics import measure
-from ance_tele.evaluate.retrieval import evaluate, qrels_dict, run_of
+from ance_tele.evaluate.retrieval import qrels_dict, run_of
 from ance_tele.evaluate.run import Run
 
 Grades = Mapping[str, Mapping[str, int]]
@@ -165,7 +166,9 @@ def test_a_search_becomes_the_artefacts_of_an_evaluation(tmp_path: Path) -> None
         return Texts(pa.table({"id": pa.array(ids, pa.large_string())}))
 
     qrels = Qrels(np.array([0, 2, 3]), np.array([0, 2, 3, 4]), np.array([1, 0, 2, 3]), np.array([2, 0, 1, 1]))
-    collection = Collection("toy", texts(["d0", "d1", "d2", "d3"]), texts(["q0", "q1", "q2", "q3"]), {}, "", tmp_path)
+    collection = Collection(
+        "toy", texts(["d0", "d1", "d2", "d3"]), texts(["q0", "q1", "q2", "q3"]), {"dev": qrels}, "", tmp_path
+    )
     assert qrels_dict(qrels, collection) == {"q0": {"d1": 2, "d0": 0}, "q2": {"d2": 1}, "q3": {"d3": 1}}
     found = TopK(
         np.array([[0, 1], [2, -1], [-1, -1]]),
@@ -174,7 +177,7 @@ def test_a_search_becomes_the_artefacts_of_an_evaluation(tmp_path: Path) -> None
     run = run_of(found, qrels.queries, collection)
     assert dict(run.rankings()) == {"q0": ["d0", "d1"], "q2": ["d2"], "q3": []}
 
-    scores = evaluate(found, qrels, collection, "dev", tmp_path / "out")
+    scores = Evaluation.of(EvaluateConfig("dev"), collection).write(found, tmp_path / "out", "mine")
     assert scores.values["MRR@10"].tolist() == [0.5, 1.0, 0.0]
     facts = json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
     assert (facts["split"], facts["queries"], facts["missing_queries"]) == ("dev", 3, 1)

@@ -17,6 +17,7 @@ from ance_tele.data.artefacts import Say, silent, write_json
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.episode import run
+from ance_tele.evaluate.config import headline
 from ance_tele.grid import Cell, model_name, slug
 from ance_tele.report.formats import duration
 
@@ -121,7 +122,7 @@ def beside(jobs: Sequence[Job], parallel: int, say: Say) -> dict[str, str]:
 
 
 def _outcome(summary: dict[str, Any]) -> str:
-    name = next(name for name in ("MRR@10", "Answer@20") if name in summary["final"])
+    name = headline(summary["final"])
     seconds = sum(sum(one["seconds"].values()) for one in summary["episodes"])
     return f"{name} {summary['final'][name]:.3f} ({duration(seconds)})"
 

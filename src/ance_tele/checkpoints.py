@@ -72,11 +72,6 @@ class Checkpoints:
     # ---- what all phases share -------------------------------------------------------------------
 
     @cached_property
-    def judged(self) -> Qrels:
-        """Judgements of the split that every episode is measured on."""
-        return self.collection.split(self.recipe.evaluation.split)
-
-    @cached_property
     def positives(self) -> Qrels:
         """Relevant passages of the training queries; of some of them, always the same, where so asked."""
         positives = self._relevant

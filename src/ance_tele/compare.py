@@ -14,8 +14,8 @@ from ance_tele.data.artefacts import Say, adopt, lock, silent
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import cache_folder, load_collection
-from ance_tele.evaluate.answers import ANSWER_METRICS
 from ance_tele.evaluate.comparison import Entry, tabulate
+from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.grid import grid, model_name, slug
 from ance_tele.phases import Phases
 from ance_tele.report.comparison_formats import write_comparison

@@ -13,6 +13,8 @@ from ance_tele.data.artefacts import Say, build, read_manifest, silent, write_js
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
+from ance_tele.evaluate.config import EvaluateConfig, headline
+from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.runfolder import read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
@@ -92,18 +94,22 @@ def _measure(
     from ance_tele.evaluate.model import evaluate_model  # loads torch
 
     name = _file_name(collection.name)
-    inputs = {"weights": weights, "data": collection.fingerprint, "split": split}
+    # A level that is set is one of the run's own judgements: other collections have other grades.
+    how = EvaluateConfig(split, None, recipe.evaluation.exclude_self)
+    unusual = Evaluation.of(how, collection, say=say).unusual
+    inputs = {"weights": weights, "data": collection.fingerprint, "split": split, **unusual}
 
     def make(target: Path) -> dict[str, Any]:
         target.mkdir()
         means: dict[str, dict[str, float]] = {}
         columns: dict[str, np.ndarray] = {}
         for system in SYSTEMS:
-            _, scores = evaluate_model(models[system], collection, split, recipe.encoder)
+            own = how.exclude_self
+            _, scores = evaluate_model(models[system], collection, split, recipe.encoder, exclude_self=own)
             means[system] = scores.means()
             columns |= {f"{system} {metric}": values for metric, values in scores.values.items()}
             say(f"{collection.name}: {system} measured on {len(scores.query_ids):,} {split} queries")
-        metric = "MRR@10" if "MRR@10" in means["trained"] else "Answer@20"
+        metric = headline(means["trained"])
         pairs = [columns[f"{system} {metric}"] for system in SYSTEMS]
         measured = ~np.isnan(pairs[0])
         before, after = (values[measured] for values in pairs)

@@ -15,6 +15,7 @@ from ance_tele.data.artefacts import SCHEMA, Manifest, Say, adopt, package_versi
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.data.review import ReviewAs, load_review
+from ance_tele.evaluate.config import headline
 from ance_tele.mining.config import NEW_SOURCES
 from ance_tele.phases import Phases
 from ance_tele.report.formats import duration
@@ -96,7 +97,8 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
     made = [manifest.seconds for manifest in manifests if not manifest.stood]
     spent = duration(sum(made)) if made else "stands"
     if "metrics" in facts:
-        names = [name for name in ("MRR@10", "nDCG@10", "Answer@20") if name in facts["metrics"]]
+        shown = dict.fromkeys([headline(facts["metrics"]), "nDCG@10", "Answer@20"])
+        names = [name for name in shown if name in facts["metrics"]]
         found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in names)
         if facts.get("found_nothing"):
             found += f"; found nothing for {facts['found_nothing']:,} of {facts['queries']:,} queries"
@@ -156,6 +158,8 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
         **_bm25(phases),
         "episodes": [_episode(phases, number) for number in range(1, episodes + 1)],
         "final": last,
+        **({"training_metric": phases.training_metric} if recipe.episode.episodes else {}),
+        "evaluation": {split: on.facts for split, on in phases.evaluations.items()},
         "comparisons": comparisons(out, episodes, [name for name in baselines if name not in unfit(out)]),
         "settings": recipe.settings(),
         "environment": {

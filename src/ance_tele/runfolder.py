@@ -16,6 +16,7 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review, write_review
+from ance_tele.evaluate.config import headline
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.settings import Recipe
 
@@ -46,7 +47,8 @@ def claim(
     if out.is_dir() and any(out.iterdir()) and not (out / "run.json").exists() and not _only_lock(out):
         raise UserError(f"{out} is not empty and holds no run; give --out a new folder.")
     recipe.check()  # what cannot work is refused before the folder is taken
-    collection.split(recipe.evaluation.split)
+    for split in {recipe.evaluation.split: 0, phases.final_split: 0}:
+        phases.evaluation(split)
     if recipe.episode.episodes:
         phases.refuse()
     out.mkdir(parents=True, exist_ok=True)
@@ -243,12 +245,12 @@ def unfit(out: Path) -> set[str]:
 def comparisons(out: Path, episodes: int, baselines: Iterable[str]) -> list[dict[str, Any]]:
     """Compare the last episode with each baseline, query by query (paired permutation test, Holm).
 
-    On MRR@10; on Answer@20 where the split has no judgements.
+    On MRR@10; on answer recall where the split has no judgements.
     """
     if not episodes:
         return []
     table = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")
-    metric = next(name for name in ("MRR@10", "Answer@20") if not np.isnan(table[name].to_numpy()).all())
+    metric = headline([name for name in table.column_names[1:] if not np.isnan(table[name].to_numpy()).all()])
     last = table[metric].to_numpy()
     measured = ~np.isnan(last)
     rows, p_values = [], []

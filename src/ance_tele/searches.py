@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from ance_tele.checkpoints import Checkpoints, hash_of
 from ance_tele.data.artefacts import Manifest, build, read_manifest
 from ance_tele.dynamics.learning import reciprocal_ranks
+from ance_tele.dynamics.rounds import read_reciprocal_ranks, training_metric
 from ance_tele.encode.approximate import recall_of_exact
 from ance_tele.encode.topk import TopK
 from ance_tele.mining.candidates import Candidates, Lists
@@ -50,15 +51,21 @@ class Searches(Checkpoints):
             scores = pair_scores(asked, self.vectors(checkpoint), positives.offsets, positives.passages)
             best = np.maximum.reduceat(scores, positives.offsets[:-1])
             ids = self.collection.queries.take_ids(self.positives.queries)
-            columns = {"query_id": ids, "MRR@100": rr, "positive_score": best}
+            metric = self.training_metric
+            columns = {"query_id": ids, metric: rr, "positive_score": best}
             pq.write_table(pa.table(columns), target / "per_training_query.parquet")
             path = target / "training_lists.parquet"
             write_lists(path, self.positives.queries, lists, self.collection.queries, self.collection.corpus)
             recall = self.recall(checkpoint, found, lambda places: asked[places])
-            return {"MRR@100": float(rr.mean()), "search_engine": found.engine, **recall}
+            return {metric: float(rr.mean()), "search_engine": found.engine, **recall}
 
         path = self.folder(checkpoint) / "training_lists"
         return build(path, "lists of training queries", inputs, make, self.say, spread=True)
+
+    @property
+    def training_metric(self) -> str:
+        """What learning and forgetting are read from: MRR@100, or as deep as is mined."""
+        return training_metric(self.recipe.mining.depth, len(self.collection.corpus))
 
     def _nearest_both(self, checkpoint: int, asked: np.ndarray, depth: int) -> TopK:
         """Search for training queries, float32 [q, dimension], and in the same pass around positives, if they are due.
@@ -168,7 +175,7 @@ class Searches(Checkpoints):
 
     def reciprocal_ranks(self, checkpoint: int) -> np.ndarray:
         """Read back the reciprocal rank of each training query under a checkpoint, float64 [q]."""
-        return pq.read_table(self.folder(checkpoint) / "per_training_query.parquet")["MRR@100"].to_numpy()
+        return read_reciprocal_ranks(self.folder(checkpoint) / "per_training_query.parquet")
 
     def recall(self, checkpoint: int, found: TopK, asked: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
         """Measure how much of the exact lists a mining has found; {} where it searches exactly.

@@ -140,7 +140,7 @@ class Recipe:
             "alpha": (0, 1), "beta": (0, 1), "refresh_fraction": (0, 1), "warmup_ratio": (0, 1),
             "depth": (1, 32767), "pool_per_source": (1, 32767), "batch_queries": (1, 1 << 20),
             "negatives_per_query": (0, 32767), "epochs": (1, 1 << 20), "episodes": (0, 255),
-            "query_max_len": (3, 1 << 20), "passage_max_len": (3, 1 << 20), "eval_depth": (1, 1 << 20),
+            "query_max_len": (3, 1 << 20), "passage_max_len": (3, 1 << 20), "eval_depth": (10, 1 << 20),
             "learning_rate": (0, 10), "logging_steps": (1, 1 << 30), "encode_tokens": (1, 1 << 30),
             "chunk_tokens": (1, 1 << 30), "shard_passages": (1, 1 << 30), "grad_cache_tokens": (1, 1 << 30),
             "refresh_step": (1, 1 << 30), "save_steps": (1, 1 << 30), "max_train_queries": (1, 1 << 30),

@@ -3,6 +3,7 @@
 from jsonargparse import ArgumentParser
 
 from ance_tele.cli.flags import ReviewAs, recipe_named
+from ance_tele.evaluate.config import ExcludeSelf
 from ance_tele.recipes import recipe
 from ance_tele.settings import PARTS
 
@@ -45,6 +46,12 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
         "--on", type=str, nargs="+", default=[], help="collections: is a run's model worse there than its start?"
     )
     evaluate.add_argument("--hold_out", type=float | None, default=None, help="as in run: training queries as dev")
+    evaluate.add_argument(
+        "--relevance_level", type=int | None, default=None, help="grade from which on a passage is relevant; the usual"
+    )
+    evaluate.add_argument(
+        "--exclude_self", type=ExcludeSelf, default="id_and_text", help="what makes a passage the query itself"
+    )
     evaluate.add_argument("--run_file", type=str | None, default=None, help="write the run here, in TREC format")
     _encoder_arguments(evaluate)
     _lenient(evaluate)

@@ -244,11 +244,19 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
 
     model = start_of(given.model) if given.model else None
     run, scores = evaluate_model(
-        model, collection, split, config, query_model=given.query_model, passage_model=given.passage_model, say=say
+        model,
+        collection,
+        split,
+        config,
+        query_model=given.query_model,
+        passage_model=given.passage_model,
+        relevance_level=given.relevance_level,
+        exclude_self=given.exclude_self,
+        say=say,
     )
-    if given.run_file:
-        run.write_trec(Path(given.run_file))
     name = given.model or f"{given.query_model} + {given.passage_model}"
+    if given.run_file:
+        run.write_trec(Path(given.run_file), name)
     say(f"{name} on {collection.name}, split {split}: {len(scores.query_ids):,} queries")
     figures = published.figures if published is not None else {}
     if figures:

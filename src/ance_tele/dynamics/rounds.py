@@ -72,15 +72,32 @@ class Rounds:
         return cls(out, tuple(rounds), Order(ids))
 
     def reciprocal_ranks(self) -> np.ndarray:
-        """Return the MRR@100 of each training query under each checkpoint, float64 [episodes + 1, queries]."""
+        """Return the reciprocal rank of each training query by checkpoint, float64 [episodes + 1, queries]."""
         paths = [self.out / f"episode-{number}" / "per_training_query.parquet" for number in range(len(self.rounds))]
-        return np.stack([pq.read_table(path)["MRR@100"].to_numpy() for path in paths])
+        return np.stack([read_reciprocal_ranks(path) for path in paths])
 
     def positive_scores(self) -> np.ndarray | None:
         """Return the final model's score of each query's best positive, float32 [queries]; None in older runs."""
         path = self.out / f"episode-{len(self.rounds) - 1}" / "per_training_query.parquet"
         table = pq.read_table(path)
         return table["positive_score"].to_numpy() if "positive_score" in table.column_names else None
+
+
+def training_metric(depth: int, passages: int | None = None) -> str:
+    """Name what lists of this depth show of how a query fares: MRR@100, or less far down.
+
+    Args:
+        depth: Passages mined per query.
+        passages: How many there are; lists that hold all of them are as deep as can be.
+    """
+    return f"MRR@{100 if passages is not None and passages <= depth else min(100, depth)}"
+
+
+def read_reciprocal_ranks(path: Path) -> np.ndarray:
+    """Return the reciprocal ranks of a ``per_training_query.parquet``, whatever depth they were found in, float64."""
+    table = pq.read_table(path)
+    (name,) = (name for name in table.column_names if name.startswith("MRR@"))
+    return table[name].to_numpy()
 
 
 def _ahead(folder: Path, mining: MiningConfig, number: int) -> Path | None:

@@ -60,6 +60,25 @@ class TopK:
     scores: np.ndarray
     engine: str = ""
 
+    def without(self, owner: np.ndarray, rows: np.ndarray, k: int) -> "TopK":
+        """Return the k best of each query, some passages left out.
+
+        Args:
+            owner: Position of the query that each is left out for, int64 [n].
+            rows: The passages, int64 [n].
+            k: How many are kept of each query.
+        """
+        found, scores = self.rows[:, :k].copy(), self.scores[:, :k].copy()
+        width, touched = 2 + int(max(self.rows.max(initial=0), rows.max(initial=0))), np.unique(owner)
+        left_out = owner * width + rows + 1
+        for part in (touched[start : start + 4096] for start in range(0, len(touched), 4096)):
+            gone = np.isin(part[:, None] * width + self.rows[part] + 1, left_out)
+            order = np.argsort(gone, axis=1, kind="stable")[:, :k]
+            gone = np.take_along_axis(gone, order, 1)
+            found[part] = np.where(gone, -1, np.take_along_axis(self.rows[part], order, 1))
+            scores[part] = np.where(gone, -np.inf, np.take_along_axis(self.scores[part], order, 1))
+        return TopK(found, scores, self.engine)
+
 
 def exact_topk(
     queries: np.ndarray,

@@ -7,10 +7,9 @@ import numpy as np
 from ance_tele.data.answers import match_answers
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.errors import UserError
+from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.run import Run
-
-ANSWER_METRICS = ("Answer@5", "Answer@20", "Answer@100")
 
 
 def answer_ranks(rows: np.ndarray, answers: Sequence[Sequence[str]], corpus: Texts) -> np.ndarray:

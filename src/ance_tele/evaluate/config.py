@@ -1,6 +1,8 @@
 """What is measured, and on which queries."""
 
+from collections.abc import Container
 from dataclasses import dataclass
+from typing import Literal
 
 METRICS = (
     "MRR@10",
@@ -12,6 +14,23 @@ METRICS = (
     "Recall@1000",
     "Success@10",
 )
+ANSWER_METRICS = ("Answer@5", "Answer@20", "Answer@100")
+
+# What sentences, tests and curves are about: the first that was measured.
+HEADLINES = ("MRR@10", "Answer@20", "Answer@5")
+
+ExcludeSelf = Literal["id_and_text", "id", "text", "never"]
+
+
+def cutoff(metric: str) -> int:
+    """Return how many passages a metric looks at: 10 for "MRR@10"; 0 where its name does not say."""
+    most = metric.rpartition("@")[2]
+    return int(most) if most.isdecimal() else 0
+
+
+def headline(measured: Container[str]) -> str:
+    """Return the metric that sentences, tests and curves are about, of those that were measured."""
+    return next((name for name in HEADLINES if name in measured), HEADLINES[0])
 
 
 @dataclass(frozen=True)
@@ -23,7 +42,10 @@ class EvaluateConfig:
             where there is one.
         relevance_level: Grade from which on a passage is relevant for metrics that know no grades (MRR, recall,
             success); None means the usual level of the collection where it is known (2 for TREC DL), else 1.
-        eval_depth: Passages retrieved per query.
+        exclude_self: Where a query is a passage of the corpus too, as in ArguAna or Quora, that passage is left out of
+            its ranking, unless it is judged relevant: a passage of the same id and text ("id_and_text"), of the same
+            id ("id": BEIR and mteb), of the same text ("text"), or none ("never").
+        eval_depth: Passages retrieved per query; metrics that look deeper are left out.
         baselines: What stands beside the episodes: "bm25", "zero-shot".
         language: How BM25 reads the texts, as a baseline and as a source of negatives: ISO code of the language whose
             stemmer and stop words it takes, such as "en"; "auto" detects it, "none" leaves words as they are. Scripts
@@ -32,6 +54,7 @@ class EvaluateConfig:
 
     split: str = "test"
     relevance_level: int | None = None
+    exclude_self: ExcludeSelf = "id_and_text"
     eval_depth: int = 1000
     baselines: tuple[str, ...] = ("bm25", "zero-shot")
     language: str = "auto"

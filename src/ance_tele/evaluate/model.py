@@ -18,8 +18,9 @@ from ance_tele.encode.loading import adopt_model, load_model, load_pair
 from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.topk import exact_topk
 from ance_tele.encode.vectors import encode_corpus
+from ance_tele.evaluate.config import EvaluateConfig, ExcludeSelf
+from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.metrics import Scores
-from ance_tele.evaluate.retrieval import run_of, score
 from ance_tele.evaluate.run import Run
 
 
@@ -31,6 +32,8 @@ def evaluate_model(
     depth: int = 1000,
     query_model: str | Path | None = None,
     passage_model: str | Path | None = None,
+    relevance_level: int | None = None,
+    exclude_self: ExcludeSelf = "id_and_text",
     say: Say = silent,
 ) -> tuple[Run, Scores]:
     """Measure a model on a split.
@@ -40,28 +43,31 @@ def evaluate_model(
         collection: Corpus, queries, judgements.
         split: Which judgements.
         config: Lengths, prompts, pooling.
-        depth: Passages retrieved per query.
+        depth: Passages retrieved per query; metrics that look deeper are left out.
         query_model: Folder or hub name of the query encoder of a pair.
         passage_model: Folder or hub name of its passage encoder.
-        say: Gets a line for each thing that the model does not declare as it is used, and for texts that are cut.
+        relevance_level: Grade from which on a passage is relevant; None for what is usual (:class:`EvaluateConfig`).
+        exclude_self: Which passages are left out of the ranking of a query that they are themselves.
+        say: Gets a line for what is not measured as usual, for each thing that the model does not declare as it is used,
+            and for texts that are cut.
 
     Raises:
-        UserError: The model cannot be loaded, both a model and a pair are given or half a pair, or there is no such
-            split.
+        UserError: The model cannot be loaded, both a model and a pair are given or half a pair, there is no such
+            split, or none of its judgements reaches the level.
     """
-    qrels = collection.split(split)
+    how = EvaluateConfig(split, relevance_level, exclude_self, depth)
+    evaluation = Evaluation.of(how, collection, say=say)
     loaded = _load(model, query_model, passage_model, config, say)
     stores: dict[Task, TokenStore] = {}
     for task in get_args(Task):
         texts = collection.queries if task == "query" else collection.corpus
         stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.fingerprint, say)
-    asked = encode_rows(loaded, stores["query"], qrels.queries, "query", config)
+    asked = encode_rows(loaded, stores["query"], evaluation.qrels.queries, "query", config)
     device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
     with TemporaryDirectory(dir=cache_folder()) as folder:
         vectors = encode_corpus(loaded, stores["document"], "document", config, Path(folder), weights="")
-        found = exact_topk(asked, vectors, depth, collection.corpus.id_rank, device)
-    run = run_of(found, qrels.queries, collection)
-    return run, score(run, qrels, collection)
+        found = exact_topk(asked, vectors, evaluation.search_depth, collection.corpus.id_rank, device)
+    return evaluation.measure(found)
 
 
 def lengths_for(model: str | Path, collection: Collection, say: Say = silent) -> list[str]:

@@ -1,6 +1,8 @@
 """From a search to the artefacts of an evaluation: run, per-query values, means."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ from ance_tele.data.artefacts import write_json
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.encode.topk import TopK
 from ance_tele.evaluate.answers import measure_answers
+from ance_tele.evaluate.config import ANSWER_METRICS, METRICS
 from ance_tele.evaluate.metrics import Scores, measure
 from ance_tele.evaluate.run import Run
 
@@ -43,15 +46,29 @@ def qrels_dict(qrels: Qrels, collection: Collection) -> dict[str, dict[str, int]
     }
 
 
-def score(run: Run, qrels: Qrels, collection: Collection) -> Scores:
+def score(
+    run: Run,
+    qrels: Qrels,
+    collection: Collection,
+    metrics: Sequence[str] = (*METRICS, *ANSWER_METRICS),
+    level: int = 1,
+) -> Scores:
     """Score a run by the judgements of a split and, where its queries have answer strings, by answer match.
+
+    Args:
+        run: Ranked passages.
+        qrels: Queries and judgements of the split.
+        collection: For the ids and the answers.
+        metrics: Of :func:`measure` and of :func:`measure_answers`.
+        level: Grade from which on a passage is relevant, where a metric knows no grades.
 
     Returns:
         One value per query of the split; NaN where a query has no judgement, or no answer string.
     """
-    parts = [measure(run, qrels_dict(qrels, collection))]
-    if np.isin(qrels.queries, collection.answers.queries).any():
-        parts.append(measure_answers(run, collection))
+    by_answer = [name for name in metrics if name.startswith("Answer@")]
+    parts = [measure(run, qrels_dict(qrels, collection), [name for name in metrics if name not in by_answer], level)]
+    if by_answer and np.isin(qrels.queries, collection.answers.queries).any():
+        parts.append(measure_answers(run, collection, metrics=by_answer))
     query_ids = collection.queries.take_ids(qrels.queries).to_pylist()
     place = {query: number for number, query in enumerate(query_ids)}
     values = {}
@@ -63,19 +80,22 @@ def score(run: Run, qrels: Qrels, collection: Collection) -> Scores:
     return Scores(query_ids, values, parts[0].missing)
 
 
-def write_evaluation(folder: Path, run: Run, scores: Scores, split: str) -> None:
-    """Write ``run.trec``, ``metrics.json`` and ``per_query.parquet`` into a folder."""
+def write_evaluation(
+    folder: Path, run: Run, scores: Scores, split: str, tag: str = "ance-tele", facts: Mapping[str, Any] | None = None
+) -> None:
+    """Write ``run.trec``, ``metrics.json`` and ``per_query.parquet`` into a folder.
+
+    Args:
+        folder: Made if need be.
+        run: Ranked passages.
+        scores: Of the run.
+        split: Which judgements.
+        tag: Name of the system in the run.
+        facts: What else a reader of the metrics should know.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    run.write_trec(folder / "run.trec")
+    run.write_trec(folder / "run.trec", tag)
     table = pa.table({"query_id": scores.query_ids, **scores.values})
     pq.write_table(table, folder / "per_query.parquet")
-    facts = {"split": split, "queries": len(scores.query_ids), "missing_queries": scores.missing}
-    write_json(folder / "metrics.json", {**facts, "metrics": scores.means()})
-
-
-def evaluate(found: TopK, qrels: Qrels, collection: Collection, split: str, folder: Path) -> Scores:
-    """Score a search for the queries of ``qrels`` and write its artefacts into ``folder``."""
-    run = run_of(found, qrels.queries, collection)
-    scores = score(run, qrels, collection)
-    write_evaluation(folder, run, scores, split)
-    return scores
+    told = {"split": split, "queries": len(scores.query_ids), "missing_queries": scores.missing, **(facts or {})}
+    write_json(folder / "metrics.json", {**told, "metrics": scores.means()})

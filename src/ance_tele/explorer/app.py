@@ -77,6 +77,7 @@ def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: 
             "columns": [{"checkpoint": column.checkpoint, "label": column.label} for column in asker.columns],
             "rounds": [{"number": number, "label": label} for number, label in enumerate(training.labels, 1)],
             "queries": len(training),
+            "metric": training.metric,
             "sorts": sorts,
             "notice": training.notice,
             "most": {"characters": MOST_CHARACTERS, "passages": MOST_PASSAGES},

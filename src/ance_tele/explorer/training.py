@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
-from ance_tele.dynamics.rounds import Round, Rounds
+from ance_tele.dynamics.rounds import Round, Rounds, training_metric
 from ance_tele.explorer.asking import MOST_CHARACTERS, label_of
 from ance_tele.settings import Recipe
 
@@ -37,7 +37,8 @@ class Training:
         collection: Where the texts are.
         ids: Of the queries.
         texts: Of the queries.
-        mrr: MRR@100 by checkpoint and query, float64 [episodes + 1, queries].
+        metric: What learning is read from: MRR@100, or less far down.
+        mrr: It by checkpoint and query, float64 [episodes + 1, queries].
         analysed: By name in ``ANALYSED``, a value per query; empty where the run was not analysed.
         rounds: Of mining.
     """
@@ -45,9 +46,11 @@ class Training:
     def __init__(self, run: Path, recipe: Recipe, collection: Collection) -> None:
         self.run, self.collection = run, collection
         self.ids: pa.Array = pa.array([], pa.large_string())
+        self.metric = "MRR@100"
         self.mrr, self.rounds = np.empty((0, 0)), tuple[Round, ...]()
         if recipe.episode.episodes:
             found = Rounds.of(run, recipe.mining, recipe.episode.episodes)
+            self.metric = training_metric(recipe.mining.depth, len(collection.corpus))
             self.ids, self.rounds, self.mrr = found.order.ids, found.rounds, found.reciprocal_ranks()
         rows = collection.queries.rows(self.ids)
         if (rows < 0).any():
@@ -106,7 +109,7 @@ class Training:
         return {"total": len(found), "page": page, "pages": pages, "size": QUERIES_PER_PAGE, "queries": rows}
 
     def row(self, place: int) -> dict[str, Any]:
-        """Return one query: id, text, MRR@100 by checkpoint, and what the analysis says of it."""
+        """Return one query: id, text, MRR by checkpoint, and what the analysis says of it."""
         said = {name: values[place].item() for name, values in self.analysed.items()}
         text = self.texts[place].as_py()
         return {"id": self.ids[place].as_py(), "text": text, "mrr": self.mrr[:, place].tolist(), **said}

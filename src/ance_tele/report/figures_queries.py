@@ -23,7 +23,7 @@ MOST_LOST = 10
 
 
 def queries(runs: Sequence[RunData]) -> Drawing | None:
-    """Draw the MRR@100 of a fixed sample of the training queries that changed, and of those that lost most.
+    """Draw the MRR of a fixed sample of the training queries that changed, and of those that lost most.
 
     Runs over the same queries show the same sample in the same order.
     """
@@ -39,18 +39,21 @@ def queries(runs: Sequence[RunData]) -> Drawing | None:
         lost = most_lost(of)
         suffix = f"\n{plain(run.name)}" if len(runs) > 1 else ""
         whose = suffix.replace("\n", ", ")
-        alt = f"MRR@100 by episode of {len(ids)} sampled training queries{whose}; dark is low."
-        panels.append(Panel(alt, partial(_heat, mrr=heat, title=title + suffix)))
+        metric = run.training_metric
+        alt = f"{metric} by episode of {len(ids)} sampled training queries{whose}; dark is low."
+        panels.append(Panel(alt, partial(_heat, mrr=heat, title=title + suffix, metric=metric)))
         rows += _rows(run.name, "sample", of, ids)
         if lost:
-            title = "MRR@100 of those that lost most" + suffix
-            draw = partial(_heat, mrr=of.mrr[lost], title=title, names=[of.ids[row] for row in lost])
-            panels.append(Panel(f"MRR@100 by episode of the training queries that lost most{whose}.", draw))
+            title = f"{metric} of those that lost most{suffix}"
+            draw = partial(_heat, mrr=of.mrr[lost], title=title, metric=metric, names=[of.ids[row] for row in lost])
+            panels.append(Panel(f"{metric} by episode of the training queries that lost most{whose}.", draw))
             rows += _rows(run.name, "most lost", of, lost)
     if not panels:
         return None
     title = "How single training queries fared"
-    return Drawing("queries", title, panels, ("run", "chosen as", "query", "episode", "MRR@100"), rows, columns=2)
+    return Drawing(
+        "queries", title, panels, ("run", "chosen as", "query", "episode", known[0].training_metric), rows, columns=2
+    )
 
 
 def sample(found: Sequence[Trajectories]) -> list[list[int]]:
@@ -94,7 +97,7 @@ def _rows(name: str, chosen: str, of: Trajectories, places: Sequence[int]) -> li
     ]
 
 
-def _heat(axes: Axes, mrr: np.ndarray, title: str, names: Sequence[str] = ()) -> None:
+def _heat(axes: Axes, mrr: np.ndarray, title: str, metric: str, names: Sequence[str] = ()) -> None:
     """Draw queries as rows and checkpoints as columns; with names, also the numbers themselves."""
     from matplotlib import colormaps
     from matplotlib.colors import PowerNorm, to_hex
@@ -116,5 +119,5 @@ def _heat(axes: Axes, mrr: np.ndarray, title: str, names: Sequence[str] = ()) ->
     axes.set_ylabel("training queries, best first")
     bar = axes.figure.colorbar(image, ax=axes, ticks=[0, 0.1, 0.25, 0.5, 1], pad=0.02)
     bar.ax.set_yticklabels(["0", "0.1", "0.25", "0.5", "1"])
-    bar.set_label("MRR@100")
+    bar.set_label(metric)
     bar.outline.set_visible(False)

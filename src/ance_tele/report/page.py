@@ -32,7 +32,7 @@ GROUPS = (
 """The figures by section."""
 
 NOTES = {
-    "forgetting": "Worse, better and the same: MRR@100 of a training query after the episode against before it.",
+    "forgetting": "Worse, better and the same: the rank of a query's first positive after the episode and before it.",
     "queries": "The sample is drawn with a fixed seed; lost most: the sum of all its falls.",
     "composition": "Mined lists: what a round found for the queries, less positives. Pools: what training drew from.",
     "new-negatives": "Near a positive: among its nearest passages a round before. All of the first round is new.",
@@ -96,6 +96,7 @@ def _of(run: RunData) -> dict[str, Any]:
         "significance": significance_lines(summary),
         "suspects": suspects(run) if run.suspect_rows else None,
         "cases": cases(run),
+        "metric": run.training_metric,
         "model": summary.get("model"),
         "review": part(part(summary, "data"), "review").get("as"),
     }

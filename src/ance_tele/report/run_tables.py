@@ -12,12 +12,14 @@ from ance_tele.report.summary import (
     SOURCES,
     Summary,
     baselines,
+    conditions,
     episodes,
     metric_columns,
     part,
     rows,
     shares,
     text,
+    training_metric,
 )
 from ance_tele.report.tables import best
 
@@ -51,8 +53,8 @@ def description(summary: Summary) -> str:
         systems = {"bm25": "BM25", "zero-shot": f"{model} as it is"}
         names = [systems[name] for name in measured]
         said = f"Recipe {recipe} searched {on}{' with ' + words(names) if names else ''}, without any training"
-    asked = count(queries.get(split))
-    return f"{said}; measured on the {'' if asked == DASH else asked + ' '}{split} queries.{_searched(trained)}"
+    asked, how = count(queries.get(split)), "".join(f" {one}" for one in conditions(summary))
+    return f"{said}; measured on the {'' if asked == DASH else asked + ' '}{split} queries.{_searched(trained)}{how}"
 
 
 def _searched(trained: Sequence[Summary]) -> str:
@@ -94,7 +96,7 @@ def dynamics(summary: Summary) -> Cells:
         "did better (%)",
         "did worse (%)",
         "unchanged (%)",
-        "training MRR",
+        f"training {training_metric(summary)}",
         "steps",
         "stopped at refresh",
     ]

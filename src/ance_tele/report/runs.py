@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ance_tele.data.errors import UserError
 from ance_tele.report.formats import number
 from ance_tele.report.reading import read_json, read_logs, read_object, read_summary
-from ance_tele.report.summary import SOURCES, Summary, episodes, part, shares
+from ance_tele.report.summary import SOURCES, Summary, episodes, part, shares, training_metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ SHOWN_SUSPECTS = 20
 
 @dataclass(frozen=True)
 class Trajectories:
-    """How each training query fared: MRR@100 under checkpoint 0..E.
+    """How each training query fared: its reciprocal rank under checkpoint 0..E.
 
     Attributes:
         ids: Of the queries, (n).
@@ -51,6 +51,11 @@ class RunData:
     cases: Sequence[Mapping[str, Any]] = ()
     projection: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def training_metric(self) -> str:
+        """What learning and forgetting are read from: MRR@100, or less far down."""
+        return str(self.dynamics.get("metric") or training_metric(self.summary))
 
 
 def read_run(folder: Path) -> RunData:

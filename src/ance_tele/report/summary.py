@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from ance_tele.report.formats import number
+from ance_tele.evaluate.config import headline
+from ance_tele.report.formats import count, counted, number, words
 
 Summary: TypeAlias = Mapping[str, Any]
 """The contents of summary.json."""
@@ -85,15 +86,49 @@ def metric_columns(summary: Summary) -> dict[str, str]:
 
     Which they are depends on what was measured: by judgements, by answer strings, or by both.
     """
-    measured = {name for row in rows(summary) for name in row.metrics}
-    if "Answer@20" not in measured:
-        return _JUDGED
-    return _BOTH if "MRR@10" in measured else _ANSWERED
+    measured = _measured(summary)
+    answered = any(name.startswith("Answer@") for name in measured)
+    columns = _JUDGED if not answered else _BOTH if "MRR@10" in measured else _ANSWERED
+    # Of lists that are too short for it there is no recall among 100.
+    deep = {"R@100": "R@20"} if "Recall@20" in measured and "Recall@100" not in measured else {}
+    return {deep.get(heading, heading): "Recall@20" if heading in deep else name for heading, name in columns.items()}
 
 
 def main_metric(summary: Summary) -> str:
     """Name the metric that the sentences are about."""
-    return "Answer@20" if metric_columns(summary) is _ANSWERED else "MRR@10"
+    return headline(_measured(summary))
+
+
+def _measured(summary: Summary) -> set[str]:
+    return {name for row in rows(summary) for name in row.metrics}
+
+
+def training_metric(summary: Summary) -> str:
+    """Name the metric of the training queries that forgetting is read from: of lists of 50 it is MRR@50."""
+    return str(summary.get("training_metric") or "MRR@100")
+
+
+def conditions(summary: Summary) -> list[str]:
+    """Say, a sentence each, what a reader of the figures should know of how they were measured."""
+    said = []
+    for split, of in part(summary, "evaluation").items():
+        on = of if isinstance(of, Mapping) else {}
+        level, own = number(on.get("relevance_level")), number(on.get("queries_excluded"))
+        deeper = on.get("not_measured")
+        if level not in (None, 1):
+            said.append(
+                f"On {split}, MRR, recall and success count a passage as relevant from grade {count(level)} on."
+            )
+        if own:
+            same = {"id": "by id", "text": "by text"}.get(str(on.get("exclude_self")), "by id and text")
+            said.append(f"On {split}, {counted(own, 'query is a passage itself', 'queries are passages themselves')} "
+                        f"({same}), and such a passage is left out of its query's ranking.")  # fmt: skip
+        if isinstance(deeper, Sequence) and deeper:
+            depth = count(on.get("eval_depth"))
+            said.append(f"On {split}, {words(list(deeper))} were not measured: {depth} passages were retrieved.")
+    if episodes(summary) and (metric := training_metric(summary)) != "MRR@100":
+        said.append(f"Forgetting is read from {metric} of the training queries: no more passages were mined.")
+    return said
 
 
 def final_split(summary: Summary) -> Any:

@@ -187,7 +187,7 @@ async function list(wanted) {
   $("list").hidden = found.total === 0;
   $("list").replaceChildren(...found.queries.map((query) => {
     const values = { ...Object.fromEntries(wanted), id: query.id };
-    const said = [`MRR@100 ${query.mrr.at(-1).toFixed(2)}`];
+    const said = [`${state.run.metric} ${query.mrr.at(-1).toFixed(2)}`];
     if (query.falls) said.push(`▼ ${plural(query.falls, "fall")}, −${query.lost.toFixed(2)}`);
     if (query.swings) said.push(`↺ ${query.swings}`);
     if (query.suspects) said.push(`⚑ ${plural(query.suspects, "suspect")}`);
@@ -247,7 +247,7 @@ function showCase() {
 function chart(mrr) {
   const x = (at) => 60 + (at * 560) / Math.max(1, mrr.length - 1), y = (value) => 130 - value * 100;
   const label = (at) => (at === 0 ? "zero-shot" : `episode ${at}`), fell = (at) => at > 0 && mrr[at] < mrr[at - 1];
-  return svg("svg", { class: "chart", viewBox: "0 0 680 160", role: "img", "aria-label": `MRR@100: ${mrr.map((value, at) => `${label(at)} ${value.toFixed(2)}`).join(", ")}` },
+  return svg("svg", { class: "chart", viewBox: "0 0 680 160", role: "img", "aria-label": `${state.run.metric}: ${mrr.map((value, at) => `${label(at)} ${value.toFixed(2)}`).join(", ")}` },
     ...[0, 0.5, 1].map((value) => svg("g", {}, svg("path", { class: "grid", d: `M40 ${y(value)}H640` }), svg("text", { x: 20, y: y(value) + 4 }, String(value)))),
     ...line(mrr, x, y),
     ...mrr.map((value, at) => svg("g", {}, svg("circle", { cx: x(at), cy: y(value), r: 4 }),

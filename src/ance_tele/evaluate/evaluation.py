@@ -1,0 +1,172 @@
+"""What is measured on a split, and how: the same for every system that is searched with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ance_tele.data.artefacts import Say, silent
+from ance_tele.data.collection import Collection, Qrels
+from ance_tele.data.copies import Copies, queries_by_id
+from ance_tele.encode.topk import TopK
+from ance_tele.evaluate.config import ANSWER_METRICS, METRICS, EvaluateConfig, ExcludeSelf, cutoff
+from ance_tele.evaluate.levels import relevance_level
+from ance_tele.evaluate.metrics import Scores
+from ance_tele.evaluate.retrieval import run_of, score, write_evaluation
+from ance_tele.evaluate.run import Run
+
+_SAME: Mapping[ExcludeSelf, str] = {"id_and_text": "same id and text", "id": "same id", "text": "same text"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A split, and how a search for its queries is measured.
+
+    Attributes:
+        collection: With the split.
+        split: Its name.
+        config: The settings.
+        metrics: Those that look no deeper than the passages retrieved.
+        not_measured: The others.
+        level: Grade from which on a passage is relevant.
+        owner: Position among the split's queries of each passage that is left out, int64 [n], ascending.
+        own: These passages, each the query itself: rows of the corpus, int64 [n].
+    """
+
+    collection: Collection
+    split: str
+    config: EvaluateConfig
+    metrics: tuple[str, ...]
+    not_measured: tuple[str, ...]
+    level: int
+    owner: np.ndarray
+    own: np.ndarray
+
+    @classmethod
+    def of(
+        cls, config: EvaluateConfig, collection: Collection, split: str | None = None, say: Say = silent
+    ) -> "Evaluation":
+        """Decide how a split is measured.
+
+        Args:
+            config: The settings.
+            collection: What is searched.
+            split: Which judgements; those of the settings by default.
+            say: Gets a line for each thing that is not as usual.
+
+        Raises:
+            UserError: There is no such split, or none of its judgements reaches the level that is asked for.
+        """
+        split = split or config.split
+        qrels, depth = collection.split(split), config.eval_depth
+        possible: tuple[str, ...] = METRICS if len(qrels.judged()) else ()
+        if np.isin(qrels.queries, collection.answers.queries).any():
+            possible += ANSWER_METRICS
+        # Where the whole corpus is retrieved, nothing lies deeper.
+        deeper = [name for name in possible if cutoff(name) > depth and depth < len(collection.corpus)]
+        if deeper:
+            say(f"not measured on {split}, where {depth} passages are retrieved (eval_depth): {', '.join(deeper)}")
+        level = relevance_level(config.relevance_level, collection, split, say)
+        owner, own = own_passages(collection, qrels, config.exclude_self)
+        if len(own):
+            count = len(np.unique(owner))
+            say(
+                f"{count:,} of {len(qrels):,} {split} queries are passages themselves ({_SAME[config.exclude_self]}), "
+                "which are left out of their rankings"
+            )
+        kept = tuple(name for name in possible if name not in deeper)
+        return cls(collection, split, config, kept, tuple(deeper), level, owner, own)
+
+    @property
+    def qrels(self) -> Qrels:
+        """The split's queries and judgements."""
+        return self.collection.split(self.split)
+
+    @property
+    def search_depth(self) -> int:
+        """How many passages to search for, so that enough are left of every ranking."""
+        return self.config.eval_depth + int(np.bincount(self.owner).max(initial=0))
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What decides the figures, beside the system: for the manifests of evaluations."""
+        depth = self.config.eval_depth
+        return {"data": self.collection.fingerprint, "split": self.split, "depth": depth, **self.unusual}
+
+    @property
+    def unusual(self) -> dict[str, Any]:
+        """What of the settings makes a difference on this split."""
+        found: dict[str, Any] = {}
+        if self.level != 1:
+            found["relevance_level"] = self.level
+        if len(self.own):
+            found["exclude_self"] = self.config.exclude_self
+        if self.not_measured:
+            found["not_measured"] = list(self.not_measured)
+        return found
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the figures should know."""
+        return {
+            "eval_depth": self.config.eval_depth,
+            "relevance_level": self.level,
+            "exclude_self": self.config.exclude_self,
+            "queries_excluded": len(np.unique(self.owner)),
+            "not_measured": list(self.not_measured),
+        }
+
+    def measure(self, found: TopK) -> tuple[Run, Scores]:
+        """Score a search for the split's queries, ``search_depth`` passages each."""
+        found = found.without(self.owner, self.own, self.config.eval_depth)
+        run = run_of(found, self.qrels.queries, self.collection)
+        return run, score(run, self.qrels, self.collection, self.metrics, self.level)
+
+    def write(self, found: TopK, folder: Path, tag: str) -> Scores:
+        """Score a search, and write its artefacts into a folder; ``tag`` names the system in the run."""
+        run, scores = self.measure(found)
+        write_evaluation(folder, run, scores, self.split, tag, self.facts)
+        return scores
+
+
+def own_passages(collection: Collection, qrels: Qrels, which: ExcludeSelf) -> tuple[np.ndarray, np.ndarray]:
+    """Return the passages that are the queries themselves, but for those that are judged relevant to them.
+
+    Args:
+        collection: Queries and passages.
+        qrels: Queries of a split, and their judgements.
+        which: What makes a passage the query itself.
+
+    Returns:
+        Positions among the split's queries, int64 [n], ascending; rows of the corpus, int64 [n].
+    """
+    none = np.empty(0, dtype=np.int64)
+    if which == "never":
+        return none, none
+    if which == "text":
+        owner, own = _of_same_text(collection, qrels.queries)
+    else:
+        if which == "id":
+            rows = collection.corpus.rows(collection.queries.take_ids(qrels.queries))
+        else:
+            rows = queries_by_id(collection, qrels.queries)
+        owner = np.flatnonzero(rows >= 0)
+        own = rows[owner]
+    relevant = qrels.grades > 0
+    owners = np.repeat(np.arange(len(qrels)), np.diff(qrels.offsets))
+    width = len(collection.corpus)
+    kept = ~np.isin(owner * width + own, (owners * width + qrels.passages)[relevant])
+    return owner[kept], own[kept]
+
+
+def _of_same_text(collection: Collection, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all passages that have the text of a query, under whatever id."""
+    copies = Copies.of(collection)
+    owner, first = copies.of_queries(collection.queries, queries)
+    order = np.argsort(copies.first, kind="stable")
+    start, stop = (np.searchsorted(copies.first[order], first, side) for side in ("left", "right"))
+    counts = stop - start
+    inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(owner, counts), order[np.repeat(start, counts) + inside]

@@ -1,0 +1,94 @@
+"""From which grade on a passage is relevant, for metrics that know no grades: the usual level of known collections."""
+
+import re
+from dataclasses import dataclass
+
+from ance_tele.data.artefacts import Say, silent
+from ance_tele.data.collection import Collection
+from ance_tele.data.errors import UserError
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The level of some collections.
+
+    Attributes:
+        level: The lowest grade that counts as relevant.
+        names: Fits their names, followed by a slash and the split: "msmarco-passage-trec-dl-2019-judged/test".
+        source: Who says so.
+    """
+
+    level: int
+    names: re.Pattern[str]
+    source: str
+
+
+# Documents of TREC DL (also those split into segments) are relevant from grade 1 on, by the same source.
+USUAL = (
+    Usual(
+        2,
+        re.compile(
+            r"^(?!.*(doc|segment)).*(?<![a-z])(trec|nist)?[-_. ]?(dl|deep[-_. ]?learning)[-_. ]?"
+            r"((20)?(19|2[0-3])(?!\d)|hard(?![a-z]))"
+        ),
+        "TREC DL, passages: trec.nist.gov/data/deep2019.html to deep2023.html, trec_eval -l 2",
+    ),
+    # Of MS MARCO the test queries that are judged in grades are those of TREC DL 2019.
+    Usual(
+        2,
+        re.compile(r"(?<![a-z])ms[-_ ]?marco([-_ ]passage)?/test$"),
+        "TREC DL, passages: BEIR's test split of MS MARCO is that of 2019",
+    ),
+    Usual(
+        3,
+        re.compile(r"(?<![a-z])antique(?![a-z])"),
+        "Hashemi et al. 2020, ANTIQUE (grades 3 and 4 are relevant, 1 and 2 are not)",
+    ),
+)
+
+
+def usual_level(collection: str, split: str) -> Usual | None:
+    """Return the usual level of a collection's split where it is not 1; None where it is, or is not known.
+
+    Args:
+        collection: Its name, such as "msmarco-passage-trec-dl-2019".
+        split: Name of the split; judgements of TREC DL beside MS MARCO's own may lie in a split of that name.
+    """
+    name = f"{collection}/{split}".lower()
+    return next((one for one in USUAL if one.names.search(name)), None)
+
+
+def relevance_level(asked: int | None, collection: Collection, split: str, say: Say = silent) -> int:
+    """Return the grade from which on a passage of a split is relevant.
+
+    Args:
+        asked: The setting; None takes the usual level of the collection, if some judgement reaches it, else 1.
+        collection: With the split.
+        split: Which judgements.
+        say: Gets a line where the level is not 1, or not what was asked for.
+
+    Raises:
+        UserError: It is below 1, or no judgement of the collection reaches the level that was asked for.
+    """
+    if asked is not None and asked < 1:
+        raise UserError(f"relevance_level is {asked}; it must be at least 1.")
+    highest = int(collection.split(split).grades.max(initial=0))
+    if asked is None:
+        usual = usual_level(collection.name, split)
+        level = usual.level if usual is not None and usual.level <= highest else 1
+        why = f" (usual here; {usual.source})" if usual is not None else ""
+    elif asked <= max(1, highest):
+        level, why = asked, ""
+    else:
+        others = [name for name, qrels in collection.qrels.items() if (qrels.grades >= asked).any()]
+        reached = f"no judgement of split '{split}' reaches grade {asked}: the highest is {highest}"
+        if not others:
+            raise UserError(f"relevance_level is {asked}, but {reached}; give a lower one, or leave it out.")
+        say(f"relevance_level {asked}: {reached}; there a passage is relevant from grade 1 on")
+        return 1
+    if level > 1:
+        qrels = collection.split(split)
+        without = len(qrels.judged()) - len(qrels.relevant(level))
+        zero = f"; {without:,} {split} queries have none and score 0" if without else ""
+        say(f"MRR, recall and success on {split}: a passage is relevant from grade {level} on{why}{zero}")
+    return level
