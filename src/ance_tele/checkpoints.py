@@ -5,6 +5,8 @@ vectors are encoded once and serve its evaluation and the mining of the next epi
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -282,27 +284,41 @@ class Checkpoints:
             "encode_tokens": config.encode_tokens,
         }
 
+    @contextmanager
+    def explained(self, checkpoint: int) -> Iterator[None]:
+        """Explain vectors that are no numbers: training has diverged, or the model was given so."""
+        if checkpoint:
+            yield
+            return
+        from ance_tele.encode.finite import as_given
+
+        with as_given(self.load(0), self.model):
+            yield
+
     def vectors(self, checkpoint: int) -> "Vectors":
         """Return the corpus vectors of a checkpoint, encoding the shards that do not stand."""
         from ance_tele.encode.vectors import encode_corpus
 
         folder, weights = self.folder(checkpoint) / "vectors", self.weights(checkpoint)
         model = self.load(checkpoint)
-        return encode_corpus(model, self.passages, "document", self.recipe.encoder, folder, weights, say=self.say)
+        with self.explained(checkpoint):
+            return encode_corpus(model, self.passages, "document", self.recipe.encoder, folder, weights, say=self.say)
 
     def query_vectors(self, checkpoint: int, rows: np.ndarray) -> np.ndarray:
         """Encode queries, given by row, with a checkpoint: float32 [n, dimension]."""
         from ance_tele.encode.rows import encode_rows
 
-        return encode_rows(self.load(checkpoint), self.queries, rows, "query", self.recipe.encoder)
+        with self.explained(checkpoint):
+            return encode_rows(self.load(checkpoint), self.queries, rows, "query", self.recipe.encoder)
 
     def few_vectors(self, checkpoint: int, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
         """Encode a few queries, then passages, given by row, with a checkpoint: float32 [n, dimension]."""
         from ance_tele.encode.rows import encode_rows
 
         model, config = self.load(checkpoint), self.recipe.encoder
-        asked = encode_rows(model, self.queries, queries, "query", config)
-        return np.concatenate([asked, encode_rows(model, self.passages, passages, "document", config)])
+        with self.explained(checkpoint):
+            asked = encode_rows(model, self.queries, queries, "query", config)
+            return np.concatenate([asked, encode_rows(model, self.passages, passages, "document", config)])
 
     def nearest(self, checkpoint: int, asked: np.ndarray, depth: int, what: str, mining: bool = False) -> TopK:
         """Search the corpus under a checkpoint for vectors, float32 [n, dimension]; exactly unless it is mining."""

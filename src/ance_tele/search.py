@@ -57,7 +57,8 @@ def search_run(
 
     phases = Phases(chosen, collection, opened.model, run, cache_folder(), say, opened.review)
     last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
-    return ask(phases.load(last), phases.vectors(last), collection.corpus, chosen.encoder, words, k)
+    with phases.explained(last):
+        return ask(phases.load(last), phases.vectors(last), collection.corpus, chosen.encoder, words, k)
 
 
 def check_question(words: str, k: int) -> None:

@@ -9,10 +9,22 @@ class UserError(ValueError):
     """
 
 
-def diverged(what: str) -> UserError:
+class NotFiniteError(UserError):
+    """Vectors that are no numbers: training has diverged, unless the model was not trained here.
+
+    Args:
+        what: Which vectors, as a sentence begins.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.found = f"{what} hold NaN or infinite values"
+        super().__init__(f"{self.found}: the model has diverged; lower the learning rate.")
+
+
+def diverged(what: str) -> NotFiniteError:
     """Return the refusal of vectors that are no numbers.
 
     Args:
         what: Which vectors, as a sentence begins.
     """
-    return UserError(f"{what} hold NaN or infinite values: the model has diverged; lower the learning rate.")
+    return NotFiniteError(what)

@@ -13,6 +13,7 @@ from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, tokens_of
+from ance_tele.encode.finite import as_given
 from ance_tele.encode.lengths import TEXTS
 from ance_tele.encode.loading import adopt_model, load_model, load_pair
 from ance_tele.encode.rows import encode_rows
@@ -62,9 +63,10 @@ def evaluate_model(
     for task in get_args(Task):
         texts = collection.queries if task == "query" else collection.corpus
         stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.fingerprint, say)
-    asked = encode_rows(loaded, stores["query"], evaluation.qrels.queries, "query", config)
     device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
-    with TemporaryDirectory(dir=cache_folder()) as folder:
+    name = query_model or (None if isinstance(model, SentenceTransformer) else model)
+    with as_given(loaded, name), TemporaryDirectory(dir=cache_folder()) as folder:
+        asked = encode_rows(loaded, stores["query"], evaluation.qrels.queries, "query", config)
         vectors = encode_corpus(loaded, stores["document"], "document", config, Path(folder), weights="")
         found = exact_topk(asked, vectors, evaluation.search_depth, collection.corpus.id_rank, device)
     return evaluation.measure(found)

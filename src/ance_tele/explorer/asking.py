@@ -100,7 +100,7 @@ class Asker:
         if column is None:
             raise UserError(f"There is no checkpoint {checkpoint} here; reload the page.")
         of = self._of
-        with self._lock:
+        with self._lock, of.explained(checkpoint):
             if checkpoint not in self._models:
                 self._models[checkpoint] = of.load(checkpoint)
             hits = ask(
