@@ -49,8 +49,8 @@ def evaluate_model(
         passage_model: Folder or hub name of its passage encoder.
         relevance_level: Grade from which on a passage is relevant; None for what is usual (:class:`EvaluateConfig`).
         exclude_self: Which passages are left out of the ranking of a query that they are themselves.
-        say: Gets a line for what is not measured as usual, for each thing that the model does not declare as it is used,
-            and for texts that are cut.
+        say: Gets a line for what is not measured as usual, for what the model does not declare as it is used, and for
+            texts that are cut.
 
     Raises:
         UserError: The model cannot be loaded, both a model and a pair are given or half a pair, there is no such

@@ -89,9 +89,11 @@ def metric_columns(summary: Summary) -> dict[str, str]:
     measured = _measured(summary)
     answered = any(name.startswith("Answer@") for name in measured)
     columns = _JUDGED if not answered else _BOTH if "MRR@10" in measured else _ANSWERED
-    # Of lists that are too short for it there is no recall among 100.
-    deep = {"R@100": "R@20"} if "Recall@20" in measured and "Recall@100" not in measured else {}
-    return {deep.get(heading, heading): "Recall@20" if heading in deep else name for heading, name in columns.items()}
+    if measured and "Recall@100" not in measured and "Recall@5" in measured:  # too short a list: as deep as it goes
+        deepest = "20" if "Recall@20" in measured else "5"
+        columns = {**columns, "R@100": f"Recall@{deepest}"}
+        columns = {f"R@{deepest}" if heading == "R@100" else heading: name for heading, name in columns.items()}
+    return columns
 
 
 def main_metric(summary: Summary) -> str:
