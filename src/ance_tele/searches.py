@@ -15,6 +15,7 @@ from ance_tele.dynamics.learning import reciprocal_ranks
 from ance_tele.dynamics.rounds import read_reciprocal_ranks, training_metric
 from ance_tele.encode.approximate import recall_of_exact
 from ance_tele.encode.topk import TopK
+from ance_tele.evaluate.evaluation import own_passages
 from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.filters import Score
 from ance_tele.mining.known import without_same_texts
@@ -39,6 +40,9 @@ class Searches(Checkpoints):
         depth = self.recipe.mining.depth
         inputs = {**self.encoding(checkpoint), "training": self.training_key, "depth": depth}
         inputs |= self.recipe.mining.searching
+        own = own_passages(self.collection, self.positives, self.recipe.evaluation.exclude_self)
+        if len(own[0]):  # a query's own passage is no miss of its positive
+            inputs["exclude_self"] = self.recipe.evaluation.exclude_self
 
         def make(target: Path) -> dict[str, Any]:
             target.mkdir()
@@ -47,7 +51,7 @@ class Searches(Checkpoints):
             asked, positives = self.query_vectors(checkpoint, self.positives.queries), self.positives
             found = self._nearest_both(checkpoint, asked, depth)
             lists = Lists.from_topk(found)
-            rr = reciprocal_ranks(lists, positives)
+            rr = reciprocal_ranks(Lists.from_topk(found.without(*own, depth)), positives)
             scores = pair_scores(asked, self.vectors(checkpoint), positives.offsets, positives.passages)
             best = np.maximum.reduceat(scores, positives.offsets[:-1])
             ids = self.collection.queries.take_ids(self.positives.queries)

@@ -89,11 +89,11 @@ def metric_columns(summary: Summary) -> dict[str, str]:
     measured = _measured(summary)
     answered = any(name.startswith("Answer@") for name in measured)
     columns = _JUDGED if not answered else _BOTH if "MRR@10" in measured else _ANSWERED
-    if measured and "Recall@100" not in measured and "Recall@5" in measured:  # too short a list: as deep as it goes
-        deepest = "20" if "Recall@20" in measured else "5"
-        columns = {**columns, "R@100": f"Recall@{deepest}"}
-        columns = {f"R@{deepest}" if heading == "R@100" else heading: name for heading, name in columns.items()}
-    return columns
+    deepest = next((f"@{k}" for k in (100, 20, 5) if f"Recall@{k}" in measured), "@100")  # of lists shorter than 100
+    return {
+        heading.replace("R@100", f"R{deepest}"): name.replace("Recall@100", f"Recall{deepest}")
+        for heading, name in columns.items()
+    }
 
 
 def main_metric(summary: Summary) -> str:
