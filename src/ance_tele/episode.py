@@ -7,6 +7,7 @@ inputs, is not done again.
 import platform
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,7 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
             "problems": collection.problems,
             "notes": collection.notes,
             **_review(phases),
+            **_cut(phases),
         },
         "baselines": baselines,
         **_bm25(phases),
@@ -232,6 +234,14 @@ def _review(phases: Phases) -> dict[str, Any]:
     """Say what a review gave, where there is one."""
     review = phases.review
     return {} if review is None else {"review": {"as": review.use, "pairs": len(review.passages)}}
+
+
+def _cut(phases: Phases) -> dict[str, Any]:
+    """Say how many tokens queries and passages have for the model, and how many of them it cuts."""
+    if phases.model is None:
+        return {}
+    stores = {"queries": phases.queries, "passages": phases.passages}
+    return {"tokens": {what: asdict(store.cut) for what, store in stores.items() if store.cut is not None}}
 
 
 def _dropped(mined: Manifest) -> dict[str, Any]:

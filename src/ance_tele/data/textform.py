@@ -75,7 +75,7 @@ class Cut:
     def line(self, what: str) -> str:
         """Return a line about it; ``what`` is "passages" or "queries"."""
         cut = f"{100 * self.share:.1f}% are" if self.cut else "none is"
-        return f"{what}: {cut} cut at {self.max_length:,} tokens (median {self.median:,}, 95% under {self.p95:,})"
+        return f"{what}: {cut} cut at {self.max_length:,} tokens (median {self.median:,}, 95% have up to {self.p95:,})"
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -43,6 +43,7 @@ def findings(summary: Summary) -> list[str]:
         *_filtered(summary),
         *_pairs(summary),
         *_shortage(summary),
+        *_cut(summary),
         *_times(summary),
     ]
 
@@ -207,6 +208,22 @@ def _shortage(summary: Summary) -> list[str]:
             troubles.append(f"each pass of training repeated {counted(repeats, 'negative', 'negatives')}")
         if troubles:
             said.append(f"Shortage in episode {one['number']}: {words(troubles)}.")
+    return said
+
+
+def _cut(summary: Summary) -> list[str]:
+    """Say how many texts the model saw the beginning of only."""
+    tokens = part(part(summary, "data"), "tokens")
+    said = []
+    for what in ("queries", "passages"):
+        of = part(tokens, what)
+        texts, cut, median = (number(of.get(name)) for name in ("texts", "cut", "median"))
+        if texts and cut:
+            at = count(of.get("max_length"))
+            said.append(
+                f"{percent(cut / texts)}% of the {what} are longer than {at} tokens and are cut there (median "
+                f"{count(median)} tokens)."
+            )
     return said
 
 

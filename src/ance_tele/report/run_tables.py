@@ -148,6 +148,12 @@ def collection(summary: Summary) -> Cells:
     if bm25 := part(summary, "bm25"):
         body.append(("BM25 reads", text(bm25, "reads")))
         body.append(("queries BM25 finds nothing for", count(bm25.get("found_nothing"))))
+    for what in ("queries", "passages"):
+        of = part(part(data, "tokens"), what)
+        texts, cut = number(of.get("texts")), number(of.get("cut"))
+        if texts and cut is not None:
+            share = f"{count(cut)} ({percent(cut / texts)}%)"
+            body.append((f"{what} cut at {count(of.get('max_length'))} tokens", share))
     if review := part(data, "review"):
         use = {"exclude": "no negatives", "positives": "positives"}.get(str(review.get("as")), DASH)
         body.append((f"passages that a review makes {use}", count(review.get("pairs"))))
