@@ -64,7 +64,7 @@ def kind_of(model: Mapping[str, Any] | None, modules: list[Mapping[str, Any]] | 
     architectures = [str(one) for one in config.get("architectures") or ()]
     if any(one == "HF_ColBERT" or one.endswith("ForRetrieval") for one in architectures):
         return _LATE
-    # A folder of modules says by them what it is; the head of a plain one is all there is.
-    if modules is None and any(one.endswith("ForSequenceClassification") for one in architectures):
-        return _RERANKER if "sentence_transformers" in config else _CLASSIFIER
+    # A folder of modules says by them what it is; the head of one without a pooling is all there is.
+    if len(modules or ()) < 2 and any(one.endswith("ForSequenceClassification") for one in architectures):
+        return _RERANKER if modules or "sentence_transformers" in config else _CLASSIFIER
     return ""
