@@ -22,12 +22,15 @@ from zoo_folders import (
     bag,
     bert,
     bert_tokenizer,
+    bloom,
+    clip,
     convolved,
     decoder,
     distilbert,
     gpt2,
     half,
     late_interaction,
+    longformer,
     modernbert,
     older,
     opt,
@@ -93,6 +96,7 @@ KINDS: dict[str, Kind] = {
     "ModernBERT": Kind(modernbert),
     "XLNet": Kind(xlnet),
     "T5": Kind(t5),
+    "Longformer": Kind(longformer),
     "FNet, which reads padding": Kind(
         lambda folder: backbone(folder, "fnet", bert_tokenizer(), max_position_embeddings=64, **SIZE),
         refused="depends on",
@@ -102,12 +106,14 @@ KINDS: dict[str, Kind] = {
     "GPT-2, padded on the right": Kind(partial(gpt2, side="right")),
     "GPT-2 without a padding token": Kind(partial(gpt2, padded=False), alone=pad_with_the_end),
     "OPT": Kind(opt),
+    "BLOOM": Kind(bloom),
     "Llama": Kind(partial(decoder, kind="llama")),
     "Llama without a padding token": Kind(partial(decoder, kind="llama", padded=False), alone=pad_with_the_end),
     "Qwen3, a causal language model": Kind(partial(decoder, kind="qwen3", head="Qwen3ForCausalLM")),
     "Qwen3 with a chat template": Kind(
         partial(decoder, kind="qwen3", chat_template=CHAT), alone=leave_the_template_out
     ),
+    "CLIP": Kind(clip, refused="image processor"),
     # Folders of sentence-transformers.
     "pooling: CLS": Kind(partial(pooled, mode="cls")),
     "pooling: maximum": Kind(partial(pooled, mode="max")),
@@ -118,6 +124,9 @@ KINDS: dict[str, Kind] = {
     "Normalize": Kind(partial(pooled, normalize=True)),
     "prompts": Kind(partial(pooled, prompts=PROMPTS)),
     "prompts left out of the mean": Kind(partial(pooled, include_prompt=False, prompts=PROMPTS)),
+    "prompts left out of the last token": Kind(
+        partial(pooled, build=gpt2, mode=("weightedmean", "lasttoken"), include_prompt=False, prompts=PROMPTS)
+    ),
     "dot product": Kind(partial(pooled, similarity_fn_name="dot")),
     "truncate_dim": Kind(partial(pooled, truncate_dim=8)),
     "Euclidean": Kind(partial(pooled, similarity_fn_name="euclidean"), refused="euclidean"),
@@ -127,6 +136,7 @@ KINDS: dict[str, Kind] = {
     "two encoders": Kind(routed),
     "two encoders, two tokenizers": Kind(partial(routed, document="roberta")),
     "static queries, BERT passages": Kind(partial(routed, query="static")),
+    "static queries, static passages": Kind(partial(routed, query="static", document="static")),
     "static embeddings": Kind(static),
     "static embeddings, prompts": Kind(partial(static, prompts=PROMPTS)),
     "word embeddings": Kind(words),
@@ -135,7 +145,7 @@ KINDS: dict[str, Kind] = {
     "word embeddings, weighted": Kind(weighted_words),
     "word embeddings, LSTM": Kind(recurrent),
     "word embeddings, CNN": Kind(convolved, refused="depends on"),
-    "bag of words": Kind(bag, untrained="no weight"),
+    "bag of words": Kind(bag, refused="no .safetensors"),
     "bag of words, Dense": Kind(partial(bag, dense=16)),
     "LoRA": Kind(adapted, needs="peft"),
     "LoRA with Dense": Kind(partial(adapted, dense=16), needs="peft"),
@@ -143,7 +153,7 @@ KINDS: dict[str, Kind] = {
     # What is no dense encoder.
     "sparse encoder": Kind(sparse, refused="sparse"),
     "re-ranker": Kind(reranker, refused="re-ranker"),
-    "late interaction": Kind(late_interaction, refused="late"),
+    "late interaction": Kind(late_interaction, refused="late-interaction"),
     "classifier": Kind(partial(bert, head="BertForSequenceClassification"), refused="classif|re-ranker"),
 }
 

@@ -162,6 +162,23 @@ def opt(folder: Path) -> None:
     backbone(folder, "opt", tokenizer, word_embed_proj_dim=32, max_position_embeddings=64, **size)
 
 
+def longformer(folder: Path) -> None:
+    options = {"max_position_embeddings": 66, "type_vocab_size": 1, "attention_window": [8, 8]}
+    backbone(folder, "longformer", roberta_tokenizer(), **options, **SIZE)
+
+
+def bloom(folder: Path) -> None:
+    backbone(folder, "bloom", decoder_tokenizer(padding_side="left"), hidden_size=32, n_layer=2, n_head=2)
+
+
+def clip(folder: Path) -> None:
+    """Write a model of texts and images, with its tokenizer alone."""
+    tokenizer = decoder_tokenizer(framed=True)
+    text = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "eos_token_id": 0, **SIZE}
+    vision = {"image_size": 8, "patch_size": 4, **SIZE}
+    backbone(folder, "clip", tokenizer, text_config=text, vision_config=vision, projection_dim=16)
+
+
 def decoder(folder: Path, kind: str, padded: bool = True, side: str = "left", head: str = "", **more: Any) -> None:
     sizes = {**SIZE, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 64}
     options = {key: more.pop(key) for key in list(more) if key in ("chat_template",)}

@@ -22,9 +22,9 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, say_separator, settle_prompts, settle_similarity
 from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
+from ance_tele.encode.inputs import check_company, give_padding_token, settle_modality, settle_padding
 from ance_tele.encode.kinds import check_kind
 from ance_tele.encode.lengths import LENGTHS, Task, settle_lengths
-from ance_tele.encode.padding import check_company, give_padding_token, settle_padding
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -60,7 +60,8 @@ def load_model(
         # random: seeded, so that the same files give the same fingerprint every time.
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            if is_plain(name):
+            plain = is_plain(name)
+            if plain:
                 loaded = _plain(name, config, options)
             else:
                 loaded = SentenceTransformer(name, model_kwargs=_WEIGHTS, **options)
@@ -71,6 +72,7 @@ def load_model(
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
     except ImportError as error:
         raise missing_package(name, error) from None
+    settle_modality(loaded, name, plain, say)
     give_padding_token(loaded, name)
     thaw_adapters(loaded)
     ready = _prepare(loaded, config, name, say)

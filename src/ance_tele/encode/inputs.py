@@ -1,12 +1,14 @@
-"""Padding: no vector may depend on who shares its batch, here or where a saved folder is used."""
+"""What goes into a model beside a text's own tokens: padding, on which no vector may depend, and chat templates."""
 
 from typing import Any, get_args
 
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, pad
 
+from ance_tele.data.artefacts import Say
 from ance_tele.data.errors import UserError
 from ance_tele.encode.encoder import Forward, tokenizer_of
 from ance_tele.encode.lengths import Task
@@ -16,6 +18,37 @@ SHORT, LONG = 5, 24
 
 # Of a vector to itself, alone and in company. What depends on its batch was seen down to 0.5; rounding costs 1e-6.
 ALIKE = 0.9999
+
+
+def settle_modality(model: SentenceTransformer, name: str, plain: bool, say: Say) -> None:
+    """Have a plain decoder read texts as they are, without its chat template; so its saved folder declares it too.
+
+    Args:
+        model: Its modules are changed.
+        name: For the sentences.
+        plain: It is no folder of sentence-transformers, which would declare the template as its own.
+        say: Gets a line where there is a template.
+
+    Raises:
+        UserError: The model reads no texts, or texts in the frame of a conversation only.
+    """
+    for module in model.modules():
+        if not isinstance(module, Transformer):
+            continue
+        kinds = module.modality_config
+        if "message" in kinds and plain:
+            kinds.pop("message")
+            module.input_formatter.supported_modalities = list(kinds)
+            say(
+                "texts are read as they are, without the chat template that sentence-transformers would put around them"
+            )
+        if "message" in kinds:
+            raise UserError(
+                f"{name} declares that texts are read in the frame of its chat template, which is not done here; take "
+                '"message" out of modality_config in its sentence_bert_config.json, and texts are read as they are.'
+            )
+        if "text" not in kinds:
+            raise UserError(f"{name} reads {', '.join(map(str, kinds))}, no texts; take an encoder of texts.")
 
 
 def check_company(model: SentenceTransformer, name: str) -> None:
