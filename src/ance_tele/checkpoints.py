@@ -247,9 +247,12 @@ class Checkpoints:
 
     @cached_property
     def _start_weights(self) -> str:
+        from ance_tele.encode.adapters import check_trainable
         from ance_tele.encode.encoder import emulated_bf16, weights_fingerprint
 
         model = self.load(0)
+        if self.recipe.episode.episodes and (frozen := check_trainable(model, str(self.model))):
+            self.say(frozen)
         asked = "bf16" in (self.recipe.encoder.precision, self.recipe.training.train_precision)
         if asked and (warning := emulated_bf16(model.device)):
             self.say(warning)

@@ -8,6 +8,7 @@ from sentence_transformers import SentenceTransformer
 
 from ance_tele.data.errors import UserError
 
+# Not simply peft: docs/decisions.md, "Dependencies".
 INSTALL = 'pip install "ance-tele[lora]"'
 
 
@@ -15,7 +16,7 @@ def missing_package(name: str, error: Exception) -> UserError:
     """Return the refusal of a model that needs a package which is not installed, or is of another release."""
     reason = " ".join(str(error).split())
     if "peft" in reason.lower():
-        return UserError(f"{name} holds a LoRA adapter, and peft cannot load it ({reason[:200]}); {INSTALL}")
+        return UserError(f"{name} holds an adapter (LoRA), which needs peft: {INSTALL} ({reason[:200]})")
     return UserError(f"{name} needs a package that is not installed: {reason[:300]}")
 
 
@@ -50,9 +51,10 @@ def check_trainable(model: SentenceTransformer, name: str) -> str:
     every, trained = sum(size for size, _ in sizes), sum(size for size, free in sizes if free)
     if not trained:
         raise UserError(
-            f"{name} has no weight that can be trained: "
-            + (f"all {every:,} are frozen" if every else "it has none at all")
-            + ". Word embeddings are trained where wordembedding_config.json says update_embeddings: true."
+            f"{name} has no weight that can be trained: all {every:,} are frozen. Word embeddings are trained where "
+            "their wordembedding_config.json says update_embeddings: true."
+            if every
+            else f"{name} has no weights, so that there is nothing to train."
         )
     if trained == every:
         return ""

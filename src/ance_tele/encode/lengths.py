@@ -26,10 +26,23 @@ NO_LENGTH = 1 << 20
 UNDECLARED = 512
 
 
+def route(router: Router, task: Task) -> list[Any]:
+    """Return the modules that a router sends texts of this task through.
+
+    Raises:
+        UserError: It has no way for them.
+    """
+    try:
+        return list(router.sub_modules[router._resolve_route(task=task, modality="text")])
+    except ValueError:
+        names = ", ".join(router.sub_modules)
+        raise UserError(f"The model has a Router without a route for {TEXTS[task]}; its routes are {names}.") from None
+
+
 def first_module(model: SentenceTransformer, task: Task) -> Any:
     """Return the module that reads texts of this task."""
     first = model[0]
-    return first.sub_modules[task][0] if isinstance(first, Router) else first
+    return route(first, task)[0] if isinstance(first, Router) else first
 
 
 def declared_length(model: SentenceTransformer, task: Task) -> int | None:

@@ -24,7 +24,7 @@ from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
 from ance_tele.encode.inputs import check_company, give_padding_token, settle_modality, settle_padding
 from ance_tele.encode.kinds import check_kind
-from ance_tele.encode.lengths import LENGTHS, Task, settle_lengths
+from ance_tele.encode.lengths import LENGTHS, Task, route, settle_lengths
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -66,6 +66,8 @@ def load_model(
             else:
                 loaded = SentenceTransformer(name, model_kwargs=_WEIGHTS, **options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if "peft" in str(error).lower():
+            raise missing_package(name, error) from None
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if "model.safetensors" in reason:  # the hub has weights, but not as safetensors
             raise UserError(convert(name)) from None
@@ -155,7 +157,7 @@ def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:
     """Return the modules that a text of this task goes through."""
     modules = list(model.children())
     first = modules[0]
-    return [*first.sub_modules[task], *modules[1:]] if isinstance(first, Router) else modules
+    return [*route(first, task), *modules[1:]] if isinstance(first, Router) else modules
 
 
 @contextmanager
