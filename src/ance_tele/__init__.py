@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ance_tele.recipes import recipe as recipe
     from ance_tele.search import search_run as search_run
     from ance_tele.settings import Recipe as Recipe
+    from ance_tele.suited import recipe_for as recipe_for
     from ance_tele.suspects import suspects_of as suspects_of
     from ance_tele.training.config import TrainingConfig as TrainingConfig
     from ance_tele.training.trainer import train as train
@@ -79,6 +80,7 @@ _HOMES = {
     "permutation_test": "evaluate.statistics",
     "read_review": "data.review",
     "recipe": "recipes",
+    "recipe_for": "suited",
     "run": "episode",
     "search_run": "search",
     "suspects_of": "suspects",

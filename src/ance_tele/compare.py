@@ -16,7 +16,7 @@ from ance_tele.data.errors import UserError
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.evaluate.comparison import Entry, tabulate
 from ance_tele.evaluate.config import ANSWER_METRICS
-from ance_tele.grid import grid, model_name, slug
+from ance_tele.grid import Suit, grid, model_name, slug
 from ance_tele.phases import Phases
 from ance_tele.report.comparison_formats import write_comparison
 from ance_tele.report.paper import benchmark_of
@@ -33,6 +33,7 @@ def compare_systems(
     parallel: int = 1,
     table: str | None = None,
     say: Say = silent,
+    suit: Suit | None = None,
 ) -> dict[str, Any]:
     """Run every system from every model with every seed, and set them side by side.
 
@@ -46,6 +47,8 @@ def compare_systems(
         parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
         table: Name of the paper's table whose figures belong beside, e.g. "table3".
         say: Gets one line per phase, or per cell where several run at a time.
+        suit: Makes a system suit a model and its cell, as :func:`ance_tele.suited.suited` does; gets both and the
+            cell's run folder. Without it all cells of a system have the same settings.
 
     Returns:
         The content of ``comparison.json``.
@@ -54,7 +57,7 @@ def compare_systems(
         UserError: Something cannot be used; or cells failed, after all others have been done.
     """
     out, cache = Path(out), cache or cache_folder()
-    cells = grid(systems, models, seeds)
+    cells = grid(systems, models, seeds, suit and (lambda one, model, folder: suit(one, model, out / folder)))
     if len(shares := {one.episode.hold_out for one in systems}) > 1:
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, shares))}); give all the same.")
     collection = load_collection(data, cache, systems[0].episode.strict, say).held_out(systems[0].episode.hold_out)

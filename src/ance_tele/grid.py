@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -44,6 +44,11 @@ def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:
     return replace(made, name=" ".join([name, *own]))
 
 
+def own_settings(name: str) -> tuple[str, ...]:
+    """Return the names of the settings that a system's name gives: ("alpha",) of "ance-tele alpha=0.3"."""
+    return tuple(word.partition("=")[0] for word in name.split()[1:])
+
+
 def _value(written: str, where: str) -> Any:
     import yaml
 
@@ -53,6 +58,10 @@ def _value(written: str, where: str) -> Any:
         return yaml.safe_load(written)
     except yaml.YAMLError:
         raise UserError(f"'{written}' in '{where}' is no value that can be read.") from None
+
+
+# Of a system, a model and the folder of a cell, the system as it is run there.
+Suit = Callable[[Recipe, str, Path], Recipe]
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,16 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text).strip("_")
 
 
-def grid(systems: Sequence[Recipe], models: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+def grid(
+    systems: Sequence[Recipe], models: Sequence[str], seeds: Sequence[int], suit: Suit | None = None
+) -> list[Cell]:
     """Return the cells of a comparison, those that others begin with first.
+
+    Args:
+        systems: Different recipes.
+        models: Different folders or hub names.
+        seeds: Different numbers.
+        suit: Makes a system suit a model; gets the folder of the cell, relative to that of the comparison.
 
     Raises:
         UserError: A system, model or seed is named twice, or there is none.
@@ -107,8 +124,8 @@ def grid(systems: Sequence[Recipe], models: Sequence[str], seeds: Sequence[int])
             for one in systems:
                 if not one.episode.episodes and seed != seeds[0]:
                     continue  # nothing is drawn where nothing is trained
-                seeded = one.with_settings(seed=seed)
                 folder = f"cells/{slug(model_name(model))}/{slug(one.name)}/seed-{seed}"
+                seeded = (suit(one, model, Path(folder)) if suit else one).with_settings(seed=seed)
                 key = fingerprint([model, beginning(seeded)])
                 cells.append(Cell(seeded, model, folder, first.get(key)))
                 first.setdefault(key, folder)

@@ -1,10 +1,13 @@
 """The parsers of the verbs; settings become flags as their dataclasses declare them."""
 
-from jsonargparse import ArgumentParser
+from argparse import Action
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 from ance_tele.cli.flags import ReviewAs, recipe_named
 from ance_tele.evaluate.config import ExcludeSelf
-from ance_tele.recipes import recipe
+from ance_tele.plan.defaults import SETTINGS
+from ance_tele.recipes import SCALES, recipe
 from ance_tele.settings import PARTS
 
 HINTS = {
@@ -13,6 +16,14 @@ HINTS = {
     "out": "the run folder",
     "recipes": "systems: a recipe's name and, after spaces, settings of its own, e.g. 'ance-tele alpha=0.3'",
 }
+
+
+class OpenSettings(DefaultHelpFormatter):
+    """Says of settings whose default is found by what is at hand that it is, instead of a number that never holds."""
+
+    def _get_help_string(self, action: Action) -> str:
+        shown = str(super()._get_help_string(action))
+        return shown.replace("%(default)s", "by what is at hand") if action.dest in SETTINGS else shown
 
 
 def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
@@ -102,6 +113,9 @@ def make_parser(argv: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentPars
     demo.add_argument("--full", action="store_true", help="longer passages, more negatives, all training queries")
     demo.add_argument("--model", type=str | None, default=None, help="another model to start from")
     verbs.add_subcommand("demo", demo, help="Train on the embedded demo data.")
+    scaled = (recipe_named(argv) or "").partition("/")[0] in SCALES
+    for name in ("compare", "reproduce") if scaled else ("run", "compare", "reproduce"):
+        verbs.choices[name].formatter_class = OpenSettings  # adding a parser to a verb takes its own away
     return parser, dict(verbs.choices)
 
 
@@ -141,7 +155,8 @@ def _settings(parser: ArgumentParser, name: str | None = None) -> None:
 
 def _run(argv: list[str]) -> ArgumentParser:
     parser = _plain(
-        "Carry out a recipe; the same command resumes. Settings: recipe < --config file < command line.",
+        "Carry out a recipe; the same command resumes. Settings: by what is at hand < recipe < --config file < command "
+        "line.",
         "ance-tele run RECIPE --data DATA --model MODEL --out FOLDER [settings]",
     )
     parser.add_argument("recipe", type=str | None, nargs="?", help="see `ance-tele recipes`")

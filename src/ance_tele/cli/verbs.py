@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 
 from ance_tele.cli.flags import settings_given
 from ance_tele.cli.parsers import HINTS
+from ance_tele.data.artefacts import silent
 from ance_tele.data.errors import UserError
 from ance_tele.recipes import OFFICIAL, RECIPES, STARTS, recipe
 from ance_tele.settings import Recipe
@@ -46,7 +47,7 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
 
     chosen = chosen_recipe(given)
     if given.plan:
-        return plan_verb(chosen, given)
+        return plan_verb(chosen, given, argv)
     need(given, "data", "out")
     model = None if chosen.lexical else given.model or STARTS.get(given.recipe.partition("/")[0])
     if not chosen.lexical and not model:
@@ -58,9 +59,14 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     say(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
 
     from ance_tele.encode.published import start_of
-    from ance_tele.episode import run  # loads torch: after all that can be refused without it
+    from ance_tele.plan.facts import AtHand
+    from ance_tele.suited import suited
 
     start, review = start_of(model) if model else None, given.review
+    chosen = suited(chosen, AtHand(collection, start), settings_given(argv), Path(given.out), say)
+
+    from ance_tele.episode import run  # loads torch: after all that can be refused without it
+
     run(chosen, collection, start, given.out, given.data, say=say, review=review, review_as=given.review_as)
     return conclude(Path(given.out))
 
@@ -84,13 +90,15 @@ def introduce(collection: "Collection") -> None:
         say(f"held out as dev: {len(collection.qrels['dev']):,} training queries{final}")
 
 
-def plan_verb(chosen: Recipe, given: Namespace) -> int:
+def plan_verb(chosen: Recipe, given: Namespace, argv: list[str]) -> int:
     """Print what a run would take, without touching data (unless --data is given), model or GPU."""
+    from ance_tele.plan.facts import AtHand
     from ance_tele.plan.hardware import GPUS, gpu_of, model_shape
     from ance_tele.plan.plan import plan, plan_benchmark
     from ance_tele.plan.render import render
     from ance_tele.report.formats import duration
     from ance_tele.report.paper import benchmark_of
+    from ance_tele.suited import suited
 
     shape, benchmark = model_shape(given.model), benchmark_of(chosen.name)
     if given.data:
@@ -98,6 +106,8 @@ def plan_verb(chosen: Recipe, given: Namespace) -> int:
 
         collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
         collection = collection.held_out(chosen.episode.hold_out)
+        begun = Path(given.out) if given.out else None
+        chosen = suited(chosen, AtHand(collection, given.model, download=False), settings_given(argv), begun, say)
         train, judged = (
             collection.split("train").relevant(chosen.mining.positive_level),
             collection.split(chosen.evaluation.split),
@@ -125,12 +135,12 @@ def compare_verb(given: Namespace, argv: list[str]) -> int:
 
 def reproduce_verb(given: Namespace, argv: list[str]) -> int:
     """Compare the systems of one of the paper's tables."""
+    from ance_tele.plan.defaults import NEGATIVES
     from ance_tele.reproduce import systems_of
 
-    scaled = recipe(given.scale) if given.scale in RECIPES else None
     negatives = given.negatives_per_query
-    if scaled is not None and "negatives_per_query" not in settings_given(argv):
-        negatives = scaled.training.negatives_per_query
+    if "negatives_per_query" not in settings_given(argv):
+        negatives = recipe(given.scale).training.negatives_per_query if given.scale in RECIPES else NEGATIVES
     return _comparison(given, argv, systems_of(given.table, negatives), given.table)
 
 
@@ -154,9 +164,11 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
     from ance_tele.compare import compare_systems
     from ance_tele.data.load import load_collection
     from ance_tele.encode.published import start_of
-    from ance_tele.grid import system
+    from ance_tele.grid import own_settings, system
+    from ance_tele.plan.facts import AtHand
     from ance_tele.report.comparison import cost, stem
     from ance_tele.report.comparison_tables import comparison_tables
+    from ance_tele.suited import suited
 
     collection = load_collection(given.data, strict=not given.lenient, say=say).held_out(given.hold_out)
     introduce(collection)
@@ -172,9 +184,22 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
         if stays:
             say(f"{chosen.name} stays what it is: {', '.join(stays)}")
     starts = [start_of(model) for model in models]
-    result = compare_systems(
-        systems, starts, given.seeds or [given.seed], given.data, given.out, None, given.parallel, table, say
-    )
+    at_hand = {start: AtHand(collection, start) for start in starts}
+    told: set[str] = set()
+
+    def suit(chosen: Recipe, start: str, folder: Path) -> Recipe:
+        """Choose what is left open, and say so once for each model."""
+        if given.scale:
+            return chosen
+        quiet = start in told or not chosen.episode.episodes
+        if not quiet:
+            say(f"{chosen.name} from {start}")
+            told.add(start)
+        chosen_by_name = own_settings(chosen.name)
+        return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder, silent if quiet else say)
+
+    seeds = given.seeds or [given.seed]
+    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, say, suit=suit)
     say("")
     for one in comparison_tables(result):
         Console().print(one)

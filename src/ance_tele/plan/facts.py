@@ -1,0 +1,188 @@
+"""The facts that defaults go by, read from a collection and from the small files of a model: no torch, no weights."""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ance_tele.data.collection import Collection, Texts
+from ance_tele.plan.defaults import Facts, Kind
+from ance_tele.settings import Recipe
+
+# Texts whose tokens are counted, evenly spread: enough for a percentile, quick on any corpus.
+SAMPLE = 500
+# Bytes of UTF-8 a token where there is no tokenizer to count with: English words, and characters of East Asia alike.
+BYTES_A_TOKEN = 4
+# RoBERTa and its kin count positions from the padding token's: the first two of those they declare are never reached.
+_OFFSET = ("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "mpnet")
+
+# Returns a file of a model by its name inside the model's folder; None where there is none.
+Find = Callable[[str], Path | None]
+
+
+class AtHand:
+    """A collection and the model that will be trained on it; what takes time is found out once.
+
+    Args:
+        collection: Its training queries and its texts.
+        model: Folder or hub name; None where there is no model.
+        download: Fetch the small files of a model of the hub; without it only those in the local cache are read.
+    """
+
+    def __init__(self, collection: Collection, model: str | Path | None, download: bool = True) -> None:
+        self.collection, self.files = collection, ModelFiles(model_files(model, download))
+
+    def facts(self, recipe: Recipe) -> Facts:
+        """Return what defaults go by; ``recipe`` decides which training queries are taken."""
+        return Facts(
+            queries=training_queries(self.collection, recipe),
+            passages=len(self.collection.corpus),
+            query_tokens=self._tokens[0],
+            passage_tokens=self._tokens[1],
+            kind=self.files.kind,
+            width=self.files.width,
+            most_tokens=self.files.most_tokens,
+        )
+
+    @cached_property
+    def _tokens(self) -> tuple[int, int]:
+        count = self.files.counter()
+        return percentile(self.collection.queries, 99, count), percentile(self.collection.corpus, 95, count)
+
+
+def training_queries(collection: Collection, recipe: Recipe) -> int:
+    """Count the queries that a run of this recipe trains on; those that a review adds are not counted."""
+    if "train" not in collection.qrels:
+        return 0
+    split = collection.split("train")
+    queries = split.relevant(recipe.mining.positive_level).queries
+    if recipe.mining.without_positive != "drop":
+        queries = np.union1d(queries, np.intersect1d(split.queries, collection.answers.queries))
+    return min(len(queries), recipe.episode.max_train_queries or len(queries))
+
+
+def percentile(texts: Texts, share: float, count: Callable[[list[str]], list[int]]) -> int:
+    """Return how many tokens ``share`` percent of the texts have at most, by an evenly spread sample; 0 of no texts."""
+    if not len(texts):
+        return 0
+    rows = np.unique(np.linspace(0, len(texts) - 1, SAMPLE).round().astype(np.int64))
+    lengths = [
+        length
+        for titles, bodies in texts.batches(rows)
+        for length in count([f"{title} {body}" if title else body for title, body in zip(titles, bodies, strict=True)])
+    ]
+    return int(np.percentile(lengths, share, method="higher"))
+
+
+class ModelFiles:
+    """What the small files of a model say of it.
+
+    Args:
+        find: Returns its files by name.
+    """
+
+    def __init__(self, find: Find) -> None:
+        self.find = find
+        modules = self._json("modules.json")
+        paths = {str(one.get("path", "")): str(one.get("type", "")) for one in modules} if modules else {}
+        router = next((found for path in paths if (found := self._json(_inside(path, "router_config.json")))), {})
+        parts = {**paths, **{str(path): str(kind) for path, kind in router.get("types", {}).items()}}
+        self.folders = [*parts] or [""]
+        self.types = {kind.rpartition(".")[2] for kind in parts.values()}
+
+    @property
+    def kind(self) -> Kind:
+        """What it is, as far as it matters to training."""
+        if self.types & {"StaticEmbedding", "WordEmbeddings"} and "Transformer" not in self.types:
+            return "static"
+        if any(self.find(_inside(folder, "adapter_config.json")) for folder in self.folders):
+            return "adapter"
+        return "retriever" if self.types else "encoder"
+
+    @property
+    def width(self) -> int:
+        """Its hidden size; 0 where it is not told."""
+        names = ("hidden_size", "dim", "d_model", "n_embd")
+        return next(
+            (config[name] for config in self._configs() for name in names if isinstance(config.get(name), int)), 0
+        )
+
+    @property
+    def most_tokens(self) -> int | None:
+        """What it reads at most, as it declares and as it has positions; None where neither sets a limit."""
+        if self.kind == "static":
+            return None
+        declared = [one.get("max_seq_length") for one in self._all("sentence_bert_config.json")]
+        declared += [one.get("model_max_length") for one in self._all("tokenizer_config.json")]
+        for config in self._configs():
+            positions = config.get("max_position_embeddings", config.get("n_positions"))
+            if isinstance(positions, int):
+                declared.append(positions - 2 if config.get("model_type") in _OFFSET else positions)
+        # Below 3 it means no limit, and so do the huge numbers that tokenizers declare.
+        return min((limit for limit in declared if isinstance(limit, int) and 2 < limit < 1 << 20), default=None)
+
+    def counter(self) -> Callable[[list[str]], list[int]]:
+        """Return what counts the tokens of texts, special tokens included; a guess by bytes without a tokenizer."""
+        path = next((path for folder in self.folders if (path := self.find(_inside(folder, "tokenizer.json")))), None)
+        if path is None:
+            return lambda texts: [2 + -(-len(text.encode()) // BYTES_A_TOKEN) for text in texts]
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return lambda texts: [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts)]
+
+    def _configs(self) -> Iterator[dict[str, Any]]:
+        """Yield its configurations; of one for several kinds of input, that of the texts first."""
+        for config in self._all("config.json"):
+            text = config.get("text_config")
+            yield from (text, config) if isinstance(text, dict) else (config,)
+
+    def _all(self, name: str) -> Iterator[dict[str, Any]]:
+        for folder in self.folders:
+            found = self._json(_inside(folder, name))
+            if isinstance(found, dict):
+                yield found
+
+    def _json(self, name: str) -> Any:
+        path = self.find(name)
+        try:
+            return None if path is None else json.loads(path.read_text("utf-8"))
+        except ValueError:  # loading the model says what is wrong with it
+            return None
+
+
+def model_files(model: str | Path | None, download: bool = True) -> Find:
+    """Return what finds the files of a model: in its folder, or of the hub."""
+    if model is None:
+        return lambda name: None
+    if Path(model).exists():
+        return lambda name: path if (path := Path(model) / name).is_file() else None
+
+    unreachable = False
+
+    def find(name: str) -> Path | None:
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+        nonlocal unreachable
+        try:
+            cached = try_to_load_from_cache(str(model), name)
+            if isinstance(cached, str):
+                return Path(cached)
+            return Path(hf_hub_download(str(model), name)) if download and not unreachable else None
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            # None of that name; or no such model or no way to the hub, which need not be tried again.
+            missing = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+            unreachable = unreachable or not missing
+            return None
+
+    return find
+
+
+def _inside(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
