@@ -1,6 +1,6 @@
 """Defaults by what is at hand against the paper's for MS MARCO, which were everybody's before.
 
-python benchmarks/defaults.py DATA MODEL --queries 160 --passages 3000 --judged 300 --seeds 1 2 --json rows.jsonl
+    python benchmarks/defaults.py DATA MODEL --queries 160 --passages 3000 --judged 300 --seeds 1 2 --json rows.jsonl
 
 A collection is cut where so asked, the same way every time: training queries, judged queries of dev and test, their
 relevant passages, and others up to a number. Each row is a run: MRR@10 and nDCG@10 on dev and test, steps, and
@@ -9,10 +9,12 @@ processor seconds (the machine may be shared). Settings were chosen on dev; test
 
 import argparse
 import json
+import shutil
 import tempfile
 import time
 import zlib
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,10 @@ def _shuffled(salt: str, rows: Any) -> list[int]:
 def systems(
     collection: at.Collection, model: str, wanted: list[str], own: dict[str, Any]
 ) -> Iterator[tuple[str, Recipe]]:
-    """Yield names and recipes: the model as it is, with the defaults before, with those by what is at hand."""
+    """Yield names and recipes: the model as it is, with the defaults before, with those by what is at hand.
+
+    Settings of its own may follow a name: "at hand learning_rate=1e-4".
+    """
     common = {"split": "dev", "baselines": ["zero-shot"], "report_to": [], "watch_lookahead": False, **own}
     suited = at.recipe_for("ance-tele", collection, model, **common)
     lengths = {name: suited.settings()[name] for name in ("query_max_len", "passage_max_len")}
@@ -72,13 +77,23 @@ def systems(
         "before": at.recipe("ance-tele").with_settings(**{**common, **BEFORE}),
         "at hand": suited,
     }
-    yield from ((name, made[name]) for name in wanted)
+    for name in wanted:
+        words = [word.partition("=") for word in name.split() if "=" in word]
+        kind = " ".join(word for word in name.split() if "=" not in word)
+        yield name, made[kind].with_settings(**{key: json.loads(value) for key, _, value in words})
 
 
 def row(name: str, recipe: Recipe, collection: at.Collection, model: str, folder: Path) -> dict[str, Any]:
-    """Carry out a run; returns what it gave and took."""
+    """Carry out a run in a folder of its own; returns what it gave and took.
+
+    What the first run in ``folder`` found of the model as it is serves the others, where they read texts alike.
+    """
+    first, out = folder / "first", folder / "run"
+    out = out if first.exists() else first
     begun = time.process_time()
-    summary = at.run(recipe, collection, model, folder)
+    summary = at.run(recipe, collection, model, out, adopted={} if out == first else {"episode-0": first / "episode-0"})
+    if out != first:
+        shutil.rmtree(out)
     measured = summary["episodes"][-1]["metrics"] if summary["episodes"] else summary["baselines"]["zero-shot"]
     settings = recipe.settings()
     return {
@@ -97,6 +112,21 @@ def row(name: str, recipe: Recipe, collection: at.Collection, model: str, folder
     }
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """Lay rows out as Markdown, in their order; figures in percent."""
+    head = ("collection", "passages", "model", "defaults", "training queries")
+    head += ("dev MRR@10, nDCG@10", "test MRR@10, nDCG@10", "steps", "processor seconds")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for one in rows:
+        dev, test = (", ".join(f"{100 * one[split][metric]:.1f}" for metric in METRICS) for split in ("dev", "test"))
+        queries = f"{one['queries']:,}" if one["queries"] else ""
+        steps = " + ".join(map(str, one["steps"]))
+        cells = [one["collection"], f"{one['passages']:,}", one["model"], f"{one['system']}, seed {one['seed']}"]
+        cells += [queries, dev, test, steps, f"{one['processor seconds']:,}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
@@ -113,17 +143,19 @@ def main() -> None:
     if given.queries or given.passages or given.judged:
         collection = cut(collection, given.queries, given.passages, given.judged)
     own = {name: json.loads(value) for name, value in (word.split("=") for word in given.set)}
-    for seed in given.seeds:
-        for name, recipe in systems(collection, given.model, given.systems, own):
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed, (name, recipe) in product(given.seeds, systems(collection, given.model, given.systems, own)):
             if name == "zero-shot" and seed != given.seeds[0]:
                 continue
-            with tempfile.TemporaryDirectory() as folder:
-                made = row(name, recipe.with_settings(seed=seed), collection, given.model, Path(folder) / "run")
+            made = row(name, recipe.with_settings(seed=seed), collection, given.model, Path(folder))
             line = json.dumps(made)
             print(line, flush=True)
+            rows.append(made)
             if given.json:
                 with given.json.open("a", encoding="utf-8") as file:
                     file.write(line + "\n")
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ MARCO = Facts(502_939, 8_841_823, 17, 151, "encoder", 768, 512)
 # batch_queries, negatives_per_query, epochs, refresh_fraction, learning_rate, lengths, depth, pool_per_source
 GOLDEN = [
     (SCIFACT, (8, 7, 3, 0.19, 4e-5, 48, 256, 200, 30)),
-    (WIKI, (32, 7, 1, 0.11, 1.2e-4, 32, 256, 200, 30)),
+    (WIKI, (32, 7, 1, 0.11, 3e-4, 32, 256, 200, 30)),
     (DEBIAN, (32, 7, 1, 0.1, 4e-5, 32, 208, 200, 30)),
-    (TOY, (8, 7, 5, 0.3, 4.8e-4, 32, 32, 14, 14)),
-    (MARCO, (32, 7, 1, 0.1, 2e-5, 32, 160, 200, 30)),
+    (TOY, (8, 7, 5, 0.3, 1.2e-3, 32, 32, 14, 14)),
+    (MARCO, (32, 7, 1, 0.1, 5e-5, 32, 160, 200, 30)),
 ]
 
 
@@ -200,7 +200,7 @@ def test_a_model_that_nobody_finds_is_taken_as_bert_base(monkeypatch: pytest.Mon
         assert (found.kind, found.width, found.most_tokens) == ("encoder", 0, None)
         assert found.counter()(["abcdefg", "検索の質問"]) == [4, 6]
     rate = defaults(Facts(100, 100, 5, 5, width=0))["learning_rate"]
-    assert rate.value == 2e-5 and "taken as BERT-base" in rate.reason
+    assert rate.value == 5e-5 and "taken as BERT-base" in rate.reason
 
 
 def test_tokens_are_counted_with_the_models_own_tokenizer(toy: Path, tiny_model: Path) -> None:
@@ -343,6 +343,12 @@ def test_the_help_says_so_but_for_the_papers_scales(capsys: pytest.CaptureFixtur
             main(argv)
         shown.append(" ".join(capsys.readouterr().out.split()).count("default: by what is at hand)"))
     assert shown == [len(SETTINGS)] * 3 + [0]
+
+
+def test_the_rules_are_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "experiments.md").read_text("utf-8")
+    rules = text.partition("## Defaults by what is at hand")[2].partition("\n## ")[0]
+    assert tuple(line.split("`")[1] for line in rules.splitlines() if line.startswith("| `")) == SETTINGS
 
 
 def test_values_are_written_as_they_are_given() -> None:

@@ -5,7 +5,8 @@ The public functions work alone, on objects that people already have::
     import ance_tele as at
 
     collection = at.collection_from_dicts(corpus, queries, qrels)    # or at.load_collection(folder)
-    summary = at.run(at.recipe("ance-tele"), collection, "path/to/model", "runs/mine")
+    recipe = at.recipe_for("ance-tele", collection, "path/to/model")    # defaults by what is at hand
+    summary = at.run(recipe, collection, "path/to/model", "runs/mine")
 """
 
 from typing import TYPE_CHECKING, Any

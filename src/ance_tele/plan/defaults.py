@@ -129,10 +129,11 @@ def _refresh(whole: int) -> Default:
 
 def _rate(facts: Facts) -> Default:
     if facts.kind == "static":
-        return Default(1e-2, "static embeddings take large steps")
+        return Default(5e-3, "static embeddings take large steps")
     if facts.kind == "adapter":
         return Default(1e-4, "adapters take larger steps than whole models")
-    rate = 2e-5 * BASE_WIDTH / (facts.width or BASE_WIDTH)
+    base = 5e-5 if facts.kind == "encoder" else 2e-5
+    rate = base * BASE_WIDTH / (facts.width or BASE_WIDTH)
     width = f"width {facts.width}" if facts.width else "of unknown width, taken as BERT-base"
     return Default(_rounded(rate), f"{KINDS[facts.kind]}, {width}; smaller models take larger steps")
 

@@ -88,7 +88,9 @@ class ModelFiles:
         self.find = find
         modules = self._json("modules.json")
         paths = {str(one.get("path", "")): str(one.get("type", "")) for one in modules} if modules else {}
-        router = next((found for path in paths if (found := self._json(_inside(path, "router_config.json")))), {})
+        router: dict[str, Any] = next(
+            (found for path in paths if (found := self._json(_inside(path, "router_config.json")))), {}
+        )
         parts = {**paths, **{str(path): str(kind) for path, kind in router.get("types", {}).items()}}
         self.folders = [*parts] or [""]
         self.types = {kind.rpartition(".")[2] for kind in parts.values()}
