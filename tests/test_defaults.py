@@ -23,11 +23,11 @@ from ance_tele.suited import defaults_for, suited, written
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-SCIFACT = Facts(700, 5_183, 44, 571, "retriever", 384, 256)
-WIKI = Facts(15_012, 14_627, 26, 277, "encoder", 128, 512)
-DEBIAN = Facts(26_033, 30_016, 21, 202, "retriever", 384, 256)
-TOY = Facts(72, 144, 5, 13, "encoder", 32, 128)
-MARCO = Facts(502_939, 8_841_823, 17, 151, "encoder", 768, 512)
+SCIFACT = Facts(700, 5_183, 44, 571, "retriever", 384, 256, 256)
+WIKI = Facts(15_012, 14_627, 26, 277, "encoder", 128)
+DEBIAN = Facts(26_033, 30_016, 21, 202, "retriever", 384, 256, 256)
+TOY = Facts(72, 144, 5, 13, "encoder", 32, 128, 128)
+MARCO = Facts(502_939, 8_841_823, 17, 151, "encoder", 768)
 
 # batch_queries, negatives_per_query, epochs, refresh_fraction, learning_rate, lengths, depth, pool_per_source
 GOLDEN = [
@@ -57,7 +57,7 @@ def test_each_says_why() -> None:
         "depth": "the paper's",
         "pool_per_source": "the paper's for MS MARCO",
     }
-    few = defaults(replace(TOY, queries=1, most_tokens=None, passage_tokens=300))
+    few = defaults(replace(TOY, queries=1, passage_most=None, passage_tokens=300))
     assert few["batch_queries"].reason == "1 training query gives 1 step an epoch"
     assert few["depth"].reason == "a tenth of 144 passages: the rest are not hard"
     assert "more would cost more than it gives" in few["passage_max_len"].reason
@@ -71,7 +71,8 @@ ANY = st.builds(
     passage_tokens=st.integers(0, 10**5),
     kind=st.sampled_from(sorted(KINDS)),
     width=st.sampled_from([0, 1, 32, 128, 384, 768, 1024, 4096, 8192]),
-    most_tokens=st.none() | st.integers(3, 10**6),
+    query_most=st.none() | st.integers(3, 10**6),
+    passage_most=st.none() | st.integers(3, 10**6),
 )
 
 
@@ -83,8 +84,9 @@ def test_they_always_work_and_suit(facts: Facts) -> None:
     per_epoch = -(-facts.queries // made.training.batch_queries)
     assert per_epoch * made.training.epochs >= 250 or made.training.epochs == 5
     assert made.mining.pool_per_source <= made.mining.depth <= max(1, facts.passages // 10)
-    for length in (made.encoder.query_max_len, made.encoder.passage_max_len):
-        assert 3 <= length <= min(256, facts.most_tokens or 256)
+    encoder = made.encoder
+    for length, most in ((encoder.query_max_len, facts.query_most), (encoder.passage_max_len, facts.passage_most)):
+        assert length is None if facts.kind == "static" else 3 <= length <= min(256, most or 256)
     if facts.queries:
         short, long = (made.schedule(episode, facts.queries).steps for episode in (1, 3))
         assert min(long, 40) <= short <= long or short >= 0.3 * long - 1
@@ -99,8 +101,9 @@ def test_more_of_one_thing_moves_them_one_way(facts: Facts, more: int) -> None:
     before = values()
     assert values(queries=facts.queries + more)["batch_queries"] >= before["batch_queries"]
     assert values(passages=facts.passages + more)["depth"] >= before["depth"]
-    assert values(passage_tokens=facts.passage_tokens + more)["passage_max_len"] >= before["passage_max_len"]
-    assert values(query_tokens=facts.query_tokens + more)["query_max_len"] >= before["query_max_len"]
+    if facts.kind != "static":
+        assert values(passage_tokens=facts.passage_tokens + more)["passage_max_len"] >= before["passage_max_len"]
+        assert values(query_tokens=facts.query_tokens + more)["query_max_len"] >= before["query_max_len"]
     if facts.width:
         assert values(width=facts.width + more)["learning_rate"] <= before["learning_rate"]
 
@@ -143,6 +146,15 @@ MODELS: dict[str, tuple[dict[str, Any], tuple[str, int, int | None]]] = {
             "sentence_bert_config.json": {"max_seq_length": 200},
         },
         ("retriever", 128, 200),
+    ),
+    "one length for each": (
+        {
+            "modules.json": modules("Transformer", "Pooling"),
+            "config.json": BERT,
+            "sentence_bert_config.json": {"query_length": 32, "document_length": 160, "max_seq_length": 160},
+            "tokenizer_config.json": {"model_max_length": 96},
+        },
+        ("retriever", 128, 160),
     ),
     "as 6.2 saves it": (
         {
@@ -190,14 +202,14 @@ MODELS: dict[str, tuple[dict[str, Any], tuple[str, int, int | None]]] = {
 def test_a_model_is_known_by_its_small_files(name: str, tmp_path: Path) -> None:
     files, (kind, width, most) = MODELS[name]
     found = folder(tmp_path, files)
-    assert (found.kind, found.width, found.most_tokens) == (kind, width, most)
+    assert (found.kind, found.width, found.most_tokens("document")) == (kind, width, most)
 
 
 def test_a_model_that_nobody_finds_is_taken_as_bert_base(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for find in (model_files(None), model_files("nobody/nothing", download=False), model_files("nobody/nothing")):
         found = ModelFiles(find)
-        assert (found.kind, found.width, found.most_tokens) == ("encoder", 0, None)
+        assert (found.kind, found.width, found.most_tokens("query")) == ("encoder", 0, None)
         assert found.counter()(["abcdefg", "検索の質問"]) == [4, 6]
     rate = defaults(Facts(100, 100, 5, 5, width=0))["learning_rate"]
     assert rate.value == 5e-5 and "taken as BERT-base" in rate.reason
@@ -214,7 +226,7 @@ def test_tokens_are_counted_with_the_models_own_tokenizer(toy: Path, tiny_model:
     )
     assert percentile(collection.corpus, 95, count) == every[-1 - len(every) // 20]
     facts = AtHand(collection, tiny_model).facts(recipe("ance-tele"))
-    assert facts == Facts(72, 144, 5, 13, "encoder", 32, 128)
+    assert facts == TOY
 
 
 def test_the_training_queries_are_those_that_a_run_takes(toy: Path) -> None:
@@ -351,8 +363,14 @@ def test_the_rules_are_documented() -> None:
     assert tuple(line.split("`")[1] for line in rules.splitlines() if line.startswith("| `")) == SETTINGS
 
 
+def test_static_embeddings_read_texts_whole() -> None:
+    found = defaults(replace(SCIFACT, kind="static", width=0))
+    assert found["passage_max_len"].value is None and found["learning_rate"].value == 5e-3
+    assert Recipe("").with_settings(**{name: one.value for name, one in found.items()})
+
+
 def test_values_are_written_as_they_are_given() -> None:
-    assert [written(value) for value in (32, 4e-5, 0.3, 1.2e-4)] == ["32", "4e-05", "0.3", "0.00012"]
+    assert [written(value) for value in (32, 4e-5, 0.3, 1.2e-4, None)] == ["32", "4e-05", "0.3", "0.00012", "null"]
 
 
 def test_choosing_needs_no_torch(toy: Path, tiny_model: Path) -> None:

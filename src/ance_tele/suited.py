@@ -79,4 +79,4 @@ def suited(
 
 def written(value: Any) -> str:
     """Write a value as one gives it on the command line."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -48,7 +48,8 @@ class Facts:
         passage_tokens: 95% of the passages have at most so many.
         kind: Of the model.
         width: Its hidden size; 0 where it is not known or has none.
-        most_tokens: What the model reads at most, as it declares; None where there is no limit.
+        query_most: What the model reads of a query at most, as it declares; None where there is no limit.
+        passage_most: The same of a passage.
     """
 
     queries: int
@@ -57,13 +58,14 @@ class Facts:
     passage_tokens: int
     kind: Kind = "encoder"
     width: int = BASE_WIDTH
-    most_tokens: int | None = 512
+    query_most: int | None = 512
+    passage_most: int | None = 512
 
 
 class Default(NamedTuple):
     """A value, and why."""
 
-    value: int | float
+    value: int | float | None
     reason: str
 
 
@@ -90,8 +92,12 @@ def defaults(facts: Facts, given: Mapping[str, Any] | None = None) -> dict[str, 
     epochs = value("epochs", _epochs(per_epoch))
     value("refresh_fraction", _refresh(per_epoch * epochs))
     value("learning_rate", _rate(facts))
-    value("query_max_len", _length("queries", 99, facts.query_tokens, facts.most_tokens))
-    value("passage_max_len", _length("passages", 95, facts.passage_tokens, facts.most_tokens))
+    if facts.kind == "static":
+        for name in ("query_max_len", "passage_max_len"):
+            value(name, Default(None, "static embeddings read texts whole"))
+    else:
+        value("query_max_len", _length("queries", 99, facts.query_tokens, facts.query_most))
+        value("passage_max_len", _length("passages", 95, facts.passage_tokens, facts.passage_most))
     depth = value("depth", _depth(facts.passages))
     value("pool_per_source", _pool(depth))
     return {name: default for name, default in found.items() if name not in given}

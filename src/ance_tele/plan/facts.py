@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,7 +44,8 @@ class AtHand:
             passage_tokens=self._tokens[1],
             kind=self.files.kind,
             width=self.files.width,
-            most_tokens=self.files.most_tokens,
+            query_most=self.files.most_tokens("query"),
+            passage_most=self.files.most_tokens("document"),
         )
 
     @cached_property
@@ -112,19 +113,21 @@ class ModelFiles:
             (config[name] for config in self._configs() for name in names if isinstance(config.get(name), int)), 0
         )
 
-    @property
-    def most_tokens(self) -> int | None:
-        """What it reads at most, as it declares and as it has positions; None where neither sets a limit."""
+    def most_tokens(self, task: Literal["query", "document"]) -> int | None:
+        """Return what it reads of a text, as it declares and as it has positions; None where neither sets a limit."""
         if self.kind == "static":
             return None
-        declared = [one.get("max_seq_length") for one in self._all("sentence_bert_config.json")]
-        declared += [one.get("model_max_length") for one in self._all("tokenizer_config.json")]
+        limits = [
+            one.get(f"{task}_length") or one.get("max_seq_length") for one in self._all("sentence_bert_config.json")
+        ]
+        if not any(limits):
+            limits = [one.get("model_max_length") for one in self._all("tokenizer_config.json")]
         for config in self._configs():
             positions = config.get("max_position_embeddings", config.get("n_positions"))
             if isinstance(positions, int):
-                declared.append(positions - 2 if config.get("model_type") in _OFFSET else positions)
+                limits.append(positions - 2 if config.get("model_type") in _OFFSET else positions)
         # Below 3 it means no limit, and so do the huge numbers that tokenizers declare.
-        return min((limit for limit in declared if isinstance(limit, int) and 2 < limit < 1 << 20), default=None)
+        return min((limit for limit in limits if isinstance(limit, int) and 2 < limit < 1 << 20), default=None)
 
     def counter(self) -> Callable[[list[str]], list[int]]:
         """Return what counts the tokens of texts, special tokens included; a guess by bytes without a tokenizer."""
