@@ -363,6 +363,10 @@ def test_the_rules_are_documented() -> None:
     assert tuple(line.split("`")[1] for line in rules.splitlines() if line.startswith("| `")) == SETTINGS
 
 
+def test_a_refresh_in_steps_needs_no_share() -> None:
+    assert defaults(SCIFACT, {"refresh_step": 4}).keys() == set(SETTINGS) - {"refresh_fraction"}
+
+
 def test_static_embeddings_read_texts_whole() -> None:
     found = defaults(replace(SCIFACT, kind="static", width=0))
     assert found["passage_max_len"].value is None and found["learning_rate"].value == 5e-3

@@ -199,7 +199,7 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
         return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder, silent if quiet else say)
 
     seeds = given.seeds or [given.seed]
-    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, say, suit=suit)
+    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, say, suit)
     say("")
     for one in comparison_tables(result):
         Console().print(one)

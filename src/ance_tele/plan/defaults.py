@@ -90,7 +90,8 @@ def defaults(facts: Facts, given: Mapping[str, Any] | None = None) -> dict[str, 
     value("negatives_per_query", _negatives(batch))
     per_epoch = -(-facts.queries // batch)
     epochs = value("epochs", _epochs(per_epoch))
-    value("refresh_fraction", _refresh(per_epoch * epochs))
+    if given.get("refresh_step") is None:  # which wins over the share
+        value("refresh_fraction", _refresh(per_epoch * epochs))
     value("learning_rate", _rate(facts))
     if facts.kind == "static":
         for name in ("query_max_len", "passage_max_len"):
