@@ -64,7 +64,7 @@ def test_it_learns(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     assert [episode["number"] for episode in summary["episodes"]] == [1, 2, 3]
     assert [episode["steps"] for episode in summary["episodes"]] == [11, 11, 36]
-    before = read_manifest(finished / "episode-0" / "training_lists").facts["MRR@100"]  # type: ignore[union-attr]
+    before = read_manifest(finished / "episode-0" / "training_lists").facts["MRR@20"]  # type: ignore[union-attr]
     assert summary["episodes"][-1]["training_mrr"] > before + 0.2
     assert summary["final"] == summary["episodes"][-1]["metrics"]
     assert set(summary["baselines"]) == {"bm25", "zero-shot"}

@@ -224,7 +224,7 @@ def test_one_training_query_through_the_rounds(client: TestClient, run: Path) ->
     assert best == sorted(best)
     suspects = [one for one in told["negatives"] if one["reasons"]]
     assert [(one["id"], one["reasons"], one["suspicion"]) for one in suspects] == [(HOSTILE, ["copy", "kept"], 2.5)]
-    mrr = [pq.read_table(run / f"episode-{c}" / "per_training_query.parquet")["MRR@100"][0].as_py() for c in (0, 1, 2)]
+    mrr = [pq.read_table(run / f"episode-{c}" / "per_training_query.parquet")["MRR@20"][0].as_py() for c in (0, 1, 2)]
     assert told["mrr"] == mrr
 
 

@@ -152,7 +152,7 @@ def test_text_of_the_corpus_stays_text(browser: webdriver.Chrome, home: str) -> 
 def test_a_mark_is_there_after_a_reload(browser: webdriver.Chrome, home: str, run: Path) -> None:
     follow(browser, home)
     assert browser.find_element(By.CSS_SELECTOR, "#case h2").text.startswith("t0 u0")
-    assert browser.find_element(By.CSS_SELECTOR, ".chart").get_attribute("aria-label").startswith("MRR@100: zero-shot ")
+    assert browser.find_element(By.CSS_SELECTOR, ".chart").get_attribute("aria-label").startswith("MRR@20: zero-shot ")
     assert "ance-tele report" in browser.find_element(By.ID, "notice").text
     row_of(browser, HOSTILE).find_element(By.CSS_SELECTOR, "button[data-verdict=relevant]").click()
     wait(browser, lambda: "1 mark (1 relevant" in browser.find_element(By.ID, "review").text)
