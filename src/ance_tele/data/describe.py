@@ -24,11 +24,9 @@ def describe(collection: Collection) -> Iterator[str]:
                 f"  {split:<8}{judged:>12,} judged queries, {len(qrels.passages):,} judgements, "
                 f"{per_query:.2f} relevant passages per query"
             )
-        unjudged = np.setdiff1d(qrels.queries, qrels.judged())
-        answered = int(np.isin(unjudged, collection.answers.queries).sum())
-        for count, what in ((answered, "with answers only"), (len(unjudged) - answered, "without a judgement")):
-            if count:
-                yield f"  {'' if judged else split:<8}{count:>12,} queries {what}"
+        if len(unjudged := np.setdiff1d(qrels.queries, qrels.judged())):
+            what = "with answers only" if np.isin(unjudged, collection.answers.queries).any() else "without a judgement"
+            yield f"  {'' if judged else split:<8}{len(unjudged):>12,} queries {what}"
     if len(collection.answers):
         strings = sum(len(collection.answers.of(int(row))) for row in collection.answers.queries)
         per_query = strings / len(collection.answers)
