@@ -19,7 +19,7 @@ QUERIES_PER_TOPIC = {"train": 3, "dev": 1, "test": 2}
 
 
 # Files that take longest begin first, so that no worker sits idle at the end.
-LONG = ("test_episode", "test_compare", "test_paper_scale", "test_explorer_browser", "test_packed")
+LONG = ("test_episode", "test_zoo", "test_compare", "test_paper_scale", "test_explorer_browser", "test_packed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
