@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ance_tele.cli.main import main
+from ance_tele.data.copies import Copies
 from ance_tele.data.describe import describe, warnings
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.write import write_beir
@@ -131,6 +132,16 @@ def test_the_same_queries_are_held_out_whatever_their_order(tmp_path: Path) -> N
         again = load_collection(tmp_path / f"{name}-beir", tmp_path / "cache")
         assert {split: len(qrels) for split, qrels in again.qrels.items()} == {"train": 180, "dev": 20}
     assert held[0] == held[1]
+
+
+def test_what_is_made_of_the_texts_alone_is_made_once(tmp_path: Path) -> None:
+    texts = {f"q{number}": f"question {number}" for number in range(20)}
+    train = {name: {"p": 1} for name in texts}
+    whole = collection_from_dicts({"p": "text", "other": "text"}, texts, {"train": train}, cache=tmp_path)
+    lines = list[str]()
+    assert Copies.of(whole, lines.append).count == Copies.of(whole.held_out(0.1), lines.append).count == 1
+    assert not lines
+    assert whole.held_out(0.1).texts == whole.texts != whole.held_out(0.1).fingerprint != whole.held_out(2).texts
 
 
 def test_queries_of_one_text_stay_on_one_side(tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ class Checkpoints:
         # Training leaves the tokenizer as it is, so any checkpoint's will do.
         model = self._held[1] if self._held else self.load(0)
         texts = self.collection.corpus if task == "document" else self.collection.queries
-        return tokens_of(model, self.recipe.encoder, task, texts, self.cache, self.collection.fingerprint, self.say)
+        return tokens_of(model, self.recipe.encoder, task, texts, self.cache, self.collection.texts, self.say)
 
     def encoding(self, checkpoint: int) -> dict[str, Any]:
         """Return what decides a checkpoint's vectors, for the manifests of what is made of them."""

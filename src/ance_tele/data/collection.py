@@ -209,6 +209,7 @@ class Collection:
         teacher: Scores that training files give, of relevant passages and of negatives, by query.
         notes: Counts of what is worth knowing of the reading and no problem, such as training rows joined.
         hold_out: The share or number of training queries that became dev after reading; None where none did.
+        whole: Fingerprint of the collection that this one was before queries were held out; None where none were.
     """
 
     name: str
@@ -223,6 +224,12 @@ class Collection:
     teacher: Given = field(default_factory=Given.none)
     notes: dict[str, int] = field(default_factory=dict)
     hold_out: float | None = None
+    whole: str | None = None
+
+    @property
+    def texts(self) -> str:
+        """Fingerprint for what is made of the texts alone: it stays whatever queries are held out."""
+        return self.whole or self.fingerprint
 
     @classmethod
     def open(cls, folder: Path) -> "Collection":
@@ -298,4 +305,5 @@ class Collection:
             qrels=parts | {name: qrels for name, qrels in self.qrels.items() if name != "train"},
             fingerprint=fingerprint([self.fingerprint, "hold_out", float(hold_out)]),
             hold_out=float(hold_out),
+            whole=self.texts,
         )

@@ -64,7 +64,7 @@ class Copies:
             hashes.flush()
 
         path = collection.folder / "text_hashes.npy"
-        build(path, "hashes of texts", {"data": collection.fingerprint}, make, say, shared=True)
+        build(path, "hashes of texts", {"data": collection.texts}, make, say, shared=True)
         whole, body = np.load(path, mmap_mode="r")
         return cls(corpus, whole, body)
 

@@ -62,7 +62,7 @@ def evaluate_model(
     stores: dict[Task, TokenStore] = {}
     for task in get_args(Task):
         texts = collection.queries if task == "query" else collection.corpus
-        stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.fingerprint, say)
+        stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.texts, say)
     device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
     name = query_model or (None if isinstance(model, SentenceTransformer) else model)
     with as_given(loaded, name), TemporaryDirectory(dir=cache_folder()) as folder:
