@@ -422,12 +422,12 @@ def test_a_run_from_before_the_filters_goes_on(
     assert "range_min was 0, is 1" in capsys.readouterr().err
 
 
-def test_a_filter_that_leaves_nothing_is_counted_as_shortage(toy: Path, tiny_model: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    assert main(command(toy, tiny_model, out, episodes=1, max_score=-1)) == 0
-    pool = json.loads((out / "summary.json").read_text())["episodes"][0]["pool"]
-    assert pool["size"] == 0 and pool["short_queries"] == 36 and pool["missing"] == 36 * 12
-    assert set(pool["dropped"]) == {"max_score"}
+def test_a_filter_that_leaves_nothing_is_refused_before_training(
+    toy: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(toy, tiny_model, tmp_path / "run", episodes=1, max_score=-1)) == 2
+    error = capsys.readouterr().err
+    assert "no negative for any of the 36 training queries" in error and "max_score" in error
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,7 @@ def test_a_model_in_memory_is_measured_and_left_as_it_was(miniature: Path, toy: 
     collection = load_collection(toy)
     by_name, _ = evaluate_model(miniature / TIED, collection, "test", config)
     model = load_model(
-        miniature / TIED, EncoderConfig(pooling="cls", normalize=False, passage_max_len=64), "cpu"
+        miniature / TIED, EncoderConfig(pooling="cls", normalize=False, query_max_len=64, passage_max_len=64), "cpu"
     ).eval()
     modules, prompts = len(model), dict(model.prompts)
     in_memory, _ = evaluate_model(model, collection, "test", config)

@@ -154,7 +154,7 @@ KINDS: dict[str, Kind] = {
     "sparse encoder": Kind(sparse, refused="sparse"),
     "re-ranker": Kind(reranker, refused="re-ranker"),
     "late interaction": Kind(late_interaction, refused="late-interaction"),
-    "classifier": Kind(partial(bert, head="BertForSequenceClassification"), refused="classif|re-ranker"),
+    "classifier": Kind(partial(bert, head="BertForSequenceClassification"), refused="a classifier or re-ranker"),
 }
 
 

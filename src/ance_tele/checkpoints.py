@@ -50,6 +50,8 @@ class Checkpoints:
         cache: Folder for the token stores.
         say: Gets one line per phase.
         review: What people found of passages; None without.
+        introduce: Gets a line for each thing that is worth knowing of the start and of its texts: for whoever begins a
+            run, not for who comes back to it.
     """
 
     def __init__(
@@ -61,9 +63,11 @@ class Checkpoints:
         cache: Path,
         say: Say,
         review: Review | None = None,
+        introduce: Say = silent,
     ) -> None:
         self.recipe, self.collection, self.model = recipe, collection, model
         self.out, self.cache, self.say, self.review = out, cache, say, review
+        self._introduce = introduce
         self._held: tuple[int, SentenceTransformer] | None = None
         self._described = False  # what the start declares is said once
 
@@ -215,7 +219,7 @@ class Checkpoints:
         assert self.model is not None
         if checkpoint:
             return load_model(self.folder(checkpoint) / "model", self.encoder)
-        say, self._described = silent if self._described else self.say, True
+        say, self._described = silent if self._described else self._introduce, True
         return load_model(self.model, self.encoder, say=say)
 
     @cached_property
@@ -230,7 +234,9 @@ class Checkpoints:
         distinct = prompts.take(pa.array(self.collection.qrels["train"].queries)).fill_null("").unique().to_pylist()
         if len(distinct) != 1 or not distinct[0]:
             return config
-        self.say(f"all training queries have one instruction ({distinct[0]!r}): it is the model's prompt for queries")
+        self._introduce(
+            f"all training queries have one instruction ({distinct[0]!r}): it is the model's prompt for queries"
+        )
         return replace(config, query_prompt=distinct[0])
 
     def trained(self, checkpoint: int) -> bool:
@@ -252,10 +258,10 @@ class Checkpoints:
 
         model = self.load(0)
         if self.recipe.episode.episodes and (frozen := check_trainable(model, str(self.model))):
-            self.say(frozen)
+            self._introduce(frozen)
         asked = "bf16" in (self.recipe.encoder.precision, self.recipe.training.train_precision)
         if asked and (warning := emulated_bf16(model.device)):
-            self.say(warning)
+            self._introduce(warning)
         return weights_fingerprint(model)
 
     @cached_property
@@ -274,7 +280,10 @@ class Checkpoints:
         # Training leaves the tokenizer as it is, so any checkpoint's will do.
         model = self._held[1] if self._held else self.load(0)
         texts = self.collection.corpus if task == "document" else self.collection.queries
-        return tokens_of(model, self.recipe.encoder, task, texts, self.cache, self.collection.texts, self.say)
+        store = tokens_of(model, self.recipe.encoder, task, texts, self.cache, self.collection.texts, self.say)
+        if store.cut is not None and store.cut.cut:
+            self._introduce(store.cut.line("passages" if task == "document" else "queries"))
+        return store
 
     def encoding(self, checkpoint: int) -> dict[str, Any]:
         """Return what decides a checkpoint's vectors, for the manifests of what is made of them."""

@@ -62,7 +62,7 @@ def run(
     recipe, collection = held_out(portable(recipe), collection)
     out, last = Path(out), recipe.episode.episodes
     judged = None if review is None else load_review(review, collection, review_as)
-    phases = Phases(recipe, collection, model, out, cache or cache_folder(), say, judged)
+    phases = Phases(recipe, collection, model, out, cache or cache_folder(), say, judged, introduce=say)
     if judged is not None:
         what = "never drawn as negatives" if judged.use == "exclude" else "further positives"
         say(f"review {judged.path}: {len(judged.passages):,} passages called relevant, {what}")

@@ -72,7 +72,7 @@ def tokens_of(
         texts: The queries, or the passages.
         cache: Folder for the token stores.
         source: Fingerprint of the collection.
-        say: Gets a line where texts are cut.
+        say: Gets a line where a store is made again.
 
     Raises:
         UserError: The prompt leaves no room for the text, or queries have prompts of their own that the model is to
@@ -84,10 +84,7 @@ def tokens_of(
             "The queries have instructions of their own, and the model leaves its prompt out of the pooling "
             "(include_prompt false), which is one prompt for all; take another model, or data without instructions."
         )
-    store = tokenize(texts, tokenizer, form, cache, source, TEXTS[task], say)
-    if store.cut is not None and store.cut.cut:
-        say(store.cut.line(TEXTS[task]))
-    return store
+    return tokenize(texts, tokenizer, form, cache, source, TEXTS[task], say)
 
 
 def includes_prompt(model: SentenceTransformer) -> bool:
@@ -98,7 +95,7 @@ def includes_prompt(model: SentenceTransformer) -> bool:
 def weights_fingerprint(model: SentenceTransformer) -> str:
     """Return the sha-256 (hex) of all weights and of the modules' settings: it changes when any weight does."""
     digest = hashlib.sha256()
-    if model.truncate_dim is not None:
+    if getattr(model, "truncate_dim", None) is not None:  # a cross-encoder, whose weights are asked for too, has none
         digest.update(f"{model.truncate_dim} of {model.similarity_fn_name}".encode())
     for module in model.modules():
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()

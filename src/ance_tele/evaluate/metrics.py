@@ -57,6 +57,8 @@ def measure(
         measures.setdefault(asked, []).append((name, int(cutoff) if of_all else 0))
     ranked = {query: {passage: -rank for rank, passage in enumerate(ids)} for query, ids in run.rankings()}
     judged = list(qrels)
+    if not measures:
+        return Scores(judged, {}, sum(not ranked.get(query) for query in judged))
     place = {query: index for index, query in enumerate(judged)}
     values = {name: np.zeros(len(judged)) for name in metrics}
     known = {query: dict(grades) for query, grades in qrels.items()}

@@ -63,6 +63,8 @@ def evaluate_model(
     for task in get_args(Task):
         texts = collection.queries if task == "query" else collection.corpus
         stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.texts, say)
+        if (cut := stores[task].cut) is not None and cut.cut:
+            say(cut.line(TEXTS[task]))
     device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
     name = query_model or (None if isinstance(model, SentenceTransformer) else model)
     with as_given(loaded, name), TemporaryDirectory(dir=cache_folder()) as folder:
@@ -88,7 +90,7 @@ def lengths_for(model: str | Path, collection: Collection, say: Say = silent) ->
     lines = []
     for task in get_args(Task):
         texts = collection.queries if task == "query" else collection.corpus
-        cut = tokens_of(loaded, config, task, texts, cache_folder(), collection.fingerprint).cut
+        cut = tokens_of(loaded, config, task, texts, cache_folder(), collection.texts).cut
         lines += [cut.line(TEXTS[task])] if cut is not None else []
     return lines
 
