@@ -246,3 +246,14 @@ def test_where_bm25_finds_nothing_nothing_is_tested_against_it(
     report = (out / "report.md").read_text("utf-8")
     assert "BM25 found nothing for 10 of 10 queries" in report and "no test was made against it" in report
     assert "than BM25" not in report and "against bm25" not in report
+
+
+def test_a_comparison_tests_nothing_against_bm25_where_it_finds_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    pairs = [(q, f"passage number {chr(97 + i) * 3}", "") for i, (q, _, _) in enumerate(PAIRS["th"])]
+    data, out = written(tmp_path / "data", pairs), tmp_path / "grid"
+    command = ["compare", "--recipes", "bm25", "zero-shot", f"--data={data}", f"--model={tiny_model}", f"--out={out}"]
+    assert main([*command, "--passage_max_len=16", "--query_max_len=16"]) == 0
+    (result,) = (
+        json.loads(path.read_text("utf-8")) for path in out.glob("*.json") if "rows" in path.read_text("utf-8")
+    )
+    assert [row["system"] for row in result["rows"]] == ["bm25", "zero-shot"] and result["tests"] == []
