@@ -474,3 +474,17 @@ def test_a_history_larger_than_these_settings_draw_is_taken_whole() -> None:
     config = MiningConfig(pool_per_source=2, momentum="all")
     found = Candidates(positives.queries, long_lists(1, 2).lists)
     assert mix(found, positives, config, 2, 42, [pool]).by_source() == {"query": 2, "lookahead": 2, "momentum": 60}
+
+
+def test_given_negatives_are_wanted_as_far_as_there_are_any() -> None:
+    """Two queries with lists of 20; the file gives one and none: nothing of that is a shortage, then or later."""
+    positives = judged([4, 7], [[100], [101]])
+    config = MiningConfig(sources=("query", "given"), pool_per_source=6)
+    found = Candidates(positives.queries, {"query": ragged([list(range(20))] * 2), "given": ragged([[50], []])})
+    first = mix(found, positives, config, 1, seed=3)
+    second = mix(found, positives, config, 2, seed=3, history=[first])
+    assert first.sizes.tolist() == [7, 6] and second.sizes.tolist() == [14, 12]
+    for pool, wanted in ((first, 13), (second, 26)):
+        assert pool.shortage == {"wanted": wanted, "missing": 0, "short_queries": 0}
+    few = Candidates(positives.queries, {"query": ragged([list(range(20)), [1]]), "given": ragged([[50], []])})
+    assert mix(few, positives, config, 1, seed=3).shortage == {"wanted": 13, "missing": 5, "short_queries": 1}

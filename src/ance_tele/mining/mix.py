@@ -132,13 +132,29 @@ def mix(
             filled += len(values)
             advance(stop - start)
     columns = {name: column[:filled] for name, column in columns.items()}
-    short = np.maximum(target.total - sizes, 0)
+    wanted = _wanted(target, candidates, config, episode, history)
+    short = np.maximum(wanted - sizes, 0)
     shortage = {
-        "wanted": target.total * count,
+        "wanted": int(wanted.sum()),
         "missing": int(short.sum()),
         "short_queries": int((short > 0).sum()),
     }
     return Pool(positives.queries, np.concatenate([[0], np.cumsum(sizes)]), **columns, shortage=shortage)
+
+
+def _wanted(
+    target: Quota, candidates: Candidates, config: MiningConfig, episode: int, history: Sequence[Pool]
+) -> np.ndarray:
+    """Return how many negatives each query should get, int64 [q].
+
+    Of the negatives that a file gives, no more than it gives; nor, later, of pools that were smaller for it.
+    """
+    wanted = np.full(len(candidates.queries), target.total)
+    if "given" in target.new:
+        wanted -= np.maximum(target.new["given"] - np.diff(candidates.lists["given"].offsets), 0)
+    if target.momentum and any("given" in config.sources_at(number) for number in range(1, episode)):
+        wanted -= np.maximum(target.momentum - history[-1].sizes, 0)
+    return wanted
 
 
 @dataclass(frozen=True)
