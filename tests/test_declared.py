@@ -254,8 +254,8 @@ def test_cut_texts_are_counted_by_what_they_had(tiny_model: Path, tmp_path: Path
         assert store.cut == Cut(texts=40, cut=20, max_length=22, median=22, p95=40)
     assert store.cut is not None and store.cut.share == 0.5
     said: list[str] = []
-    tokens_of(model, config, "document", found.corpus, tmp_path, found.fingerprint, said.append)
-    assert said == ["passages: 50.0% are cut at 22 tokens (median 22, 95% have up to 40)"]
+    evaluate_model(tiny_model, found, "test", config, say=said.append)
+    assert "passages: 50.0% are cut at 22 tokens (median 22, 95% have up to 40)" in said
     assert lengths_for(tiny_model, found) == [
         "queries: none is cut at 128 tokens (median 3, 95% have up to 3)",
         "passages: none is cut at 128 tokens (median 22, 95% have up to 40)",
