@@ -210,3 +210,26 @@ def test_a_run_on_training_queries_alone_and_what_opens_it(
     assert opened.hold_out == 0.25 and len(opened.qrels["dev"]) == 18
     assert main([*command, "--hold_out", "0.5"]) == 2
     assert "hold_out was 0.25, is 0.5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("splits", "recipe", "more"), [
+    (["train"], "ance-tele", ["--hold_out", "0.25"]),
+    (["train", "dev"], "ance-tele", []),
+    (["test"], "zero-shot", []),
+])  # fmt: skip
+def test_a_plan_takes_the_splits_that_a_run_takes(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], splits: list[str], recipe: str, more: list[str]
+) -> None:
+    data = tmp_path / "data"
+    (data / "qrels").mkdir(parents=True)
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        (data / name).write_bytes((toy / name).read_bytes())
+    for split in splits:
+        (data / f"qrels/{split}.tsv").write_bytes((toy / "qrels/train.tsv").read_bytes())
+    assert main(["run", recipe, "--plan", "--data", str(data), "--model", "bert-base-uncased", *more]) == 0
+    assert "Hours in all" in capsys.readouterr().out
+
+
+def test_copies_are_described_without_any_judgement(tmp_path: Path) -> None:
+    found = collection_from_dicts({"a": "one text", "b": "one text"}, {"q": "what"}, {}, cache=tmp_path)
+    assert any("1 passages have the text of an earlier one; 0 have that" in line for line in describe(found))

@@ -1,0 +1,76 @@
+"""What the verbs share: printing, the chosen recipe, a collection in a few lines, the end of a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from ance_tele.cli.parsers import HINTS
+from ance_tele.data.errors import UserError
+from ance_tele.recipes import OFFICIAL, RECIPES, recipe
+from ance_tele.settings import Recipe
+
+if TYPE_CHECKING:
+    from ance_tele.data.collection import Collection
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)
+
+
+def need(given: Namespace, *names: str) -> None:
+    """Refuse a command line that lacks what the verb needs."""
+    for name in names:
+        if not getattr(given, name):
+            raise UserError(f"--{name} is missing: {HINTS[name]}.")
+
+
+def chosen_recipe(given: Namespace) -> Recipe:
+    """Return the recipe of `run`, with the settings of the command line."""
+    if given.recipe is None:
+        raise UserError(f"Which recipe? There are: {', '.join(RECIPES)}.")
+    made = recipe(given.recipe)
+    settings = {name: getattr(given, name) for name in made.settings()}
+    if given.lenient:
+        settings["strict"] = False
+    return made.with_settings(**{**settings, **(OFFICIAL if given.official else {})})
+
+
+def introduce(collection: "Collection") -> None:
+    """Print what a collection holds, what was left out of it, and what to beware of."""
+    from ance_tele.data.describe import warnings
+
+    judged = ", ".join(f"{len(qrels):,} {split}" for split, qrels in collection.qrels.items())
+    say(f"{collection.name}: {len(collection.corpus):,} passages; queries: {judged}")
+    for problem, count in collection.problems.items():
+        say(f"left out: {count:,} ({problem})")
+    for note, count in collection.notes.items():
+        say(f"note: {count:,} {note}")
+    for line in warnings(collection):
+        say(f"warning: {line}")
+    if collection.hold_out is not None:
+        final = (
+            "" if "test" in collection.qrels else "; there is no test split, so the final figures are measured on them"
+        )
+        say(f"held out as dev: {len(collection.qrels['dev']):,} training queries{final}")
+
+
+def conclude(out: Path) -> int:
+    """Print the table of a finished run and name its report."""
+    from rich.console import Console
+
+    from ance_tele.report.tables import episode_table, significance_lines
+    from ance_tele.report.write import read_summary
+
+    summary = read_summary(out)
+    say("")
+    Console().print(episode_table(summary))
+    for line in significance_lines(summary):
+        say(line)
+    say(f"\nReport: {out / 'report.html'}  (in short: {out / 'report.md'})")
+    if summary["episodes"]:
+        number = summary["episodes"][-1]["number"]
+        say(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
+        say(f'Try:    ance-tele search {out} "your words"')
+    return 0

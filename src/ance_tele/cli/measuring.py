@@ -1,0 +1,87 @@
+"""The verb `evaluate`: a model on a collection, or a run on other collections."""
+
+from dataclasses import fields
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from ance_tele.cli.common import need, say
+from ance_tele.cli.flags import settings_given
+from ance_tele.cli.parsers import HINTS
+from ance_tele.data.errors import UserError
+from ance_tele.recipes import recipe
+
+
+def evaluate_verb(given: Namespace, argv: list[str]) -> int:
+    """Measure a model, or a pair; a published checkpoint beside its published figures."""
+    from ance_tele.data.load import load_collection
+    from ance_tele.encode.config import EncoderConfig
+
+    if given.on:
+        return elsewhere_verb(given, argv)
+    need(given, "data")
+    pair = (given.query_model, given.passage_model)
+    if any(pair) and (not all(pair) or given.model):
+        raise UserError("A pair takes --query_model and --passage_model, both, and no other model.")
+    if not any(pair) and not given.model:
+        raise UserError(f"Which model? {HINTS['model'].capitalize()}; or --query_model and --passage_model.")
+    if given.run_file and (not Path(given.run_file).parent.is_dir() or Path(given.run_file).is_dir()):
+        raise UserError(f"--run_file {given.run_file} cannot be written; it takes a file name in a folder there is.")
+
+    from ance_tele.encode.published import known, start_of
+    from ance_tele.runfolder import settings_of
+
+    main = given.model or given.passage_model
+    published = known(main)
+    own = {setting.name: getattr(given, setting.name) for setting in fields(EncoderConfig)}
+    # What a model was trained with is what it is measured with, unless said otherwise.
+    declared = published.settings if published is not None else settings_of(main)
+    own |= {name: declared[name] for name in own if name in declared and name not in settings_given(argv)}
+    config = recipe("zero-shot").with_settings(**own).encoder
+    collection = load_collection(given.data, strict=not given.lenient, say=say).held_out(given.hold_out)
+    split = given.split or ("test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev")
+
+    from ance_tele.evaluate.model import evaluate_model  # loads torch
+
+    model = start_of(given.model) if given.model else None
+    run, scores = evaluate_model(
+        model,
+        collection,
+        split,
+        config,
+        query_model=given.query_model,
+        passage_model=given.passage_model,
+        relevance_level=given.relevance_level,
+        exclude_self=given.exclude_self,
+        say=say,
+    )
+    name = given.model or f"{given.query_model} + {given.passage_model}"
+    if given.run_file:
+        run.write_trec(Path(given.run_file), name)
+    say(f"{name} on {collection.name}, split {split}: {len(scores.query_ids):,} queries")
+    figures = published.figures if published is not None else {}
+    if figures:
+        say(f"{'':<12} measured  published")
+    for metric, value in scores.means().items():
+        beside = f"     {figures[metric]:.3f}" if metric in figures else ""
+        say(f"{metric:<12}   {value:.4f}{beside}")
+    return 0
+
+
+def elsewhere_verb(given: Namespace, argv: list[str]) -> int:
+    """Measure a run's start and its last model on other collections."""
+    if not given.model or given.data or given.query_model or given.passage_model:
+        raise UserError("--on stands between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
+    if own := settings_given(argv) - {"split"}:
+        raise UserError(f"With --on the run's own settings hold; leave out --{', --'.join(sorted(own))}.")
+    from ance_tele.elsewhere import evaluate_elsewhere
+    from ance_tele.report.formats import p_value, score, signed
+
+    found = evaluate_elsewhere(given.model, given.on, given.split, not given.lenient, say=say)
+    say(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
+    for one in found:
+        before, after = (score(one.metrics[system][one.metric]) for system in ("zero-shot", "trained"))
+        said = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
+        say(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {said}")
+    say(f"\nIn the report: ance-tele report {given.model}")
+    return 0

@@ -1,0 +1,88 @@
+"""The verb `run`: carry out a recipe, or count what that would take."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from ance_tele.cli.common import chosen_recipe, conclude, introduce, need, say
+from ance_tele.cli.flags import settings_given
+from ance_tele.data.errors import UserError
+from ance_tele.recipes import STARTS
+from ance_tele.settings import Recipe
+
+if TYPE_CHECKING:
+    from ance_tele.data.collection import Collection
+
+
+def run_verb(given: Namespace, argv: list[str]) -> int:
+    """Carry out a recipe, or say what it would take."""
+    from ance_tele.data.load import load_collection
+
+    chosen = chosen_recipe(given)
+    if given.plan:
+        return plan_verb(chosen, given, argv)
+    need(given, "data", "out")
+    model = None if chosen.lexical else given.model or STARTS.get(given.recipe.partition("/")[0])
+    if not chosen.lexical and not model:
+        need(given, "model")
+    collection = load_collection(given.data, strict=chosen.episode.strict, say=say).held_out(chosen.episode.hold_out)
+    introduce(collection)
+    chosen = _on_dev_without_test(chosen, collection, argv)
+    say(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
+
+    from ance_tele.encode.published import start_of
+    from ance_tele.plan.facts import AtHand
+    from ance_tele.suited import suited
+
+    start, review = start_of(model) if model else None, given.review
+    chosen = suited(chosen, AtHand(collection, start), settings_given(argv), Path(given.out), say)
+
+    from ance_tele.episode import run  # loads torch: after all that can be refused without it
+
+    run(chosen, collection, start, given.out, given.data, say=say, review=review, review_as=given.review_as)
+    return conclude(Path(given.out))
+
+
+def plan_verb(chosen: Recipe, given: Namespace, argv: list[str]) -> int:
+    """Print what a run would take, without touching data (unless --data is given), model or GPU."""
+    from ance_tele.plan.facts import AtHand
+    from ance_tele.plan.hardware import GPUS, gpu_of, model_shape
+    from ance_tele.plan.plan import plan, plan_benchmark
+    from ance_tele.plan.render import render
+    from ance_tele.report.formats import duration
+    from ance_tele.report.paper import benchmark_of
+    from ance_tele.suited import suited
+
+    shape, benchmark = model_shape(given.model), benchmark_of(chosen.name)
+    if given.data:
+        from ance_tele.data.load import load_collection
+
+        collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
+        collection = collection.held_out(chosen.episode.hold_out)
+        begun = Path(given.out) if given.out else None
+        chosen = _on_dev_without_test(chosen, collection, argv)
+        chosen = suited(chosen, AtHand(collection, given.model, download=False), settings_given(argv), begun, say)
+        measured, queries, pairs = collection.split(chosen.evaluation.split), 0, 0
+        if chosen.episode.episodes:
+            train = collection.split("train").relevant(chosen.mining.positive_level)
+            queries, pairs = len(train), len(train.passages)
+        counts = len(collection.corpus), len(collection.queries), queries, len(measured)
+        plans = {gpu: plan(chosen, *counts, shape, gpu, collection.name, pairs=pairs) for gpu in GPUS}
+    elif benchmark:
+        plans = {gpu: plan_benchmark(chosen, benchmark, shape, gpu) for gpu in GPUS}
+    else:
+        raise UserError(
+            f"--plan counts a collection: give --data, or a benchmark's recipe such as marco/{chosen.name}."
+        )
+    say(render(plans[gpu_of(given.gpu or "H100").name]))
+    say("Hours in all, on one " + ", ".join(f"{gpu}: {duration(made.seconds)}" for gpu, made in plans.items()))
+    return 0
+
+
+def _on_dev_without_test(chosen: Recipe, collection: "Collection", argv: list[str]) -> Recipe:
+    """Return the recipe, measured on dev where no split was named and the collection has dev but no test."""
+    named = "split" in settings_given(argv) or chosen.evaluation.split != "test"
+    if named or "test" in collection.qrels or "dev" not in collection.qrels:
+        return chosen
+    return chosen.with_settings(split="dev")
