@@ -274,8 +274,9 @@ def test_given_things_from_dictionaries_go_out_and_come_back(tmp_path: Path) -> 
         cache=tmp_path,
         negatives={"r": ["d3", "d1"], "q": ["d3", "d1"]},
         scores={"q": {"d1": np.float32(0.1), "d2": 0.7}},  # type: ignore[dict-item]
-        prompts={"r": "ask: "},
+        prompts={"r": "ask: ", "z": "of no query: "},
     )
+    assert found.notes["prompts: of queries that are not in the collection, left out"] == 1
     assert negatives(found) == {"x": ["c"], "y": ["c", "a"]}
     assert found.teacher.queries.tolist() == [0] and found.teacher.scores.dtype == np.float32
     write_beir(found, tmp_path / "out")

@@ -56,7 +56,8 @@ def _alike(collection: Collection) -> Iterator[str]:
     """Yield lines about passages of the same text, and queries that are passages: neither may become a negative."""
     copies = Copies.of(collection)
     if copies.count:
-        relevant = np.concatenate([qrels.relevant().passages for qrels in collection.qrels.values()])
+        none = np.empty(0, dtype=np.int64)
+        relevant = np.concatenate([none, *(qrels.relevant().passages for qrels in collection.qrels.values())])
         of_relevant = len(copies.of_rows(np.unique(relevant)))
         yield (
             f"copies    {copies.count:>12,} passages have the text of an earlier one; {of_relevant:,} have that of a "

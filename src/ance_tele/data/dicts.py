@@ -63,6 +63,7 @@ def raw_from_dicts(
     notes = Counter(
         {f"qrels['{split}']: queries without a judgement": len(some) for split, some in unjudged.items() if some}
     )
+    notes["prompts: of queries that are not in the collection, left out"] = len((prompts or {}).keys() - queries.keys())
     # A split of nothing but queries without a judgement has nothing to measure.
     alone = {split for split, some in unjudged.items() if len(some) == len(graded[split]) and split not in answered}
 
