@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ance_tele.data.collection import Collection, Given
+from ance_tele.data.collection import Collection
 from ance_tele.data.describe import describe
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.write import write_beir
+from ance_tele.data.given_lists import Given
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.mining.export import Kind, export_corpus, export_pool
 from ance_tele.mining.pool import Pool

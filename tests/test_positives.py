@@ -13,8 +13,9 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.data.artefacts import read_manifest
-from ance_tele.data.collection import Collection, Given
+from ance_tele.data.collection import Collection
 from ance_tele.data.errors import UserError
+from ance_tele.data.given_lists import Given
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.episode import run
 from ance_tele.recipes import recipe

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from ance_tele.data.collection import Given, Qrels, Texts
+from ance_tele.data.collection import Qrels, Texts
+from ance_tele.data.given_lists import Given
 from ance_tele.encode.lexical import BM25
 from ance_tele.encode.topk import TopK
 from ance_tele.mining import sources

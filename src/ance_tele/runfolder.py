@@ -47,7 +47,7 @@ def claim(
     if out.is_dir() and any(out.iterdir()) and not (out / "run.json").exists() and not _only_lock(out):
         raise UserError(f"{out} is not empty and holds no run; give --out a new folder.")
     recipe.check()  # what cannot work is refused before the folder is taken
-    for split in {recipe.evaluation.split: 0, phases.final_split: 0}:
+    for split in dict.fromkeys((recipe.evaluation.split, phases.final_split)):
         phases.evaluation(split)
     if recipe.episode.episodes:
         phases.refuse()

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ance_tele.checkpoints import Checkpoints, hash_of
+from ance_tele.checkpoints import hash_of
 from ance_tele.data.artefacts import Manifest, build, read_manifest
 from ance_tele.dynamics.learning import reciprocal_ranks
 from ance_tele.dynamics.rounds import read_reciprocal_ranks, training_metric
@@ -21,6 +21,7 @@ from ance_tele.mining.filters import Score
 from ance_tele.mining.known import without_same_texts
 from ance_tele.mining.sources import lookahead
 from ance_tele.mining.storage import read_lists, write_candidates, write_lists
+from ance_tele.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 ONE_PASS_BYTES = 4 << 30
 
 
-class Searches(Checkpoints):
+class Searches(TrainingSet):
     """Searches the corpus for training queries and around positives, each once for a checkpoint."""
 
     def training_lists(self, checkpoint: int) -> Manifest:

@@ -14,6 +14,7 @@ from ance_tele.data.answer_lists import Answers
 from ance_tele.data.arrow import read_arrow
 from ance_tele.data.artefacts import fingerprint, read_manifest
 from ance_tele.data.errors import UserError
+from ance_tele.data.given_lists import Given
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
 
@@ -145,51 +146,6 @@ class Qrels:
         keep = np.isin(owner, queries)
         chosen = self.queries[np.isin(self.queries, queries)]
         return Qrels.from_arrays(owner[keep], self.passages[keep], self.grades[keep], chosen)
-
-
-@dataclass(frozen=True)
-class Given:
-    """Passages that training files name beside the relevant ones, or scores of a teacher, by query (ragged).
-
-    Attributes:
-        queries: Rows of the queries, int64 [q], ascending.
-        offsets: int64 [q + 1]; the passages of ``queries[i]`` are ``offsets[i]:offsets[i + 1]``.
-        passages: Rows of the passages, int64 [n], in the order of the source.
-        scores: Of a teacher, float32 [n]; NaN where the source gives none.
-    """
-
-    queries: np.ndarray
-    offsets: np.ndarray
-    passages: np.ndarray
-    scores: np.ndarray
-
-    @classmethod
-    def none(cls) -> "Given":
-        """Return what a source gives that has no such thing."""
-        empty = np.empty(0, dtype=np.int64)
-        return cls(empty, np.zeros(1, dtype=np.int64), empty, np.empty(0, dtype=np.float32))
-
-    @classmethod
-    def open(cls, path: Path) -> "Given":
-        """Open a file of query rows in ascending order, passages and scores; without one, nothing is given."""
-        if not path.is_file():
-            return cls.none()
-        table = read_arrow(path)
-        owners = table["query"].to_numpy()
-        starts = np.flatnonzero(np.diff(owners, prepend=-1))
-        passages, scores = table["passage"].to_numpy(), table["score"].to_numpy()
-        return cls(owners[starts], np.append(starts, len(owners)), passages, scores)
-
-    def of(self, query_row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the passages of a query and their scores; none if it has none."""
-        place = int(np.searchsorted(self.queries, query_row))
-        if place == len(self.queries) or self.queries[place] != query_row:
-            return self.passages[:0], self.scores[:0]
-        part = slice(self.offsets[place], self.offsets[place + 1])
-        return self.passages[part], self.scores[part]
-
-    def __len__(self) -> int:
-        return len(self.queries)
 
 
 @dataclass(frozen=True)

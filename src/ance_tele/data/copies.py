@@ -102,7 +102,7 @@ class Copies:
         titled = np.flatnonzero(pc.binary_length(self.corpus.table["title"]).to_numpy())
         pairs = []
         for hashes, rows, titles in ((self.whole, every, True), (self.body[titled], titled, False)):
-            owner, place = _meeting(asked, hashes)
+            owner, place = meeting(asked, hashes)
             row = rows[place]
             same = _same(texts, queries[owner], self.corpus, row, titles)
             pairs.append(np.stack([owner[same], self.first[row[same]]], axis=1))
@@ -154,10 +154,10 @@ def _hashes(texts: Texts, rows: np.ndarray) -> np.ndarray:
     return hashes
 
 
-def _meeting(asked: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return all pairs of positions at which two arrays of hashes hold the same, int64 [n] each."""
-    order = np.argsort(asked, kind="stable")
-    start, stop = (np.searchsorted(asked[order], hashes, side) for side in ("left", "right"))
+def meeting(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all pairs of positions at which two arrays hold the same, int64 [n] each; those of ``right`` ascending."""
+    order = np.argsort(left, kind="stable")
+    start, stop = (np.searchsorted(left[order], right, side) for side in ("left", "right"))
     found = np.flatnonzero(stop > start)
     counts = (stop - start)[found]
     inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.collection import Collection, Qrels
-from ance_tele.data.copies import Copies, queries_by_id
+from ance_tele.data.copies import Copies, meeting, queries_by_id
 from ance_tele.encode.topk import TopK
 from ance_tele.evaluate.config import ANSWER_METRICS, METRICS, EvaluateConfig, ExcludeSelf, cutoff
 from ance_tele.evaluate.levels import relevance_level
@@ -165,8 +165,5 @@ def _of_same_text(collection: Collection, queries: np.ndarray) -> tuple[np.ndarr
     """Return all passages that have the text of a query, under whatever id."""
     copies = Copies.of(collection)
     owner, first = copies.of_queries(collection.queries, queries)
-    order = np.argsort(copies.first, kind="stable")
-    start, stop = (np.searchsorted(copies.first[order], first, side) for side in ("left", "right"))
-    counts = stop - start
-    inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(owner, counts), order[np.repeat(start, counts) + inside]
+    rows, places = meeting(copies.first, first)
+    return owner[places], rows

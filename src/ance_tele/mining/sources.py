@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ance_tele.data.collection import Given, Qrels
+from ance_tele.data.collection import Qrels
+from ance_tele.data.given_lists import Given
 from ance_tele.encode.topk import TopK
 from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.config import NEW_SOURCES, MiningConfig
