@@ -219,7 +219,7 @@ def _episode(phases: Phases, number: int) -> dict[str, Any]:
 
 
 def _bm25(phases: Phases) -> dict[str, Any]:
-    """Say how BM25 read the texts, and for how many queries it found nothing, where it was measured."""
+    """Return how BM25 read the texts, and for how many queries it found nothing, where it was measured."""
     measured = read_manifest(phases.out / "bm25" / "evaluation")
     if measured is None or "usable" not in measured.facts:  # of an older version
         return {}
@@ -237,7 +237,7 @@ def _review(phases: Phases) -> dict[str, Any]:
 
 
 def _cut(phases: Phases) -> dict[str, Any]:
-    """Say how many tokens queries and passages have for the model, and how many of them it cuts."""
+    """Return token lengths of queries and passages, and how many of them are cut."""
     if phases.model is None:
         return {}
     stores = {"queries": phases.queries, "passages": phases.passages}

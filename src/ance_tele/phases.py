@@ -136,7 +136,7 @@ class Phases(Evaluations):
         return build(self.folder(episode) / "pool.parquet", "pool", inputs, make, self.say)
 
     def _found_nothing(self, episode: int, mined: Manifest) -> str:
-        """Say why no training query has a negative, and what to do about it."""
+        """Return why no training query has a negative, and what to do about it."""
         config = self.recipe.mining
         dropped = {name: mined.facts[name] for name in ("same_text", "answer_bearing") if name in mined.facts}
         dropped |= mined.facts.get("filtered", {})

@@ -195,7 +195,7 @@ def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> Op
 
 
 def held_out(recipe: Recipe, collection: Collection) -> tuple[Recipe, Collection]:
-    """Let a recipe and its collection agree on what is held out: what one of them says, the other gets.
+    """Return a recipe and its collection with the same queries held out: what one of them sets, the other gets.
 
     Raises:
         UserError: They differ, or it cannot be held out.

@@ -1,7 +1,7 @@
-"""A recipe made to suit what is at hand: defaults for every setting that nobody has chosen.
+"""Defaults for every setting of a recipe that nobody has chosen, by collection and model.
 
-Who has chosen what, first to last: the user; what makes a recipe the one it is; the paper's scale, where one is named;
-the run folder, where it was begun already; then :mod:`ance_tele.plan.defaults`.
+A value is taken from the first of these that has it: the user; the recipe by its name; the paper's scale, where one is
+named; the run folder, where the run was begun already; then :mod:`ance_tele.plan.defaults`.
 """
 
 from collections.abc import Collection as Names

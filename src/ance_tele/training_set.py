@@ -56,7 +56,7 @@ class TrainingSet(Checkpoints):
         return range(1, self.recipe.episode.episodes + 1)
 
     def unused(self) -> str | None:
-        """Say what training files give beside judgements that the recipe does not use; None where that is nothing."""
+        """Return a line on given negatives and scores that the recipe does not use; None where it uses all."""
         negatives, teacher = self.collection.negatives, self.collection.teacher
         drawn = any("given" in self.recipe.mining.sources_at(number) for number in self._episodes)
         counts = {
@@ -68,7 +68,7 @@ class TrainingSet(Checkpoints):
         return f"not used: {' and '.join(parts)}{how}" if parts else None
 
     def _no_positives(self) -> str:
-        """Say why there is nothing to train on."""
+        """Return why there is nothing to train on."""
         level, grades = self.recipe.mining.positive_level, self.collection.split("train").grades
         if level > 1 and len(grades) and (grades >= 1).any():
             return (
@@ -105,7 +105,7 @@ class TrainingSet(Checkpoints):
 
     @property
     def same_texts(self) -> dict[str, str]:
-        """What manifests say where texts decide what is never a negative; {} where judgements alone do."""
+        """Input of manifests where texts decide what is never a negative; {} where judgements alone do."""
         return {"never": "same text"} if self.never.by_text else {}
 
     @cached_property

@@ -73,16 +73,16 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
             say(f"{chosen.name} stays what it is: {', '.join(stays)}")
     starts = [start_of(model) for model in models]
     at_hand = {start: AtHand(collection, start) for start in starts}
-    told: set[str] = set()
+    announced: set[str] = set()
 
     def suit(chosen: Recipe, start: str, folder: Path) -> Recipe:
-        """Choose what is left open, and say so once for each model."""
+        """Set defaults for what nobody has chosen, printed once for each model."""
         if given.scale:
             return chosen
-        quiet = start in told or not chosen.episode.episodes
+        quiet = start in announced or not chosen.episode.episodes
         if not quiet:
             say(f"{chosen.name} from {start}")
-            told.add(start)
+            announced.add(start)
         chosen_by_name = own_settings(chosen.name)
         return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder, silent if quiet else say)
 

@@ -19,7 +19,7 @@ HINTS = {
 
 
 class OpenSettings(DefaultHelpFormatter):
-    """Says of settings whose default is found by what is at hand that it is, instead of a number that never holds."""
+    """Help formatter that shows which defaults depend on data and model, instead of a number."""
 
     def _get_help_string(self, action: Action) -> str:
         shown = str(super()._get_help_string(action))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_verb(given: Namespace, argv: list[str]) -> int:
-    """Carry out a recipe, or say what it would take."""
+    """Carry out a recipe, or print what it would take."""
     from ance_tele.data.load import load_collection
 
     chosen = chosen_recipe(given)
@@ -46,6 +46,7 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
 
 def plan_verb(chosen: Recipe, given: Namespace, argv: list[str]) -> int:
     """Print what a run would take, without touching data (unless --data is given), model or GPU."""
+    from ance_tele.encode.published import start_of
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.hardware import GPUS, gpu_of, model_shape
     from ance_tele.plan.plan import plan, plan_benchmark
@@ -62,7 +63,8 @@ def plan_verb(chosen: Recipe, given: Namespace, argv: list[str]) -> int:
         collection = collection.held_out(chosen.episode.hold_out)
         begun = Path(given.out) if given.out else None
         chosen = _on_dev_without_test(chosen, collection, argv)
-        chosen = suited(chosen, AtHand(collection, given.model, download=False), settings_given(argv), begun, say)
+        start = start_of(given.model) if given.model else None
+        chosen = suited(chosen, AtHand(collection, start, download=False), settings_given(argv), begun, say)
         measured, queries, pairs = collection.split(chosen.evaluation.split), 0, 0
         if chosen.episode.episodes:
             train = collection.split("train").relevant(chosen.mining.positive_level)

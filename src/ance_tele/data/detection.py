@@ -1,7 +1,6 @@
-"""Which language a collection is written in.
+"""Language identification of a collection: by script and, where several languages share one, by frequent words.
 
-It is told by the script and, where several languages share one, by their most frequent words: each text counts for the
-language that it holds most of them of.
+Each text votes for the language of which it holds most frequent words.
 """
 
 from collections import Counter
@@ -55,7 +54,7 @@ def sample(texts: Texts) -> list[str]:
 
 
 def detect(texts: Sequence[str]) -> Detected:
-    """Tell the language of texts: by their script, and by frequent words where several languages share it."""
+    """Identify the language of texts: by their script, and by frequent words where several languages share it."""
     letters = _letters(texts)
     if not letters:
         return Detected("none")
@@ -85,7 +84,7 @@ def _letters(texts: Iterable[str]) -> Counter[str]:
 
 
 def _vote(texts: Sequence[str], candidates: Mapping[str, Sequence[str]]) -> Detected:
-    """Let each text name the language that it has most frequent words of, weighted by how many; a tie names none."""
+    """Choose by vote: each text votes for the language that most of its frequent words are of; ties do not count."""
     owners: dict[str, list[str]] = {}
     for code, frequent in candidates.items():
         for word in frequent:

@@ -79,7 +79,7 @@ def write_given(
         relevant: Query and passage rows of the relevant pairs.
         folder: Of the collection.
         where: What to call the source in notes.
-        digest: Is told of what is written.
+        digest: Updated with what is written.
         notes: Gets the counts.
     """
     width = 1 + max(int(found.passage.max(initial=0)), int(relevant[1].max(initial=0)))

@@ -1,4 +1,4 @@
-"""Which training queries are held out as dev: decided by their texts alone, whatever the seed or the order of files."""
+"""Training queries held out as dev, chosen by a hash of their texts alone, whatever the seed or the order of files."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any

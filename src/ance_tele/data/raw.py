@@ -10,7 +10,7 @@ class Record(NamedTuple):
     """One passage or query as a source gives it.
 
     Attributes:
-        line: Where it stands, counted from 1.
+        line: Its line in the source, counted from 1.
         prompt: Of a query: the instruction that its source puts before it, if any.
     """
 
@@ -22,7 +22,7 @@ class Record(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """One line of the qrels; ``line`` is where it stands, counted from 1."""
+    """One line of the qrels; ``line`` is its line in the source, counted from 1."""
 
     query: str
     passage: str
@@ -31,7 +31,7 @@ class Judgement(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The answer strings of one query (any of them will do); ``line`` is where they stand, counted from 1."""
+    """The answer strings of one query (any of them will do); ``line`` is their line in the source, counted from 1."""
 
     query: str
     answers: tuple[str, ...]
@@ -45,7 +45,7 @@ class Listed(NamedTuple):
         negative: It is a negative; otherwise it is relevant, and listed here for its score.
         score: Of a teacher; NaN where there is none.
         margin: The score says only how far the passage lies from the others of the same row.
-        line: Where it stands, counted from 1.
+        line: Its line in the source, counted from 1.
     """
 
     query: str

@@ -195,7 +195,7 @@ def _resolve_answers(answered: Iterable[Answered], queries: Texts, where: str, c
 
 
 def _any_answer(answered: pa.Table, raw: RawCollection) -> bool:
-    """Say whether queries may have an answer, which those of ``ANY_SPLIT`` are looked up for later."""
+    """Return whether queries may have an answer; those of ``ANY_SPLIT`` are looked up later."""
     strings = pc.utf8_trim_whitespace(pc.list_flatten(answered["answers"]))
     return ANY_SPLIT in raw.answers or bool(pc.any(pc.not_equal(strings, "")).as_py())
 

@@ -1,4 +1,4 @@
-"""What a text becomes before a model reads it: prompt, title and body joined, and cut at the most tokens."""
+"""From text to token ids: prompt, title and body joined, tokenised, truncated."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class TextFormat:
 
 @dataclass(frozen=True)
 class Cut:
-    """What cutting texts at their most tokens left out.
+    """How many texts were truncated, and how long texts are.
 
     Attributes:
         texts: How many there are.

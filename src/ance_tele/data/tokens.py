@@ -76,7 +76,7 @@ def tokenize(
     """Tokenise all texts once; the next call with the same texts, tokenizer and format opens what stands.
 
     Args:
-        texts: What to tokenise; a text's own prompt, where it has one, stands in the place of the format's.
+        texts: What to tokenise; a text's own prompt, where it has one, replaces that of the format.
         tokenizer: A transformers tokenizer.
         form: Prompt, separator and length.
         cache: Folder for the token stores.

@@ -84,7 +84,7 @@ class Rounds:
 
 
 def training_metric(depth: int, passages: int | None = None) -> str:
-    """Name what lists of this depth show of how a query fares: MRR@100, or less far down.
+    """Name the metric of training queries that lists of this depth give: MRR@100, or MRR@depth of shorter ones.
 
     Args:
         depth: Passages mined per query.

@@ -1,4 +1,4 @@
-"""What of a model can be trained: LoRA adapters, which sentence-transformers loads frozen, and frozen weights."""
+"""Trainable weights of a model: LoRA adapters, which sentence-transformers loads frozen, and frozen weights."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def missing_package(name: str, error: Exception) -> UserError:
 
 
 def bare_adapter(folder: Path) -> str | None:
-    """Say what to do with a folder that holds nothing but an adapter; None for any other."""
+    """Return how to join a folder that holds only an adapter with its base model; None for any other folder."""
     path = folder / "adapter_config.json"
     if not path.exists() or (folder / "modules.json").exists():
         return None
@@ -34,7 +34,7 @@ def bare_adapter(folder: Path) -> str | None:
 
 
 def thaw_adapters(model: SentenceTransformer) -> None:
-    """Let the adapters that a folder holds be trained; the weights below them stay frozen."""
+    """Make the adapters of a model trainable; the weights of its base model stay frozen."""
     for module in model.modules():
         if getattr(module, "_hf_peft_config_loaded", False):
             adapted: Any = module

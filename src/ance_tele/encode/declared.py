@@ -1,6 +1,6 @@
-"""What a model declares of its use, and what becomes of it here: similarity, dimension, prompts, separator.
+"""Similarity, dimension, prompts and separator: as a model declares them, unless the settings say otherwise.
 
-What is settled is written into the model, so that the folder it is saved to says the same to others.
+What is used is written into the model, so that the folder it is saved to declares the same.
 """
 
 import re
@@ -37,7 +37,7 @@ def check_similarity(similarity: str | None, config: EncoderConfig, name: str) -
 
 
 def settle_similarity(model: SentenceTransformer, config: EncoderConfig, name: str) -> None:
-    """Let a model scale its vectors to length one where it is compared by the cosine, and declare what it is used with.
+    """Normalise the vectors of a model that is compared by the cosine, and declare the similarity that is used.
 
     Raises:
         UserError: It declares a similarity that is not used here.
@@ -93,9 +93,9 @@ def settle_prompts(model: SentenceTransformer, config: EncoderConfig, say: Say) 
 
 
 def separator_of(tokenizer: Any, separator: str) -> str:
-    """Return what stands between title and body: a special token that a tokenizer lacks is its own separator.
+    """Return the separator between title and body; a special token that the tokenizer lacks becomes its own one.
 
-    Where it has no such token either, a space.
+    Where that has no separator either, a space.
     """
     wanted = separator.strip()
     if not _SPECIAL.fullmatch(wanted):
@@ -108,7 +108,7 @@ def separator_of(tokenizer: Any, separator: str) -> str:
 
 
 def say_separator(tokenizer: Any, config: EncoderConfig, say: Say) -> None:
-    """Say which separator stands in the place of the one that is asked for."""
+    """Log the separator that replaces the one asked for, if any."""
     own = separator_of(tokenizer, config.title_separator)
     if own != config.title_separator:
         say(f"titles are joined by {own!r}: the model's tokenizer has no token {config.title_separator.strip()}")

@@ -88,7 +88,7 @@ def tokens_of(
 
 
 def includes_prompt(model: SentenceTransformer) -> bool:
-    """Say whether a prompt's own tokens count in all poolings of a model."""
+    """Return whether all poolings of a model include the prompt's tokens."""
     return all(module.include_prompt for module in model.modules() if isinstance(module, Pooling))
 
 

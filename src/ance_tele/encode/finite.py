@@ -1,4 +1,4 @@
-"""Why a model that no training of ours has touched gives vectors that are no numbers."""
+"""Vectors with NaN or infinite values from a model as it was given: which tensor causes them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What goes into a model beside a text's own tokens: padding, on which no vector may depend, and chat templates."""
+"""Padding, on which no vector may depend, and chat templates, which are left out."""
 
 from typing import Any, get_args
 
@@ -21,7 +21,7 @@ ALIKE = 0.9999
 
 
 def settle_modality(model: SentenceTransformer, name: str, plain: bool, say: Say) -> None:
-    """Have a plain decoder read texts as they are, without its chat template; so its saved folder declares it too.
+    """Leave the chat template of a plain decoder out, here and in the folder it is saved to.
 
     Args:
         model: Its modules are changed.
@@ -96,7 +96,7 @@ def give_padding_token(model: SentenceTransformer, name: str) -> None:
 
 
 def _alike(forward: Forward, left: bool) -> bool:
-    """Say whether a short text has the same vector alone and beside a longer one, padded on the side given."""
+    """Return whether a short text has the same vector alone and batched with a longer one, padded on the side given."""
     tokenizer, device = tokenizer_of(forward.model, forward.task), forward.model.device
     words = 1 + torch.arange(LONG) % max(1, min(64, len(tokenizer) - 2))
     words = torch.where(words == forward.pad, words + 1, words)
@@ -112,6 +112,6 @@ def _alike(forward: Forward, left: bool) -> bool:
 
     try:
         alone = vector(words[None, :SHORT], torch.ones(1, SHORT).long())
-        return not float(cosine_similarity(alone, vector(both, mask), dim=0)) < ALIKE  # NaN is told elsewhere
+        return not float(cosine_similarity(alone, vector(both, mask), dim=0)) < ALIKE  # NaN has an error of its own
     finally:
         forward.model.train(was_training)

@@ -42,7 +42,7 @@ def check_kind(name: str) -> None:
 
 
 def kind_of(model: Mapping[str, Any] | None, modules: list[Mapping[str, Any]] | None, config: Any) -> str:
-    """Say what a model is that is no dense encoder; "" for a dense one, and where nothing tells.
+    """Return what kind of model a folder that is no dense encoder holds; "" for a dense one, or where it is unknown.
 
     Args:
         model: Content of config_sentence_transformers.json; None without one.

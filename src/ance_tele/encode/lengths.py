@@ -1,4 +1,4 @@
-"""How many tokens of a text a model reads: as it declares, as it is asked to, as far as its positions go."""
+"""Maximum lengths of queries and passages: as asked for, as the model declares, limited by its positions."""
 
 from typing import Any, Literal
 

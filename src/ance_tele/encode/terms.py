@@ -84,7 +84,7 @@ def stop_words(language: str) -> frozenset[str]:
 
 
 def describe(language: str) -> str:
-    """Say in a few words what the terms of a language are."""
+    """Describe the terms of a language in a few words."""
     if language in LANGUAGES and LANGUAGES[language].script in _BY_CHARACTER:
         return "characters and their pairs"
     helps = ["stemmer"] * (stemmer(language) is not None) + ["stop words"] * bool(stop_words(language))

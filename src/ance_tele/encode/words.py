@@ -76,5 +76,5 @@ def features(module: Any, ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> 
 
 
 def reads_words(module: Any) -> bool:
-    """Say whether a model's first module is of one of the three kinds."""
+    """Return whether a model's first module is of one of the three kinds."""
     return isinstance(module, (StaticEmbedding, WordEmbeddings, BoW))

@@ -1,4 +1,4 @@
-"""What is measured on a split, and how: the same for every system that is searched with."""
+"""How a split is measured: metrics, relevance level, passages left out; the same for every system."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class Evaluation:
 
     @property
     def unusual(self) -> dict[str, Any]:
-        """What of the settings makes a difference on this split."""
+        """The settings that change figures on this split."""
         found: dict[str, Any] = {}
         if self.level != 1:
             found["relevance_level"] = self.level

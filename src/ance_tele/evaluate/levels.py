@@ -1,4 +1,4 @@
-"""From which grade on a passage is relevant, for metrics that know no grades: the usual level of known collections."""
+"""Relevance level of binary metrics (trec_eval's -l): as set, or the usual one of known collections."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Usual:
     Attributes:
         level: The lowest grade that counts as relevant.
         names: Fits their names, followed by a slash and the split: "msmarco-passage-trec-dl-2019-judged/test".
-        source: Who says so.
+        source: Reference for it.
     """
 
     level: int

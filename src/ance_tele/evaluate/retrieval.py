@@ -97,5 +97,5 @@ def write_evaluation(
     run.write_trec(folder / "run.trec", tag)
     table = pa.table({"query_id": scores.query_ids, **scores.values})
     pq.write_table(table, folder / "per_query.parquet")
-    told = {"split": split, "queries": len(scores.query_ids), "missing_queries": scores.missing, **(facts or {})}
-    write_json(folder / "metrics.json", {**told, "metrics": scores.means()})
+    how = {"split": split, "queries": len(scores.query_ids), "missing_queries": scores.missing, **(facts or {})}
+    write_json(folder / "metrics.json", {**how, "metrics": scores.means()})

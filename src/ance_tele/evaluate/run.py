@@ -32,7 +32,7 @@ class Run:
         """Rank ``{query id: {passage id: score}}``.
 
         Raises:
-            UserError: A score is NaN, which stands neither above nor below any other.
+            UserError: A score is NaN, which has no place in a ranking.
         """
         ids, scores = [], []
         for query, ranking in run.items():

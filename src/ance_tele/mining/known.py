@@ -1,4 +1,4 @@
-"""What is never a negative of a training query, by text: what is known to be relevant to it, and the query itself."""
+"""Passages that are never negatives of a training query: relevant ones, copies of these, and the query itself."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,7 +83,7 @@ class Known:
 
 
 def without_same_texts(found: Candidates, named: Qrels, known: Known) -> tuple[Candidates, dict[str, int]]:
-    """Drop the candidates that their texts tell to be no negatives; those that judgements name are left to mixing.
+    """Drop candidates with the text of a relevant passage or of the query; judged passages are left to mixing.
 
     Args:
         found: By source, one list per training query.

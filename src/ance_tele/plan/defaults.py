@@ -1,4 +1,4 @@
-"""Defaults by what is at hand, training queries, texts and model: a pure function of facts, each value with a reason.
+"""Defaults from training queries, texts and model: a pure function of such facts, each value with a reason.
 
 The paper's own settings are those of ``marco``, ``nq`` and ``triviaqa``; how these rules were chosen, and what they
 gave, is in docs/decisions.md. Nothing here looks at the machine: a run goes on elsewhere with the same settings.
@@ -28,7 +28,7 @@ SETTINGS = (
     "depth",
     "pool_per_source",
 )
-"""The settings that have such a default, in the order in which they are told."""
+"""The settings that have such a default, in the order in which they are printed."""
 
 # The width of BERT-base; its usual rates are scaled by the width of the model at hand.
 BASE_WIDTH = 768
@@ -39,7 +39,7 @@ NEGATIVES = 7
 
 @dataclass(frozen=True)
 class Facts:
-    """What is at hand.
+    """What defaults depend on: the size of the data, the lengths of the texts, the kind of model.
 
     Attributes:
         queries: Queries to train on.

@@ -24,7 +24,7 @@ Find = Callable[[str], Path | None]
 
 
 class AtHand:
-    """A collection and the model that will be trained on it; what takes time is found out once.
+    """A collection and the model that will be trained on it; tokens are counted once.
 
     Args:
         collection: Its training queries and its texts.
@@ -79,7 +79,7 @@ def percentile(texts: Texts, share: float, count: Callable[[list[str]], list[int
 
 
 class ModelFiles:
-    """What the small files of a model say of it.
+    """Facts about a model, read from its configuration files.
 
     Args:
         find: Returns its files by name.
@@ -107,7 +107,7 @@ class ModelFiles:
 
     @property
     def width(self) -> int:
-        """Its hidden size; 0 where it is not told."""
+        """Its hidden size; 0 where it is not declared."""
         names = ("hidden_size", "dim", "d_model", "n_embd")
         return next(
             (config[name] for config in self._configs() for name in names if isinstance(config.get(name), int)), 0

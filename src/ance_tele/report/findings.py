@@ -85,7 +85,7 @@ def _against_baselines(summary: Summary) -> list[str]:
 
 
 def _unfit(summary: Summary) -> list[str]:
-    """Say where BM25 found too little to be a baseline."""
+    """Return a sentence where BM25 found too little to be a baseline."""
     bm25 = part(summary, "bm25")
     if bm25.get("usable") is not False:
         return []
@@ -185,7 +185,7 @@ def _filtered(summary: Summary) -> list[str]:
 
 
 def _pairs(summary: Summary) -> list[str]:
-    """Say on how many pairs each episode trained, where queries have several positives."""
+    """Return on how many pairs each episode trained, where queries have several positives."""
     used = [(one["number"], part(one, "pairs")) for one in episodes(summary)]
     parts = [f"{count(pairs.get('used'))} in episode {which}" for which, pairs in used if pairs]
     every = count(used[-1][1].get("all")) if parts else ""
@@ -212,7 +212,7 @@ def _shortage(summary: Summary) -> list[str]:
 
 
 def _cut(summary: Summary) -> list[str]:
-    """Say how many texts the model saw the beginning of only."""
+    """Return how many queries and passages are truncated."""
     tokens = part(part(summary, "data"), "tokens")
     said = []
     for what in ("queries", "passages"):

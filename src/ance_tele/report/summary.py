@@ -111,7 +111,7 @@ def training_metric(summary: Summary) -> str:
 
 
 def conditions(summary: Summary) -> list[str]:
-    """Say, a sentence each, what a reader of the figures should know of how they were measured."""
+    """Return a sentence for each condition of measurement that is not the usual one."""
     said = []
     for split, of in part(summary, "evaluation").items():
         on = of if isinstance(of, Mapping) else {}

@@ -92,12 +92,12 @@ def _scores(row: Mapping[str, Any], where: str, label: str | None, negatives: in
 
 
 def _is_class(value: Any) -> bool:
-    """Say whether a label is a class, 0 or 1, rather than a score."""
+    """Return whether a label is a class, 0 or 1, rather than a score."""
     return (isinstance(value, int) and value in (0, 1)) or (isinstance(value, str) and bool(_WHOLE.fullmatch(value)))
 
 
 def _labelled_list(row: Mapping[str, Any], where: str, label: str | None, example: Example) -> Example:
-    """Tell the positives of a list of passages from its negatives."""
+    """Split a labelled list of passages into positives and negatives."""
     passages, numbers = example.positives, scores_of(row[label], where, label) if label else []
     if len(numbers) != len(passages):
         raise UserError(
