@@ -83,7 +83,7 @@ def test_they_always_work_and_suit(facts: Facts) -> None:
     made = recipe("ance-tele").with_settings(**values)  # with_settings checks
     per_epoch = -(-facts.queries // made.training.batch_queries)
     assert per_epoch * made.training.epochs >= 250 or made.training.epochs == 5
-    assert made.mining.pool_per_source <= made.mining.depth <= max(1, facts.passages // 10)
+    assert made.mining.pool_per_source <= made.mining.depth <= max(10, facts.passages // 10)
     encoder = made.encoder
     for length, most in ((encoder.query_max_len, facts.query_most), (encoder.passage_max_len, facts.passage_most)):
         assert length is None if facts.kind == "static" else 3 <= length <= min(256, most or 256)
@@ -91,6 +91,13 @@ def test_they_always_work_and_suit(facts: Facts) -> None:
         short, long = (made.schedule(episode, facts.queries).steps for episode in (1, 3))
         assert min(long, 40) <= short <= long or short >= 0.3 * long - 1
     assert all(one.reason for one in defaults(facts).values())
+
+
+@pytest.mark.parametrize(("passages", "depth"), [(2, 10), (99, 10), (109, 10), (119, 11), (1999, 199), (10**6, 200)])
+def test_a_small_corpus_is_searched_deep_enough_to_hold_negatives(passages: int, depth: int) -> None:
+    """A tenth of 12 passages is one, which a good model finds to be the relevant one."""
+    found = defaults(Facts(queries=9, passages=passages, query_tokens=8, passage_tokens=8))["depth"]
+    assert found.value == depth and found.reason.startswith("the least") == (passages < 100)
 
 
 @given(ANY, st.integers(0, 10**6))

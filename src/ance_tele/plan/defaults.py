@@ -157,9 +157,16 @@ def _length(what: str, share: int, tokens: int, most: int | None) -> Default:
 
 
 def _depth(passages: int) -> Default:
-    """Return the paper's 200, but at most a tenth of the corpus."""
-    depth = max(1, min(200, passages // 10))
-    return Default(depth, "the paper's" if depth == 200 else f"a tenth of {passages:,} passages: the rest are not hard")
+    """Return the paper's 200, but at most a tenth of the corpus, and at least 10.
+
+    Of fewer passages a model that retrieves well finds the relevant ones alone, and no negative is left.
+    """
+    depth = min(200, max(10, passages // 10))
+    if depth == 200:
+        return Default(depth, "the paper's")
+    if passages < 100:
+        return Default(depth, f"the least, of {passages:,} passages: fewer may all be relevant")
+    return Default(depth, f"a tenth of {passages:,} passages: the rest are not hard")
 
 
 def _pool(depth: int) -> Default:
