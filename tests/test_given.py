@@ -1,8 +1,10 @@
 """Training files: rows of one anchor are one query; given negatives, a teacher's scores, instructions are kept."""
 
+import hashlib
 import json
 import math
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.describe import describe
 from ance_tele.data.errors import UserError
 from ance_tele.data.formats.write import write_beir
+from ance_tele.data.given import Columns, write_given
 from ance_tele.data.given_lists import Given
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.mining.export import Kind, export_corpus, export_pool
@@ -263,6 +266,22 @@ def test_marco_triples_give_negatives_beside_judgements_and_in_their_place(tmp_p
         assert negatives(found) == {"q": ["b", "c"], "r": ["c"]}
         left_out = "qidpidtriples.train.tsv: given passages or queries that are not in the collection, left out"
         assert found.notes == {left_out: 1}
+
+
+def test_a_pair_judged_in_two_splits_is_one_relevant_passage(tmp_path: Path) -> None:
+    query, passage = np.array([0, 0, 1, 1]), np.array([5, 5, 5, 6])
+    listed = Columns(
+        np.array([0, 1]),
+        np.array([7, 7]),
+        np.array([True, True]),
+        np.array([-2, -3], dtype=np.float32),
+        np.array([True, True]),
+    )
+    notes = Counter[str]()
+    write_given(listed, (query, passage), tmp_path, "x", hashlib.sha256(), notes)
+    teacher = Given.open(tmp_path / "teacher.arrow")
+    assert teacher.queries.tolist() == [0] and teacher.scores.tolist() == [-2]
+    assert notes == {"x: margins of queries with several relevant passages, not used": 1}
 
 
 def test_given_things_from_dictionaries_go_out_and_come_back(tmp_path: Path) -> None:

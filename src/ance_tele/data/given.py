@@ -117,8 +117,8 @@ def _once(query: np.ndarray, key: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _several(query: np.ndarray, passage: np.ndarray) -> np.ndarray:
-    """Return the queries with more than one relevant passage."""
-    rows, counts = np.unique(query, return_counts=True)
+    """Return the queries with more than one relevant passage; a pair may be judged in several splits."""
+    rows, counts = np.unique(np.unique(np.stack([query, passage]), axis=1)[0], return_counts=True)
     return rows[counts > 1]
 
 

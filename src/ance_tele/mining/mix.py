@@ -123,7 +123,7 @@ def mix(
         for start in range(0, count, QUERIES_PER_BLOCK):
             stop = min(start + QUERIES_PER_BLOCK, count)
             block = _Block(start, stop, positives, width)
-            parts = [block.new(candidates, source, size, config, episode, seed) for source, size in target.new.items()]
+            parts = [block.new(candidates, source, size, episode, seed) for source, size in target.new.items()]
             if target.momentum:
                 parts.append(block.momentum(history[-1], target.momentum, config, episode, seed))
             sizes[start:stop], drawn = block.assemble(parts, history, episode, config.dedup)
@@ -179,9 +179,7 @@ class _Block:
         owner = np.repeat(np.arange(stop - start), np.diff(positives.offsets[start : stop + 1]))
         self.positives = np.sort(owner * width + positives.passages[part])
 
-    def new(
-        self, candidates: Candidates, source: str, size: int, config: MiningConfig, episode: int, seed: int
-    ) -> _Part:
+    def new(self, candidates: Candidates, source: str, size: int, episode: int, seed: int) -> _Part:
         lists = candidates.lists[source].block(self.start, self.stop)
         owner = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(lists.offsets))
         keep = np.flatnonzero(~member(owner * self.width + lists.passages, self.positives))
