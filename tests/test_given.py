@@ -186,6 +186,9 @@ def test_a_labelled_pair_or_list_names_its_negatives_among_the_positives(tmp_pat
     pairs = [{"anchor": "q", "positive": text, "label": label} for text, label in (("a", 1), ("n", 0), ("m", 0))]
     found = load(tmp_path, pairs)
     assert positives(found) == {"q": {"a"}} and negatives(found) == {"q": ["n", "m"]}
+    for zero, one in (("0", "1"), (0.0, 1.0), ("0.0", "1.0"), (False, True)):
+        other = load(tmp_path, [{**pair, "label": one if pair["label"] else zero} for pair in pairs])
+        assert positives(other) == positives(found) and negatives(other) == negatives(found)
     again = load(tmp_path, [{"anchor": "q", "positive": ["a", "n", "m"], "labels": [1, 0, 0]}])
     assert positives(again) == positives(found) and negatives(again) == negatives(found)
     scored = load(tmp_path, [{"anchor": "q", "positive": ["a", "n"], "scores": [0.9, 0.25]}])

@@ -88,7 +88,9 @@ class ModelFiles:
     def __init__(self, find: Find) -> None:
         self.find = find
         modules = self._json("modules.json")
-        paths = {str(one.get("path", "")): str(one.get("type", "")) for one in modules} if modules else {}
+        paths = (
+            {str(one.get("path", "")): str(one.get("type", "")) for one in modules} if isinstance(modules, list) else {}
+        )
         router: dict[str, Any] = next(
             (found for path in paths if (found := self._json(_inside(path, "router_config.json")))), {}
         )
@@ -99,7 +101,7 @@ class ModelFiles:
     @property
     def kind(self) -> Kind:
         """What it is, as far as it matters to training."""
-        if self.types & {"StaticEmbedding", "WordEmbeddings"} and "Transformer" not in self.types:
+        if self.types & {"StaticEmbedding", "WordEmbeddings", "BoW"} and "Transformer" not in self.types:
             return "static"
         if any(self.find(_inside(folder, "adapter_config.json")) for folder in self.folders):
             return "adapter"

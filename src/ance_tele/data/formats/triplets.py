@@ -61,7 +61,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
     negatives = [_passage(row[name], where, name, line) for name in named]
     scores, margins, used = _scores(row, where, label, len(negatives))
     unused = unread(row, known if used else plain)
-    if label is not None and not named and _is_class(row[label]):
+    if label is not None and not named and (_is_class(row[label]) or _is_zero(row[label])):
         pair = ([positive], []) if float(row[label]) else ([], [positive])
         return Example(query, *pair, unread=unread(row, known))
     kept = [not place or bool(one.text) for place, one in enumerate([positive, *negatives])]
@@ -72,7 +72,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
 
 def _scores(row: Mapping[str, Any], where: str, label: str | None, negatives: int) -> tuple[list[float], bool, bool]:
     """Return the scores of the positive and the negatives, whether they are margins, and whether they are of use."""
-    if label is None or (not negatives and _is_class(row[label])):
+    if label is None or (not negatives and (_is_class(row[label]) or _is_zero(row[label]))):
         return [], False, label is not None
     value = row[label]
     if isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("[")):
@@ -94,6 +94,14 @@ def _scores(row: Mapping[str, Any], where: str, label: str | None, negatives: in
 def _is_class(value: Any) -> bool:
     """Return whether a label is a class, 0 or 1, rather than a score."""
     return (isinstance(value, int) and value in (0, 1)) or (isinstance(value, str) and bool(_WHOLE.fullmatch(value)))
+
+
+def _is_zero(value: Any) -> bool:
+    """Return whether a label is 0, however it is written: a pair of that label is not relevant, be it class or score."""
+    try:
+        return float(value) == 0
+    except (TypeError, ValueError):
+        return False
 
 
 def _labelled_list(row: Mapping[str, Any], where: str, label: str | None, example: Example) -> Example:
