@@ -97,7 +97,7 @@ def _is_class(value: Any) -> bool:
 
 
 def _is_zero(value: Any) -> bool:
-    """Return whether a label is 0, however it is written: a pair of that label is not relevant, be it class or score."""
+    """Return whether a label is 0, however it is written: a pair of that label is not relevant."""
     try:
         return float(value) == 0
     except (TypeError, ValueError):
