@@ -555,9 +555,10 @@ def test_describe_counts_words(tmp_path: Path) -> None:
     lines = list(describe(load_collection(write(tmp_path / "data"), tmp_path)))
     assert " ".join(lines[1].split()) == "passages 3 words: median 1, 5% under 1, 5% over 3, longest 3"
     assert " ".join(lines[2].split()) == "queries 3 words: median 1, 5% under 1, 5% over 1, longest 1"
-    assert "2 judged queries, 2 judgements, 1.00 relevant" in lines[3]
-    assert "1 judged queries, 2 judgements, 1.00 relevant" in lines[4]
-    assert lines[5:] == ["problems          none found"]
+    assert " ".join(lines[3].split()).startswith("texts ")
+    assert "2 judged queries, 2 judgements, 1.00 relevant" in lines[4]
+    assert "1 judged queries, 2 judgements, 1.00 relevant" in lines[5]
+    assert lines[6:] == ["problems          none found"]
 
 
 # ---- any collection at all -----------------------------------------------------------------------

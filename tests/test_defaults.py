@@ -34,7 +34,7 @@ GOLDEN = [
     (SCIFACT, (8, 7, 3, 0.19, 4e-5, 48, 256, 200, 30)),
     (WIKI, (32, 7, 1, 0.11, 3e-4, 32, 256, 200, 30)),
     (DEBIAN, (32, 7, 1, 0.1, 4e-5, 32, 208, 200, 30)),
-    (TOY, (8, 7, 5, 0.3, 1.2e-3, 32, 32, 14, 14)),
+    (TOY, (8, 7, 5, 0.3, 1.2e-3, 32, 32, 24, 8)),
     (MARCO, (32, 7, 1, 0.1, 5e-5, 32, 160, 200, 30)),
 ]
 
@@ -59,7 +59,8 @@ def test_each_says_why() -> None:
     }
     few = defaults(replace(TOY, queries=1, passage_most=None, passage_tokens=300))
     assert few["batch_queries"].reason == "1 training query gives 1 step an epoch"
-    assert few["depth"].reason == "a tenth of 144 passages: the rest are not hard"
+    assert few["depth"].reason == "the least, of 144 passages: of fewer, too many may be relevant"
+    assert few["pool_per_source"].reason == "a third of a list, from which positives drop out"
     assert "more would cost more than it gives" in few["passage_max_len"].reason
 
 
@@ -83,7 +84,7 @@ def test_they_always_work_and_suit(facts: Facts) -> None:
     made = recipe("ance-tele").with_settings(**values)  # with_settings checks
     per_epoch = -(-facts.queries // made.training.batch_queries)
     assert per_epoch * made.training.epochs >= 250 or made.training.epochs == 5
-    assert made.mining.pool_per_source <= made.mining.depth <= max(10, facts.passages // 10)
+    assert 3 * made.mining.pool_per_source <= made.mining.depth <= max(24, facts.passages // 10)
     encoder = made.encoder
     for length, most in ((encoder.query_max_len, facts.query_most), (encoder.passage_max_len, facts.passage_most)):
         assert length is None if facts.kind == "static" else 3 <= length <= min(256, most or 256)
@@ -93,11 +94,11 @@ def test_they_always_work_and_suit(facts: Facts) -> None:
     assert all(one.reason for one in defaults(facts).values())
 
 
-@pytest.mark.parametrize(("passages", "depth"), [(2, 10), (99, 10), (109, 10), (119, 11), (1999, 199), (10**6, 200)])
+@pytest.mark.parametrize(("passages", "depth"), [(2, 24), (99, 24), (249, 24), (259, 25), (1999, 199), (10**6, 200)])
 def test_a_small_corpus_is_searched_deep_enough_to_hold_negatives(passages: int, depth: int) -> None:
     """A tenth of 12 passages is one, which a good model finds to be the relevant one."""
     found = defaults(Facts(queries=9, passages=passages, query_tokens=8, passage_tokens=8))["depth"]
-    assert found.value == depth and found.reason.startswith("the least") == (passages < 100)
+    assert found.value == depth and found.reason.startswith("the least") == (passages < 250)
 
 
 @given(ANY, st.integers(0, 10**6))
@@ -122,7 +123,7 @@ def test_what_is_chosen_is_left_alone_and_the_rest_suits_it(facts: Facts, chosen
     found = defaults(facts, own)
     assert found.keys() == set(SETTINGS) - chosen
     if "depth" in chosen and "pool_per_source" not in chosen:
-        assert found["pool_per_source"].value == 9
+        assert found["pool_per_source"].value == 3
     if "batch_queries" in chosen and "epochs" not in chosen:
         assert found["epochs"].value == max(1, min(5, -(-250 // max(1, -(-facts.queries // 5)))))
 
@@ -273,7 +274,7 @@ def test_a_scale_of_the_paper_wins_and_so_does_the_user(at_hand: AtHand, toy: Pa
     own = {"learning_rate": 1e-3, "depth": 9, "alpha": 0.2, "epochs": 3}  # epochs: the value that it has anyway
     made = at.recipe_for("q-neg", at_hand.collection, tiny_model, **own)
     assert {name: made.settings()[name] for name in own} == own
-    assert made.mining.pool_per_source == 9 and made.training.batch_queries == 8
+    assert made.mining.pool_per_source == 3 and made.training.batch_queries == 8
     assert "learning_rate" not in defaults_for(recipe("q-neg").with_settings(**own), at_hand, own)
 
 
@@ -310,7 +311,7 @@ def test_a_run_tells_its_defaults_and_goes_on_with_them(
     config = yaml.safe_load((out / "config.yaml").read_text("utf-8"))
     assert {name: config[name] for name in SETTINGS} == {
         "batch_queries": 8, "negatives_per_query": 7, "epochs": 1, "refresh_fraction": 0.3, "learning_rate": 0.001,
-        "query_max_len": 32, "passage_max_len": 32, "depth": 14, "pool_per_source": 14,
+        "query_max_len": 32, "passage_max_len": 32, "depth": 24, "pool_per_source": 8,
     }  # fmt: skip
 
     # A version with other rules goes on with those that the run was begun with; and so does its config file.
@@ -348,7 +349,7 @@ def test_a_comparison_takes_the_same(
     assert shown.count("by what is at hand") == 1 and "  batch_queries 8: 72 training queries" in shown
     cells = {path.parent.parent.name: read_json(path)["settings"] for path in out.glob("cells/*/*/*/summary.json")}
     assert {name: (one["batch_queries"], one["depth"], one["epochs"]) for name, one in cells.items()} == {
-        "zero-shot": (8, 200, 1), "q-neg": (8, 14, 1), "q-neg_batch_queries_24": (24, 14, 1),
+        "zero-shot": (8, 200, 1), "q-neg": (8, 24, 1), "q-neg_batch_queries_24": (24, 24, 1),
     }  # fmt: skip
     assert {one["passage_max_len"] for one in cells.values()} == {32}
     assert main(words) == 0  # resumed

@@ -24,7 +24,7 @@ from ance_tele.data.formats import objects
 from ance_tele.data.formats import write as writing
 from ance_tele.data.formats.examples import split_of, text_id
 from ance_tele.data.formats.objects import read_array
-from ance_tele.data.formats.tables import is_quoted, read_tsv
+from ance_tele.data.formats.tables import is_quoted, read_rows, read_tsv
 from ance_tele.data.formats.trec import Ranked, read_trec_qrels, read_trec_run
 from ance_tele.data.formats.write import write_beir
 from ance_tele.data.load import READERS_VERSION, collection_from_dicts, load_collection
@@ -289,6 +289,26 @@ def test_a_quoted_field_may_run_over_lines(tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     path.write_text('1\t"a ""b"""\n2\t"one\ntwo"\n3\t"c"\n4\t"d"\n', "utf-8")
     assert list(read_tsv(path)) == [(1, ["1", 'a "b"']), (2, ["2", "one\ntwo"]), (4, ["3", "c"]), (5, ["4", "d"])]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('anchor,positive\nq1,"unclosed p\nq2,p two\n', 2),
+        ('anchor,positive\nq,"ok"\n\nq2,"x\n', 4),
+        ('anchor,positive\nq1,"a\nb"\nq2,"c', 4),
+        ('anchor,positive\nq1,5" pipe\nq2,p two\n', 0),
+        ('anchor,positive\nq1,"a\n"\nx,5" y\n', 0),
+    ],
+)
+def test_a_file_that_ends_inside_a_quoted_field_is_refused(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(text, "utf-8")
+    if line:
+        with pytest.raises(UserError, match=f"ends inside a quoted field that opens in line {line};"):
+            list(read_rows(path))
+    else:
+        assert len(list(read_rows(path))) == 2
 
 
 json_values = st.recursive(

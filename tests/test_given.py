@@ -191,10 +191,14 @@ def test_a_labelled_pair_or_list_names_its_negatives_among_the_positives(tmp_pat
         assert positives(other) == positives(found) and negatives(other) == negatives(found)
     again = load(tmp_path, [{"anchor": "q", "positive": ["a", "n", "m"], "labels": [1, 0, 0]}])
     assert positives(again) == positives(found) and negatives(again) == negatives(found)
+    assert not found.notes.keys() & {
+        "train.jsonl: pairs with a score, taken as relevant whatever it is (0: not relevant)"
+    }
     scored = load(tmp_path, [{"anchor": "q", "positive": ["a", "n"], "scores": [0.9, 0.25]}])
     assert texts(scored, scored.teacher) == {"q": [("a", pytest.approx(0.9)), ("n", 0.25)]}
     pair = load(tmp_path, [{"anchor": "q", "positive": "a", "score": 0.25}])
     assert texts(pair, pair.teacher) == {"q": [("a", 0.25)]} and not len(pair.negatives)
+    assert pair.notes["train.jsonl: pairs with a score, taken as relevant whatever it is (0: not relevant)"] == 1
 
 
 def test_margins_of_several_positives_are_not_mixed(tmp_path: Path) -> None:

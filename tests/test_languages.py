@@ -17,8 +17,10 @@ from ance_tele.cli.main import main
 from ance_tele.data.answers import has_answer, match_answers, words
 from ance_tele.data.artefacts import read_manifest
 from ance_tele.data.collection import Texts
+from ance_tele.data.describe import describe as describe_collection
 from ance_tele.data.detection import detect
 from ance_tele.data.languages import LANGUAGES
+from ance_tele.data.load import load_collection
 from ance_tele.data.words import in_pairs
 from ance_tele.dynamics.suspects import jaccard
 from ance_tele.encode.lexical import BM25
@@ -228,6 +230,10 @@ def test_a_chinese_collection_is_searched_and_its_language_told(tmp_path: Path, 
     manifest = read_manifest(out / "bm25" / "evaluation")
     assert manifest is not None and manifest.inputs["language"] == "zh" and manifest.inputs["terms"] >= 2
     assert reads in (out / "report.md").read_text("utf-8")
+    lines = [" ".join(line.split()) for line in describe_collection(load_collection(data))]
+    longest = max(len(text) for _, text, _ in PAIRS["zh"])
+    assert lines[1].startswith("passages 10 characters: ") and lines[1].endswith(f"longest {longest}")
+    assert lines[3] == "texts language Chinese (detected)"
 
 
 def test_where_bm25_finds_nothing_nothing_is_tested_against_it(

@@ -13,7 +13,7 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.data.artefacts import read_manifest
-from ance_tele.data.collection import Collection
+from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.errors import UserError
 from ance_tele.data.given_lists import Given
 from ance_tele.data.load import collection_from_dicts, load_collection
@@ -52,6 +52,14 @@ def graded(cache: Path, count: int = 12) -> Collection:
     return collection_from_dicts(corpus, queries, {"train": qrels}, "graded", cache)
 
 
+def lowered(collection: Collection) -> Qrels:
+    """The training judgements, those of the first two queries no higher than 2."""
+    train = collection.qrels["train"]
+    return replace(
+        train, grades=np.where(np.isin(train.owners, train.queries[:2]), np.minimum(train.grades, 2), train.grades)
+    )
+
+
 def test_positives_are_those_of_the_level(made: Made, tmp_path: Path) -> None:
     collection = graded(tmp_path)
     for level, each in ((1, 3), (2, 2), (3, 1)):
@@ -59,6 +67,12 @@ def test_positives_are_those_of_the_level(made: Made, tmp_path: Path) -> None:
         rows = pq.read_table(out / "positives.parquet").to_pylist()
         expected = {(f"q{n}", f"d{(n + more) % 12}") for n in range(12) for more in range(3) if more + 1 >= level}
         assert {(row["query_id"], row["passage_id"]) for row in rows} == expected and len(expected) == 12 * each
+    summary, lines, _ = made(
+        replace(collection, qrels={**collection.qrels, "train": lowered(collection)}), positive_level=3
+    )
+    assert "2 training queries have no relevant passage of grade 3 or more, and are left out" in lines
+    counted = summary["data"]
+    assert (counted["training_queries_used"], counted["training_queries_without_positive"]) == (10, 2)
     with pytest.raises(UserError, match=r"of grade 4 or more, its highest grade is 3; lower positive_level"):
         made(collection, positive_level=4)
 

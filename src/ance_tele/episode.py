@@ -74,8 +74,8 @@ def run(
         if model is not None:
             told(say, "zero-shot", "evaluate", phases.evaluate(0))
         if last:
-            if unused := phases.unused():
-                say(unused)
+            for line in filter(None, (phases.left_out_line(), phases.unused())):
+                say(line)
             phases.write_positives()
         for episode in range(1, last + 1):
             told(say, f"episode {episode}", "mine", phases.training_lists(episode - 1), phases.mine(episode))
@@ -150,7 +150,7 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
             "passages": len(collection.corpus),
             "queries": {split: len(qrels) for split, qrels in collection.qrels.items()},
             "training_queries_used": len(phases.positives) if recipe.episode.episodes else 0,
-            "training_queries_without_positive": len(phases.without_positive) if recipe.episode.episodes else 0,
+            "training_queries_without_positive": _without_positive(phases),
             "problems": collection.problems,
             "notes": collection.notes,
             **_review(phases),
@@ -228,6 +228,11 @@ def _bm25(phases: Phases) -> dict[str, Any]:
     language, auto = phases.language, phases.recipe.evaluation.language == "auto"
     said = f"{language.named(auto)}, {describe(language.code)}"
     return {"bm25": {"reads": said, **{name: measured.facts[name] for name in ("queries", "found_nothing", "usable")}}}
+
+
+def _without_positive(phases: Phases) -> int:
+    """Return how many training queries have no relevant passage."""
+    return len(phases.without_positive) + len(phases.left_out) if phases.recipe.episode.episodes else 0
 
 
 def _review(phases: Phases) -> dict[str, Any]:

@@ -67,6 +67,20 @@ class TrainingSet(Checkpoints):
         how = "; sources '[query, given]' draws from the negatives" if counts["given negatives"] else ""
         return f"not used: {' and '.join(parts)}{how}" if parts else None
 
+    @cached_property
+    def left_out(self) -> np.ndarray:
+        """Training queries (rows) that have neither a relevant passage nor answer strings: nothing to train on."""
+        usable = np.concatenate([self._relevant.queries, self.collection.answers.queries])
+        return np.setdiff1d(self.collection.split("train").queries, usable)
+
+    def left_out_line(self) -> str | None:
+        """Return a line on the training queries that are left out; None where none is."""
+        if not len(self.left_out):
+            return None
+        level = self.recipe.mining.positive_level
+        graded = f" of grade {level} or more" if level > 1 else ""
+        return f"{len(self.left_out):,} training queries have no relevant passage{graded}, and are left out"
+
     def _no_positives(self) -> str:
         """Return why there is nothing to train on."""
         level, grades = self.recipe.mining.positive_level, self.collection.split("train").grades

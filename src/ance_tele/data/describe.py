@@ -9,13 +9,21 @@ import pyarrow.compute as pc
 
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.copies import Copies, queries_by_id
+from ance_tele.data.detection import detect, sample
+from ance_tele.data.languages import LANGUAGES
+
+# Scripts in which no spaces part words: lengths are counted in characters.
+_UNSPACED = ("Han", "Thai", "Lao", "Khmer", "Myanmar")
 
 
 def describe(collection: Collection) -> Iterator[str]:
     """Yield lines that describe a collection."""
     yield f"{collection.name}  (fingerprint {collection.fingerprint[:12]})"
-    yield f"passages  {len(collection.corpus):>12,}   {_lengths(collection.corpus)}"
-    yield f"queries   {len(collection.queries):>12,}   {_lengths(collection.queries)}"
+    detected = detect([*sample(collection.corpus), *sample(collection.queries)])
+    spaced = detected.code == "none" or LANGUAGES[detected.code].script not in _UNSPACED
+    yield f"passages  {len(collection.corpus):>12,}   {_lengths(collection.corpus, spaced)}"
+    yield f"queries   {len(collection.queries):>12,}   {_lengths(collection.queries, spaced)}"
+    yield f"texts                    {detected.named()}"
     for split, qrels in collection.qrels.items():
         relevant, judged = qrels.relevant(), len(qrels.judged())
         if judged:
@@ -98,10 +106,16 @@ def _trimmed(queries: Texts, rows: np.ndarray) -> pa.Array:
     return pa.concat_arrays(pc.utf8_trim_whitespace(texts).chunks) if len(rows) else pa.array([], pa.large_string())
 
 
-def _lengths(texts: Texts) -> str:
-    words = np.concatenate([_words(batch["text"]) + _words(batch["title"]) for batch in texts.table.to_batches()])
-    low, middle, high = np.percentile(words, [5, 50, 95]).round().astype(int)
-    return f"words: median {middle}, 5% under {low}, 5% over {high}, longest {words.max()}"
+def _lengths(texts: Texts, spaced: bool) -> str:
+    count, unit = (_words, "words") if spaced else (_characters, "characters")
+    lengths = np.concatenate([count(batch["text"]) + count(batch["title"]) for batch in texts.table.to_batches()])
+    low, middle, high = np.percentile(lengths, [5, 50, 95]).round().astype(int)
+    return f"{unit}: median {middle}, 5% under {low}, 5% over {high}, longest {lengths.max()}"
+
+
+def _characters(texts: Any) -> np.ndarray:
+    """Count the characters of each text that are no white space."""
+    return pc.utf8_length(pc.replace_substring_regex(texts, r"\s", "")).to_numpy(zero_copy_only=False)
 
 
 def _words(texts: Any) -> np.ndarray:

@@ -89,7 +89,8 @@ def _vote(texts: Sequence[str], candidates: Mapping[str, Sequence[str]]) -> Dete
     for code, frequent in candidates.items():
         for word in frequent:
             owners.setdefault(word, []).append(code)
-    split, words, won = compiled(r"[\p{L}\p{M}]+").findall, 0, Counter[str]()
+    # Not the letters of "w22", an identifier: "w" is a frequent word of Polish.
+    split, words, won = compiled(r"(?<![\p{L}\p{M}\p{N}])[\p{L}\p{M}]+(?![\p{L}\p{M}\p{N}])").findall, 0, Counter[str]()
     for text in texts:
         held = split(text.lower())
         words += len(held)

@@ -33,6 +33,9 @@ SETTINGS = (
 # The width of BERT-base; its usual rates are scaled by the width of the model at hand.
 BASE_WIDTH = 768
 
+# Passages of a list, however small the corpus: a third of it, from two sources or twice from one, is enough for N.
+LEAST_DEPTH = 24
+
 # N, whatever is at hand: the queries of a batch lend each other many more.
 NEGATIVES = 7
 
@@ -157,21 +160,24 @@ def _length(what: str, share: int, tokens: int, most: int | None) -> Default:
 
 
 def _depth(passages: int) -> Default:
-    """Return the paper's 200, but at most a tenth of the corpus, and at least 10.
+    """Return the paper's 200, but at most a tenth of the corpus, and at least 24.
 
-    Of fewer passages a model that retrieves well finds the relevant ones alone, and no negative is left.
+    Of fewer passages a model that retrieves well finds the relevant ones alone, and too few negatives are left.
     """
-    depth = min(200, max(10, passages // 10))
+    depth = min(200, max(LEAST_DEPTH, passages // 10))
     if depth == 200:
         return Default(depth, "the paper's")
-    if passages < 100:
-        return Default(depth, f"the least, of {passages:,} passages: fewer may all be relevant")
+    if depth == LEAST_DEPTH:
+        return Default(depth, f"the least, of {passages:,} passages: of fewer, too many may be relevant")
     return Default(depth, f"a tenth of {passages:,} passages: the rest are not hard")
 
 
 def _pool(depth: int) -> Default:
-    pool = min(30, depth)
-    return Default(pool, "the paper's for MS MARCO" if pool == 30 else "no list is longer")
+    """Return the paper's 30, but at most a third of a list: a lone source gives twice that, and positives drop out."""
+    pool = max(1, min(30, depth // 3))
+    return Default(
+        pool, "the paper's for MS MARCO" if pool == 30 else "a third of a list, from which positives drop out"
+    )
 
 
 def _rounded(rate: float) -> float:

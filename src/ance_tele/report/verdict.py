@@ -97,7 +97,8 @@ def forgotten(run: RunData) -> list[str]:
         return []
     lost, better = series(learning(run), "episode", "forgotten"), dict(series(learning(run), "episode", "learned"))
     rates = [percent(rate) for _, rate in lost]
-    whole = f"between {min(rates, key=float)} and {max(rates, key=float)}%" if len(lost) > 1 else f"{rates[0]}%"
+    least, most = min(rates, key=float), max(rates, key=float)
+    whole = f"{most}%" if least == most else f"between {least} and {most}%"
     said = [f"Each episode made {whole} of the training queries worse." if len(lost) > 1
             else f"The episode made {whole} of the training queries worse."]  # fmt: skip
     net = [str(episode) for episode, rate in lost if episode in better and rate > better[episode]]

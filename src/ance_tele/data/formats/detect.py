@@ -31,16 +31,19 @@ def detect(place: Path) -> str:
     shown = ""
     for path in files:
         row = _first(path)
+        if not row:
+            shown = shown or f"{path.name}, which has no rows"
+            continue
         if found := format_of(row):
             return found
-        shown = shown or f"{path.name} with the fields {', '.join(map(str, row)) or 'none'}"
+        shown = shown or f"{path.name} with the fields {', '.join(map(str, row))}"
     if place.is_dir():
         shown = shown or ", ".join(sorted(path.name for path in place.iterdir())[:8]) or "nothing"
     raise UserError(
         f"{place} is in no format that is known (found: {shown or 'a ' + (place.suffix or 'file without suffix')}); "
         "known are BEIR (corpus.jsonl, queries.jsonl, qrels/), MS MARCO (collection.tsv), DPR (psgs*.tsv, "
         "*train*.json), Tevatron (query_id, positive_passages), FlagEmbedding (query, pos, neg) "
-        "and triplets (anchor, positive)."
+        "and triplets (anchor, positive). Pairs of texts under other names: rename the columns to anchor and positive."
     )
 
 

@@ -25,6 +25,7 @@ class Example(NamedTuple):
         answers: Answer strings, if there are any.
         scores: Of a teacher, of each positive and then of each negative (NaN: none); empty where it gives none at all.
         margins: The scores are differences to the positive, whose own is 0.
+        graded: A pair with a score that is no class: taken as relevant whatever the score is.
         unread: Fields of the row that hold something and are not used.
         numbered: Its id is only the number of its row: rows of the same text and instruction are one query.
         joined: It was such a row, and has the id of the first of them.
@@ -37,6 +38,7 @@ class Example(NamedTuple):
     answers: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
     margins: bool = False
+    graded: bool = False
     unread: tuple[str, ...] = ()
     numbered: bool = True
     joined: bool = False
@@ -119,6 +121,8 @@ def _queries(parts: Sequence[Part], notes: Counter[str], holds: set[str]) -> Ite
         for example in part.read():
             for name in example.unread:
                 notes[f"{part.name}: rows with a field '{name}', which is not used"] += 1
+            if example.graded:
+                notes[f"{part.name}: pairs with a score, taken as relevant whatever it is (0: not relevant)"] += 1
             if example.answers:
                 holds.add("answers")
             if example.negatives or example.scores:

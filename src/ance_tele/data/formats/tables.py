@@ -99,12 +99,17 @@ def _batches(path: Path, name: str) -> Iterator[Any]:
             yield from file.iter_batches(batch_size=1024)
         return
     quoted = name.endswith(".csv") or is_quoted(path)
-    columns = _header(path, quoted, "," if name.endswith(".csv") else "\t")
+    delimiter = "," if name.endswith(".csv") else "\t"
+    if quoted and (line := _left_open(path, delimiter)):
+        raise UserError(
+            f"{path.name} ends inside a quoted field that opens in line {line}; close it, or double the quotation mark."
+        )
+    columns = _header(path, quoted, delimiter)
     with arrow_csv.open_csv(
         path,
         read_options=arrow_csv.ReadOptions(use_threads=False),
         parse_options=arrow_csv.ParseOptions(
-            delimiter="," if name.endswith(".csv") else "\t",
+            delimiter=delimiter,
             quote_char='"' if quoted else False,
             newlines_in_values=quoted,
         ),
@@ -113,6 +118,27 @@ def _batches(path: Path, name: str) -> Iterator[Any]:
         ),
     ) as reader:
         yield from reader
+
+
+def _left_open(path: Path, delimiter: str) -> int:
+    """Return the line in which a quoted field opens that never closes and holds the rest of the file; 0 for none."""
+    if not sum(line.count('"') for _, line in read_lines(path)) % 2:
+        return 0
+    first = 0
+
+    def feed() -> Iterator[str]:
+        nonlocal first
+        for number, line in read_lines(path):
+            first = first or number
+            yield line + "\n"
+
+    rows = csv.reader(feed(), delimiter=delimiter, strict=True)
+    try:
+        while next(rows, None) is not None:
+            first = 0
+    except csv.Error as error:
+        return first if "end of data" in str(error) else 0
+    return 0
 
 
 def _header(path: Path, quoted: bool, delimiter: str) -> list[str]:

@@ -67,7 +67,8 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
     kept = [not place or bool(one.text) for place, one in enumerate([positive, *negatives])]
     scores = [score for score, keep in zip(scores, kept, strict=True) if keep] if scores else []
     bad = [one for one in negatives if one.text]
-    return Example(query, [positive], bad, scores=tuple(scores), margins=margins, unread=unused)
+    graded = bool(scores) and not named
+    return Example(query, [positive], bad, scores=tuple(scores), margins=margins, graded=graded, unread=unused)
 
 
 def _scores(row: Mapping[str, Any], where: str, label: str | None, negatives: int) -> tuple[list[float], bool, bool]:
