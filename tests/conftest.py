@@ -5,6 +5,8 @@ import os
 
 # Tiny models gain nothing from threads, and the tests may run beside each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The tests are offline: a name of the hub is not asked for again and again before it is given up.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from collections.abc import Iterator
 from contextlib import contextmanager
