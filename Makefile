@@ -19,7 +19,7 @@ demo: setup  ## train on real text: three episodes, about seven minutes on two c
 demo-full: setup  ## the same, longer passages and all training queries
 	$(RUN) demo --full --out runs/demo-full
 
-test: setup  ## the tests: offline, under five minutes on two cores
+test: setup  ## the tests: offline, about seven minutes on two cores
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## style, types, layers
