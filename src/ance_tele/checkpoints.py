@@ -136,13 +136,14 @@ class Checkpoints:
 
     def _tokens(self, task: Any) -> TokenStore:
         from ance_tele.encode.encoder import tokens_of
+        from ance_tele.encode.lengths import TEXTS
 
         # Training leaves the tokenizer as it is, so any checkpoint's will do.
         model = self._held[1] if self._held else self.load(0)
         texts = self.collection.corpus if task == "document" else self.collection.queries
         store = tokens_of(model, self.recipe.encoder, task, texts, self.cache, self.collection.texts, self.say)
         if store.cut is not None and store.cut.cut:
-            self._introduce(store.cut.line("passages" if task == "document" else "queries"))
+            self._introduce(store.cut.line(TEXTS[task]))
         return store
 
     def encoding(self, checkpoint: int) -> dict[str, Any]:

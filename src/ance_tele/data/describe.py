@@ -10,17 +10,14 @@ import pyarrow.compute as pc
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.copies import Copies, queries_by_id
 from ance_tele.data.detection import detect, sample
-from ance_tele.data.languages import LANGUAGES
-
-# Scripts in which no spaces part words: lengths are counted in characters.
-_UNSPACED = ("Han", "Thai", "Lao", "Khmer", "Myanmar")
+from ance_tele.data.languages import LANGUAGES, UNSPACED_SCRIPTS
 
 
 def describe(collection: Collection) -> Iterator[str]:
     """Yield lines that describe a collection."""
     yield f"{collection.name}  (fingerprint {collection.fingerprint[:12]})"
     detected = detect([*sample(collection.corpus), *sample(collection.queries)])
-    spaced = detected.code == "none" or LANGUAGES[detected.code].script not in _UNSPACED
+    spaced = detected.code == "none" or LANGUAGES[detected.code].script not in UNSPACED_SCRIPTS
     yield f"passages  {len(collection.corpus):>12,}   {_lengths(collection.corpus, spaced)}"
     yield f"queries   {len(collection.queries):>12,}   {_lengths(collection.queries, spaced)}"
     yield f"texts                    {detected.named()}"

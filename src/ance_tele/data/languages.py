@@ -20,6 +20,9 @@ class Language:
     frequent: str = ""
 
 
+UNSPACED_SCRIPTS = ("Han", "Thai", "Lao", "Khmer", "Myanmar")
+"""Scripts, of the languages below, in which no spaces part words."""
+
 LANGUAGES = {
     "af": Language("Afrikaans", "Latin", None, "die van en in is het dat op te vir met nie aan wat deur was sy ook"),
     "am": Language("Amharic", "Ethiopic"),

@@ -5,14 +5,14 @@ import sys
 import unicodedata
 from typing import Any
 
-from ance_tele.data.languages import LANGUAGES
+from ance_tele.data.languages import LANGUAGES, UNSPACED_SCRIPTS
 from ance_tele.data.words import characters_and_pairs, compiled, may_lack_spaces
 
 # Goes up with every change of what a text's terms are, so that what was made of other terms is made again.
 VERSION = 2
 
 # Scripts that are searched by characters and their pairs, so that a stemmer or stop words have nothing to act on.
-_BY_CHARACTER = ("Han", "Hangul", "Thai", "Lao", "Khmer", "Myanmar")
+_BY_CHARACTER = (*UNSPACED_SCRIPTS, "Hangul")
 
 
 class Terms(dict[str, str]):

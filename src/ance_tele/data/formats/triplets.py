@@ -61,7 +61,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
     negatives = [_passage(row[name], where, name, line) for name in named]
     scores, margins, used = _scores(row, where, label, len(negatives))
     unused = unread(row, known if used else plain)
-    if label is not None and not named and (_is_class(row[label]) or _is_zero(row[label])):
+    if label is not None and not named and _is_verdict(row[label]):
         pair = ([positive], []) if float(row[label]) else ([], [positive])
         return Example(query, *pair, unread=unread(row, known))
     kept = [not place or bool(one.text) for place, one in enumerate([positive, *negatives])]
@@ -73,7 +73,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
 
 def _scores(row: Mapping[str, Any], where: str, label: str | None, negatives: int) -> tuple[list[float], bool, bool]:
     """Return the scores of the positive and the negatives, whether they are margins, and whether they are of use."""
-    if label is None or (not negatives and (_is_class(row[label]) or _is_zero(row[label]))):
+    if label is None or (not negatives and _is_verdict(row[label])):
         return [], False, label is not None
     value = row[label]
     if isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("[")):
@@ -97,10 +97,10 @@ def _is_class(value: Any) -> bool:
     return (isinstance(value, int) and value in (0, 1)) or (isinstance(value, str) and bool(_WHOLE.fullmatch(value)))
 
 
-def _is_zero(value: Any) -> bool:
-    """Return whether a label is 0, however it is written: a pair of that label is not relevant."""
+def _is_verdict(value: Any) -> bool:
+    """Return whether the label of a pair says if it is relevant: a class, or 0, however that is written."""
     try:
-        return float(value) == 0
+        return _is_class(value) or float(value) == 0
     except (TypeError, ValueError):
         return False
 
