@@ -87,8 +87,8 @@ def measure(folder: Path, tokenizer_folder: str, passages: int) -> None:
     from ance_tele.data.load import load_collection
     from ance_tele.data.textform import TextFormat
     from ance_tele.data.tokens import tokenize
-    from ance_tele.encode.topk import exact_topk
     from ance_tele.encode.vectors import Vectors
+    from ance_tele.search.topk import exact_topk
 
     meter, cache = Meter(), folder / "cache"
     with meter.step("import"):

@@ -20,9 +20,9 @@ from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.loading import load_model
 from ance_tele.encode.rows import encode_rows
-from ance_tele.encode.topk import exact_topk
 from ance_tele.encode.vectors import Vectors
 from ance_tele.mining.pool import Pool
+from ance_tele.search.topk import exact_topk
 from ance_tele.training.batches import Plan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule

@@ -33,13 +33,13 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, tokenizer_of
 from ance_tele.encode.loading import load_model
 from ance_tele.encode.rows import encode_rows
-from ance_tele.encode.topk import exact_topk
 from ance_tele.encode.vectors import Vectors, encode_corpus
 from ance_tele.evaluate.retrieval import qrels_dict, run_of, score
 from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.mix import mix
 from ance_tele.mining.sources import lookahead
+from ance_tele.search.topk import exact_topk
 
 MINING, MEASURING = "mine_hard_negatives", "InformationRetrievalEvaluator"
 

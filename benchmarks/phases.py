@@ -15,8 +15,8 @@ from typing import Any
 
 from common import markdown
 
-from ance_tele.data.artefacts import Manifest, read_json, read_manifest
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
+from ance_tele.store.artefacts import Manifest, read_json, read_manifest
 
 # Phase: its artefacts in a run folder, and which of their facts holds the seconds, if it is not the manifest.
 PHASES: Mapping[str, tuple[tuple[str, str | None], ...]] = {

@@ -22,8 +22,8 @@ from common import Row, add_json, alternate, machine, markdown, peak_memory, rec
 from limit import Limit, precisions
 from sentence_transformers.util import semantic_search
 
-from ance_tele.encode.topk import Precision, TopK, exact_topk
 from ance_tele.encode.vectors import Vectors
+from ance_tele.search.topk import Precision, TopK, exact_topk
 
 SHARD = 65536
 

@@ -67,8 +67,8 @@ def first_step(folder: Path, model: str, started: float) -> None:
 
         import ance_tele.training.trainer  # noqa: F401
         from ance_tele.data.load import load_collection
-        from ance_tele.phases import Phases
         from ance_tele.recipes import recipe
+        from ance_tele.runs.phases import Phases
     seconds = {"process": time.time() - started - seconds["imports"], **seconds}
     ended: list[float] = []
     register_optimizer_step_post_hook(lambda *_: ended.append(time.perf_counter()))

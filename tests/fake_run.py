@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from ance_tele.data.artefacts import Manifest, file_sizes, write_json
 from ance_tele.recipes import recipe
+from ance_tele.store.artefacts import Manifest, file_sizes, write_json
 
 Ranked = Sequence[str]
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from ance_tele.cli.convert import KINDS
 from ance_tele.cli.verbs import VERBS
-from ance_tele.convert import KINDS
 from ance_tele.data.load import NAMED, READERS
-from ance_tele.encode.published import CHECKPOINTS, STARTS
+from ance_tele.experiments.reproduce import TABLES
+from ance_tele.paper.published import CHECKPOINTS, STARTS
 from ance_tele.recipes import RECIPES
-from ance_tele.reproduce import TABLES
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = (ROOT / "docs" / "experiments.md").read_text("utf-8")

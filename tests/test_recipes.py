@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig

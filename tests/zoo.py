@@ -289,7 +289,7 @@ def outcome(name: str, work: Path, whole: bool = False) -> Outcome:
         work: An empty folder.
         whole: By a whole run of one episode, rather than by a few steps of training.
     """
-    from ance_tele.data.errors import UserError
+    from ance_tele.console.errors import UserError
     from ance_tele.encode.loading import quiet
 
     kind, folder = KINDS[name], work / "model"

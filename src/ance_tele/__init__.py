@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from ance_tele.analysis import analyse as analyse
-    from ance_tele.compare import compare_systems as compare_systems
+    from ance_tele.analysis.analyse import analyse as analyse
+    from ance_tele.analysis.out_of_domain import evaluate_elsewhere as evaluate_elsewhere
+    from ance_tele.analysis.suspect_texts import suspects_of as suspects_of
+    from ance_tele.console.errors import UserError as UserError
     from ance_tele.data.answers import has_answer as has_answer
     from ance_tele.data.collection import Collection as Collection
-    from ance_tele.data.errors import UserError as UserError
     from ance_tele.data.formats.write import write_beir as write_beir
     from ance_tele.data.load import collection_from_dicts as collection_from_dicts
     from ance_tele.data.load import load_collection as load_collection
     from ance_tele.data.review import Verdict as Verdict
     from ance_tele.data.review import read_review as read_review
     from ance_tele.data.review import write_review as write_review
-    from ance_tele.elsewhere import evaluate_elsewhere as evaluate_elsewhere
     from ance_tele.encode.config import EncoderConfig as EncoderConfig
     from ance_tele.encode.loading import load_model as load_model
     from ance_tele.encode.loading import load_pair as load_pair
-    from ance_tele.encode.topk import exact_topk as exact_topk
     from ance_tele.encode.vectors import encode_corpus as encode_corpus
     from ance_tele.episode import run as run
     from ance_tele.evaluate.config import EvaluateConfig as EvaluateConfig
@@ -38,16 +37,17 @@ if TYPE_CHECKING:
     from ance_tele.evaluate.model import evaluate_model as evaluate_model
     from ance_tele.evaluate.run import Run as Run
     from ance_tele.evaluate.statistics import permutation_test as permutation_test
-    from ance_tele.grid import system as system
+    from ance_tele.experiments.compare import compare_systems as compare_systems
+    from ance_tele.experiments.grid import system as system
+    from ance_tele.explorer.search import search_run as search_run
     from ance_tele.mining.config import MiningConfig as MiningConfig
     from ance_tele.mining.export import export_pool as export_pool
     from ance_tele.mining.mix import mix as mix
     from ance_tele.mining.sources import mine as mine
+    from ance_tele.plan.suited import recipe_for as recipe_for
     from ance_tele.recipes import recipe as recipe
-    from ance_tele.search import search_run as search_run
+    from ance_tele.search.topk import exact_topk as exact_topk
     from ance_tele.settings import Recipe as Recipe
-    from ance_tele.suited import recipe_for as recipe_for
-    from ance_tele.suspects import suspects_of as suspects_of
     from ance_tele.training.config import TrainingConfig as TrainingConfig
     from ance_tele.training.trainer import train as train
 
@@ -60,15 +60,15 @@ _HOMES = {
     "Recipe": "settings",
     "Run": "evaluate.run",
     "TrainingConfig": "training.config",
-    "UserError": "data.errors",
-    "analyse": "analysis",
+    "UserError": "console.errors",
+    "analyse": "analysis.analyse",
     "Verdict": "data.review",
     "collection_from_dicts": "data.load",
-    "compare_systems": "compare",
+    "compare_systems": "experiments.compare",
     "encode_corpus": "encode.vectors",
-    "evaluate_elsewhere": "elsewhere",
+    "evaluate_elsewhere": "analysis.out_of_domain",
     "evaluate_model": "evaluate.model",
-    "exact_topk": "encode.topk",
+    "exact_topk": "search.topk",
     "export_dpr": "evaluate.export",
     "export_pool": "mining.export",
     "has_answer": "data.answers",
@@ -81,11 +81,11 @@ _HOMES = {
     "permutation_test": "evaluate.statistics",
     "read_review": "data.review",
     "recipe": "recipes",
-    "recipe_for": "suited",
+    "recipe_for": "plan.suited",
     "run": "episode",
-    "search_run": "search",
-    "suspects_of": "suspects",
-    "system": "grid",
+    "search_run": "explorer.search",
+    "suspects_of": "analysis.suspect_texts",
+    "system": "experiments.grid",
     "train": "training.trainer",
     "write_beir": "data.formats.write",
     "write_review": "data.review",

@@ -1,6 +1,6 @@
 """The story: mine, mix, train, evaluate, episode after episode; one command, one run folder, killed and resumed.
 
-Every step below is an artefact with a manifest (:mod:`ance_tele.phases`): what stands, made of the same
+Every step below is an artefact with a manifest (:mod:`ance_tele.runs.phases`): what stands, made of the same
 inputs, is not done again.
 """
 
@@ -11,18 +11,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ance_tele.analysis import analyse
-from ance_tele.data.artefacts import SCHEMA, Manifest, Say, adopt, package_versions, read_manifest, silent, write_json
+from ance_tele.analysis.analyse import analyse
+from ance_tele.console.numbers import duration
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.data.review import ReviewAs, load_review
 from ance_tele.evaluate.config import headline
 from ance_tele.mining.config import NEW_SOURCES
-from ance_tele.phases import Phases
-from ance_tele.report.formats import duration
 from ance_tele.report.write import write_report
-from ance_tele.runfolder import claim, comparisons, held_out, portable, unfit
+from ance_tele.runs.folder import claim, comparisons, held_out, portable, unfit
+from ance_tele.runs.phases import Phases
 from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import SCHEMA, Manifest, Say, adopt, package_versions, read_manifest, silent, write_json
 
 
 def run(
@@ -223,7 +223,7 @@ def _bm25(phases: Phases) -> dict[str, Any]:
     measured = read_manifest(phases.out / "bm25" / "evaluation")
     if measured is None or "usable" not in measured.facts:  # of an older version
         return {}
-    from ance_tele.encode.terms import describe
+    from ance_tele.search.terms import describe
 
     language, auto = phases.language, phases.recipe.evaluation.language == "auto"
     said = f"{language.named(auto)}, {describe(language.code)}"

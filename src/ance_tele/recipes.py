@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
 from ance_tele.settings import EpisodeConfig, Recipe, unknown

@@ -8,7 +8,7 @@ from functools import partial
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.hold_out import share_or_count
 from ance_tele.data.languages import LANGUAGES
 from ance_tele.encode.config import EncoderConfig

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from ance_tele.cli.parsers import HINTS
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.recipes import OFFICIAL, RECIPES, recipe
 from ance_tele.settings import Recipe
 

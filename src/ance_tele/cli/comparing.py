@@ -8,10 +8,10 @@ from jsonargparse import Namespace
 from ance_tele.cli.common import introduce, need, say
 from ance_tele.cli.flags import settings_given
 from ance_tele.cli.parsers import HINTS
-from ance_tele.data.artefacts import silent
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.recipes import OFFICIAL, RECIPES, recipe
 from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import silent
 
 
 def compare_verb(given: Namespace, argv: list[str]) -> int:
@@ -23,8 +23,8 @@ def compare_verb(given: Namespace, argv: list[str]) -> int:
 
 def reproduce_verb(given: Namespace, argv: list[str]) -> int:
     """Compare the systems of one of the paper's tables."""
+    from ance_tele.experiments.reproduce import systems_of
     from ance_tele.plan.defaults import NEGATIVES
-    from ance_tele.reproduce import systems_of
 
     negatives = given.negatives_per_query
     if "negatives_per_query" not in settings_given(argv):
@@ -49,14 +49,14 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
     if given.official:
         settings |= OFFICIAL
 
-    from ance_tele.compare import compare_systems
     from ance_tele.data.load import load_collection
-    from ance_tele.encode.published import start_of
-    from ance_tele.grid import own_settings, system
+    from ance_tele.experiments.compare import compare_systems
+    from ance_tele.experiments.grid import own_settings, system
+    from ance_tele.paper.published import start_of
     from ance_tele.plan.facts import AtHand
+    from ance_tele.plan.suited import suited
     from ance_tele.report.comparison import cost, stem
     from ance_tele.report.comparison_tables import comparison_tables
-    from ance_tele.suited import suited
 
     collection = load_collection(given.data, strict=not given.lenient, say=say).held_out(given.hold_out)
     introduce(collection)

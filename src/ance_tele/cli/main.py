@@ -11,7 +11,7 @@ from jsonargparse import ArgumentError
 from ance_tele.cli.flags import check_flags, config_content, config_first, plainly, underscored
 from ance_tele.cli.parsers import make_parser
 from ance_tele.cli.verbs import VERBS
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.settings import unknown
 
 

@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 from ance_tele.cli.common import need, say
 from ance_tele.cli.flags import settings_given
 from ance_tele.cli.parsers import HINTS
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.recipes import recipe
 
 
@@ -28,8 +28,8 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
     if given.run_file and (not Path(given.run_file).parent.is_dir() or Path(given.run_file).is_dir()):
         raise UserError(f"--run_file {given.run_file} cannot be written; it takes a file name in a folder there is.")
 
-    from ance_tele.encode.published import known, start_of
-    from ance_tele.runfolder import settings_of
+    from ance_tele.paper.published import known, start_of
+    from ance_tele.runs.folder import settings_of
 
     main = given.model or given.passage_model
     published = known(main)
@@ -74,8 +74,8 @@ def elsewhere_verb(given: Namespace, argv: list[str]) -> int:
         raise UserError("--on stands between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
     if own := settings_given(argv) - {"split"}:
         raise UserError(f"With --on the run's own settings hold; leave out --{', --'.join(sorted(own))}.")
-    from ance_tele.elsewhere import evaluate_elsewhere
-    from ance_tele.report.formats import p_value, score, signed
+    from ance_tele.analysis.out_of_domain import evaluate_elsewhere
+    from ance_tele.console.numbers import p_value, score, signed
 
     found = evaluate_elsewhere(given.model, given.on, given.split, not given.lenient, say=say)
     say(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")

@@ -7,7 +7,7 @@ from jsonargparse import Namespace
 
 from ance_tele.cli.common import chosen_recipe, conclude, introduce, need, say
 from ance_tele.cli.flags import settings_given
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.recipes import STARTS
 from ance_tele.settings import Recipe
 
@@ -31,9 +31,9 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     chosen = _on_dev_without_test(chosen, collection, argv)
     say(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
 
-    from ance_tele.encode.published import start_of
+    from ance_tele.paper.published import start_of
     from ance_tele.plan.facts import AtHand
-    from ance_tele.suited import suited
+    from ance_tele.plan.suited import suited
 
     start, review = start_of(model) if model else None, given.review
     chosen = suited(chosen, AtHand(collection, start), settings_given(argv), Path(given.out), say)
@@ -46,14 +46,14 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
 
 def plan_verb(chosen: Recipe, given: Namespace, argv: list[str]) -> int:
     """Print what a run would take, without touching data (unless --data is given), model or GPU."""
-    from ance_tele.encode.published import start_of
+    from ance_tele.console.numbers import duration
+    from ance_tele.paper.figures import benchmark_of
+    from ance_tele.paper.published import start_of
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.hardware import GPUS, gpu_of, model_shape
     from ance_tele.plan.plan import plan, plan_benchmark
     from ance_tele.plan.render import render
-    from ance_tele.report.formats import duration
-    from ance_tele.report.paper import benchmark_of
-    from ance_tele.suited import suited
+    from ance_tele.plan.suited import suited
 
     shape, benchmark = model_shape(given.model), benchmark_of(chosen.name)
     if given.data:

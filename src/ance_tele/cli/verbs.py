@@ -9,7 +9,7 @@ from ance_tele.cli.common import conclude, say
 from ance_tele.cli.comparing import compare_verb, reproduce_verb
 from ance_tele.cli.measuring import evaluate_verb
 from ance_tele.cli.running import run_verb
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.recipes import RECIPES
 
 
@@ -22,7 +22,7 @@ def recipes_verb(given: Namespace, argv: list[str]) -> int:
 
 def search_verb(given: Namespace, argv: list[str]) -> int:
     """Ask a run one question."""
-    from ance_tele.search import search_run
+    from ance_tele.explorer.search import search_run
 
     for hit in search_run(given.run, given.words, given.k, given.data, say=say):
         text = " ".join(hit.text.split())
@@ -47,7 +47,7 @@ def data_verb(given: Namespace, argv: list[str]) -> int:
     if given.data == "convert":
         if not given.source or not given.target:
             raise UserError("data convert takes what to read and where to write: data convert FROM TO --to FORMAT.")
-        from ance_tele.convert import convert
+        from ance_tele.cli.convert import convert
 
         say(convert(given.source, Path(given.target), given.to, given.episode, not given.lenient, say))
         return 0
@@ -58,8 +58,8 @@ def data_verb(given: Namespace, argv: list[str]) -> int:
     for line in describe(collection):
         say(line)
     if given.model:
-        from ance_tele.encode.published import start_of
         from ance_tele.evaluate.model import lengths_for  # loads torch
+        from ance_tele.paper.published import start_of
 
         for line in lengths_for(start_of(given.model), collection, say):
             say(line)
@@ -76,7 +76,7 @@ def report_verb(given: Namespace, argv: list[str]) -> int:
     for run in runs:
         read_summary(run)
 
-    from ance_tele.analysis import analyse  # loads torch: after all that can be refused without it
+    from ance_tele.analysis.analyse import analyse  # loads torch: after all that can be refused without it
 
     for run in runs:
         analyse(run, data=given.data, say=say)
@@ -93,9 +93,9 @@ def suspects_verb(given: Namespace, argv: list[str]) -> int:
     for name in ("k", "sample"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
             raise UserError(f"{name} is {getattr(given, name)}; it must be at least 1.")
+    from ance_tele.analysis.suspect_texts import counts_of, suspects_of
+    from ance_tele.console.numbers import percent
     from ance_tele.data.review import write_review
-    from ance_tele.report.formats import percent
-    from ance_tele.suspects import counts_of, suspects_of
 
     most = given.k if given.k or given.to or given.sample else 10
     choice = (most, given.sample, given.seed, given.reasons, given.sources, given.data)
@@ -119,7 +119,7 @@ def suspects_verb(given: Namespace, argv: list[str]) -> int:
 
 def demo_verb(given: Namespace, argv: list[str]) -> int:
     """Train on the embedded demo data."""
-    from ance_tele.demo import demo
+    from ance_tele.experiments.demo import demo
 
     out = Path(given.out)
     demo(out, given.full, given.model, say=say)

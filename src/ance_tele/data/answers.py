@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
 from ance_tele.data.gather import gather
-from ance_tele.data.progress import progress
 from ance_tele.data.words import CHARACTER, UNSPACED, compiled, may_lack_spaces
 
 # Pairs of query and passage matched at a time: bounds the texts in memory to about 0.2 GB of passages of 100 words.

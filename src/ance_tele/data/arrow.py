@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 
 ROWS_PER_BATCH = 8192
 

@@ -1,6 +1,6 @@
 """Problems found while a collection is read: refused in strict mode, else counted."""
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 
 
 class Check:

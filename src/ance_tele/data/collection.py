@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.answer_lists import Answers
 from ance_tele.data.arrow import read_arrow
-from ance_tele.data.artefacts import fingerprint, read_manifest
-from ance_tele.data.errors import UserError
 from ance_tele.data.given_lists import Given
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
+from ance_tele.store.artefacts import fingerprint, read_manifest
 
 # Stands for the passage of a query that is in a split without a judgement (qrels.arrow).
 UNJUDGED = -1

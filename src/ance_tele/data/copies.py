@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ance_tele.data.artefacts import Say, build, silent
+from ance_tele.console.progress import progress
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.gather import gather
-from ance_tele.data.progress import progress
+from ance_tele.store.artefacts import Say, build, silent
 
 # Texts in memory at a time.
 _TEXTS_PER_BLOCK = 16384

@@ -13,9 +13,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from ance_tele.data.artefacts import Say, file_sha256, silent
+from ance_tele.console.errors import UserError
 from ance_tele.data.demo_modules import DemoTexts, read_modules
-from ance_tele.data.errors import UserError
+from ance_tele.store.artefacts import Say, file_sha256, silent
 
 TEXTS_REQUIREMENT = "ansible==12.3.0"
 TEXTS_WHEEL = "ansible-12.3.0-py3-none-any.whl"

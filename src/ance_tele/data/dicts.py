@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.fields import score_of
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection, Record

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 
 
 def whole_grade(value: Any, where: str) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,10 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.artefacts import SCHEMA, Say, fingerprint, read_manifest, silent
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.dicts import Grades, Passages, listed_of, raw_from_dicts, whole_grades
-from ance_tele.data.errors import UserError
 from ance_tele.data.formats.beir import read_beir
 from ance_tele.data.formats.detect import detect
 from ance_tele.data.formats.dpr import read_dpr
@@ -33,8 +32,9 @@ from ance_tele.data.formats.irds import read_irds
 from ance_tele.data.formats.marco import read_marco
 from ance_tele.data.formats.tevatron import read_tevatron
 from ance_tele.data.formats.triplets import read_triplets
+from ance_tele.data.importing import store
 from ance_tele.data.raw import RawCollection
-from ance_tele.data.store import store
+from ance_tele.store.artefacts import SCHEMA, Say, fingerprint, read_manifest, silent
 
 # Of all readers: raised where one of them reads the same files differently, so that they are imported again.
 READERS_VERSION = 2

@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from ance_tele.data.artefacts import atomic, fingerprint
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.data.errors import UserError
+from ance_tele.store.artefacts import atomic, fingerprint
 
 VERDICTS = ("relevant", "negative", "unsure")
 

@@ -7,10 +7,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from ance_tele.data.artefacts import Say, build, fingerprint, manifest_path, read_manifest, silent
+from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
-from ance_tele.data.progress import progress
 from ance_tele.data.textform import Cut, Cutter, TextFormat, cutter, tokenizer_fingerprint
+from ance_tele.store.artefacts import Say, build, fingerprint, manifest_path, read_manifest, silent
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 
 # Not simply peft: docs/decisions.md, "Dependencies".
 INSTALL = 'pip install "ance-tele[lora]"'

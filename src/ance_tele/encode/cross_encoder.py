@@ -7,8 +7,8 @@ import torch
 from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
-from ance_tele.data.errors import UserError
 from ance_tele.data.textform import TextFormat
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import separator_of

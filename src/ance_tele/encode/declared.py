@@ -11,10 +11,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
 from torch import Tensor
 
-from ance_tele.data.artefacts import Say
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.lengths import TEXTS, Task
+from ance_tele.store.artefacts import Say
 
 # Where a prompt is looked for, first to last; sentence-transformers' encode_query and encode_document end at the first
 # name, which every model has, if only with an empty prompt.

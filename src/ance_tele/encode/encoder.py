@@ -15,9 +15,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling, StaticEm
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ance_tele.data.artefacts import Say, silent
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
-from ance_tele.data.errors import UserError
 from ance_tele.data.textform import TextFormat
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
@@ -25,6 +24,7 @@ from ance_tele.encode.declared import finished, separator_of
 from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, asked_length, first_module, positions, text_length
 from ance_tele.encode.packed import packed
 from ance_tele.encode.words import WholeTexts, features, reads_words
+from ance_tele.store.artefacts import Say, silent
 
 # Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
 CPU_TOKENS = 1024

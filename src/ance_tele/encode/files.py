@@ -6,9 +6,9 @@ from typing import Any
 
 from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_transformer_model, load_file_path
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.encode.adapters import bare_adapter
-from ance_tele.encode.published import start_of
+from ance_tele.paper.published import start_of
 
 
 def resolve(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from sentence_transformers import SentenceTransformer
 
-from ance_tele.data.errors import NotFiniteError, UserError
+from ance_tele.console.errors import NotFiniteError, UserError
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from sentence_transformers.base.modules import Transformer
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, pad
 
-from ance_tele.data.artefacts import Say
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.encode.encoder import Forward, tokenizer_of
 from ance_tele.encode.lengths import Task
+from ance_tele.store.artefacts import Say
 
 # Tokens of the text whose vector is looked at, and of those beside it.
 SHORT, LONG = 5, 24

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.encode.files import declared
 
 _RERANKER = (

@@ -6,10 +6,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
 from torch import nn
 
-from ance_tele.data.artefacts import Say
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.textform import count_tokens
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.store.artefacts import Say
 
 Task = Literal["query", "document"]
 

@@ -15,8 +15,7 @@ from sentence_transformers.base.modules import Normalize, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers.utils import logging as transformers_logging
 
-from ance_tele.data.artefacts import Say, silent
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.encode.adapters import missing_package, thaw_adapters
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, say_separator, settle_prompts, settle_similarity
@@ -25,6 +24,7 @@ from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain,
 from ance_tele.encode.inputs import check_company, give_padding_token, settle_modality, settle_padding
 from ance_tele.encode.kinds import check_kind
 from ance_tele.encode.lengths import LENGTHS, Task, route, settle_lengths
+from ance_tele.store.artefacts import Say, silent
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}

@@ -8,8 +8,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
-from ance_tele.data.errors import diverged
-from ance_tele.data.progress import Advance
+from ance_tele.console.errors import diverged
+from ance_tele.console.progress import Advance
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward, Task, batch_budget, chunks, resolve_precision

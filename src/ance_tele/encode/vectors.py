@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from ance_tele.data.artefacts import Say, build, fingerprint, read_manifest, silent
-from ance_tele.data.progress import progress
+from ance_tele.console.progress import progress
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
 from ance_tele.encode.rows import encode_rows
+from ance_tele.store.artefacts import Say, build, fingerprint, read_manifest, silent
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.answers import match_answers
 from ance_tele.data.collection import Collection, Texts
-from ance_tele.data.errors import UserError
 from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.run import Run

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from ance_tele.data.artefacts import SCHEMA, read_json
 from ance_tele.evaluate.statistics import holm, pairwise_tests
+from ance_tele.store.artefacts import SCHEMA, read_json
 
 SIGNIFICANT = 0.05
 

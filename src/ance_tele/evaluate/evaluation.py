@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ance_tele.data.artefacts import Say, silent
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies, meeting, queries_by_id
-from ance_tele.encode.topk import TopK
 from ance_tele.evaluate.config import ANSWER_METRICS, METRICS, EvaluateConfig, ExcludeSelf, cutoff
 from ance_tele.evaluate.levels import relevance_level
 from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.retrieval import run_of, score, write_evaluation
 from ance_tele.evaluate.run import Run
+from ance_tele.search.topk import TopK
+from ance_tele.store.artefacts import Say, silent
 
 _SAME: Mapping[ExcludeSelf, str] = {"id_and_text": "same id and text", "id": "same id", "text": "same text"}
 

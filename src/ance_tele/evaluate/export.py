@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from ance_tele.console.errors import UserError
+from ance_tele.console.progress import progress
 from ance_tele.data.answers import match_answers
-from ance_tele.data.artefacts import atomic
 from ance_tele.data.collection import Collection
-from ance_tele.data.errors import UserError
 from ance_tele.data.gather import gather
-from ance_tele.data.progress import progress
 from ance_tele.evaluate.answers import known_rows
 from ance_tele.evaluate.run import Run
+from ance_tele.store.artefacts import atomic
 
 # Queries in memory at a time, with the texts of their passages.
 QUERIES_PER_BLOCK = 256

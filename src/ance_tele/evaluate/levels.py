@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from ance_tele.data.artefacts import Say, silent
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.data.errors import UserError
+from ance_tele.store.artefacts import Say, silent
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from typing import get_args
 
 from sentence_transformers import SentenceTransformer
 
-from ance_tele.data.artefacts import Say, silent
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.data.errors import UserError
 from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
@@ -17,12 +16,13 @@ from ance_tele.encode.finite import as_given
 from ance_tele.encode.lengths import TEXTS
 from ance_tele.encode.loading import adopt_model, load_model, load_pair
 from ance_tele.encode.rows import encode_rows
-from ance_tele.encode.topk import exact_topk
 from ance_tele.encode.vectors import encode_corpus
 from ance_tele.evaluate.config import EvaluateConfig, ExcludeSelf
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.run import Run
+from ance_tele.search.topk import exact_topk
+from ance_tele.store.artefacts import Say, silent
 
 
 def evaluate_model(

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ance_tele.data.artefacts import write_json
 from ance_tele.data.collection import Collection, Qrels
-from ance_tele.encode.topk import TopK
 from ance_tele.evaluate.answers import measure_answers
 from ance_tele.evaluate.config import ANSWER_METRICS, METRICS
 from ance_tele.evaluate.metrics import Scores, measure
 from ance_tele.evaluate.run import Run
+from ance_tele.search.topk import TopK
+from ance_tele.store.artefacts import write_json
 
 
 def run_of(found: TopK, queries: np.ndarray, collection: Collection) -> Run:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 
 # As the bits of a float32: the largest subnormal number, and the largest finite one, counted from there.
 _SUBNORMAL = 0x007FFFFF

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.explorer.asking import MOST_CHARACTERS, MOST_PASSAGES, Asker
 from ance_tele.explorer.case import UnknownError, case
 from ance_tele.explorer.guard import HEADERS, refusal

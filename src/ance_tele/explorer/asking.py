@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ance_tele.checkpoints import Checkpoints
-from ance_tele.data.artefacts import Say, fingerprint, lock, silent
-from ance_tele.data.errors import UserError
-from ance_tele.search import ask, check_question
+from ance_tele.console.errors import UserError
+from ance_tele.explorer.search import ask, check_question
+from ance_tele.runs.checkpoints import Checkpoints
+from ance_tele.store.artefacts import Say, fingerprint, lock, silent
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

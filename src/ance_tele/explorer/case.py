@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ance_tele.data.errors import UserError
-from ance_tele.dynamics.lookup import rows_of_query
+from ance_tele.analysis.lookup import rows_of_query
+from ance_tele.console.errors import UserError
 from ance_tele.explorer.asking import shortened
 from ance_tele.explorer.training import Training
 

@@ -5,11 +5,11 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ance_tele.checkpoints import Checkpoints
-from ance_tele.data.artefacts import Say, silent
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.load import cache_folder
-from ance_tele.runfolder import open_run
+from ance_tele.runs.checkpoints import Checkpoints
+from ance_tele.runs.folder import open_run
+from ance_tele.store.artefacts import Say, silent
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

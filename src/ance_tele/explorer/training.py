@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ance_tele.analysis.rounds import Round, Rounds
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.data.errors import UserError
-from ance_tele.dynamics.rounds import Round, Rounds, training_metric
 from ance_tele.explorer.asking import MOST_CHARACTERS, label_of
+from ance_tele.runs.learning import training_metric
 from ance_tele.settings import Recipe
 
 QUERIES_PER_PAGE = 50

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ance_tele.encode.topk import TopK
+from ance_tele.search.topk import TopK
 
 
 @dataclass(frozen=True)

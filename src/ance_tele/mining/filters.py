@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ance_tele.console.progress import progress
 from ance_tele.data.answer_lists import Answers
 from ance_tele.data.answers import match_answers
 from ance_tele.data.collection import Qrels, Texts
-from ance_tele.data.progress import progress
 from ance_tele.mining.candidates import Candidates, Lists, concatenate, member
 
 # Scores pairs of queries ``start:stop`` and passages: offsets int64 [queries + 1], rows int64 [n] -> float32 [n].

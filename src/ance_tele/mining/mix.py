@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ance_tele.console.progress import progress
 from ance_tele.data.collection import Qrels
-from ance_tele.data.progress import progress
 from ance_tele.mining.candidates import Candidates, member
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.pool import COLUMNS, Pool

@@ -10,10 +10,10 @@ import numpy as np
 
 from ance_tele.data.collection import Qrels
 from ance_tele.data.given_lists import Given
-from ance_tele.encode.topk import TopK
 from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.config import NEW_SOURCES, MiningConfig
 from ance_tele.mining.seeding import hashed
+from ance_tele.search.topk import TopK
 
 # The order is the code on disk: append only.
 SOURCES = ("query", "lookahead", "bm25", "random", "momentum", "given")

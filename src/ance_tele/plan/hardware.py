@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ Work becomes time by the assumptions of :class:`~ance_tele.plan.work.Assumed`. O
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
+from ance_tele.paper.figures import Hours, benchmark_of, hours, sizes
 from ance_tele.plan.hardware import GPU, GPUS, ModelShape, gpu_of
 from ance_tele.plan.work import TOKENS, Assumed, Phase, Work, cut
-from ance_tele.report.paper import Hours, benchmark_of, hours, sizes
 from ance_tele.settings import Recipe
 
 # Recipes whose hours Table 6 gives.

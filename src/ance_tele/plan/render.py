@@ -7,9 +7,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ance_tele.console.numbers import DASH, count, counted, duration, words
 from ance_tele.plan.plan import Plan
 from ance_tele.plan.work import GIB
-from ance_tele.report.formats import DASH, count, counted, duration, words
 
 _FLOPS = (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
 

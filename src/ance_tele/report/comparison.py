@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ance_tele.report.formats import DASH, duration
-from ance_tele.report.paper import forgetting, published, table1, table2
+from ance_tele.console.numbers import DASH, duration
+from ance_tele.paper.figures import forgetting, published, table1, table2
 
 Row = Mapping[str, Any]
 Result = Mapping[str, Any]

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from ance_tele.data.artefacts import atomic, write_json
+from ance_tele.console.numbers import DASH
 from ance_tele.report.comparison import (
     Figure,
     Result,
@@ -23,7 +23,7 @@ from ance_tele.report.comparison import (
     stem,
 )
 from ance_tele.report.comparison_figure import episodes_figure
-from ance_tele.report.formats import DASH
+from ance_tele.store.artefacts import atomic, write_json
 
 
 def write_comparison(out: Path, result: Result) -> None:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ance_tele.console.numbers import DASH
 from ance_tele.report.comparison import (
     Figure,
     Result,
@@ -21,7 +22,6 @@ from ance_tele.report.comparison import (
     short,
     standings,
 )
-from ance_tele.report.formats import DASH
 
 _RAISED = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
 

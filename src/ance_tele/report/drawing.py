@@ -11,8 +11,8 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ance_tele.data.artefacts import atomic
 from ance_tele.report.style import GRID, INK, QUIET, STYLE
+from ance_tele.store.artefacts import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

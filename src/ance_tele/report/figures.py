@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ance_tele.report.formats import number
+from ance_tele.console.numbers import number
 from ance_tele.report.style import (
     BM25,
     FORGOTTEN,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ance_tele.console.numbers import number
 from ance_tele.report.drawing import Drawing, Panel
-from ance_tele.report.formats import number
 from ance_tele.report.paper_curves import Reference
 from ance_tele.report.runs import RunData, learning, series
 from ance_tele.report.style import (

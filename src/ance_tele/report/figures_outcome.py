@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ance_tele.console.numbers import count, number, p_value, score
 from ance_tele.report.drawing import Drawing, Panel
-from ance_tele.report.formats import count, number, p_value, score
 from ance_tele.report.runs import RunData, at, listed
 from ance_tele.report.style import (
     INK,

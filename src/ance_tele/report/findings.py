@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ance_tele.report.formats import (
+from ance_tele.console.numbers import (
     count,
     counted,
     duration,

@@ -9,9 +9,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from ance_tele.console.numbers import DASH
 from ance_tele.report import run_tables
 from ance_tele.report.drawing import Drawing, panel_svg, the_style
-from ance_tele.report.formats import DASH
 from ance_tele.report.page_tables import beside, cases, headline, headlines, joined, suspects
 from ance_tele.report.paper_curves import Reference
 from ance_tele.report.readings import readings

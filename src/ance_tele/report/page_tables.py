@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from ance_tele.report.formats import DASH, SIGNIFICANT, number, p_value, percent, score, signed
+from ance_tele.console.numbers import DASH, SIGNIFICANT, number, p_value, percent, score, signed
 from ance_tele.report.run_tables import Cells
 from ance_tele.report.runs import RunData, listed, series
 from ance_tele.report.summary import Summary, comparisons, episodes, final_split, main_metric, metric_columns, part

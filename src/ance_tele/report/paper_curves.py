@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ance_tele.report.paper import composition, curve, forgetting
+from ance_tele.paper.figures import composition, curve, forgetting
 from ance_tele.report.runs import RunData
 
 MARCO = "msmarco"

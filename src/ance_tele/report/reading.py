@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.errors import UserError
-from ance_tele.report.formats import number
+from ance_tele.console.errors import UserError
+from ance_tele.console.numbers import number
 from ance_tele.report.summary import Summary, episodes
 
 SCHEMA = 1

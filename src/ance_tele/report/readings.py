@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ance_tele.report.formats import SIGNIFICANT, count, magnitude, number, p_value, percent, score, signed, words
+from ance_tele.console.numbers import SIGNIFICANT, count, magnitude, number, p_value, percent, score, signed, words
 from ance_tele.report.paper_curves import Reference
 from ance_tele.report.runs import RunData, at, composed, learning, listed, series
 from ance_tele.report.summary import baselines, episodes, main_metric, part

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ance_tele.report.formats import DASH, count, duration, number, percent, score, words
+from ance_tele.console.numbers import DASH, count, duration, number, percent, score, words
 from ance_tele.report.summary import (
     SOURCES,
     Summary,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ance_tele.data.errors import UserError
-from ance_tele.report.formats import number
+from ance_tele.console.errors import UserError
+from ance_tele.console.numbers import number
 from ance_tele.report.reading import read_json, read_logs, read_object, read_summary
 from ance_tele.report.summary import SOURCES, Summary, episodes, part, shares, training_metric
 

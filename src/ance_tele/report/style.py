@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ance_tele.report.formats import number
+from ance_tele.console.numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

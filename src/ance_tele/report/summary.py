@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ance_tele.console.numbers import count, counted, number, words
 from ance_tele.evaluate.config import headline
-from ance_tele.report.formats import count, counted, number, words
 
 Summary: TypeAlias = Mapping[str, Any]
 """The contents of summary.json."""

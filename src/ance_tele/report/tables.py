@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ance_tele.report.formats import DASH, SIGNIFICANT, duration, number, p_value, percent, score, signed
+from ance_tele.console.numbers import DASH, SIGNIFICANT, duration, number, p_value, percent, score, signed
 from ance_tele.report.summary import Comparison, Row, Summary, comparisons, episodes, metric_columns, rows, text
 
 TEST = "paired permutation test"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ance_tele.report.formats import counted, magnitude, number, percent, score, words
+from ance_tele.console.numbers import counted, magnitude, number, percent, score, words
 from ance_tele.report.runs import RunData, composed, learning, listed, series
 from ance_tele.report.summary import baselines, comparisons, episodes, final_split, main_metric, part
 from ance_tele.report.tables import is_significant

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
+from ance_tele.paper.figures import benchmark_of
 from ance_tele.report.drawing import SUFFIXES, Drawing, save, the_style
 from ance_tele.report.figures import curves
 from ance_tele.report.gallery import NAMES, gallery
 from ance_tele.report.markdown import markdown
 from ance_tele.report.page import page
-from ance_tele.report.paper import benchmark_of
 from ance_tele.report.paper_curves import reference
 from ance_tele.report.reading import read_logs, read_summary
 from ance_tele.report.runs import RunData, named_apart, read_run

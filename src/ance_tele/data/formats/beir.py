@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.fields import prompt_of, score_of
 from ance_tele.data.formats.lines import read_lines
 from ance_tele.data.formats.objects import identifier, items, need, read_objects, text

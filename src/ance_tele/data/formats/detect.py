@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.examples import find, split_of
 from ance_tele.data.formats.objects import read_array
 from ance_tele.data.formats.tables import ROWS, read_rows

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.raw import Answered, Judgement, Listed, RawCollection, Record
 from ance_tele.data.splits import split_name
 

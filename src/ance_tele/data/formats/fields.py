@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.objects import text
 
 # What a query's instruction is called: by FlagEmbedding, by others, by mteb.

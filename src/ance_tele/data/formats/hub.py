@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats import flagembedding, tevatron, triplets
 from ance_tele.data.formats.detect import format_of
 from ance_tele.data.formats.examples import Parse, collect, part

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.examples import once
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.raw import Answered, Judgement, RawCollection, Record

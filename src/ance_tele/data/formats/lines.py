@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.errors import UserError
-from ance_tele.data.progress import progress
+from ance_tele.console.errors import UserError
+from ance_tele.console.progress import progress
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

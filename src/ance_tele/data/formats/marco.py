@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.examples import find, none_found, once
 from ance_tele.data.formats.lines import read_lines
 from ance_tele.data.formats.trec import read_trec_qrels

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
+from ance_tele.console.progress import progress
 from ance_tele.data.formats.lines import read_lines
-from ance_tele.data.progress import progress
 
 CHUNK = 1 << 20  # bytes
 _BETWEEN = re.compile(r"[\s,]*")  # what separates objects

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.examples import Example, collect, find, none_found, once, split_parts, stem
 from ance_tele.data.formats.fields import prompt_of, score_of, unread
 from ance_tele.data.formats.objects import identifier, items, need, text

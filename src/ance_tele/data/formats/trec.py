@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.lines import read_lines
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.raw import Judgement

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.errors import UserError
+from ance_tele.console.errors import UserError
 from ance_tele.data.formats.examples import Example, read_folder, text_id
 from ance_tele.data.formats.fields import prompt_of, score_of, scores_of, unread
 from ance_tele.data.formats.objects import items, need, text

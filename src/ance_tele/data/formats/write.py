@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.arrow import ROWS_PER_BATCH, read_arrow
-from ance_tele.data.artefacts import atomic
 from ance_tele.data.collection import UNJUDGED, Collection, Texts
-from ance_tele.data.errors import UserError
+from ance_tele.store.artefacts import atomic
 
 
 def write_beir(collection: Collection, folder: Path) -> None:

@@ -1,0 +1,121 @@
+"""Negatives from round to round: which are new, when the others were first met, which came back (paper, Section 3).
+
+A *round* is a mining: T_r is the list that round r mined for a query, L_r the list around its positives, both without
+the positives themselves. Round E + 1 is what a further episode would mine.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ance_tele.runs.membership import Membership
+
+
+@dataclass
+class NegativeCounts:
+    """Sums over queries, from which all shares follow; blocks of queries add up.
+
+    Attributes:
+        size: |T_r|, int64 [R].
+        first: Entry [r, j]: how many of T_r were first met in round j, int64 [R, R].
+        near: |New_r ∩ L_{r-1}|, int64 [R]; the first is 0.
+        random: The same for as many random passages, expected, float64 [R].
+        swing: |(T_r ∩ T_{r+2}) minus T_{r+1}|, int64 [R].
+        swings: Of each query, over all rounds; one array a block.
+    """
+
+    size: np.ndarray
+    first: np.ndarray
+    near: np.ndarray
+    random: np.ndarray
+    swing: np.ndarray
+    swings: list[np.ndarray] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls, rounds: int) -> "NegativeCounts":
+        """Return the counts of no query."""
+        zero = np.zeros(rounds, dtype=np.int64)
+        return cls(zero, np.zeros((rounds, rounds), dtype=np.int64), zero, np.zeros(rounds), zero)
+
+    def add(self, other: "NegativeCounts") -> None:
+        """Add the counts of a further block."""
+        for name in ("size", "first", "near", "random", "swing"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.swings += other.swings
+
+
+def count_negatives(
+    pairs: Membership, rounds: int, ahead: list[int | None], queries: int, corpus: int | None
+) -> NegativeCounts:
+    """Count a block.
+
+    Args:
+        pairs: Lists 0 to ``rounds - 1`` are T_1 to T_R; positives are left out.
+        rounds: R.
+        ahead: The number of the list that is L_r, by round; None where there is none.
+        queries: Queries of the block.
+        corpus: Passages of the corpus; None if unknown, and then there is no random baseline.
+    """
+    met = pairs.bits & np.uint64((1 << rounds) - 1)
+    known = met != 0
+    # The number of the lowest bit: in which round a pair was first met.
+    lowest = met & (~met + np.uint64(1))
+    first_met = np.zeros(len(met), dtype=np.int64)
+    first_met[known] = np.log2(lowest[known].astype(np.float64)).astype(np.int64)
+    held = [pairs.has(number) for number in range(rounds)]
+    counts = NegativeCounts(
+        size=np.array([int(inside.sum()) for inside in held]),
+        first=np.stack([np.bincount(first_met[inside], minlength=rounds) for inside in held]),
+        near=np.zeros(rounds, dtype=np.int64),
+        random=np.zeros(rounds),
+        swing=np.zeros(rounds, dtype=np.int64),
+    )
+    for number in range(1, rounds):
+        around = ahead[number - 1]
+        if around is None:
+            continue
+        near, new = pairs.has(around), held[number] & (first_met == number)
+        counts.near[number] = int((near & new).sum())
+        if corpus:
+            of_new, of_near = (np.bincount(pairs.owner[which], minlength=queries) for which in (new, near))
+            counts.random[number] = float((of_new * of_near).sum() / corpus)
+    swings = np.zeros(queries, dtype=np.int64)
+    for number in range(rounds - 2):
+        back = held[number] & ~held[number + 1] & held[number + 2]
+        counts.swing[number] = int(back.sum())
+        swings += np.bincount(pairs.owner[back], minlength=queries)
+    counts.swings = [swings]
+    return counts
+
+
+def shares(counts: NegativeCounts, ahead: list[int | None], corpus: int | None) -> dict[str, list[dict]]:
+    """Turn counts into the shares of the report: "mined", "new" and "swing" (design, Section 6).
+
+    Args:
+        counts: Over all queries.
+        ahead: As :func:`count_negatives` takes it.
+        corpus: Likewise.
+    """
+    rounds = len(counts.size)
+    mined, new, swing = [], [], []
+    for number in range(rounds):
+        size, fresh = int(counts.size[number]), int(counts.first[number, number])
+        of_first = {str(j + 1): _share(counts.first[number, j], size) for j in range(number + 1)}
+        mined.append({"round": number + 1, "size": size, "first": of_first})
+        seen = number > 0 and ahead[number - 1] is not None and fresh > 0
+        new.append(
+            {
+                "round": number + 1,
+                "new": _share(fresh, size),
+                "near_positive": counts.near[number] / fresh if seen else None,
+                "random": counts.random[number] / fresh if seen and corpus else None,
+            }
+        )
+        if number < rounds - 2:
+            count = int(counts.swing[number])
+            swing.append({"round": number + 1, "share": _share(count, size), "count": count})
+    return {"mined": mined, "new": new, "swing": swing}
+
+
+def _share(count: int | float, size: int) -> float:
+    return float(count / size) if size else 0.0

@@ -1,0 +1,145 @@
+"""Did training wreck the model elsewhere? A run's model against the one it started from, on other collections."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ance_tele.console.errors import UserError
+from ance_tele.data.collection import Collection
+from ance_tele.data.load import load_collection
+from ance_tele.evaluate.config import EvaluateConfig, headline
+from ance_tele.evaluate.evaluation import Evaluation
+from ance_tele.evaluate.statistics import holm, permutation_test
+from ance_tele.runs.folder import read_identity, recipe_of, resolve
+from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import Say, build, read_manifest, silent, write_json
+
+SYSTEMS = ("zero-shot", "trained")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A model before and after its training, on a collection it was not trained for.
+
+    Attributes:
+        collection: Its name.
+        split: Which judgements.
+        queries: How many.
+        episode: Whose model is the trained one.
+        metric: What the test is of.
+        difference: Trained minus zero-shot, of that metric.
+        p: Of a paired permutation test, adjusted by Holm for all collections that the run was measured on.
+        metrics: Means by system ("zero-shot", "trained") and metric.
+    """
+
+    collection: str
+    split: str
+    queries: int
+    episode: int
+    metric: str
+    difference: float
+    p: float
+    metrics: dict[str, dict[str, float]]
+
+
+def evaluate_elsewhere(
+    run: str | Path, data: Sequence[str | Path], split: str | None = None, strict: bool = True, say: Say = silent
+) -> list[Elsewhere]:
+    """Measure a run's start and its last model on other collections; what was measured before stands.
+
+    Args:
+        run: A run folder, finished.
+        data: Collections, as ``--data`` takes them.
+        split: Which judgements; the test split by default, or dev where there is none.
+        strict: Refuse a collection that does not hold together.
+        say: Gets a line for each model measured.
+
+    Returns:
+        All that stands for this run, these collections among it, by name. Each is in ``RUN/elsewhere/NAME.json`` too.
+
+    Raises:
+        UserError: This is no run with a trained model, or a collection or its split cannot be used.
+    """
+    out = Path(run)
+    identity, recipe = read_identity(out), recipe_of(out)
+    last = recipe.episode.episodes
+    trained = read_manifest(out / f"episode-{last}" / "model")
+    if identity["model"] is None or not last or trained is None:
+        raise UserError(f"{out} holds no trained model; let the run finish, or give another run folder.")
+    models = {"zero-shot": resolve(identity["model"], out), "trained": str(out / f"episode-{last}" / "model")}
+    weights = {"zero-shot": identity["fingerprints"]["model"], "trained": trained.facts["weights"]}
+    for source in data:
+        collection = load_collection(source, strict=strict, say=say)
+        chosen = split or ("test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev")
+        collection.split(chosen)
+        _measure(out, recipe, collection, chosen, models, weights, last, say)
+    return _standing(out)
+
+
+def _measure(
+    out: Path,
+    recipe: Recipe,
+    collection: Collection,
+    split: str,
+    models: dict[str, str],
+    weights: dict[str, str],
+    episode: int,
+    say: Say,
+) -> None:
+    from ance_tele.evaluate.model import evaluate_model  # loads torch
+
+    name = _file_name(collection.name)
+    # A level that is set is one of the run's own judgements: other collections have other grades.
+    how = EvaluateConfig(split, None, recipe.evaluation.exclude_self)
+    unusual = Evaluation.of(how, collection, say=say).unusual
+    inputs = {"weights": weights, "data": collection.fingerprint, "split": split, **unusual}
+
+    def make(target: Path) -> dict[str, Any]:
+        target.mkdir()
+        means: dict[str, dict[str, float]] = {}
+        columns: dict[str, np.ndarray] = {}
+        for system in SYSTEMS:
+            own = how.exclude_self
+            _, scores = evaluate_model(models[system], collection, split, recipe.encoder, exclude_self=own)
+            means[system] = scores.means()
+            columns |= {f"{system} {metric}": values for metric, values in scores.values.items()}
+            say(f"{collection.name}: {system} measured on {len(scores.query_ids):,} {split} queries")
+        metric = headline(means["trained"])
+        pairs = [columns[f"{system} {metric}"] for system in SYSTEMS]
+        measured = ~np.isnan(pairs[0])
+        before, after = (values[measured] for values in pairs)
+        pq.write_table(pa.table({"query_id": scores.query_ids, **columns}), target / "per_query.parquet")
+        return {
+            "collection": collection.name,
+            "split": split,
+            "queries": int(measured.sum()),
+            "episode": episode,
+            "metric": metric,
+            "difference": float((after - before).mean()),
+            "p": permutation_test(after, before),
+            **means,
+        }
+
+    build(out / "elsewhere" / name / "evaluation", "evaluation elsewhere", inputs, make, say)
+
+
+def _standing(out: Path) -> list[Elsewhere]:
+    """Gather all that was measured, adjust its p-values together, and write each result."""
+    manifests = [read_manifest(path) for path in sorted((out / "elsewhere").glob("*/evaluation"))]
+    facts = [dict(manifest.facts) for manifest in manifests if manifest is not None]
+    results = []
+    for one, p in zip(facts, holm([one["p"] for one in facts]), strict=True):
+        write_json(out / "elsewhere" / f"{_file_name(one['collection'])}.json", {**one, "p": p})
+        metrics = {system: one.pop(system) for system in SYSTEMS}
+        results.append(Elsewhere(**{**one, "p": p, "metrics": metrics}))
+    return results
+
+
+def _file_name(collection: str) -> str:
+    """Return a collection's name as that of a file: a name may hold slashes."""
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in collection).lstrip(".")[:80] or "data"

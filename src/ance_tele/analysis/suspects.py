@@ -1,0 +1,206 @@
+"""Suspects: pairs in the pools that are probably relevant, and so were false negatives of the training.
+
+Three signs, each of which is a reason:
+
+- ``copy``: the passage shares most of its words with a positive of the query;
+- ``outscores``: the final model scores it above the query's best positive, by a margin, and knows the query: it
+  ranks a positive among the first;
+- ``kept``: several rounds of mining had it at rank 1 to 3.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from ance_tele.mining.sources import SOURCES
+from ance_tele.runs.membership import Membership
+
+REASONS = ("copy", "outscores", "kept")
+
+# At which rank a negative stands out: among the first that a user would see.
+TOP_RANK = 3
+# How near to a positive a passage must be for its words to be compared: reading every pair would take hours.
+NEAR_RANK = 10
+
+# Numbers of the lists in the membership of a block: one for each source, then the positives, what is near them, and
+# the best ranks of each round.
+POSITIVES = len(SOURCES)
+NEAR = POSITIVES + 1
+TOP = NEAR + 1
+
+
+@dataclass(frozen=True)
+class SuspectConfig:
+    """What makes a negative suspect.
+
+    Attributes:
+        overlap: ``copy``: words shared with a positive, as a share of the words of both (Jaccard).
+        margin: ``outscores``: how far above the best positive, in standard deviations of the scores in the query's own
+            list, so that it means the same for every model.
+        trust: ``outscores`` only counts where the final model ranks a positive among so many first: what a model
+            prefers for a query that it does not understand says little.
+        rounds: ``kept``: in how many rounds at rank 1 to 3; all of them where there are fewer.
+    """
+
+    overlap: float = 0.6
+    margin: float = 0.5
+    trust: int = 10
+    rounds: int = 3
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a block that stood in a pool, with what speaks against them; parallel arrays.
+
+    Attributes:
+        owner: Whose, counted from the block's first query.
+        passages: Codes.
+        origins: Bit j: the source ``SOURCES[j]`` has mined it into a pool, uint64.
+        near: Stood at most at rank 10 around a positive, bool.
+        margin: Final score above the best positive's, in standard deviations; NaN where the final lists lack it.
+        top_rounds: Rounds that had it at rank 1 to 3, int64.
+        reciprocal: Reciprocal rank of the query's first positive under the final model, float64.
+    """
+
+    owner: np.ndarray
+    passages: np.ndarray
+    origins: np.ndarray
+    near: np.ndarray
+    margin: np.ndarray
+    top_rounds: np.ndarray
+    reciprocal: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def select(self, keep: np.ndarray) -> "Pairs":
+        """Return some of the pairs: bool [n], or their positions."""
+        return Pairs(*(getattr(self, column.name)[keep] for column in fields(self)))
+
+
+def pairs_in_pools(pairs: Membership, rounds: int, margin: np.ndarray, reciprocal: np.ndarray) -> Pairs:
+    """Take the pairs that stood in a pool, and are no positives, out of all pairs of a block.
+
+    Args:
+        pairs: Lists by the numbers above.
+        rounds: How many rounds there were.
+        margin: Of each pair, float64; NaN where unknown.
+        reciprocal: Reciprocal rank of each query's first positive under the final model, float64 [queries].
+    """
+    origins = pairs.bits & np.uint64((1 << len(SOURCES)) - 1)
+    keep = np.flatnonzero((origins != 0) & ~pairs.has(POSITIVES))
+    top = np.stack([pairs.has(TOP + number)[keep] for number in range(rounds)]).sum(axis=0)
+    owner, near = pairs.owner[keep], pairs.has(NEAR)[keep]
+    return Pairs(owner, pairs.passages[keep], origins[keep], near, margin[keep], top, reciprocal[owner])
+
+
+def margins(
+    pairs: Membership, owner: np.ndarray, passages: np.ndarray, scores: np.ndarray, positive: np.ndarray
+) -> np.ndarray:
+    """Return how far each pair's final score lies above that of the query's best positive, float64 [pairs].
+
+    In standard deviations of the scores of the query's list; NaN for pairs that the final lists do not hold, and where
+    all scores are equal.
+
+    Args:
+        pairs: Of the block.
+        owner: Whose each entry of the final lists is, int64 [n].
+        passages: Their codes, int64 [n].
+        scores: Their scores, float [n].
+        positive: Score of the best positive of each query, float [queries].
+    """
+    queries, scores = len(positive), scores.astype(np.float64)
+    count = np.maximum(np.bincount(owner, minlength=queries), 1)
+    mean = np.bincount(owner, scores, minlength=queries) / count
+    spread = np.sqrt(np.bincount(owner, (scores - mean[owner]) ** 2, minlength=queries) / count)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        above = np.where(spread[owner] > 0, (scores - positive[owner]) / spread[owner], np.nan)
+    width = 1 + max(int(passages.max(initial=0)), int(pairs.passages.max(initial=0)))
+    keys, wanted = owner * width + passages, pairs.owner * width + pairs.passages
+    order = np.argsort(keys, kind="stable")
+    place = np.searchsorted(keys[order], wanted)
+    place[place == len(keys)] = 0
+    out = np.full(len(pairs), np.nan)
+    if len(keys):
+        found = keys[order[place]] == wanted
+        out[found] = above[order[place[found]]]
+    return out
+
+
+def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+    """Return the words that two texts share, as a share of the words of both; 0 where neither has any."""
+    both = len(left | right)
+    return len(left & right) / both if both else 0.0
+
+
+def judge(pairs: Pairs, overlap: np.ndarray, rounds: int, config: SuspectConfig) -> np.ndarray:
+    """Return for each pair which of the three reasons hold, bool [pairs, 3], in the order of ``REASONS``.
+
+    Args:
+        pairs: What speaks against each.
+        overlap: Words shared with a positive (Jaccard), float64 [pairs]; NaN where not compared.
+        rounds: How many rounds there were.
+        config: The thresholds.
+    """
+    known = pairs.reciprocal * config.trust >= 1 - 1e-9
+    kept = pairs.top_rounds >= min(config.rounds, rounds)
+    with np.errstate(invalid="ignore"):
+        return np.stack([overlap >= config.overlap, (pairs.margin >= config.margin) & known, kept], axis=1)
+
+
+def suspicion(reasons: np.ndarray, margin: np.ndarray, overlap: np.ndarray) -> np.ndarray:
+    """Return a score to sort by: the number of reasons, then how far above the positive, then how many shared words.
+
+    Args:
+        reasons: bool [pairs, 3].
+        margin: float64 [pairs], NaN where unknown.
+        overlap: float64 [pairs], NaN where unknown.
+    """
+    above = np.clip(np.nan_to_num(margin, nan=0.0), 0, 5) / 10
+    return reasons.sum(axis=1) + above + np.nan_to_num(overlap, nan=0.0) / 10
+
+
+class Tally:
+    """Counts of pairs and suspects, by source and by reason."""
+
+    def __init__(self) -> None:
+        self.pairs, self.suspects = 0, 0
+        self.pairs_of, self.suspects_of = (np.zeros(len(SOURCES), dtype=np.int64) for _ in range(2))
+        self.of_reason = np.zeros(len(REASONS), dtype=np.int64)
+
+    def add_pairs(self, origins: np.ndarray) -> None:
+        """Count pairs that stood in pools, given the sources that mined each (bits)."""
+        self.pairs += len(origins)
+        self.pairs_of += bits_of(origins).sum(axis=0)
+
+    def add_suspects(self, origins: np.ndarray, reasons: np.ndarray) -> None:
+        """Count suspects among them: the sources that mined each (bits), and its reasons, bool [n, 3]."""
+        self.suspects += len(origins)
+        self.suspects_of += bits_of(origins).sum(axis=0)
+        self.of_reason += reasons.sum(axis=0)
+
+    def summary(self, config: SuspectConfig) -> dict[str, object]:
+        """Return the content of ``suspects.json``; a pair that two sources mined counts for both."""
+        by_source = {
+            name: {"pairs": int(pairs), "suspects": int(suspects), "share": float(suspects / pairs)}
+            for name, pairs, suspects in zip(SOURCES, self.pairs_of, self.suspects_of, strict=True)
+            if pairs
+        }
+        return {
+            "pairs": self.pairs,
+            "suspects": self.suspects,
+            "by_source": by_source,
+            "by_reason": dict(zip(REASONS, self.of_reason.tolist(), strict=True)),
+            "settings": asdict(config),
+        }
+
+
+def bits_of(origins: np.ndarray) -> np.ndarray:
+    """Return which sources mined each pair, bool [n, sources]."""
+    return (origins[:, None] >> np.arange(len(SOURCES), dtype=np.uint64)) & np.uint64(1) != 0
+
+
+def named(holds: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Write a row of truths as the names of those that hold, such as "query,lookahead"."""
+    return [",".join(name for name, true in zip(names, row, strict=True) if true) for row in holds.tolist()]

@@ -1,0 +1,69 @@
+"""From one format to another: collections to BEIR layout, pools to other trainers' files, runs to DPR's JSON."""
+
+from pathlib import Path
+from typing import get_args
+
+from ance_tele.console.errors import UserError
+from ance_tele.data.formats.write import write_beir
+from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.evaluate.export import export_dpr
+from ance_tele.evaluate.run import Run
+from ance_tele.mining.export import Kind, export_corpus, export_pool
+from ance_tele.runs.folder import open_run
+from ance_tele.runs.phases import Phases
+from ance_tele.settings import unknown
+from ance_tele.store.artefacts import Say, silent
+
+KINDS = ("beir", *get_args(Kind), "dpr")
+
+
+def convert(
+    source: str, target: Path, to: str, episode: int | None = None, strict: bool = True, say: Say = silent
+) -> str:
+    """Convert a collection, or what an episode of a run has made; returns a line on what was written.
+
+    Args:
+        source: A collection, as :func:`load_collection` takes it, for "beir"; a run folder for all others.
+        target: The folder ("beir") or file to write.
+        to: "beir"; the pool as "tevatron", "tevatron2", "flagembedding" or "triplets"; the run as "dpr" JSON.
+        episode: Which episode of a run; the last one by default.
+        strict: Refuse a collection whose files do not add up.
+        say: Gets lines about imports.
+
+    Raises:
+        UserError: There is no such format, run or episode; or the target is a folder where a file is written.
+    """
+    if to not in KINDS:
+        raise UserError(unknown("format", to, KINDS))
+    if to != "beir" and target.is_dir():
+        raise UserError(f"{target} is a folder; '{to}' is written as a file: name one that is new, or to be replaced.")
+    if to == "beir":
+        collection = load_collection(source, strict=strict, say=say)
+        write_beir(collection, target)
+        return f"{target}: {len(collection.corpus):,} passages, {len(collection.queries):,} queries in BEIR layout"
+    run = Path(source)
+    opened = open_run(run, None, say)
+    collection, recipe = opened.collection, opened.recipe
+    phases = Phases(recipe, collection, opened.model, run, cache_folder(), say, opened.review)
+    last = max(number for number in range(recipe.episode.episodes + 1) if number == 0 or phases.trained(number))
+    number = last if episode is None else episode
+    if not 0 <= number <= last:
+        raise UserError(f"{run} has no episode {number}; its last one is {last}.")
+    if to == "dpr":
+        ranked = (phases.folder(number) if opened.model else run / "bm25") / "run.trec"
+        if not ranked.is_file():
+            raise UserError(f"{ranked} does not exist: episode {number} is not evaluated yet; let the run go on.")
+        written, left_out = export_dpr(Run.read_trec(ranked), collection, target)
+        return f"{target}: {written:,} questions ({left_out:,} without answers left out)"
+    if number == 0:
+        raise UserError(f"Episode 0 of {run} is the model as it was given: it has no pool; give --episode 1 or more.")
+    positives = phases.positives
+    pool = phases.read_pool(number)
+    kind: Kind = to  # type: ignore[assignment]
+    negatives = recipe.training.negatives_per_query if to != "triplets" else None
+    done = export_pool(pool, positives, collection, target, kind, negatives, recipe.episode.seed)
+    if to == "tevatron2":
+        corpus = target.with_name(f"{target.stem}.corpus.jsonl")
+        export_corpus(collection, corpus)
+        return f"{target}: {done.queries:,} queries; {corpus}: {len(collection.corpus):,} passages"
+    return f"{target}: {done.queries:,} queries in {done.lines:,} lines ({done.left_out:,} without negatives left out)"

@@ -1,0 +1,159 @@
+"""Cells at work: one after the other in this process, or several beside each other in processes of their own."""
+
+import multiprocessing
+import os
+import resource
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from ance_tele.console.errors import UserError
+from ance_tele.console.numbers import duration
+from ance_tele.data.load import load_collection
+from ance_tele.episode import run
+from ance_tele.evaluate.config import headline
+from ance_tele.experiments.grid import Cell, model_name, slug
+from ance_tele.store.artefacts import Say, silent, write_json
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell and where it finds its things; travels to another process."""
+
+    cell: Cell
+    out: str
+    data: str
+    cache: str
+    parallel: int
+
+
+def carry_out(job: Job, say: Say = silent) -> dict[str, Any]:
+    """Run one cell; returns its summary."""
+    out, cell = Path(job.out), job.cell
+    folder, shared = out / cell.folder, out / "shared" / slug(model_name(cell.model))
+    adopted = {"episode-0": shared / "episode-0", "bm25": shared / "bm25"}
+    if not cell.recipe.episode.episodes and not cell.recipe.lexical:
+        adopted["final"] = shared / "final"
+    if cell.donor is not None and not (folder / "episode-1").exists():
+        adopted["episode-1"] = out / cell.donor / "episode-1"
+    model = None if cell.recipe.lexical else cell.model
+    collection = load_collection(job.data, Path(job.cache), cell.recipe.episode.strict)
+    collection = collection.held_out(cell.recipe.episode.hold_out)
+    summary = run(cell.recipe, collection, model, folder, job.data, Path(job.cache), say, adopted)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if not (folder / "cost.json").exists():
+        write_json(folder / "cost.json", {"peak_bytes": peak, "parallel": job.parallel})
+    return summary
+
+
+def one_by_one(jobs: Sequence[Job], say: Say) -> dict[str, str]:
+    """Run cells in this process; returns those that failed, with the reason."""
+    failed: dict[str, str] = {}
+    for number, job in enumerate(jobs, 1):
+        say(f"cell {number} of {len(jobs)}: {job.cell.label}")
+        try:
+            carry_out(job, say)
+        except Exception as error:
+            failed[job.cell.folder] = _reason(error, job)
+            say(f"failed: {failed[job.cell.folder]}")
+    return failed
+
+
+def _reason(error: Exception, job: Job) -> str:
+    """Say in a line why a cell failed; what is no user's error goes whole into the log of the cell."""
+    if isinstance(error, UserError):
+        return str(error)
+    with _log(job) as file:
+        traceback.print_exception(error, file=file)
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first} (see {file.name})"
+
+
+def _log(job: Job) -> TextIO:
+    path = Path(job.out) / f"{job.cell.folder}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a", encoding="utf-8")
+
+
+def beside(jobs: Sequence[Job], parallel: int, say: Say) -> dict[str, str]:
+    """Run cells in ``parallel`` processes; a cell waits for the one whose first episode it shares."""
+    import torch
+
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("i", 0)
+    threads = max(1, torch.get_num_threads() // parallel)
+    failed: dict[str, str] = {}
+    waiting = {job.cell.folder: job for job in jobs}
+    done: set[str] = set()
+    running: dict[Future[dict[str, Any]], Job] = {}
+    with ProcessPoolExecutor(parallel, context, _settle, (counter, threads)) as pool:
+        try:
+            while waiting or running:
+                for folder, job in list(waiting.items()):
+                    if job.cell.donor is None or job.cell.donor in done:
+                        running[pool.submit(_quietly, job)] = waiting.pop(folder)
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    job = running.pop(future)
+                    done.add(job.cell.folder)
+                    said = f"cell {len(done)} of {len(jobs)}: {job.cell.label}: "
+                    try:
+                        say(said + _outcome(future.result()))
+                    except BrokenProcessPool:
+                        raise
+                    except Exception as error:
+                        failed[job.cell.folder] = _reason(error, job)
+                        say(f"{said}failed: {failed[job.cell.folder]}")
+        except BrokenProcessPool:
+            raise UserError(
+                "A process that ran a cell was killed, perhaps for want of memory; the same command goes on where it "
+                "was, with a smaller --parallel if need be."
+            ) from None
+        except BaseException:  # such as Ctrl-C: what has not begun shall not begin
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
+def _outcome(summary: dict[str, Any]) -> str:
+    name = headline(summary["final"])
+    seconds = sum(sum(one["seconds"].values()) for one in summary["episodes"])
+    return f"{name} {summary['final'][name]:.3f} ({duration(seconds)})"
+
+
+def _settle(counter: Any, threads: int) -> None:
+    """Prepare a worker: its share of the cores, and a GPU of its own where there are several."""
+    threading.Thread(target=_follow, daemon=True).start()
+    with counter.get_lock():
+        number = counter.value
+        counter.value += 1
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
+def _follow() -> None:
+    """End with the process that started this one, however that ends: its cells are free for the next command."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _quietly(job: Job) -> dict[str, Any]:
+    """Run a cell with its lines, and all that libraries write, in a file beside its run folder."""
+    with _log(job) as file:
+        before, sys.stderr = sys.stderr, file
+        try:
+            return carry_out(job, lambda line: print(line, file=file, flush=True))
+        finally:
+            sys.stderr = before

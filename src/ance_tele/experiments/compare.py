@@ -1,0 +1,148 @@
+"""Several recipes, models and seeds on one collection: a grid of runs, resumed cell by cell, and one table.
+
+The first mining of a model (its vectors, its lists for training queries and positives, its zero-shot evaluation)
+is done once and adopted by all cells; so is a first episode that several recipes have in common.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ance_tele.console.errors import UserError
+from ance_tele.data.collection import Collection
+from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.evaluate.comparison import Entry, tabulate
+from ance_tele.evaluate.config import ANSWER_METRICS
+from ance_tele.experiments.cells import Job, beside, one_by_one
+from ance_tele.experiments.grid import Suit, grid, model_name, slug
+from ance_tele.paper.figures import benchmark_of
+from ance_tele.report.comparison_formats import write_comparison
+from ance_tele.runs.phases import Phases
+from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import Say, adopt, lock, silent
+
+
+def compare_systems(
+    systems: Sequence[Recipe],
+    models: Sequence[str],
+    seeds: Sequence[int],
+    data: str | Path,
+    out: str | Path,
+    cache: Path | None = None,
+    parallel: int = 1,
+    table: str | None = None,
+    say: Say = silent,
+    suit: Suit | None = None,
+) -> dict[str, Any]:
+    """Run every system from every model with every seed, and set them side by side.
+
+    Args:
+        systems: What to compare; see :func:`ance_tele.experiments.grid.system`.
+        models: Folders or hub names.
+        seeds: One run each; their spread is reported.
+        data: A collection, as :func:`load_collection` takes it.
+        out: Folder of the comparison; called again, it goes on where it was.
+        cache: Folder for collections and token stores.
+        parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
+        table: Name of the paper's table whose figures belong beside, e.g. "table3".
+        say: Gets one line per phase, or per cell where several run at a time.
+        suit: Makes a system suit a model and its cell, as :func:`ance_tele.plan.suited.suited` does; gets both and the
+            cell's run folder. Without it all cells of a system have the same settings.
+
+    Returns:
+        The content of ``comparison.json``.
+
+    Raises:
+        UserError: Something cannot be used; or cells failed, after all others have been done.
+    """
+    out, cache = Path(out), cache or cache_folder()
+    cells = grid(systems, models, seeds, suit and (lambda one, model, folder: suit(one, model, out / folder)))
+    if len(shares := {one.episode.hold_out for one in systems}) > 1:
+        raise UserError(f"hold_out differs between the systems ({', '.join(map(str, shares))}); give all the same.")
+    collection = load_collection(data, cache, systems[0].episode.strict, say).held_out(systems[0].episode.hold_out)
+    with claim(out):
+        for model in models:
+            wanted = [cell.recipe for cell in cells if cell.model == model]
+            share(wanted, collection, model, out, cache, say)
+        jobs = [Job(cell, str(out), str(data), str(cache), parallel) for cell in cells]
+        failed = one_by_one(jobs, say) if parallel == 1 else beside(jobs, parallel, say)
+        order = {one.name: place for place, one in enumerate(systems)}
+        done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda cell: order[cell.recipe.name])
+        entries = [
+            Entry(cell.recipe.name, model_name(cell.model), cell.recipe.episode.seed, out / cell.folder)
+            for cell in done
+        ]
+        result = {**tabulate(entries, collection.name, headline(collection)), "table": table} if entries else {}
+        if result:
+            write_comparison(out, result)
+    if failed:
+        reasons = {why: [folder for folder, one in failed.items() if one == why] for why in failed.values()}
+        lines = "; ".join(f"{', '.join(folders)}: {why.rstrip('.')}" for why, folders in reasons.items())
+        tables = f"; the tables of the others are in {out}" if result else ""
+        raise UserError(
+            f"{len(failed)} of {len(cells)} cells failed ({lines}){tables}; the same command tries them again."
+        )
+    return result
+
+
+def headline(collection: Collection) -> tuple[str, ...]:
+    """Return the metrics of a table: the paper's where the data is one of its benchmarks."""
+    usual = {"msmarco": ("MRR@10", "Recall@1000"), "nq": ANSWER_METRICS, "triviaqa": ANSWER_METRICS}
+    openqa = ("MRR@10", "Recall@100", "Answer@20") if len(collection.answers) else ("MRR@10", "Recall@100")
+    return usual.get(benchmark_of(collection.name) or "", openqa)
+
+
+@contextmanager
+def claim(out: Path) -> Iterator[None]:
+    """Hold the folder of a comparison."""
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / ".lock").exists()):
+        raise UserError(f"{out} is not the folder of a comparison; give --out a new folder.")
+
+    def busy() -> None:
+        raise UserError(f"Another process is at work in {out}; wait for it, or give another --out.")
+
+    with lock(out / ".lock", busy):
+        yield
+
+
+def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path, say: Say) -> None:
+    """Do once, for all cells of a model, what needs no training: zero-shot evaluation, BM25, the first mining."""
+    folder = out / "shared" / slug(model_name(model))
+    if (out / "shared" / "bm25").is_dir():
+        adopt(out / "shared" / "bm25", folder / "bm25")
+    trained = [one for one in recipes if one.episode.episodes]
+    ways = {one.encoder: one for one in reversed(trained or recipes)}
+    for place, chosen in enumerate(reversed(ways.values()), 1):
+        phases = Phases(chosen, collection, model, folder, cache, say)
+        try:
+            phases.weights(0)
+        except UserError:  # a setting of one system does not suit the model, or the model cannot be loaded at all
+            if place == len(ways):
+                raise
+        else:
+            break
+    try:
+        _begin(phases, recipes)
+    except UserError as error:
+        say(f"not shared: {error}")  # what one system asks for; its own cells will fail, the others need not
+    if (folder / "bm25").is_dir():
+        adopt(folder / "bm25", out / "shared" / "bm25")
+
+
+def _begin(phases: Phases, recipes: Sequence[Recipe]) -> None:
+    """Measure the model as it is, and mine with it."""
+    trained = [one for one in recipes if one.episode.episodes]
+    if any("bm25" in one.evaluation.baselines for one in recipes):
+        phases.evaluate_bm25()
+    phases.evaluate(0)
+    if any(not one.episode.episodes and not one.lexical for one in recipes):
+        phases.evaluate_final(0)
+    if trained:
+        phases.training_lists(0)
+        sources = {source for one in trained for source in one.mining.sources_at(1)}
+        if "lookahead" in sources:
+            phases.around_positives(0, phases.lookahead_rows)
+        if "bm25" in sources | {source for one in trained for source in one.mining.sources}:
+            phases.bm25_lists()
+    phases.drop(0)

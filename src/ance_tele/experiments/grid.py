@@ -1,0 +1,151 @@
+"""Recipes x models x seeds: the cells of a comparison, and which of them begin alike."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ance_tele.console.errors import UserError
+from ance_tele.recipes import SCALES, at_scale, recipe
+from ance_tele.settings import Recipe, unknown
+from ance_tele.store.artefacts import fingerprint
+
+
+def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:
+    """Return a recipe as a comparison names it: a recipe's name and, after spaces, settings of its own.
+
+    Args:
+        text: E.g. "ance-tele" or "ance-tele alpha=0.3 negatives_per_query=5".
+        scale: Begin with the paper's settings for "marco", "nq" or "triviaqa".
+        settings: Of the whole comparison. What makes a recipe the one it is stays (DPR has one episode, zero-shot
+            none), and the system's own settings win over both.
+
+    Raises:
+        UserError: There is no such recipe or setting, or a value cannot be read.
+    """
+    name, *own = text.split() or [""]
+    chosen = recipe(name)
+    if scale is not None and scale not in SCALES:
+        raise UserError(unknown("scale", scale, SCALES))
+    kind = name.rpartition("/")[2]
+    plain, its = Recipe(kind).settings(), recipe("ance-tele" if kind in SCALES else kind).settings()
+    changed = {key: value for key, value in settings.items() if key not in its or its[key] == plain[key]}
+    for word in own:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise UserError(f"'{word}' in '{text}' is no setting; write name=value, such as alpha=0.3.")
+        if key == "seed":
+            raise UserError(f"'{word}' in '{text}': every system runs with all seeds of the comparison; use --seeds.")
+        changed[key] = _value(value, text)
+    made = (at_scale(chosen, scale) if scale else chosen).with_settings(**changed)
+    return replace(made, name=" ".join([name, *own]))
+
+
+def own_settings(name: str) -> tuple[str, ...]:
+    """Return the names of the settings that a system's name gives: ("alpha",) of "ance-tele alpha=0.3"."""
+    return tuple(word.partition("=")[0] for word in name.split()[1:])
+
+
+def _value(written: str, where: str) -> Any:
+    import yaml
+
+    with suppress(json.JSONDecodeError):  # what is no JSON may be YAML; but YAML takes 1e-5 for a text
+        return json.loads(written)
+    try:
+        return yaml.safe_load(written)
+    except yaml.YAMLError:
+        raise UserError(f"'{written}' in '{where}' is no value that can be read.") from None
+
+
+# Of a system, a model and the folder of a cell, the system as it is run there.
+Suit = Callable[[Recipe, str, Path], Recipe]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a comparison.
+
+    Attributes:
+        recipe: The system, with its seed.
+        model: Where it starts.
+        folder: Its run folder, relative to that of the comparison.
+        donor: The folder of a cell whose first episode is the same and comes first; None if there is none.
+    """
+
+    recipe: Recipe
+    model: str
+    folder: str
+    donor: str | None
+
+    @property
+    def label(self) -> str:
+        """Name of the cell, for a line."""
+        return f"{self.recipe.name}, {model_name(self.model)}, seed {self.recipe.episode.seed}"
+
+
+def model_name(model: str) -> str:
+    """Return the short name of a model: the last part of its folder or hub name."""
+    return Path(model).absolute().name
+
+
+def slug(text: str) -> str:
+    """Turn a name into one of a folder."""
+    return re.sub(r"[^\w.+-]+", "_", text).strip("_")
+
+
+def grid(
+    systems: Sequence[Recipe], models: Sequence[str], seeds: Sequence[int], suit: Suit | None = None
+) -> list[Cell]:
+    """Return the cells of a comparison, those that others begin with first.
+
+    Args:
+        systems: Different recipes.
+        models: Different folders or hub names.
+        seeds: Different numbers.
+        suit: Makes a system suit a model; gets the folder of the cell, relative to that of the comparison.
+
+    Raises:
+        UserError: A system, model or seed is named twice, or there is none.
+    """
+    for what, names in (("system", [one.name for one in systems]), ("model", [model_name(one) for one in models])):
+        twice = [name for name in names if names.count(name) > 1]
+        if twice or not names:
+            found = f"the {what} '{twice[0]}' is named twice" if twice else f"no {what} is named"
+            raise UserError(f"A comparison needs different {what}s, but {found}.")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"A comparison needs different seeds, got {', '.join(map(str, seeds)) or 'none'}.")
+    cells: list[Cell] = []
+    first: dict[str, str] = {}
+    for model in models:
+        for seed in seeds:
+            for one in systems:
+                if not one.episode.episodes and seed != seeds[0]:
+                    continue  # nothing is drawn where nothing is trained
+                folder = f"cells/{slug(model_name(model))}/{slug(one.name)}/seed-{seed}"
+                seeded = (suit(one, model, Path(folder)) if suit else one).with_settings(seed=seed)
+                key = fingerprint([model, beginning(seeded)])
+                cells.append(Cell(seeded, model, folder, first.get(key)))
+                first.setdefault(key, folder)
+    return sorted(cells, key=lambda cell: cell.donor is not None)
+
+
+def beginning(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides the first episode of a recipe: recipes that agree in it share that episode."""
+    if not recipe.episode.episodes:
+        return {"recipe": recipe.name}
+    mining = recipe.mining
+    return {
+        "sources": mining.sources_at(1),
+        "beta": mining.beta_at(1),
+        **{
+            name: value
+            for name, value in asdict(mining).items()
+            if name not in ("sources", "first_sources", "alpha", "beta", "momentum")
+        },
+        "schedule": asdict(recipe.schedule(1, 1_000_000)),
+        "episode": [recipe.episode.seed, recipe.episode.max_train_queries, recipe.episode.strict],
+        "parts": [asdict(recipe.training), asdict(recipe.encoder), asdict(recipe.evaluation)],
+    }

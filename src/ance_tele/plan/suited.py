@@ -1,0 +1,82 @@
+"""Defaults for every setting of a recipe that nobody has chosen, by collection and model.
+
+A value is taken from the first of these that has it: the user; the recipe by its name; the paper's scale, where one is
+named; the run folder, where the run was begun already; then :mod:`ance_tele.plan.defaults`.
+"""
+
+from collections.abc import Collection as Names
+from pathlib import Path
+from typing import Any
+
+from ance_tele.data.collection import Collection
+from ance_tele.plan.defaults import Default, defaults
+from ance_tele.plan.facts import AtHand
+from ance_tele.recipes import SCALES, recipe
+from ance_tele.runs.folder import read_settings
+from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import Say, silent
+
+# What a recipe that trains nothing needs of them.
+_UNTRAINED = ("query_max_len", "passage_max_len")
+
+
+def recipe_for(name: str, collection: Collection, model: str | Path | None, **settings: Any) -> Recipe:
+    """Return a recipe by name, with defaults that suit a collection and a model, and settings of your own.
+
+    Args:
+        name: Such as "ance-tele"; one at the paper's scale ("marco/q-neg") keeps the paper's settings.
+        collection: What will be trained on.
+        model: Folder or hub name; None for "bm25".
+        settings: They win over all.
+
+    Raises:
+        UserError: There is no such recipe or setting, or a value cannot work.
+    """
+    return suited(recipe(name).with_settings(**settings), AtHand(collection, model), settings)
+
+
+def defaults_for(chosen: Recipe, at_hand: AtHand, given: Names[str] = ()) -> dict[str, Default]:
+    """Return the defaults, each with its reason, of the settings of a recipe that nobody has chosen.
+
+    Args:
+        chosen: The recipe, with what somebody has chosen.
+        at_hand: The collection and the model.
+        given: Names of the settings that somebody has chosen.
+
+    Returns:
+        Value and reason by name of the setting; {} for a recipe at the paper's scale, or one without a model.
+    """
+    if chosen.name.partition(" ")[0].partition("/")[0] in SCALES or chosen.lexical:
+        return {}
+    settings, plain = chosen.settings(), Recipe("").settings()
+    fixed = {name: value for name, value in settings.items() if name in given or value != plain[name]}
+    found = defaults(at_hand.facts(chosen), fixed)
+    return {name: one for name, one in found.items() if settings["episodes"] or name in _UNTRAINED}
+
+
+def suited(
+    chosen: Recipe, at_hand: AtHand, given: Names[str] = (), begun: Path | None = None, say: Say = silent
+) -> Recipe:
+    """Return a recipe whose unchosen settings suit what is at hand; see :func:`defaults_for`.
+
+    Args:
+        chosen: The recipe, with what somebody has chosen.
+        at_hand: The collection and the model.
+        given: Names of the settings that somebody has chosen.
+        begun: A run folder; where a run was begun in it, that run's settings are the defaults.
+        say: Gets a line for each default, with its reason.
+    """
+    found = defaults_for(chosen, at_hand, given)
+    if begun is not None and (begun / "run.json").is_file():
+        old = read_settings(begun)
+        found = {name: Default(old.get(name, one.value), "as this run was begun") for name, one in found.items()}
+    if found:
+        say("by what is at hand, where nothing else is chosen (--SETTING VALUE):")
+    for name, one in found.items():
+        say(f"  {name} {written(one.value)}: {one.reason}")
+    return chosen.with_settings(**{name: one.value for name, one in found.items()})
+
+
+def written(value: Any) -> str:
+    """Write a value as one gives it on the command line."""
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,102 @@
+"""Learned and forgotten: what a refresh did to each training query (paper, Section 3; Figures 4 and 8c)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ance_tele.data.collection import Qrels
+from ance_tele.mining.candidates import Lists, member
+from ance_tele.runs.membership import membership
+
+# Queries compared at a time: bounds the memory, and sorting many short arrays is faster than one long one.
+QUERIES_PER_BLOCK = 4096
+
+
+def reciprocal_ranks(lists: Lists, positives: Qrels, cutoff: int = 100) -> np.ndarray:
+    """Return the reciprocal rank of the first positive within ``cutoff``, 0 where there is none, float64 [q].
+
+    Args:
+        lists: Ranked passages of each query, positives included.
+        positives: Relevant passages of the same queries, in the same order.
+        cutoff: MRR@cutoff.
+    """
+    best = np.full(len(lists), np.inf)
+    for start, stop in _blocks(len(lists)):
+        block = lists.block(start, stop)
+        part = slice(positives.offsets[start], positives.offsets[stop])
+        owner, relevant = _owner(block.offsets), positives.passages[part]
+        width = 1 + max(int(block.passages.max(initial=0)), int(relevant.max(initial=0)))
+        known = _owner(positives.offsets[start : stop + 1]) * width + relevant
+        hit = member(owner * width + block.passages, np.sort(known)) & (block.ranks <= cutoff)
+        np.minimum.at(best, start + owner[hit], block.ranks[hit])
+    return 1.0 / best
+
+
+@dataclass(frozen=True)
+class Change:
+    """Shares of the training queries that an episode made worse, better, or left as they were."""
+
+    forgotten: float
+    learned: float
+    unchanged: float
+
+
+def change(before: np.ndarray, after: np.ndarray) -> Change:
+    """Compare the reciprocal ranks of the same queries under two checkpoints, float [q] each.
+
+    ``forgotten`` is the forgetting rate F_i; the denominator is all training queries.
+    """
+    count = max(1, len(before))
+    forgotten, learned = int((after < before).sum()), int((after > before).sum())
+    return Change(forgotten / count, learned / count, (len(before) - forgotten - learned) / count)
+
+
+def new_share(current: Lists, earlier: Sequence[Lists], positives: Qrels) -> float:
+    """Return the share of the negatives of T_i that no earlier T_j held: sum |New_i| / sum |T_i|.
+
+    Args:
+        current: T_i, the lists of this round; positives may be in them and are left out.
+        earlier: T_j of all earlier rounds, for the same queries.
+        positives: Relevant passages of these queries.
+    """
+    new = size = 0
+    for start, stop in _blocks(len(current)):
+        relevant = positives.passages[positives.offsets[start] : positives.offsets[stop]]
+        known = _owner(positives.offsets[start : stop + 1]), relevant
+        blocks = [lists.block(start, stop) for lists in [current, *earlier]]
+        entries = [(_owner(block.offsets), block.passages.astype(np.int64)) for block in blocks]
+        pairs = membership([known, *entries], stop - start).without(0)
+        now = pairs.has(1)
+        size += int(now.sum())
+        new += int((now & (pairs.bits == np.uint64(2))).sum())
+    return new / size if size else 0.0
+
+
+def training_metric(depth: int, passages: int | None = None) -> str:
+    """Name the metric of training queries that lists of this depth give: MRR@100, or MRR@depth of shorter ones.
+
+    Args:
+        depth: Passages mined per query.
+        passages: How many there are; lists that hold all of them are as deep as can be.
+    """
+    return f"MRR@{100 if passages is not None and passages <= depth else min(100, depth)}"
+
+
+def read_reciprocal_ranks(path: Path) -> np.ndarray:
+    """Return the reciprocal ranks of a ``per_training_query.parquet``, whatever depth they were found in, float64."""
+    table = pq.read_table(path)
+    (name,) = (name for name in table.column_names if name.startswith("MRR@"))
+    return table[name].to_numpy()
+
+
+def _blocks(count: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, count, QUERIES_PER_BLOCK):
+        yield start, min(start + QUERIES_PER_BLOCK, count)
+
+
+def _owner(offsets: np.ndarray) -> np.ndarray:
+    """Return whose each entry is, counted from the first, int64."""
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

@@ -1,0 +1,64 @@
+"""Which lists hold a passage for a query, one bit a list: the analysis of negatives is arithmetic on these bits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ance_tele.console.errors import UserError
+
+# A key holds query, passage and list in 63 bits.
+LIST_BITS = 6
+MOST_LISTS = 1 << LIST_BITS
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The distinct (query, passage) pairs of a block.
+
+    Attributes:
+        owner: Whose, counted from the block's first query, int64 [n], ascending.
+        passages: Codes, int64 [n].
+        bits: Bit j is set where list j holds the pair, uint64 [n].
+    """
+
+    owner: np.ndarray
+    passages: np.ndarray
+    bits: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    def has(self, number: int) -> np.ndarray:
+        """Return which pairs a list holds, bool [n]."""
+        return (self.bits >> np.uint64(number)) & np.uint64(1) != 0
+
+    def without(self, number: int) -> "Membership":
+        """Return the pairs that a list does not hold (that of the positives, say)."""
+        keep = ~self.has(number)
+        return Membership(self.owner[keep], self.passages[keep], self.bits[keep])
+
+
+def membership(lists: Sequence[tuple[np.ndarray, np.ndarray]], queries: int) -> Membership:
+    """Gather lists into one table of pairs; a pair that a list names twice counts once.
+
+    Args:
+        lists: Owner and passage code of each entry, two int64 arrays a list; at most 64 lists.
+        queries: How many queries the block has.
+    """
+    if len(lists) > MOST_LISTS:
+        raise UserError(f"{len(lists)} lists are to be compared; at most {MOST_LISTS} can be: analyse fewer episodes.")
+    width = 1 + max((int(passages.max(initial=0)) for _, passages in lists), default=0)
+    assert queries * width < 1 << (63 - LIST_BITS), "a block of queries does not fit the key; take a smaller one"
+    keys = np.concatenate(
+        [((owner * width + passages) << LIST_BITS) | number for number, (owner, passages) in enumerate(lists)]
+        or [np.empty(0, dtype=np.int64)]
+    )
+    keys.sort()
+    pairs = keys >> LIST_BITS
+    first = np.flatnonzero(np.concatenate([[True], pairs[1:] != pairs[:-1]])[: len(pairs)])
+    flags = np.uint64(1) << (keys & (MOST_LISTS - 1)).astype(np.uint64)
+    bits = np.bitwise_or.reduceat(flags, first) if len(first) else flags
+    pairs = pairs[first]
+    owner = pairs // width
+    return Membership(owner, pairs - owner * width, bits)

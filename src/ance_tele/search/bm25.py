@@ -1,0 +1,64 @@
+"""BM25: the lexical top-k, for the baseline and as a source of negatives."""
+
+from collections import defaultdict
+
+import numpy as np
+
+from ance_tele.console.progress import progress
+from ance_tele.data.collection import Texts
+from ance_tele.search.terms import Terms, import_bm25s
+from ance_tele.search.topk import TopK
+
+
+class BM25:
+    """Okapi BM25 in Lucene's variant, k1 = 0.9, b = 0.4 (Anserini's defaults).
+
+    Args:
+        corpus: The passages; title and text are searched.
+        language: Decides the terms; see :class:`ance_tele.search.terms.Terms`.
+    """
+
+    def __init__(self, corpus: Texts, language: str) -> None:
+        bm25s = import_bm25s()
+        self._terms = Terms(language)
+        numbers: defaultdict[str, int] = defaultdict()
+        numbers.default_factory = numbers.__len__
+        ids: list[list[int]] = []
+        with progress("BM25: reading", len(corpus), "passages") as advance:
+            for titles, bodies in corpus.batches():
+                for title, body in zip(titles, bodies, strict=True):
+                    ids.append(list(map(numbers.__getitem__, self._terms.of(f"{title} {body}"))))
+                advance(len(bodies))
+        self._index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
+        # bm25s cannot index a corpus of stop words alone; there, nothing is ever found.
+        self._wordless = not numbers
+        if not self._wordless:
+            # Words are numbered here as they come: bm25s's own tokenisation numbers stems by the process's hash seed.
+            self._index.index(bm25s.tokenization.Tokenized(ids, dict(numbers)), show_progress=False)
+        self._count = len(corpus)
+
+    def search(self, queries: list[str], k: int, id_rank: np.ndarray) -> TopK:
+        """Return the k best rows for each query: score descending, then id ascending.
+
+        A passage that shares no term with the query scores zero and is left out (row -1, score -inf).
+        """
+        k = min(k, self._count)
+        rows = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        with progress("BM25: searching", len(queries), "queries") as advance:
+            for line, query in enumerate(queries):
+                found, values = self._best(self._terms.of(query), k, id_rank)
+                rows[line, : len(found)], scores[line, : len(found)] = found, values
+                advance(1)
+        return TopK(rows, scores)
+
+    def _best(self, terms: list[str], k: int, id_rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows and scores of one query; not bm25s's own top-k, which cuts through ties at random."""
+        if not terms or self._wordless:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        scores = self._index.get_scores(terms)
+        rows = np.flatnonzero(scores > 0)
+        if len(rows) > k:
+            rows = rows[scores[rows] >= np.partition(scores[rows], len(rows) - k)[len(rows) - k]]
+        rows = rows[np.lexsort((id_rank[rows], -scores[rows]))][:k]
+        return rows, scores[rows]

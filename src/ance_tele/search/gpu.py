@@ -1,0 +1,184 @@
+"""Exact top-k on a GPU: a look at everything in TensorFloat32, and float32 for what may be among the best.
+
+A GPU multiplies numbers of ten bits' mantissa several times faster than float32, so that is how passages are *ruled
+out*, as :mod:`ance_tele.search.scan` does on a CPU: with q', v' for vectors rounded to TensorFloat32, the scores q.v
+and q'.v' differ by at most e, from norms alone (:func:`_error`). What has a rounded score below the k-th best score
+so far, less e, is not among the best. The rest is scored in float32 pair by pair, so that a copy of a passage scores
+the same wherever it lies. Nothing leaves the GPU but the answer.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ance_tele.console.errors import diverged
+from ance_tele.console.progress import Advance
+from ance_tele.search.keys import EMPTY
+
+GROUP = 32  # Scores are looked at in groups: only groups whose best may count are opened.
+PART = 4096  # Queries at a time.
+PAIRS = 1 << 18  # Pairs scored in float32 at a time.
+OPEN = 1 << 20  # Groups opened at a time.
+LEAST = 64  # Pairs scored at a time, at least.
+_EMPTY = int(EMPTY ^ np.uint64(1 << 63))  # the key of nothing, as int64
+
+
+def scanned(
+    queries: np.ndarray,
+    blocks: Iterator[tuple[int, np.ndarray]],
+    k: int,
+    rank: np.ndarray,
+    device: str,
+    advance: Advance = lambda units: None,
+) -> np.ndarray:
+    """Return the keys (:func:`ance_tele.search.keys.keyed`) of the k best, uint64 [q, k], best first.
+
+    Args:
+        queries: float32 [q, d], finite.
+        blocks: First row and vectors, float32 [n, d], of one block after the other; each is asked for once.
+        k: How many, at most as many as there are vectors.
+        rank: Ranks of the ids of all rows, int64, below 2^32.
+        device: A torch device.
+        advance: Gets the number of scores done.
+
+    Raises:
+        ValueError: Vectors hold NaN or infinite values, or give infinite scores.
+    """
+    keys = torch.full((len(queries), k), _EMPTY, device=device)
+    asked = torch.from_numpy(np.array(queries)).to(device)
+    parts = [(_Side(some), best) for some, best in zip(asked.split(PART), keys.split(PART), strict=True)]
+    with torch.no_grad(), _tensor_float32():
+        for first, block in blocks:
+            held = _Side(torch.from_numpy(np.array(block, copy=not block.flags.writeable)).to(device))
+            if not torch.isfinite(held.norm).all():
+                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+            ranks = torch.from_numpy(rank[first : first + len(block)]).to(device)
+            for some, best in parts:
+                _take(some, held, ranks, best)
+                advance(len(best) * len(block))
+    return keys.cpu().numpy().view(np.uint64) ^ np.uint64(1 << 63)
+
+
+class _Side:
+    """Vectors of queries or of passages, float32 [n, d], rounded, with their norms [n]."""
+
+    def __init__(self, vectors: Tensor) -> None:
+        self.vectors, self.rounded = vectors, rounded(vectors)
+        self.norm, self.residual = lengths(vectors), lengths(vectors - self.rounded)
+
+
+def lengths(vectors: Tensor) -> Tensor:
+    """Return lengths, float32 [n], of vectors whose squares may be too large for float32."""
+    most = vectors.abs().amax(1).clamp_min(2.0**-126)
+    return torch.linalg.vector_norm(vectors / most[:, None], dim=1) * most
+
+
+def rounded(vectors: Tensor) -> Tensor:
+    """Round float32 to TensorFloat32: ten bits of mantissa, halves away from zero."""
+    return ((vectors.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def _error(asked: _Side, held: _Side) -> Tensor:
+    """Return what bounds the difference of the float32 and the rounded scores of passages, float32 [q].
+
+    With q', v' for the rounded vectors, |q.v - q'.v'| <= |q'| |v - v'| + |q - q'| |v|. The sums of d products, in
+    float32 and however a GPU's units cut them off, add 4 d 2^-24 |q| |v|; numbers below 2^-126 may count as zero.
+    """
+    norm, residual, dimension = held.norm.max(), held.residual.max(), asked.vectors.shape[1]
+    sums = 4 * dimension * 2.0**-24 * asked.norm * norm
+    bound = (asked.norm + asked.residual) * residual + asked.residual * norm + sums
+    return bound * (1 + 2.0**-10) + dimension * 2.0**-126 * (asked.norm + norm + 4)  # norms are rounded too
+
+
+def _take(asked: _Side, held: _Side, ranks: Tensor, best: Tensor) -> None:
+    """Take in a block of passages: keep the best keys, int64 [q, k], ascending, up to date."""
+    count, k, error = len(held.vectors), best.shape[1], _error(asked, held)
+    scores = asked.rounded @ held.rounded.T
+    if count % GROUP:
+        scores = F.pad(scores, (0, -count % GROUP), value=-torch.inf)
+    many = scores.shape[1] // GROUP
+    groups = scores.view(len(scores), GROUP, many)  # a group is every so many'th passage: so GPUs read in line
+    top = groups.amax(1)
+    floor = _scores(best[:, -1])
+    if count >= k and torch.isinf(floor).any():  # different groups are different passages
+        floor = torch.maximum(floor, (top if many >= k else scores).topk(k, dim=1).values[:, -1] - error)
+    bound = (floor - error).nan_to_num(-torch.inf, neginf=-torch.inf)
+    opened = top >= bound[:, None]
+    for part in _cuts(opened.sum(1)):
+        query, group = opened[part].nonzero(as_tuple=True)
+        query = query + part.start
+        pair, place = (groups[query, :, group] >= bound[query, None]).nonzero(as_tuple=True)
+        query, row = query[pair], place * many + group[pair]
+        if count % GROUP:
+            real = row < count
+            query, row = query[real], row[real]
+        runs = (slice(at, at + PAIRS) for at in range(0, len(query), PAIRS))
+        found = [_keyed(_products(asked.vectors, held.vectors, query[run], row[run])) | ranks[row[run]] for run in runs]
+        if found:
+            _keep(best, query, torch.cat(found), part)
+
+
+def _cuts(counts: Tensor) -> Iterator[slice]:
+    """Cut queries, that open so many groups each, into runs that open at most ``OPEN``, or are of one query."""
+    upto = np.cumsum(counts.cpu().numpy())
+    start = 0
+    while start < len(upto):
+        done = upto[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(upto, done + OPEN, side="right")))
+        yield slice(start, stop)
+        start = stop
+
+
+def _products(left: Tensor, right: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Return the dot products of rows, float32 [n]: each sum alone and in one order."""
+    short = max(0, LEAST - len(one))  # of very few rows the sums would be cut otherwise
+    pairs = F.pad(one, (0, short)), F.pad(other, (0, short))
+    scores = (left[pairs[0]] * right[pairs[1]]).sum(1)[: len(one)]
+    if torch.isnan(scores).any():
+        raise ValueError("Scores are no numbers: vectors are too large for float32; normalise them.")
+    return scores
+
+
+def _keyed(scores: Tensor) -> Tensor:
+    """Return int64 that ascend as scores descend; the lower half is left for ranks."""
+    bits = (scores + 0.0).view(torch.int32)
+    return (~(bits ^ ((bits >> 31) & 0x7FFFFFFF))).long() << 32
+
+
+def _scores(keys: Tensor) -> Tensor:
+    """Return the scores of keys, float32; -inf where a key is empty."""
+    bits = ~(keys >> 32).int()
+    scores = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
+    return torch.where(keys == _EMPTY, -torch.inf, scores)
+
+
+def _keep(best: Tensor, query: Tensor, keys: Tensor, part: slice) -> None:
+    """Merge keys of queries, ascending, of a part of them into the best."""
+    k = best.shape[1]
+    keys, order = keys.sort()
+    query, again = query[order].sort(stable=True)
+    keys = keys[again]
+    counts = torch.bincount(query, minlength=len(best))
+    place = torch.arange(len(keys), device=keys.device) - (counts.cumsum(0) - counts)[query]
+    near = place < k
+    grid = torch.full((part.stop - part.start, min(k, int(counts.max()))), _EMPTY, device=keys.device)
+    grid[query[near] - part.start, place[near]] = keys[near]
+    both = torch.cat([best[part], grid], dim=1)
+    best[part] = both.sort(dim=1).values[:, :k]
+
+
+@contextmanager
+def _tensor_float32() -> Iterator[None]:
+    """Let products take TensorFloat32 for a while; what they get here is rounded to it already."""
+    matmul = torch.backends.cuda.matmul
+    name, wanted = ("fp32_precision", "tf32") if hasattr(matmul, "fp32_precision") else ("allow_tf32", True)
+    before = getattr(matmul, name)
+    setattr(matmul, name, wanted)
+    try:
+        yield
+    finally:
+        setattr(matmul, name, before)

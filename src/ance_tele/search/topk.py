@@ -1,0 +1,253 @@
+"""Exact top-k by dot product over vectors of any number, in bounded memory; ties go to the lower id."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ance_tele.console.errors import diverged
+from ance_tele.console.progress import Advance, progress
+
+if TYPE_CHECKING:
+    from ance_tele.encode.vectors import Vectors
+
+# Candidates kept beyond k, so that equal scores at the cut can be settled by id. Where more than these
+# are equal (a corpus with many copies of one text), those queries are searched again with 16 times as many,
+# by the same engine: another one would round differently, and copies would no longer be equal.
+MARGIN = 16
+
+# Scores held at a time for the queries that are searched again.
+TIED_ENTRIES = 1 << 22
+
+# How faiss multiplies, from 8 queries on: always by BLAS (left alone, it goes pair by pair below 1,000 queries of 128
+# dimensions, which takes up to nine times as long), and 1,024 queries by 4,096 vectors at a time.
+FAISS_QUERIES = 8
+FAISS = {
+    "distance_compute_blas_threshold": 0,
+    "distance_compute_blas_query_bs": 1024,
+    "distance_compute_blas_database_bs": 4096,
+}
+
+BLOCK_ROWS = 131072
+
+# Of short vectors shards are joined to blocks of so many bytes, for many queries: faiss collects the best anew in every
+# block, which longer vectors do not feel.
+JOINED_BYTES, MANY_QUERIES, SHORT = 1 << 28, 512, 256
+
+# With fewer queries, rounding the vectors to bf16 costs more than it saves.
+FEW_QUERIES = 32
+
+Precision = Literal["auto", "float32", "bf16"]
+
+# Returns scores and rows of the k best in one block of vectors.
+Engine = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The best rows per query, best first.
+
+    Attributes:
+        rows: int64 [queries, k], k at most the size of the corpus; -1 where fewer were found.
+        scores: float32 [queries, k]; -inf where fewer were found.
+        engine: What found them: "faiss", "bf16 scan" or "TF32 scan"; empty where no vectors were searched.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    engine: str = ""
+
+    def without(self, owner: np.ndarray, rows: np.ndarray, k: int) -> "TopK":
+        """Return the k best of each query, some passages left out.
+
+        Args:
+            owner: Position of the query that each is left out for, int64 [n].
+            rows: The passages, int64 [n].
+            k: How many are kept of each query.
+        """
+        found, scores = self.rows[:, :k].copy(), self.scores[:, :k].copy()
+        width, touched = 2 + int(max(self.rows.max(initial=0), rows.max(initial=0))), np.unique(owner)
+        left_out = owner * width + rows + 1
+        for part in (touched[start : start + 4096] for start in range(0, len(touched), 4096)):
+            gone = np.isin(part[:, None] * width + self.rows[part] + 1, left_out)
+            order = np.argsort(gone, axis=1, kind="stable")[:, :k]
+            gone = np.take_along_axis(gone, order, 1)
+            found[part] = np.where(gone, -1, np.take_along_axis(self.rows[part], order, 1))
+            scores[part] = np.where(gone, -np.inf, np.take_along_axis(self.scores[part], order, 1))
+        return TopK(found, scores, self.engine)
+
+
+def exact_topk(
+    queries: np.ndarray,
+    vectors: "Vectors",
+    k: int,
+    id_rank: np.ndarray | None = None,
+    device: str = "cpu",
+    block_rows: int | None = None,
+    query_rows: int = 4096,
+    what: str = "searching",
+    precision: Precision = "auto",
+) -> TopK:
+    """Return the k best rows for each query: score descending, then id ascending.
+
+    Scores are float32, whatever the precision; engines differ in the order in which they sum up, so in the last digit.
+
+    Args:
+        queries: float32 [queries, dimension].
+        vectors: What to search, streamed block by block.
+        k: How many.
+        id_rank: Rank of each row's id, int64 [rows]; the row number itself by default.
+        device: "cpu" or a torch device.
+        block_rows: Rows of vectors searched at a time, at most; by default 131,072, or more where vectors are short and
+            queries many.
+        query_rows: Queries searched at a time against a block.
+        what: For the progress bar.
+        precision: Of the first look at every vector. "bf16" (CPU only) scores again in float32 what may be among the
+            best (:mod:`ance_tele.search.scan`); "float32" is faiss's blocked search; "auto" is bf16 where that
+            pays. Another device than a CPU looks first in TensorFloat32, if it has it (:mod:`ance_tele.search.gpu`).
+
+    Raises:
+        ValueError: The vectors hold NaN, or bf16 is asked for on another device than a CPU.
+    """
+    from ance_tele.search.keys import same_score
+
+    if not np.isfinite(queries).all():
+        raise diverged("Query vectors")
+    count = len(vectors)
+    k = min(k, count)
+    rank = np.arange(count) if id_rank is None else id_rank
+    size = block_rows or BLOCK_ROWS
+    if coarse(precision, device, len(queries), count, k) or device != "cpu":
+        engine = "bf16 scan" if device == "cpu" else "TF32 scan"
+        return _ranked(_scan(queries, vectors, k, rank, device, size, what), rank, engine)
+    keep = min(k + MARGIN, count)
+    joins = block_rows is None and len(queries) >= MANY_QUERIES and vectors.dimension <= SHORT
+    join = JOINED_BYTES // (4 * vectors.dimension) if joins else 0
+    blocks = partial(_blocks, vectors, max(size, join), join)
+    search = partial(_search, blocks=blocks, rank=rank, query_rows=query_rows)
+    with progress(what, len(queries) * count, "scores") as advance:
+        keys = search(queries, keep=keep, advance=advance)
+    best, tied = keys[:, :k], np.flatnonzero(same_score(keys[:, k - 1], keys[:, -1]))
+    while keep < count and len(tied):
+        keep = min(k + 16 * (keep - k), count)
+        size = max(1, TIED_ENTRIES // keep)
+        still = []
+        for part in (tied[start : start + size] for start in range(0, len(tied), size)):
+            keys = search(queries[part], keep=keep)
+            best[part] = keys[:, :k]
+            still.append(part[same_score(keys[:, k - 1], keys[:, -1])])
+        tied = np.concatenate(still)
+    return _ranked(best, rank, "faiss")
+
+
+def coarse(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
+    """Say whether a search looks at the vectors in bf16 first."""
+    if precision != "auto":
+        if precision == "bf16" and device != "cpu":
+            raise ValueError(f"A search in bf16 is made for CPUs, and the device is {device}; choose float32.")
+        return precision == "bf16" and min(queries, count) > 0
+    if device != "cpu" or queries < FEW_QUERIES:
+        return False
+    import torch
+
+    from ance_tele.encode.encoder import has_fast_bf16
+    from ance_tele.search.tiles import TILE
+
+    return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))
+
+
+def _ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
+    """Return the rows and scores of keys, uint64 [q, k], ascending."""
+    from ance_tele.search.keys import unkeyed
+
+    row_of = np.empty(len(rank), dtype=np.int64)
+    row_of[rank] = np.arange(len(rank))
+    best = TopK(np.empty(keys.shape, np.int64), np.empty(keys.shape, np.float32), engine)
+    for start in range(0, len(keys), 4096):
+        part = slice(start, start + 4096)
+        best.scores[part], ranks = unkeyed(keys[part])
+        best.rows[part] = row_of[ranks]
+    return best
+
+
+def _scan(
+    queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, device: str, block_rows: int, what: str
+) -> np.ndarray:
+    from ance_tele.encode.vectors import ahead
+    from ance_tele.search import gpu, scan
+
+    scanned = scan.scanned if device == "cpu" else partial(gpu.scanned, device=device)
+    with progress(what, len(queries) * len(vectors), "scores") as advance:
+        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance=advance)
+
+
+def _blocks(vectors: "Vectors", rows: int, join: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield blocks of at most ``rows`` rows; small ones joined, to at most ``join`` rows."""
+    from ance_tele.encode.vectors import ahead, joined
+
+    return ahead(joined(vectors.blocks(rows), join))
+
+
+def _search(
+    queries: np.ndarray,
+    blocks: Callable[[], Iterator[tuple[int, np.ndarray]]],
+    keep: int,
+    rank: np.ndarray,
+    query_rows: int,
+    advance: Advance = lambda units: None,
+) -> np.ndarray:
+    """Return keys of the ``keep`` best, uint64 [queries, keep], best first.
+
+    Which of those that score as the last one does are among them is open.
+    """
+    from ance_tele.search.keys import EMPTY, keyed
+
+    best = np.full((len(queries), keep), EMPTY)
+    parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
+    for first, block in blocks():
+        engine = _faiss(block)
+        ranks = rank[first : first + len(block)].astype(np.uint64)
+        for part in parts:
+            scores, rows = engine(queries[part], min(keep, len(block)))
+            if np.isnan(scores).any() or (rows < 0).any():
+                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+            advance(len(scores) * len(block))
+            keys = keyed(scores, ranks[rows])
+            if first:
+                keys = np.partition(np.concatenate([best[part], keys], axis=1), keep - 1, axis=1)[:, :keep]
+            best[part, : keys.shape[1]] = keys
+    best.sort(axis=1)
+    return best
+
+
+def _faiss(block: np.ndarray) -> Engine:
+    import faiss
+
+    from ance_tele.search.pairs import quiet, rescored
+
+    held = np.ascontiguousarray(block)
+
+    def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        asked = np.ascontiguousarray(queries)
+        with _tuned(faiss.cvar, FAISS if len(queries) >= FAISS_QUERIES else {}), quiet():
+            scores, rows = faiss.knn(asked, held, k, metric=faiss.METRIC_INNER_PRODUCT)
+            found = (rows >= 0).all() and np.isfinite(scores).all()
+            return (rescored(asked, held, rows) if found else scores), rows
+
+    return search
+
+
+@contextmanager
+def _tuned(settings: Any, values: Mapping[str, int]) -> Iterator[None]:
+    """Give faiss other settings for a while; they are its global ones, it has no others."""
+    before = {name: getattr(settings, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(settings, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)

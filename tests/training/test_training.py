@@ -1,0 +1,162 @@
+"""One episode of training: schedule, stopping, checkpoints, exact resume."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_batches import plan_of
+
+from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import weights_fingerprint
+from ance_tele.encode.loading import load_model
+from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import manifest_path
+from ance_tele.training.batches import Plan
+from ance_tele.training.config import TrainingConfig
+from ance_tele.training.schedule import Schedule
+from ance_tele.training.trainer import Trained, last_checkpoint, train
+
+CONFIG = TrainingConfig(
+    batch_queries=4,
+    negatives_per_query=3,
+    epochs=4,
+    learning_rate=1e-2,
+    logging_steps=2,
+    train_precision="float32",
+    report_to=("none",),
+)
+
+
+@pytest.fixture(scope="module")
+def stores() -> tuple[TokenStore, TokenStore]:
+    rng = np.random.default_rng(0)
+    queries, passages = (
+        [[2, *rng.integers(5, 90, rng.integers(2, 9)).tolist(), 3] for _ in range(count)] for count in (40, 1100)
+    )
+    return TokenStore.from_lists(queries), TokenStore.from_lists(passages)
+
+
+def go(
+    tiny_model: Path,
+    stores: tuple[TokenStore, TokenStore],
+    work: Path,
+    config: TrainingConfig = CONFIG,
+    stop: int | None = None,
+    plan: Plan | None = None,
+) -> tuple[Trained, str]:
+    model = load_model(tiny_model, EncoderConfig(query_max_len=16, passage_max_len=16), "cpu")
+    plan = plan or plan_of([6] * 10)
+    trained = train(model, plan, *stores, config, work, schedule_of(plan, config, stop), {"same": 1})
+    return trained, weights_fingerprint(model)
+
+
+def schedule_of(plan: Plan, config: TrainingConfig, stop: int | None = None) -> Schedule:
+    total = plan.steps_per_epoch * config.epochs
+    return Schedule(stop or total, total, math.ceil(config.warmup_ratio * total), config.learning_rate)
+
+
+def test_schedule_warms_up_and_decays(tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path) -> None:
+    """Trap 5: the first learning rates really rise, over a tenth of the steps, then fall linearly to zero."""
+    from dataclasses import replace
+
+    config = replace(CONFIG, epochs=10, logging_steps=1, warmup_ratio=0.2)
+    trained, _ = go(tiny_model, stores, tmp_path, config)
+    steps = 30
+    assert (trained.steps, trained.scheduled) == (steps, steps)
+    # The first step, whose rate would be zero, takes half that of the second.
+    expected = [min(max(step, 0.5) / 6, (steps - step) / (steps - 6)) * 1e-2 for step in range(steps)]
+    assert np.allclose([rate for _, rate in trained.learning_rate], expected, atol=1e-9)
+    assert 0.0 < trained.learning_rate[0][1] < trained.learning_rate[1][1]
+
+
+@pytest.mark.parametrize("steps", range(1, 15))
+def test_every_episode_changes_the_weights(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path, steps: int
+) -> None:
+    """Of a training of 1 to 14 steps in all, an episode that stops after a tenth of them is a single step."""
+    before = weights_fingerprint(load_model(tiny_model, EncoderConfig(), "cpu"))
+    made = Recipe("q-neg").with_settings(batch_queries=4, epochs=steps)
+    plan = plan_of([6] * 4)
+    for episode in (1, 3):
+        schedule = made.schedule(episode, plan.examples)
+        assert (schedule.steps, schedule.total) == (1 if episode == 1 else steps, steps)
+        model = load_model(tiny_model, EncoderConfig(query_max_len=16, passage_max_len=16), "cpu")
+        train(model, plan, *stores, CONFIG, tmp_path / str(episode), schedule)
+        assert weights_fingerprint(model) != before
+
+
+def test_stops_at_the_refresh_step_of_the_full_schedule(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path
+) -> None:
+    whole, _ = go(tiny_model, stores, tmp_path / "whole")
+    stopped, _ = go(tiny_model, stores, tmp_path / "stopped", stop=5)
+    assert (stopped.steps, stopped.scheduled, whole.steps) == (5, 12, 12)
+    assert stopped.loss[:3] == whole.loss[:3] and stopped.learning_rate[:3] == whole.learning_rate[:3]
+
+
+def test_training_lowers_the_loss(tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    trained, _ = go(tiny_model, stores, tmp_path, replace(CONFIG, epochs=30))
+    assert trained.loss[-1][1] < trained.loss[0][1] - 1
+
+
+def test_same_seed_same_weights_other_seed_others(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path
+) -> None:
+    prints = [go(tiny_model, stores, tmp_path / str(i), plan=plan_of([6] * 10, seed=i // 2))[1] for i in range(3)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+class Killed(Exception):
+    """Stands for a process that dies in the middle of an episode."""
+
+
+def test_resumes_exactly(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same batches, same losses, same weights as the run that was never interrupted."""
+    from dataclasses import replace
+
+    from ance_tele.training import batches
+
+    whole, print_whole = go(tiny_model, stores, tmp_path / "whole")
+    seen: list[int] = []
+    collate = batches.Collator.__call__
+
+    def dying(self: batches.Collator, examples: list[dict[str, int]]) -> dict[str, torch.Tensor]:
+        if len(seen) == 9:
+            raise Killed
+        seen.append(examples[0]["example"])
+        return collate(self, examples)
+
+    saving = replace(CONFIG, save_steps=3)  # rounded up to 4, where a point of the loss curve ends
+    with monkeypatch.context() as patch:
+        patch.setattr(batches.Collator, "__call__", dying)
+        with pytest.raises(Killed):
+            go(tiny_model, stores, tmp_path / "killed", saving)
+    assert Path(str(last_checkpoint(tmp_path / "killed", {"same": 1}))).name == "checkpoint-8"
+    resumed, print_resumed = go(tiny_model, stores, tmp_path / "killed", saving)
+    assert resumed.loss == whole.loss and resumed.learning_rate == whole.learning_rate
+    assert print_resumed == print_whole
+
+
+def test_checkpoints_that_are_not_whole_or_not_ours_are_not_used(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    go(tiny_model, stores, tmp_path, replace(CONFIG, save_steps=4), stop=6)
+    folder = tmp_path / "checkpoint-4"
+    assert last_checkpoint(tmp_path, {"same": 1}) == str(folder)
+    manifest = json.loads(manifest_path(folder).read_text())
+    manifest_path(folder).write_text(json.dumps({**manifest, "inputs": {"same": 2}}))
+    assert last_checkpoint(tmp_path, {"same": 1}) is None and not folder.exists()
+    go(tiny_model, stores, tmp_path, replace(CONFIG, save_steps=4), stop=6)
+    with (folder / "optimizer.pt").open("r+b") as file:
+        file.truncate(100)
+    assert last_checkpoint(tmp_path, {"same": 1}) is None and not folder.exists()
