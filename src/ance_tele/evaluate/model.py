@@ -56,22 +56,16 @@ def evaluate_model(
         UserError: The model cannot be loaded, both a model and a pair are given or half a pair, there is no such
             split, or none of its judgements reaches the level.
     """
-    how = EvaluateConfig(split, relevance_level, exclude_self, depth)
-    evaluation = Evaluation.of(how, collection, say=say)
-    loaded = _load(model, query_model, passage_model, config, say)
-    stores: dict[Task, TokenStore] = {}
-    for task in get_args(Task):
-        texts = collection.queries if task == "query" else collection.corpus
-        stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.texts, say)
-        if (cut := stores[task].cut) is not None and cut.cut:
-            say(cut.line(TEXTS[task]))
-    device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
+    on = Evaluation.of(EvaluateConfig(split, relevance_level, exclude_self, depth), collection)
+    loaded = _load(model, query_model, passage_model, config)
     name = query_model or (None if isinstance(model, SentenceTransformer) else model)
-    with as_given(loaded, name), TemporaryDirectory(dir=cache_folder()) as folder:
-        asked = encode_rows(loaded, stores["query"], evaluation.qrels.queries, "query", config)
-        vectors = encode_corpus(loaded, stores["document"], "document", config, Path(folder), weights="")
-        found = exact_topk(asked, vectors, evaluation.search_depth, collection.corpus.id_rank, device)
-    return evaluation.measure(found)
+    # Its vectors are not kept, so that their fingerprint is not needed.
+    checkpoint = Checkpoint(name, config, weights="", model=loaded)
+    tokens = TokenizedCollection(checkpoint, collection, config)
+    with TemporaryDirectory(dir=cache_folder()) as folder:
+        retriever = DenseRetriever(checkpoint, tokens, config, Path(folder))
+        found = retriever.search(on.qrels.queries, on.search_depth)
+    return on.measure(found)
 
 
 def lengths_for(model: str | Path, collection: Collection, say: Say = silent) -> list[str]:

@@ -1,0 +1,5 @@
+"""The package's log."""
+
+import logging
+
+log = logging.getLogger("ance_tele")
