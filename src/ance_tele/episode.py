@@ -23,7 +23,6 @@ from ance_tele.runs.train import train
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.retriever import Retriever
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import adopt
 
 
 def run(
@@ -61,9 +60,7 @@ def run(
     recipe, collection = held_out(portable(recipe), collection)
     verdicts = None if review is None else load_review(review, collection, review_as)
     inputs = RunInputs.of(recipe, collection, model, Path(out), cache, verdicts)
-    with claimed(inputs, data):
-        for name, part in (adopted or {}).items():
-            adopt(part, inputs.folder.path / name)
+    with claimed(inputs, data, adopted):
         if "bm25" in recipe.evaluation.baselines:
             evaluate_bm25(inputs)
         if inputs.start is None:

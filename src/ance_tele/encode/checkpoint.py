@@ -1,5 +1,6 @@
 """A checkpoint: an encoder by name, loaded on first use, known by the fingerprint of its weights."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 from sentence_transformers import SentenceTransformer
 
-from ance_tele.console.log import log
+from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore
@@ -18,6 +19,8 @@ from ance_tele.encode.encoder import Task, tokens_of, weights_fingerprint
 from ance_tele.encode.finite import as_given
 from ance_tele.encode.lengths import TEXTS
 from ance_tele.encode.loading import load_model
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoint:
@@ -29,6 +32,7 @@ class Checkpoint:
         weights: Fingerprint of its weights, where a manifest has it; else it is computed of the loaded model.
         model: The model, where it is in memory already.
         trained: This package trained it, so that vectors that are no numbers are its training's fault, not its files'.
+        announce: Log, when it is first loaded, what it does not declare as it is used.
 
     Raises:
         UserError: On first use, if the model cannot be loaded.
@@ -41,16 +45,19 @@ class Checkpoint:
         weights: str | None = None,
         model: SentenceTransformer | None = None,
         trained: bool = False,
+        announce: bool = False,
     ) -> None:
-        self.name, self.config, self.trained = name, config, trained
-        self._weights, self._model = weights, model
+        self.name, self.config, self.trained, self.announce = name, config, trained, announce
+        self._weights, self._model, self._loaded = weights, model, False
 
     @property
     def model(self) -> SentenceTransformer:
         """The model, loaded now unless it was before."""
         if self._model is None:
             assert self.name is not None
-            self._model = load_model(self.name, self.config)
+            with muted(self._loaded or not self.announce):
+                self._model = load_model(self.name, self.config)
+            self._loaded = True
         return self._model
 
     @property
@@ -115,7 +122,7 @@ class TokenizedCollection:
         assert self._checkpoint is not None, "tokens of no model"
         texts = self.collection.corpus if task == "document" else self.collection.queries
         store = tokens_of(self._checkpoint.model, self._config, task, texts, self._cache, self.collection.texts)
-        if store.cut is not None and store.cut.cut:
+        if self._checkpoint.announce and store.cut is not None and store.cut.cut:
             log.info(store.cut.line(TEXTS[task]))
         return store
 

@@ -9,20 +9,16 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
-from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, tokens_of
-from ance_tele.encode.finite import as_given
 from ance_tele.encode.lengths import TEXTS
 from ance_tele.encode.loading import adopt_model, load_model, load_pair
-from ance_tele.encode.rows import encode_rows
-from ance_tele.encode.vectors import encode_corpus
 from ance_tele.evaluate.config import EvaluateConfig, ExcludeSelf
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.run import Run
-from ance_tele.search.topk import exact_topk
-from ance_tele.store.artefacts import Say, silent
+from ance_tele.search.dense import DenseRetriever
 
 
 def evaluate_model(
@@ -35,7 +31,6 @@ def evaluate_model(
     passage_model: str | Path | None = None,
     relevance_level: int | None = None,
     exclude_self: ExcludeSelf = "id_and_text",
-    say: Say = silent,
 ) -> tuple[Run, Scores]:
     """Measure a model on a split.
 
@@ -49,8 +44,6 @@ def evaluate_model(
         passage_model: Folder or hub name of its passage encoder.
         relevance_level: Grade from which on a passage is relevant; None for what is usual (:class:`EvaluateConfig`).
         exclude_self: Which passages are left out of the ranking of a query that they are themselves.
-        say: Gets a line for what is not measured as usual, for what the model does not declare as it is used, and for
-            texts that are cut.
 
     Raises:
         UserError: The model cannot be loaded, both a model and a pair are given or half a pair, there is no such
@@ -60,7 +53,7 @@ def evaluate_model(
     loaded = _load(model, query_model, passage_model, config)
     name = query_model or (None if isinstance(model, SentenceTransformer) else model)
     # Its vectors are not kept, so that their fingerprint is not needed.
-    checkpoint = Checkpoint(name, config, weights="", model=loaded)
+    checkpoint = Checkpoint(name, config, weights="", model=loaded, announce=True)
     tokens = TokenizedCollection(checkpoint, collection, config)
     with TemporaryDirectory(dir=cache_folder()) as folder:
         retriever = DenseRetriever(checkpoint, tokens, config, Path(folder))
@@ -68,19 +61,18 @@ def evaluate_model(
     return on.measure(found)
 
 
-def lengths_for(model: str | Path, collection: Collection, say: Say = silent) -> list[str]:
+def lengths_for(model: str | Path, collection: Collection) -> list[str]:
     """Return a line for queries and one for passages: how many tokens they have for a model, and how many it cuts.
 
     Args:
         model: Folder or hub name; its own lengths count.
         collection: Corpus and queries; they are tokenised as an evaluation would, and kept for it.
-        say: Gets a line for each thing that the model does not declare as it is used.
 
     Raises:
         UserError: The model cannot be loaded.
     """
     config = EncoderConfig()
-    loaded = load_model(model, config, "cpu", say)
+    loaded = load_model(model, config, "cpu")
     lines = []
     for task in get_args(Task):
         texts = collection.queries if task == "query" else collection.corpus
@@ -94,7 +86,6 @@ def _load(
     query_model: str | Path | None,
     passage_model: str | Path | None,
     config: EncoderConfig,
-    say: Say,
 ) -> SentenceTransformer:
     pair = query_model is not None or passage_model is not None
     if (model is None) != pair:
@@ -104,9 +95,9 @@ def _load(
         if query_model is None or passage_model is None:
             missing = "query_model" if query_model is None else "passage_model"
             raise UserError(f"Of the pair there is no {missing}; give both, or the same encoder for both as the model.")
-        return load_pair(query_model, passage_model, config, say=say)
+        return load_pair(query_model, passage_model, config)
     if isinstance(model, SentenceTransformer):
-        return adopt_model(model, config, say)
+        return adopt_model(model, config)
     if not isinstance(model, (str, Path)):
         raise UserError(f"The model is a {type(model).__name__}; give a SentenceTransformer, a folder or a hub name.")
-    return load_model(model, config, say=say)
+    return load_model(model, config)

@@ -4,6 +4,7 @@ The first mining of a model (its vectors, its lists for training queries and pos
 is done once and adopted by all cells; so is a first episode that several recipes have in common.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +13,22 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.encode.checkpoint import Checkpoint
 from ance_tele.evaluate.comparison import Entry, tabulate
 from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.experiments.cells import Job, beside, one_by_one
 from ance_tele.experiments.grid import Suit, grid, model_name, slug
 from ance_tele.paper.figures import benchmark_of
 from ance_tele.report.comparison_formats import write_comparison
-from ance_tele.runs.phases import Phases
+from ance_tele.runs.folder import Episode
+from ance_tele.runs.inputs import RunInputs
+from ance_tele.runs.lists import anchor_lists, bm25_lists
+from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
+from ance_tele.runs.mine import search
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import Say, adopt, lock, silent
+from ance_tele.store.artefacts import adopt, lock
+
+log = logging.getLogger(__name__)
 
 
 def compare_systems(
@@ -32,7 +40,6 @@ def compare_systems(
     cache: Path | None = None,
     parallel: int = 1,
     table: str | None = None,
-    say: Say = silent,
     suit: Suit | None = None,
 ) -> dict[str, Any]:
     """Run every system from every model with every seed, and set them side by side.
@@ -46,7 +53,6 @@ def compare_systems(
         cache: Folder for collections and token stores.
         parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
         table: Name of the paper's table whose figures belong beside, e.g. "table3".
-        say: Gets one line per phase, or per cell where several run at a time.
         suit: Makes a system suit a model and its cell, as :func:`ance_tele.plan.suited.suited` does; gets both and the
             cell's run folder. Without it all cells of a system have the same settings.
 
@@ -60,13 +66,13 @@ def compare_systems(
     cells = grid(systems, models, seeds, suit and (lambda one, model, folder: suit(one, model, out / folder)))
     if len(shares := {one.episode.hold_out for one in systems}) > 1:
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, shares))}); give all the same.")
-    collection = load_collection(data, cache, systems[0].episode.strict, say).held_out(systems[0].episode.hold_out)
+    collection = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
     with claim(out):
         for model in models:
             wanted = [cell.recipe for cell in cells if cell.model == model]
-            share(wanted, collection, model, out, cache, say)
+            share(wanted, collection, model, out, cache)
         jobs = [Job(cell, str(out), str(data), str(cache), parallel) for cell in cells]
-        failed = one_by_one(jobs, say) if parallel == 1 else beside(jobs, parallel, say)
+        failed = one_by_one(jobs) if parallel == 1 else beside(jobs, parallel)
         order = {one.name: place for place, one in enumerate(systems)}
         done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda cell: order[cell.recipe.name])
         entries = [
@@ -106,7 +112,7 @@ def claim(out: Path) -> Iterator[None]:
         yield
 
 
-def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path, say: Say) -> None:
+def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path) -> None:
     """Do once, for all cells of a model, what needs no training: zero-shot evaluation, BM25, the first mining."""
     folder = out / "shared" / slug(model_name(model))
     if (out / "shared" / "bm25").is_dir():
@@ -114,35 +120,39 @@ def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Pa
     trained = [one for one in recipes if one.episode.episodes]
     ways = {one.encoder: one for one in reversed(trained or recipes)}
     for place, chosen in enumerate(reversed(ways.values()), 1):
-        phases = Phases(chosen, collection, model, folder, cache, say)
+        inputs = RunInputs.of(chosen, collection, model, folder, cache, announce=False)
+        start = inputs.start
+        assert start is not None
         try:
-            phases.weights(0)
+            start.weights  # noqa: B018 (loads it)
         except UserError:  # a setting of one system does not suit the model, or the model cannot be loaded at all
             if place == len(ways):
                 raise
         else:
             break
     try:
-        _begin(phases, recipes)
+        _begin(inputs, start, recipes)
     except UserError as error:
-        say(f"not shared: {error}")  # what one system asks for; its own cells will fail, the others need not
+        log.info(f"not shared: {error}")  # what one system asks for; its own cells will fail, the others need not
     if (folder / "bm25").is_dir():
         adopt(folder / "bm25", out / "shared" / "bm25")
 
 
-def _begin(phases: Phases, recipes: Sequence[Recipe]) -> None:
+def _begin(inputs: RunInputs, start: Checkpoint, recipes: Sequence[Recipe]) -> None:
     """Measure the model as it is, and mine with it."""
     trained = [one for one in recipes if one.episode.episodes]
     if any("bm25" in one.evaluation.baselines for one in recipes):
-        phases.evaluate_bm25()
-    phases.evaluate(0)
+        evaluate_bm25(inputs)
+    retriever = inputs.retriever(start, 0)
+    evaluate(inputs, retriever, 0)
     if any(not one.episode.episodes and not one.lexical for one in recipes):
-        phases.evaluate_final(0)
+        evaluate_final(inputs, retriever, 0)
     if trained:
-        phases.training_lists(0)
+        training, first = inputs.training_set(), Episode(1, inputs.recipe, inputs.folder)
+        search(training, retriever, first)
         sources = {source for one in trained for source in one.mining.sources_at(1)}
         if "lookahead" in sources:
-            phases.around_positives(0, phases.lookahead_rows)
+            anchor_lists(training, retriever, inputs.recipe.mining, first.before)
         if "bm25" in sources | {source for one in trained for source in one.mining.sources}:
-            phases.bm25_lists()
-    phases.drop(0)
+            bm25_lists(training, inputs.bm25, inputs.recipe.mining.depth, inputs.folder.path)
+    retriever.close(inputs.recipe.episode.keep_vectors)

@@ -1,6 +1,7 @@
 """Artefacts as values: what a phase has just made, or where it lies and how to read it back."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ance_tele.console.log import log
 from ance_tele.store.artefacts import (
     SCHEMA,
     Manifest,
@@ -20,6 +20,9 @@ from ance_tele.store.artefacts import (
     remove,
     write_json,
 )
+
+log = logging.getLogger(__name__)
+
 
 T = TypeVar("T")
 

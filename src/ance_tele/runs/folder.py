@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review, write_review
@@ -243,11 +244,13 @@ class OpenedRun:
 
     def retriever(self, number: int, cache: Path | None = None) -> "DenseRetriever":
         """Return the retriever of a checkpoint, over the vectors that the run has kept or that are encoded now."""
-        from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
+        from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
         from ance_tele.search.dense import DenseRetriever
 
         name = self.folder.checkpoint(number) / "model" if number else self.model
-        checkpoint = Checkpoint(name, self.recipe.encoder, self.folder.weights(number), trained=number > 0)
+        with muted():
+            config = with_common_prompt(self.recipe.encoder, self.collection)
+        checkpoint = Checkpoint(name, config, self.folder.weights(number), trained=number > 0)
         tokens = TokenizedCollection(checkpoint, self.collection, self.recipe.encoder, cache)
         return DenseRetriever(checkpoint, tokens, self.recipe.encoder, self.folder.checkpoint(number) / "vectors")
 

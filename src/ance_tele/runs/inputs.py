@@ -1,10 +1,12 @@
 """What a run is made of: recipe, data, start and what is opened of them once, for all its phases."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.review import Review
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
@@ -17,6 +19,9 @@ from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.retriever import Retriever
 from ance_tele.search.scorer import CrossEncoderScorer
 from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import adopt
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,22 @@ class RunInputs:
         out: Path,
         cache: Path | None = None,
         review: Review | None = None,
+        announce: bool = True,
     ) -> "RunInputs":
         """Open what a run is made of; models are loaded and texts tokenised when they are first used.
+
+        With ``announce``, what is worth knowing of the start and of the lengths of texts is logged once.
 
         Raises:
             UserError: A split is missing.
         """
         splits = [recipe.evaluation.split, *(["test"] if "test" in collection.qrels else [])]
         evaluations = {split: Evaluation.of(recipe.evaluation, collection, split) for split in dict.fromkeys(splits)}
-        start = Checkpoint(model, with_common_prompt(recipe.encoder, collection)) if model is not None else None
+        start = None
+        if model is not None:
+            with muted(not announce):
+                config = with_common_prompt(recipe.encoder, collection)
+            start = Checkpoint(model, config, announce=announce)
         tokens, cross_encoder = TokenizedCollection(start, collection, recipe.encoder, cache), None
         if recipe.mining.cross_encoder is not None:
             cross_encoder = CrossEncoderScorer(recipe.mining.cross_encoder, recipe.encoder, collection)
@@ -114,8 +126,13 @@ class RunInputs:
 
 
 @contextmanager
-def claimed(inputs: RunInputs, data: str | Path | None) -> Iterator[None]:
+def claimed(inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None = None) -> Iterator[None]:
     """Hold the run folder while the run is at work in it; what cannot work is refused before it is taken.
+
+    Args:
+        inputs: What the run is made of.
+        data: Where the collection was loaded from.
+        adopted: Parts of other run folders to begin with, by their name here.
 
     Raises:
         UserError: Another process works in it, it belongs to another run, or the settings do not suit the data.
@@ -128,4 +145,6 @@ def claimed(inputs: RunInputs, data: str | Path | None) -> Iterator[None]:
     if inputs.start is not None:
         check_start(inputs.start, recipe)
     with claim(folder, recipe, inputs.collection, inputs.start, data, inputs.review, inputs.cross_encoder):
+        for name, part in (adopted or {}).items():
+            adopt(part, folder.path / name)
         yield

@@ -3,6 +3,7 @@
 Each is searched once for a checkpoint, as an artefact. T also shows what the checkpoint has learned so far.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ance_tele.console.log import log
 from ance_tele.encode.vectors import pair_scores
 from ance_tele.evaluate.config import ExcludeSelf
 from ance_tele.evaluate.evaluation import own_passages
@@ -28,6 +28,9 @@ from ance_tele.search.approximate import approximate_topk, recall_of_exact
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever, Search
 from ance_tele.search.topk import TopK, exact_topk
+
+log = logging.getLogger(__name__)
+
 
 # Training queries and anchors are searched in one pass over the vectors, as long as what both hold fits.
 ONE_PASS_BYTES = 4 << 30
@@ -149,7 +152,7 @@ def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path
 def _in_one_pass(
     asked: np.ndarray, retriever: DenseRetriever, config: MiningConfig, anchors: np.ndarray | None
 ) -> tuple[TopK, TopK | None]:
-    """Search for training queries, float32 [q, dimension], and in the same pass around anchors, if what both hold fits."""
+    """Search for training queries, float32 [q, dimension], and in the same pass around anchors, if both fit in memory."""
     count, depth, search = len(asked), config.depth, _search(config)
     rows = np.empty(0, dtype=np.int64) if anchors is None else anchors
     fits = (count + len(rows)) * (4 * asked.shape[1] + 20 * depth) <= ONE_PASS_BYTES

@@ -1,10 +1,13 @@
 """The line that a phase of a run logs: what it took, what it found."""
 
-from ance_tele.console.log import log
+import logging
+
 from ance_tele.console.numbers import duration
 from ance_tele.evaluate.config import headline
 from ance_tele.mining.config import NEW_SOURCES
 from ance_tele.store.artefacts import Manifest
+
+log = logging.getLogger(__name__)
 
 
 def log_phase(where: str, phase: str, found: str, *manifests: Manifest) -> None:

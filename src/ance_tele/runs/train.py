@@ -1,5 +1,6 @@
 """Training: the encoder of an episode, from its pool; a training that was killed goes on from its last checkpoint."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.errors import UserError
-from ance_tele.console.log import log
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.encoder import emulated_bf16, text_format, weights_fingerprint
@@ -24,6 +24,8 @@ from ance_tele.training.batches import Plan, by_turn
 from ance_tele.training.card import model_card
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.trainer import train as train_model
+
+log = logging.getLogger(__name__)
 
 
 def train(

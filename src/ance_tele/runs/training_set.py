@@ -188,6 +188,11 @@ def _found_by_answer(
             write_pairs(made.target, collection, queries, passages)
             made.facts = {"found": len(queries), "missing": missing}
         return queries, passages
+    return read_pairs(path, collection)
+
+
+def read_pairs(path: Path, collection: Collection) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of queries and of passages, int64 [n] each, that :func:`write_pairs` wrote."""
     table = pq.read_table(path)
     return (
         collection.queries.rows(table["query_id"].combine_chunks()),
