@@ -71,6 +71,11 @@ class Episode:
         return self.folder.checkpoint(self.number - 1)
 
     @property
+    def last(self) -> bool:
+        """Whether the run ends with it."""
+        return self.number == self.recipe.episode.episodes
+
+    @property
     def after(self) -> "Episode":
         """What comes after it: where it is the last one, the search that looks back on it."""
         return replace(self, number=self.number + 1)

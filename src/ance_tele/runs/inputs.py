@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
-from ance_tele.data.review import Review
+from ance_tele.data.review import Review, ReviewAs, load_review
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
 from ance_tele.evaluate.evaluation import Evaluation
-from ance_tele.runs.folder import Episode, OpenedRun, RunFolder, check_folder, claim
+from ance_tele.runs.folder import Episode, OpenedRun, RunFolder, check_folder, claim, held_out, portable
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import TrainingSet, check_training_set, notices
 from ance_tele.search.bm25 import BM25Retriever
@@ -56,9 +56,10 @@ class RunInputs:
         recipe: Recipe,
         collection: Collection,
         model: str | Path | None,
-        out: Path,
+        out: str | Path,
         cache: Path | None = None,
-        review: Review | None = None,
+        review: str | Path | None = None,
+        review_as: ReviewAs = "exclude",
         announce: bool = True,
     ) -> "RunInputs":
         """Open what a run is made of; models are loaded and texts tokenised when they are first used.
@@ -66,8 +67,10 @@ class RunInputs:
         With ``announce``, what is worth knowing of the start and of the lengths of texts is logged once.
 
         Raises:
-            UserError: A split is missing.
+            UserError: A split is missing, or the review cannot be used.
         """
+        recipe, collection = held_out(portable(recipe), collection)
+        verdicts = None if review is None else load_review(review, collection, review_as)
         splits = [recipe.evaluation.split, *(["test"] if "test" in collection.qrels else [])]
         evaluations = {split: Evaluation.of(recipe.evaluation, collection, split) for split in dict.fromkeys(splits)}
         start = None
@@ -79,7 +82,7 @@ class RunInputs:
         if recipe.mining.cross_encoder is not None:
             cross_encoder = CrossEncoderScorer(recipe.mining.cross_encoder, recipe.encoder, collection)
         bm25 = BM25Retriever(collection, recipe.evaluation.language)
-        return cls(recipe, collection, RunFolder(out), start, tokens, bm25, review, cross_encoder, evaluations)
+        return cls(recipe, collection, RunFolder(Path(out)), start, tokens, bm25, verdicts, cross_encoder, evaluations)
 
     def retriever(self, checkpoint: Checkpoint, number: int) -> DenseRetriever:
         """Return the retriever of a checkpoint, given its number."""
@@ -87,11 +90,13 @@ class RunInputs:
         return DenseRetriever(checkpoint, self.tokens, self.recipe.encoder, vectors)
 
     def training_set(self) -> TrainingSet:
-        """Return what the run trains on; positives that are found by answer are searched for now.
+        """Return what the run trains on, if anything; positives that are found by answer are searched for now.
 
         Raises:
             UserError: No query has a positive.
         """
+        if not self.recipe.episode.episodes:
+            return TrainingSet.none(self.collection)
         mining, ranker = self.recipe.mining, None
         if mining.without_positive != "drop" and self.start is not None:
             ranker = self.retriever(self.start, 0) if mining.without_positive == "model" else self.bm25
@@ -137,14 +142,17 @@ def claimed(inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Pa
     Raises:
         UserError: Another process works in it, it belongs to another run, or the settings do not suit the data.
     """
-    recipe, folder = inputs.recipe, inputs.folder
+    recipe, folder, review = inputs.recipe, inputs.folder, inputs.review
+    if review is not None:
+        what = "never drawn as negatives" if review.use == "exclude" else "further positives"
+        log.info(f"review {review.path}: {len(review.passages):,} passages called relevant, {what}")
     check_folder(folder.path)
     recipe.check()
     if recipe.episode.episodes:
-        check_training_set(inputs.collection, recipe, inputs.review)
+        check_training_set(inputs.collection, recipe, review)
     if inputs.start is not None:
         check_start(inputs.start, recipe)
-    with claim(folder, recipe, inputs.collection, inputs.start, data, inputs.review, inputs.cross_encoder):
+    with claim(folder, recipe, inputs.collection, inputs.start, data, review, inputs.cross_encoder):
         for name, part in (adopted or {}).items():
             adopt(part, folder.path / name)
         yield

@@ -20,18 +20,17 @@ def evaluate(inputs: RunInputs, retriever: DenseRetriever, number: int) -> Manif
     return found
 
 
-def evaluate_bm25(inputs: RunInputs) -> Manifest:
+def evaluate_bm25(inputs: RunInputs) -> None:
     """Measure BM25 on the same split."""
     on = inputs.evaluations[inputs.recipe.evaluation.split]
     found = measure(inputs.bm25, on, inputs.folder.path / "bm25", "bm25")
     log_phase("bm25", "evaluate", evaluated(found), found)
-    return found
 
 
 def evaluate_final(inputs: RunInputs, retriever: Retriever, number: int) -> dict[str, float]:
     """Return the metrics of the last retriever on the test split, whatever split the episodes were measured on."""
-    dense, on = isinstance(retriever, DenseRetriever), inputs.evaluations[inputs.final_split]
-    folder = inputs.folder.checkpoint(number) if dense else inputs.folder.path / "bm25"
+    on = inputs.evaluations[inputs.final_split]
+    folder = inputs.folder.checkpoint(number) if isinstance(retriever, DenseRetriever) else inputs.folder.path / "bm25"
     if inputs.final_split != inputs.recipe.evaluation.split:
         folder = inputs.folder.path / "final"
     return dict(measure(retriever, on, folder, inputs.tag(retriever, number)).facts["metrics"])

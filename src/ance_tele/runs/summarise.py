@@ -64,7 +64,7 @@ def summarise(
         **_bm25(folder, inputs.bm25),
         "episodes": [_episode(folder, number) for number in range(1, episodes + 1)],
         "final": dict(final or {}),
-        **({} if training is None else {"training_metric": metric}),
+        **({"training_metric": metric} if recipe.episode.episodes else {}),
         "evaluation": {split: on.facts for split, on in inputs.evaluations.items()},
         "comparisons": comparisons(
             folder.path, episodes, [name for name in baselines if name not in unfit(folder.path)]

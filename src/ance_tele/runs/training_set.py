@@ -89,6 +89,13 @@ class TrainingSet:
             known = positives.extended(queries[ours], passages[ours])
         return cls(collection, positives, known, left_out, without, review and review.fingerprint)
 
+    @classmethod
+    def none(cls, collection: Collection) -> "TrainingSet":
+        """Return the training set of a run that trains nothing."""
+        rows = np.empty(0, dtype=np.int64)
+        nothing = Qrels.from_arrays(rows, rows, rows)
+        return cls(collection, nothing, nothing, rows, rows)
+
     def __len__(self) -> int:
         return len(self.positives)
 
