@@ -63,12 +63,12 @@ def first_step(folder: Path, model: str, started: float) -> None:
         seconds[name] = time.perf_counter() - start
 
     with phase("imports"):
+        from ance_tele.runs.phases import Phases
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
         import ance_tele.training.trainer  # noqa: F401
         from ance_tele.data.load import load_collection
         from ance_tele.recipes import recipe
-        from ance_tele.runs.phases import Phases
     seconds = {"process": time.time() - started - seconds["imports"], **seconds}
     ended: list[float] = []
     register_optimizer_step_post_hook(lambda *_: ended.append(time.perf_counter()))
@@ -76,7 +76,7 @@ def first_step(folder: Path, model: str, started: float) -> None:
     chosen = recipe("ance-tele").with_settings(**settings)
     with phase("data"):
         collection = load_collection(folder / "data", folder / "cache")
-    phases = Phases(chosen, collection, model, folder / "run", folder / "cache", lambda line: None)
+    phases = Phases(chosen, collection, model, folder / "run", folder / "cache")
     with phase("load model"):
         phases.weights(0)
     with phase("tokens"):

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from ance_tele.runs.phases import Phases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from ance_tele.data.review import VERDICTS, Verdict, load_review, read_review, w
 from ance_tele.episode import run
 from ance_tele.recipes import recipe
 from ance_tele.runs.folder import open_run
-from ance_tele.runs.phases import Phases
 from ance_tele.store.artefacts import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -173,9 +173,7 @@ def test_positives_and_what_is_known(tmp_path: Path) -> None:
     rows = [("q1", "c", "relevant"), ("q1", "a", "relevant"), ("q2", "a", "negative"), ("q3", "d", "relevant")]
     path = written(tmp_path / "review.csv", *rows, ("q2", "e", "unsure"))
     phases = {
-        use: Phases(
-            recipe("bm25"), collection, None, tmp_path, cache_folder(), print, load_review(path, collection, use)
-        )
+        use: Phases(recipe("bm25"), collection, None, tmp_path, cache_folder(), load_review(path, collection, use))
         for use in get_args(module.ReviewAs)
     }
     added = phases["positives"]

@@ -13,7 +13,6 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
-from ance_tele.encode.checkpoint import Checkpoint
 from ance_tele.evaluate.comparison import Entry, tabulate
 from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.experiments.cells import Job, beside, one_by_one
@@ -121,29 +120,29 @@ def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Pa
     ways = {one.encoder: one for one in reversed(trained or recipes)}
     for place, chosen in enumerate(reversed(ways.values()), 1):
         inputs = RunInputs.of(chosen, collection, model, folder, cache, announce=False)
-        start = inputs.start
-        assert start is not None
+        assert inputs.start is not None
         try:
-            start.weights  # noqa: B018 (loads it)
+            inputs.start.weights  # noqa: B018 (loads it)
         except UserError:  # a setting of one system does not suit the model, or the model cannot be loaded at all
             if place == len(ways):
                 raise
         else:
             break
     try:
-        _begin(inputs, start, recipes)
+        _begin(inputs, recipes)
     except UserError as error:
         log.info(f"not shared: {error}")  # what one system asks for; its own cells will fail, the others need not
     if (folder / "bm25").is_dir():
         adopt(folder / "bm25", out / "shared" / "bm25")
 
 
-def _begin(inputs: RunInputs, start: Checkpoint, recipes: Sequence[Recipe]) -> None:
+def _begin(inputs: RunInputs, recipes: Sequence[Recipe]) -> None:
     """Measure the model as it is, and mine with it."""
+    assert inputs.start is not None
     trained = [one for one in recipes if one.episode.episodes]
     if any("bm25" in one.evaluation.baselines for one in recipes):
         evaluate_bm25(inputs)
-    retriever = inputs.retriever(start, 0)
+    retriever = inputs.retriever(inputs.start, 0)
     evaluate(inputs, retriever, 0)
     if any(not one.episode.episodes and not one.lexical for one in recipes):
         evaluate_final(inputs, retriever, 0)

@@ -152,7 +152,7 @@ def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path
 def _in_one_pass(
     asked: np.ndarray, retriever: DenseRetriever, config: MiningConfig, anchors: np.ndarray | None
 ) -> tuple[TopK, TopK | None]:
-    """Search for training queries, float32 [q, dimension], and in the same pass around anchors, if both fit in memory."""
+    """Search for training queries, float32 [q, dimension], and with them around anchors, if both fit in memory."""
     count, depth, search = len(asked), config.depth, _search(config)
     rows = np.empty(0, dtype=np.int64) if anchors is None else anchors
     fits = (count + len(rows)) * (4 * asked.shape[1] + 20 * depth) <= ONE_PASS_BYTES

@@ -87,7 +87,7 @@ class TrainingSet:
             queries, passages = review.pairs
             ours = np.isin(queries, positives.queries)
             known = positives.extended(queries[ours], passages[ours])
-        return cls(collection, positives, known, left_out, without, review and review.fingerprint)
+        return cls(collection, positives, known, left_out, without, None if review is None else review.fingerprint)
 
     @classmethod
     def none(cls, collection: Collection) -> "TrainingSet":
