@@ -58,8 +58,8 @@ class Asker:
         # The last one's tokenizer does for all, also where the model that the run began with is gone.
         last = opened.retriever(max([0, *trained]), cache)
         last.tokens.passages  # noqa: B018 (tokenised before anything is encoded)
-        found = ((number, _open(opened, number, last, cache, only_kept)) for number in [0, *trained])
-        self.columns = [Column(number, label_of(number), one) for number, one in found if one is not None]
+        found = {number: _open(opened, number, last, cache, only_kept) for number in [*trained, 0]}
+        self.columns = [Column(number, label_of(number), one) for number, one in sorted(found.items()) if one]
 
     def ask(self, checkpoint: int, words: str, k: int) -> list[dict[str, Any]]:
         """Return the k best passages under a checkpoint, best first: rank, score, id, title, text.
