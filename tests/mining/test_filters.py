@@ -394,7 +394,7 @@ def test_a_run_with_filters(
             in findings(summary)[[line.startswith("Candidates that") for line in findings(summary)].index(True)]
         )
     assert str(tmp_path) not in (out / "config.yaml").read_text() + (out / "summary.json").read_text()
-    assert main(given) == 0 and capsys.readouterr().out.count(" stands ") >= 8
+    assert main(given) == 0 and capsys.readouterr().out.count(" cached ") >= 8
     assert main(command(toy, tiny_model, out, relative_margin=0.1, range_min=2, cross_encoder=judge)) == 2
     assert "relative_margin was 0.05, is 0.1" in capsys.readouterr().err
     other = write_judge(tiny_model, tmp_path / "other", 1)
