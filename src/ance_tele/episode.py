@@ -17,12 +17,13 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.data.review import ReviewAs, load_review
 from ance_tele.evaluate.config import headline
-from ance_tele.mining.config import NEW_SOURCES
+from ance_tele.mining.plugins import plugin_sources
 from ance_tele.report.write import write_report
 from ance_tele.runs.folder import claim, comparisons, held_out, portable, unfit
 from ance_tele.runs.phases import Phases
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import SCHEMA, Manifest, Say, adopt, package_versions, read_manifest, silent, write_json
+from ance_tele.store.plugins import plain_name
 
 
 def run(
@@ -114,7 +115,7 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
         if facts.get("pairs", 0) > facts.get("queries", 0):
             found += f", on {facts['pairs_used']:,} of {facts['pairs']:,} pairs of query and positive"
     else:
-        sources = [name for name in NEW_SOURCES if name in facts]
+        sources = [plain_name(name) for name in manifests[-1].inputs["sources"]]
         found = ", ".join(f"{facts[name]:,} {name}" for name in sources) + " candidates"
         if same := sum(facts.get("same_text", {}).values()):
             found += f"; {same:,} left out that have the text of a relevant passage or of the query"
@@ -137,6 +138,7 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
         manifest = read_manifest(out / folder / "evaluation")
         if manifest is not None and name in recipe.evaluation.baselines:
             baselines[name] = manifest.facts["metrics"]
+    own_sources = plugin_sources(recipe.mining)
     last = phases.evaluate_final(episodes) if episodes == recipe.episode.episodes else {}
     summary = {
         "schema": SCHEMA,
@@ -163,6 +165,7 @@ def summarise(phases: Phases, episodes: int) -> dict[str, Any]:
         **({"training_metric": phases.training_metric} if recipe.episode.episodes else {}),
         "evaluation": {split: on.facts for split, on in phases.evaluations.items()},
         "comparisons": comparisons(out, episodes, [name for name in baselines if name not in unfit(out)]),
+        **({"sources": own_sources} if own_sources else {}),
         "settings": recipe.settings(),
         "environment": {
             "machine": f"{platform.system()} {platform.machine()}, {_processor(phases)}",

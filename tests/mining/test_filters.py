@@ -17,10 +17,10 @@ from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.load import load_collection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.vectors import Vectors, pair_scores
-from ance_tele.mining import filters as module
-from ance_tele.mining.candidates import Candidates, Lists
-from ance_tele.mining.config import FILTERS, MiningConfig
-from ance_tele.mining.filters import keep_negatives, without_false_negatives
+from ance_tele.mining import margins as module
+from ance_tele.mining.candidates import CandidateLists, Candidates
+from ance_tele.mining.config import THRESHOLDS, MiningConfig
+from ance_tele.mining.margins import keep_negatives, without_false_negatives
 from ance_tele.recipes import recipe
 from ance_tele.report.findings import findings
 from ance_tele.search.topk import exact_topk
@@ -80,7 +80,7 @@ def test_as_a_slow_reading_of_the_rules_has_it(
     scores, known = np.array([s for s, _ in flat], np.float32), np.array([k for _, k in flat], bool)
     keep, counts = keep_negatives(offsets, scores, np.array(positives, np.float32), known, chosen)
     assert (keep.tolist(), counts) == slowly(lists, positives, chosen)
-    ordered = [name for name in FILTERS if name in chosen]
+    ordered = [name for name in THRESHOLDS if name in chosen]
     assert list(counts) == ordered
 
 
@@ -105,17 +105,17 @@ def test_the_score_of_query_and_passage_decides_whatever_the_source(
     table = table.reshape(len(rows), 10)
     asked: list[tuple[int, int]] = []
 
-    def score(start: int, stop: int, offsets: np.ndarray, passages: np.ndarray) -> np.ndarray:
-        owner = np.repeat(np.arange(start, stop), np.diff(offsets))
-        asked.extend(zip(owner.tolist(), passages.tolist(), strict=True))
-        return table[owner, passages]
+    def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+        assert (np.diff(positions) >= 0).all()
+        asked.extend(zip(positions.tolist(), passages.tolist(), strict=True))
+        return table[positions, passages]
 
     names = ("query", "lookahead")
     lists = {}
     for place, name in enumerate(names):
         offsets, passages = ragged([row[place] for row in rows])
         ranks = np.concatenate([np.arange(1, len(row[place]) + 1) for row in rows]).astype(np.int16)
-        lists[name] = Lists(offsets, passages.astype(np.int32), np.full(len(passages), 9, np.float32), ranks)
+        lists[name] = CandidateLists(offsets, passages.astype(np.int32), np.full(len(passages), 9, np.float32), ranks)
     numbers = np.arange(len(rows)) * 3
     grades = np.ones(0, np.int64)
     positives = Qrels(numbers, *ragged([row[2] for row in rows]), grades)
@@ -143,7 +143,7 @@ def test_the_score_of_query_and_passage_decides_whatever_the_source(
 
 
 def test_a_random_list_has_no_best_places() -> None:
-    one = Lists(np.array([0, 2]), np.array([4, 5], np.int32), np.zeros(2, np.float32), np.array([1, 2], np.int16))
+    one = CandidateLists.of([[4, 5]])
     positives = Qrels(np.array([0]), np.array([0, 1]), np.array([9]), np.array([1]))
     found, dropped = without_false_negatives(
         Candidates(np.array([0]), {"query": one, "random": one}), positives, positives, {"range_min": 1}, None
@@ -182,8 +182,10 @@ def mined(collection: Collection, tiny_model: Path) -> dict[str, Any]:
         "positives": positives,
         "texts": texts,
         "queries": queries,
-        "candidates": Candidates(positives.queries, {"query": Lists.from_topk(found)}),
-        "score": lambda start, stop, *lists: pair_scores(asked[start:stop], vectors, *lists),
+        "candidates": Candidates(positives.queries, {"query": CandidateLists.from_topk(found)}),
+        "score": lambda positions, passages: pair_scores(
+            asked[positions], vectors, np.arange(len(positions) + 1), passages
+        ),
     }
 
 
@@ -217,7 +219,7 @@ def theirs(mined: dict[str, Any], chosen: dict[str, Any], judge: Any = None) -> 
 
 def ours(mined: dict[str, Any], chosen: dict[str, Any], score: Any = None) -> set[tuple[str, str]]:
     positives: Qrels = mined["positives"]
-    acting = MiningConfig(**chosen).filters
+    acting = MiningConfig(**chosen).thresholds
     found, _ = without_false_negatives(mined["candidates"], positives, positives, acting, score or mined["score"])
     lists = found.lists["query"]
     owner = np.repeat(np.arange(len(positives)), np.diff(lists.offsets))
@@ -289,8 +291,9 @@ def test_a_cross_encoder_decides_as_in_sentence_transformers(
 
     model = load_cross_encoder(str(judge), EncoderConfig())
 
-    def score(start: int, stop: int, *lists: np.ndarray) -> np.ndarray:
-        return cross_scores(model, mined["queries"][start:stop], *lists, collection.corpus, " ")  # type: ignore[misc]
+    def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+        queries = [mined["queries"][position] for position in positions]
+        return cross_scores(model, queries, np.arange(len(queries) + 1), passages, collection.corpus, " ")
 
     expected = theirs(mined, chosen, model)
     assert 100 < len(expected) < 0.95 * len(mined["queries"]) * len(mined["texts"])
@@ -412,7 +415,7 @@ def test_a_run_from_before_the_filters_goes_on(
     assert manifest is not None and not {"filters", "review"} & manifest.inputs.keys()
     assert "dropped" not in json.loads((out / "summary.json").read_text())["episodes"][0]["pool"]
     config = out / "config.yaml"
-    young = (*FILTERS, "cross_encoder")
+    young = (*THRESHOLDS, "cross_encoder")
     lines = [line for line in config.read_text().splitlines() if line.partition(":")[0] not in young]
     config.write_text("\n".join(lines) + "\n")
     capsys.readouterr()
@@ -449,5 +452,5 @@ def test_settings_that_cannot_work_are_refused(given: dict[str, Any], sentence: 
 
 
 def test_zero_is_a_margin_and_none_is_not() -> None:
-    assert MiningConfig().filters == {}
-    assert MiningConfig(relative_margin=0.0, max_score=0.0).filters == {"relative_margin": 0.0, "max_score": 0.0}
+    assert MiningConfig().thresholds == {}
+    assert MiningConfig(relative_margin=0.0, max_score=0.0).thresholds == {"relative_margin": 0.0, "max_score": 0.0}

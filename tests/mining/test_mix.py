@@ -10,20 +10,22 @@ from scipy.stats import chi2
 
 from ance_tele.data.collection import Qrels
 from ance_tele.mining import mix as mixing
-from ance_tele.mining.candidates import Candidates, Lists
+from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.mix import mix, quota
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.seeding import hashed
-from ance_tele.mining.sources import SOURCES
+from ance_tele.mining.sources import SOURCES as DECLARED
+
+SOURCES = tuple(DECLARED)
 
 # One negative: passage, source, origin, first episode, rank, score.
 Negative = tuple[int, str, str, int, int, float]
 
 
-def ragged(lists: Sequence[Sequence[int]], scores: Sequence[Sequence[float]] | None = None) -> Lists:
+def ragged(lists: Sequence[Sequence[int]], scores: Sequence[Sequence[float]] | None = None) -> CandidateLists:
     scores = scores or [[10.0 - rank for rank in range(len(passages))] for passages in lists]
-    return Lists(
+    return CandidateLists(
         np.cumsum([0, *map(len, lists)]),
         np.array([passage for passages in lists for passage in passages], dtype=np.int32),
         np.array([score for values in scores for score in values], dtype=np.float32),

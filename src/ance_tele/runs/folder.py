@@ -17,6 +17,7 @@ from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review, write_review
 from ance_tele.evaluate.config import headline
 from ance_tele.evaluate.statistics import holm, permutation_test
+from ance_tele.mining.plugins import load_all
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import SCHEMA, Say, atomic, lock, read_json, read_manifest, silent, write_json
 
@@ -47,6 +48,7 @@ def claim(
     if out.is_dir() and any(out.iterdir()) and not (out / "run.json").exists() and not _only_lock(out):
         raise UserError(f"{out} is not empty and holds no run; give --out a new folder.")
     recipe.check()  # what cannot work is refused before the folder is taken
+    load_all(recipe.mining)
     for split in dict.fromkeys((recipe.evaluation.split, phases.final_split)):
         phases.evaluation(split)
     if recipe.episode.episodes:

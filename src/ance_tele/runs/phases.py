@@ -6,11 +6,11 @@ from typing import Any
 
 from ance_tele.console.errors import UserError
 from ance_tele.mining.candidates import Candidates
-from ance_tele.mining.filters import without_answers, without_false_negatives
-from ance_tele.mining.known import without_same_texts
+from ance_tele.mining.filters import filter_candidates, mined_facts
+from ance_tele.mining.mine import mine
 from ance_tele.mining.mix import mix
+from ance_tele.mining.plugins import plugin_inputs
 from ance_tele.mining.pool import Pool
-from ance_tele.mining.sources import mine
 from ance_tele.mining.storage import read_candidates, read_pool, write_candidates, write_pool
 from ance_tele.runs.evaluations import Evaluations
 from ance_tele.runs.learning import change, new_share
@@ -23,6 +23,7 @@ from ance_tele.store.artefacts import (
     remove,
     write_json,
 )
+from ance_tele.store.plugins import plain_name
 
 # Settings that change no number of the result, and so may differ when a run is resumed; of the cross-encoder, it is
 # the weights that may not.
@@ -48,58 +49,30 @@ class Phases(Evaluations):
             "draw": [episode, seed] if "random" in sources else None,
             **config.searching,
         }
-        if config.filters:
-            inputs["filters"] = {**config.filters, "cross_encoder": self.cross_encoder_key}
+        if config.thresholds:
+            inputs["filters"] = {**config.thresholds, "cross_encoder": self.cross_encoder_key}
+        inputs |= plugin_inputs(config, episode)
         if self.review is not None:
             inputs["review"] = self.review.fingerprint
         inputs |= self.same_texts
 
         def make(target: Path) -> dict[str, Any]:
-            collection = self.collection
-            found = mine(
-                self.positives,
-                config,
-                episode,
-                seed,
-                len(collection.corpus),
-                lambda: self.read_training_lists(before),
-                lambda rows: self.around_positives(before, rows),
-                self.bm25_lists,
-                self.collection.negatives,
-            )
-            facts: dict[str, Any] = {}
-            if self.never.by_text:
-                found, facts["same_text"] = without_same_texts(found, self.known, self.never)
+            context, collection = self.mining_context(episode), self.collection
+            found, dropped = filter_candidates(context, mine(context))
+            facts = mined_facts(found, dropped)
             around = read_manifest(self.folder(before) / "around_positives.parquet")
             if "lookahead" in sources and around is not None and "recall" in around.facts:
                 facts["recall_around"] = around.facts["recall"]  # the lists themselves are removed
-            if config.filter_answers:
-                found, answers = self._without_answers(found)
-                facts |= answers
-            if config.filters:
-                score = self.pair_score(before)
-                found, facts["filtered"] = without_false_negatives(
-                    found, self.positives, self.known, config.filters, score
-                )
             write_candidates(target, found, collection.queries, collection.corpus)
-            return {**{source: len(lists.passages) for source, lists in found.lists.items()}, **facts}
+            return facts
 
         manifest = build(self.folder(episode) / "candidates.parquet", "candidates", inputs, make, self.say)
         self.__dict__.pop("cross_encoder", None)  # memory that training needs
-        partial = "lookahead" not in sources or config.filter_answers or config.filters
-        if self.recipe.episode.watch_lookahead and partial:
+        if self.recipe.episode.watch_lookahead and ("lookahead" not in sources or config.filtered):
             self.watch(episode)
         for name in ("around_positives.parquet", "around_positives.parquet.manifest.json"):
             remove(self.folder(before) / name)  # the candidates hold them, by query
         return manifest
-
-    def _without_answers(self, found: Candidates) -> tuple[Candidates, dict[str, Any]]:
-        lists, dropped = {}, {}
-        for source, one in found.lists.items():
-            lists[source], dropped[source] = without_answers(
-                one, found.queries, self.collection.answers, self.collection.corpus
-            )
-        return Candidates(found.queries, lists), {"answer_bearing": dropped}
 
     def read_candidates(self, episode: int) -> Candidates:
         """Read back the candidates of an episode."""
@@ -142,7 +115,7 @@ class Phases(Evaluations):
         dropped |= mined.facts.get("filtered", {})
         found = {
             source: mined.facts[source] + sum(counts[source] for counts in dropped.values())
-            for source in config.sources_at(episode)
+            for source in map(plain_name, config.sources_at(episode))
         }
         filters = [name for name, counts in dropped.items() if name != "same_text" and any(counts.values())]
         if not any(found.values()):

@@ -1,7 +1,7 @@
 """What a run searches for in mining, each an artefact: lists of the training queries, around positives, BM25's."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ance_tele.evaluate.evaluation import own_passages
-from ance_tele.mining.candidates import Candidates, Lists
-from ance_tele.mining.filters import Score
-from ance_tele.mining.known import without_same_texts
+from ance_tele.mining.candidates import CandidateLists, Candidates
+from ance_tele.mining.context import MiningContext, Score
+from ance_tele.mining.never import same_text
 from ance_tele.mining.sources import lookahead
 from ance_tele.mining.storage import read_lists, write_candidates, write_lists
 from ance_tele.runs.checkpoints import hash_of
@@ -50,8 +50,8 @@ class Searches(TrainingSet):
 
             asked, positives = self.query_vectors(checkpoint, self.positives.queries), self.positives
             found = self._nearest_both(checkpoint, asked, depth)
-            lists = Lists.from_topk(found)
-            rr = reciprocal_ranks(Lists.from_topk(found.without(*own, depth)), positives)
+            lists = CandidateLists.from_topk(found)
+            rr = reciprocal_ranks(CandidateLists.from_topk(found.without(*own, depth)), positives)
             scores = pair_scores(asked, self.vectors(checkpoint), positives.offsets, positives.passages)
             best = np.maximum.reduceat(scores, positives.offsets[:-1])
             ids = self.collection.queries.take_ids(self.positives.queries)
@@ -97,12 +97,12 @@ class Searches(TrainingSet):
         done = any(read_manifest(path) is not None for path in made)
         return self.lookahead_rows if wanted and not done else np.empty(0, dtype=np.int64)
 
-    def read_training_lists(self, checkpoint: int) -> Lists:
+    def read_training_lists(self, checkpoint: int) -> CandidateLists:
         """Read back the lists of the training queries."""
         path = self.folder(checkpoint) / "training_lists.parquet"
         return read_lists(path, self.positives.queries, self.collection.queries, self.collection.corpus)
 
-    def around_positives(self, checkpoint: int, rows: np.ndarray, found: TopK | None = None) -> Lists:
+    def around_positives(self, checkpoint: int, rows: np.ndarray, found: TopK | None = None) -> CandidateLists:
         """Search around passages given by row, ascending: L of the next episode, before it is joined by query.
 
         Where a pass for something else has ``found`` them already, they are only written.
@@ -113,7 +113,7 @@ class Searches(TrainingSet):
 
         def make(target: Path) -> dict[str, Any]:
             best = found or self.search(checkpoint, rows, depth, "document", "searching around positives", mining=True)
-            write_lists(target, rows, Lists.from_topk(best), corpus, corpus)
+            write_lists(target, rows, CandidateLists.from_topk(best), corpus, corpus)
             recall = self.recall(checkpoint, best, lambda places: self.vectors(checkpoint).take(rows[places]))
             return {"search_engine": best.engine, **recall}
 
@@ -121,13 +121,13 @@ class Searches(TrainingSet):
         build(path, "lists around positives", inputs, make, self.say)
         return read_lists(path, rows, corpus, corpus)
 
-    def bm25_lists(self) -> Lists:
+    def bm25_lists(self) -> CandidateLists:
         """Search for every training query with BM25."""
         depth, queries = self.recipe.mining.depth, self.collection.queries
         inputs = {"data": self.collection.fingerprint, "training": self.training_key, "depth": depth, **self.lexical}
 
         def make(target: Path) -> dict[str, int]:
-            found = Lists.from_topk(self.bm25(self.positives.queries, depth))
+            found = CandidateLists.from_topk(self.bm25(self.positives.queries, depth))
             write_lists(target, self.positives.queries, found, queries, self.collection.corpus)
             asked, without = len(self.positives), int((np.diff(found.offsets) == 0).sum())
             if without:
@@ -151,12 +151,11 @@ class Searches(TrainingSet):
         }
 
         def make(target: Path) -> None:
-            around = config.lookahead_positives
-            seen = lookahead(self.positives, lambda rows: self.around_positives(before, rows), around)
-            found = Candidates(self.positives.queries, {"lookahead": seen})
+            found = lookahead(self.mining_context(episode))
             if self.never.by_text:
-                found, _ = without_same_texts(found, self.known, self.never)
-            write_candidates(target, found, collection.queries, collection.corpus)
+                found = found.where(~same_text(found, self.known, self.never))
+            by_source = Candidates(self.positives.queries, {"lookahead": found})
+            write_candidates(target, by_source, collection.queries, collection.corpus)
 
         path = self.folder(episode) / "lookahead_lists.parquet"
         build(path, "lists around positives, by query", inputs, make, self.say)
@@ -172,7 +171,7 @@ class Searches(TrainingSet):
 
         return build(self.out / "positives.parquet", "positives", {"training": self.training_key}, make, self.say)
 
-    def mined_lists(self, episode: int) -> Lists:
+    def mined_lists(self, episode: int) -> CandidateLists:
         """Read back T of an episode: what it mined for the queries."""
         lexical = self.recipe.mining.main_source(episode) == "bm25"
         return self.bm25_lists() if lexical else self.read_training_lists(episode - 1)
@@ -195,25 +194,48 @@ class Searches(TrainingSet):
         recall = recall_of_exact(found, asked, self.vectors(checkpoint), rank, self.device(checkpoint))
         return {"recall": round(recall, 4)}
 
-    def pair_score(self, checkpoint: int) -> Score | None:
-        """Return what scores training queries with passages while filtering; None where no filter looks at scores."""
+    def mining_context(self, episode: int) -> MiningContext:
+        """Return what the sources and filters of an episode get."""
+        before = episode - 1
+        scorer = cache(lambda: self.pair_score(before))  # encodes the queries, where something asks for scores
+        return MiningContext(
+            self.collection,
+            self.positives,
+            self.recipe.mining,
+            episode,
+            self.recipe.episode.seed,
+            self.known,
+            self.never,
+            lambda: self.read_training_lists(before),
+            lambda rows: self.around_positives(before, rows),
+            self.bm25_lists,
+            lambda positions, passages: scorer()(positions, passages),
+        )
+
+    def pair_score(self, checkpoint: int) -> Score:
+        """Return what scores training queries (positions, ascending) with passages (rows)."""
         config, rows = self.recipe.mining, self.positives.queries
-        if not config.filters.keys() - {"range_min"}:
-            return None
         if config.cross_encoder is None:
             from ance_tele.encode.vectors import pair_scores
 
-            asked, vectors = self.query_vectors(checkpoint, rows), self.vectors(checkpoint)
-            return lambda start, stop, *lists: pair_scores(asked[start:stop], vectors, *lists)
+            vectors, queries = self.vectors(checkpoint), self.query_vectors(checkpoint, rows)
+
+            def by_model(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+                asked, starts = np.unique(positions, return_index=True)
+                return pair_scores(queries[asked], vectors, np.append(starts, len(positions)), passages)
+
+            return by_model
         from ance_tele.encode.cross_encoder import cross_scores
 
         texts, corpus = self.collection.queries.table["text"].take(rows), self.collection.corpus
         judge, separator = self.cross_encoder, self.recipe.encoder.title_separator
 
-        def score(start: int, stop: int, offsets: np.ndarray, passages: np.ndarray) -> np.ndarray:
-            return cross_scores(judge, texts[start:stop].to_pylist(), offsets, passages, corpus, separator)
+        def by_cross_encoder(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+            asked, starts = np.unique(positions, return_index=True)
+            offsets = np.append(starts, len(positions))
+            return cross_scores(judge, texts.take(asked).to_pylist(), offsets, passages, corpus, separator)
 
-        return score
+        return by_cross_encoder
 
     @cached_property
     def cross_encoder(self) -> "CrossEncoder":

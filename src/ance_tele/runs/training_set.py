@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Qrels
 from ance_tele.data.copies import Copies
-from ance_tele.mining.candidates import Lists
+from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.filters import answer_bearing_positives
-from ance_tele.mining.known import Known
+from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.seeding import hashed
-from ance_tele.mining.sources import around
+from ance_tele.mining.sources import lookahead_anchors
 from ance_tele.runs.checkpoints import Checkpoints, hash_of
 from ance_tele.store.artefacts import build, fingerprint
 
@@ -107,9 +107,9 @@ class TrainingSet(Checkpoints):
         return self.positives.extended(queries[ours], passages[ours])
 
     @cached_property
-    def never(self) -> Known:
+    def never(self) -> NeverNegative:
         """What is never a negative of the training queries, copies and the queries themselves with it."""
-        return Known.of(self.known, self.collection, Copies.of(self.collection, self.say))
+        return NeverNegative.of(self.known, self.collection, Copies.of(self.collection, self.say))
 
     @property
     def examples(self) -> int:
@@ -125,7 +125,7 @@ class TrainingSet(Checkpoints):
     @cached_property
     def lookahead_rows(self) -> np.ndarray:
         """Rows of the distinct positives that lookahead searches around, ascending."""
-        passages, _ = around(self.positives, self.recipe.mining.lookahead_positives)
+        passages, _ = lookahead_anchors(self.positives, self.recipe.mining.lookahead_positives)
         return np.unique(passages)
 
     @cached_property
@@ -148,7 +148,7 @@ class TrainingSet(Checkpoints):
                 found = self.bm25(rows, depth)
             collection = self.collection
             queries, passages, missing = answer_bearing_positives(
-                Lists.from_topk(found), rows, collection.answers, collection.corpus
+                CandidateLists.from_topk(found), rows, collection.answers, collection.corpus
             )
             ids = collection.queries.take_ids(queries), collection.corpus.take_ids(passages)
             pq.write_table(pa.table({"query_id": ids[0], "passage_id": ids[1]}), target)
