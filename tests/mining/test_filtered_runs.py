@@ -36,6 +36,11 @@ QUICK = {
 }
 
 
+@pytest.fixture(scope="module")
+def judge(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_judge(tiny_model, tmp_path_factory.mktemp("judges") / "judge", 1)
+
+
 def command(toy: Path, model: Path, out: Path, **given: Any) -> list[str]:
     flags = [f"--{name}={value}" for name, value in {**QUICK, **given}.items()]
     return ["run", "ance-tele", f"--data={toy}", f"--model={model}", f"--out={out}", *flags]
@@ -109,10 +114,10 @@ def test_a_run_from_before_the_filters_goes_on(
     out = tmp_path / "run"
     assert main(command(toy, tiny_model, out, episodes=1)) == 0
     manifest = read_manifest(out / "episode-1" / "candidates.parquet")
-    assert manifest is not None and not {"filters", "review"} & manifest.inputs.keys()
+    assert manifest is not None and not {"filters", "code", "review"} & manifest.inputs.keys()
     assert "dropped" not in json.loads((out / "summary.json").read_text())["episodes"][0]["pool"]
     config = out / "config.yaml"
-    young = (*THRESHOLDS, "cross_encoder")
+    young = (*THRESHOLDS, "filters", "cross_encoder")
     lines = [line for line in config.read_text().splitlines() if line.partition(":")[0] not in young]
     config.write_text("\n".join(lines) + "\n")
     capsys.readouterr()

@@ -246,6 +246,11 @@ def test_the_survivors_are_those_of_sentence_transformers(mined: dict[str, Any],
 # ---- a cross-encoder -----------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def judge(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_judge(tiny_model, tmp_path_factory.mktemp("judges") / "judge", 1)
+
+
 @pytest.mark.parametrize("chosen", [{"max_score": 0.0}, {"relative_margin": 0.05}, {"absolute_margin": 0.1}])
 def test_a_cross_encoder_decides_as_in_sentence_transformers(
     mined: dict[str, Any], collection: Collection, judge: Path, chosen: dict[str, Any]

@@ -18,11 +18,11 @@ from ance_tele.data.load import load_collection
 from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.context import MiningContext
-from ance_tele.mining.declared import PALETTE, shown, source
+from ance_tele.mining.declared import source
 from ance_tele.mining.filters import filter_candidates
 from ance_tele.mining.mine import mine
 from ance_tele.mining.mix import mix
-from ance_tele.mining.plugins import load_all, plugin_inputs, plugin_sources, resolve_source
+from ance_tele.mining.plugins import PALETTE, load_all, plugin_inputs, plugin_sources
 from ance_tele.mining.storage import read_pool, write_pool
 from ance_tele.recipes import recipe
 from ance_tele.store.artefacts import read_manifest
@@ -200,16 +200,29 @@ def test_a_source_of_ones_own_is_mixed_stored_and_carried_on_by_name(
     assert back.by_source() == third.by_source()
 
 
+def test_a_plan_counts_it_and_says_what_it_cannot_count(
+    toy: Path, plug: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counted = []
+    for sources in ("[query]", "[query, plug:same_category]"):
+        assert main(["run", "ance-tele", "--plan", "--data", str(toy), "--sources", sources]) == 0
+        said = capsys.readouterr().out
+        assert ("The hours of your own same_category are not in the plan" in said) == ("plug" in sources)
+        counted.append(re.findall(r" mix +([\d,]+)", said))
+    assert counted[0] and counted[0] != counted[1]
+
+
 def test_title_and_colour_without_a_decorator(plug: Path) -> None:
-    plug.write_text("def a_plain_one(context): ...\ndef other(context): ...\n")
+    code = "def a_plain_one(context): ...\ndef other(context): ...\n"
+    plug.write_text(f"{code}import ance_tele as at\n@at.source('Mine', '{PALETTE[0]}')\ndef mine(context): ...\n")
     config = MiningConfig(sources=("query", "plug:a_plain_one"), first_sources=("plug:other",))
     assert plugin_sources(config) == {
         "a_plain_one": {"title": "a plain one", "colour": PALETTE[0]},
         "other": {"title": "other", "colour": PALETTE[1]},
     }
     assert plugin_sources(MiningConfig()) == {} == plugin_inputs(MiningConfig(), 1)
-    taken = source("one", PALETTE[0])(lambda context: None)  # type: ignore[arg-type, return-value]
-    assert [one["colour"] for one in shown([resolve_source("plug:other"), taken]).values()] == list(PALETTE[1::-1])
+    both = plugin_sources(MiningConfig(sources=("plug:other", "plug:mine")))
+    assert both["mine"]["title"] == "Mine" and [one["colour"] for one in both.values()] == [PALETTE[1], PALETTE[0]]
     with pytest.raises(UserError, match="it must be written like #0072B2"):
         source("one", "red")
 

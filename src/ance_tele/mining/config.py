@@ -42,8 +42,8 @@ class MiningConfig:
         search_probes: Lists that "ivf" looks into, of 4 times the square root of the corpus; None means 1/64 of them,
             more in corpora that are small for ``depth``.
         search_ef: Candidates that "hnsw" keeps on its way; None means twice ``depth``, at least 256.
-        without_positive: What becomes of training queries that have answers but no relevant passage: "drop" them, or
-            take the best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
+        without_positive: For training queries that have answers but no relevant passage: "drop" them, or take the
+            best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
     """
 
     sources: tuple[str, ...] = ("query", "lookahead")
@@ -95,7 +95,7 @@ class MiningConfig:
         return self.beta if {"query", "lookahead"} <= set(self.sources_at(episode)) else None
 
     def main_source(self, episode: int) -> Literal["query", "bm25"]:
-        """Return whose lists are T of an episode: BM25's where it mines those and no query negatives."""
+        """Return the source of T of an episode: BM25 where it mines that and no query negatives."""
         sources = self.sources_at(episode)
         return "bm25" if "bm25" in sources and "query" not in sources else "query"
 

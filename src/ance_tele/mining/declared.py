@@ -4,7 +4,7 @@ Nothing here imports numpy, so that settings, plans and reports may ask what sou
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,6 @@ from ance_tele.console.errors import UserError
 if TYPE_CHECKING:
     from ance_tele.mining.candidates import CandidateLists
     from ance_tele.mining.context import MiningContext
-
-# Paul Tol's muted colours, which stay apart for colour-blind eyes too, for sources that declare none.
-PALETTE = ("#117733", "#882255", "#332288", "#DDCC77", "#44AA99", "#CC6677", "#999933", "#AA4499")
 
 
 @dataclass(frozen=True)
@@ -59,19 +56,3 @@ def source(title: str, colour: str | None = None) -> Callable[[Callable[["Mining
     if colour is not None and not re.fullmatch("#[0-9A-Fa-f]{6}", colour):
         raise UserError(f"The colour of the source '{title}' is '{colour}'; it must be written like #0072B2.")
     return lambda function: Source(function.__name__, title, colour, function)
-
-
-def undeclared(function: Callable[["MiningContext"], "CandidateLists"], name: str) -> Source:
-    """Return the source that a plain function is, without the decorator."""
-    return Source(name, name.replace("_", " "), None, function)
-
-
-def shown(sources: Iterable[Source]) -> dict[str, dict[str, str]]:
-    """Return title and colour by name, for files that are read where the functions are not at hand.
-
-    A source without a colour gets the first of the palette that no other has.
-    """
-    sources = list(sources)
-    taken = {one.colour for one in sources}
-    free = iter([colour for colour in PALETTE if colour not in taken])
-    return {one.name: {"title": one.title, "colour": one.colour or next(free, PALETTE[0])} for one in sources}

@@ -84,15 +84,25 @@ def without_false_negatives(
     """
     parts: dict[str, list[CandidateLists]] = {source: [] for source in found.lists}
     dropped = {name: dict.fromkeys(found.lists, 0) for name in thresholds}
+    rows = [lists.passages for lists in found.lists.values()] + [positives.passages, known.passages]
+    width = 1 + max(int(one.max(initial=0)) for one in rows)
     with progress("filtering candidates", len(positives), "queries") as advance:
         for start in range(0, len(positives), _QUERIES_PER_BLOCK):
             stop = min(start + _QUERIES_PER_BLOCK, len(positives))
             blocks = {source: lists.block(start, stop) for source, lists in found.lists.items()}
-            pairs = _Pairs(start, stop, list(blocks.values()), positives, known, score)
-            lowest = pairs.lowest()
+            pairs = {source: block.query_positions * width + block.passages for source, block in blocks.items()}
+            relevant, excluded = (_pairs(qrels, start, stop, width) for qrels in (positives, known))
+            distinct = np.unique(np.concatenate([*pairs.values(), relevant]))
+            scores = lowest = None
+            if score is not None:
+                scores = score(start + distinct // width, distinct % width)
+                first = positives.offsets[start:stop] - positives.offsets[start]
+                lowest = np.minimum.reduceat(scores[np.searchsorted(distinct, relevant)], first)
             for source, block in blocks.items():
+                own = None if scores is None else scores[np.searchsorted(distinct, pairs[source])]
+                is_known = in_sorted(pairs[source], np.sort(excluded))
                 acting = {name: at for name, at in thresholds.items() if (name, source) != ("range_min", "random")}
-                keep, counts = keep_negatives(block.offsets, pairs.scores(block), lowest, pairs.among(block), acting)
+                keep, counts = keep_negatives(block.offsets, own, lowest, is_known, acting)
                 parts[source].append(block.where(keep))
                 for name, count in counts.items():
                     dropped[name][source] += count
@@ -100,50 +110,8 @@ def without_false_negatives(
     return Candidates(found.queries, {source: concatenate(part) for source, part in parts.items()}), dropped
 
 
-class _Pairs:
-    """The distinct pairs of the queries ``start:stop`` and passages, ascending, with their scores."""
-
-    def __init__(
-        self,
-        start: int,
-        stop: int,
-        blocks: list[CandidateLists],
-        positives: Qrels,
-        known: Qrels,
-        score: Score | None,
-    ) -> None:
-        self.start, self.stop = start, stop
-        rows = [one.passages for one in blocks] + [positives.passages, known.passages]
-        self.width = 1 + max(int(one.max(initial=0)) for one in rows)
-        self.positives, self.known = (self._judged(qrels) for qrels in (positives, known))
-        self.offsets = positives.offsets[start:stop] - positives.offsets[start]
-        self.held: np.ndarray | None = None
-        if score is not None:
-            self.pairs = np.unique(np.concatenate([*map(self._listed, blocks), self.positives]))
-            self.held = score(start + self.pairs // self.width, self.pairs % self.width)
-
-    def _listed(self, block: CandidateLists) -> np.ndarray:
-        """Number the pairs of a block of lists, int64."""
-        return block.query_positions * self.width + block.passages
-
-    def _judged(self, qrels: Qrels) -> np.ndarray:
-        """Number the pairs of these queries' judgements, int64."""
-        offsets = qrels.offsets[self.start : self.stop + 1]
-        position = np.repeat(np.arange(self.stop - self.start, dtype=np.int64), np.diff(offsets))
-        return position * self.width + qrels.passages[offsets[0] : offsets[-1]]
-
-    def _scored(self, pairs: np.ndarray) -> np.ndarray | None:
-        return None if self.held is None else self.held[np.searchsorted(self.pairs, pairs)]
-
-    def scores(self, block: CandidateLists) -> np.ndarray | None:
-        """Return the scores of candidates, float32; None where nothing was scored."""
-        return self._scored(self._listed(block))
-
-    def lowest(self) -> np.ndarray | None:
-        """Return the lowest score that a positive of each query has, float32."""
-        scores = self._scored(self.positives)
-        return None if scores is None else np.minimum.reduceat(scores, self.offsets)
-
-    def among(self, block: CandidateLists) -> np.ndarray:
-        """Return which candidates are known to be relevant, bool."""
-        return in_sorted(self._listed(block), np.sort(self.known))
+def _pairs(qrels: Qrels, start: int, stop: int, width: int) -> np.ndarray:
+    """Number the judged pairs of the queries at positions ``start:stop``, int64."""
+    offsets = qrels.offsets[start : stop + 1]
+    positions = np.repeat(np.arange(stop - start, dtype=np.int64), np.diff(offsets))
+    return positions * width + qrels.passages[offsets[0] : offsets[-1]]

@@ -111,22 +111,10 @@ def mix(
         >>> set(pool.passages.tolist()) & {0, 7}
         set()
     """
-    if not np.array_equal(candidates.queries, positives.queries):
-        raise ValueError(
-            f"candidates hold {len(candidates.queries)} queries, positives {len(positives)}: they must be the same "
-            "queries in the same order; mine again for these positives."
-        )
-    if len(history) != episode - 1 or not all(np.array_equal(pool.queries, positives.queries) for pool in history):
-        raise ValueError(
-            f"history holds {len(history)} pools; episode {episode} needs those of the {episode - 1} episodes before "
-            "it, in order, for the same queries as positives."
-        )
     target = Quota({}, 0)
     for number in range(1, episode + 1):
         target = quota(config, number, target.total)
-    for source in target.new:
-        if source not in candidates.lists:
-            raise ValueError(f"candidates hold {list(candidates.lists)}, but not the source '{source}'; mine it.")
+    _check(candidates, positives, target, episode, history)
     width = 1 + max(
         [int(lists.passages.max(initial=0)) for lists in candidates.lists.values()]
         + [int(pool.passages.max(initial=0)) for pool in history]
@@ -161,6 +149,22 @@ def mix(
     return Pool(
         positives.queries, np.concatenate([[0], np.cumsum(sizes)]), **columns, shortage=shortage, names=tuple(names)
     )
+
+
+def _check(candidates: Candidates, positives: Qrels, target: Quota, episode: int, history: Sequence[Pool]) -> None:
+    if not np.array_equal(candidates.queries, positives.queries):
+        raise ValueError(
+            f"candidates hold {len(candidates.queries)} queries, positives {len(positives)}: they must be the same "
+            "queries in the same order; mine again for these positives."
+        )
+    if len(history) != episode - 1 or not all(np.array_equal(pool.queries, positives.queries) for pool in history):
+        raise ValueError(
+            f"history holds {len(history)} pools; episode {episode} needs those of the {episode - 1} episodes before "
+            "it, in order, for the same queries as positives."
+        )
+    for source in target.new:
+        if source not in candidates.lists:
+            raise ValueError(f"candidates hold {list(candidates.lists)}, but not the source '{source}'; mine it.")
 
 
 def _wanted(

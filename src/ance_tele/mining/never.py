@@ -17,14 +17,14 @@ _QUERIES_PER_BLOCK = 4096
 class NeverNegative:
     """The passages that are never negatives of training queries.
 
-    Queries of the same text share theirs, and a passage stands for all of the same text, so that neither many queries
-    nor many passages that are alike take more room than one.
+    Queries of the same text share theirs, and of passages of the same text only the first is listed, so that many that
+    are alike take no more room than one.
 
     Attributes:
         groups: Which group of queries of the same text each training query is in, int64 [q].
         offsets: Of each group among the passages, int64 [groups + 1].
         passages: Rows of the corpus, int64 [n]; of passages of the same text the first.
-        first: For each row of the corpus the first that has its text, int64; None where each stands for itself alone.
+        first: For each row of the corpus the first that has its text, int64; None where no two have the same.
         by_text: Texts decide something: there are copies, queries of the same text, or queries that are passages.
     """
 

@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def load_plugin(name: str, what: str) -> Callable[..., Any]:
     return function
 
 
+@cache
 def code_hash(function: Callable[..., Any]) -> str:
     """Return the sha-256 (hex) of a function's source code, so that what it made is made again once it is edited.
 
