@@ -9,9 +9,12 @@ The public functions work alone, on objects that people already have::
     summary = at.run(recipe, collection, "path/to/model", "runs/mine")
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # nothing is printed unless somebody asks for the lines
 
 if TYPE_CHECKING:
     from ance_tele.analysis.analyse import analyse as analyse

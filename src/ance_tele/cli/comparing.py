@@ -5,13 +5,13 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from ance_tele.cli.common import introduce, need, say
+from ance_tele.cli.common import echo, introduce, need
 from ance_tele.cli.flags import settings_given
 from ance_tele.cli.parsers import HINTS
 from ance_tele.console.errors import UserError
+from ance_tele.console.log import muted
 from ance_tele.recipes import OFFICIAL, RECIPES, recipe
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import silent
 
 
 def compare_verb(given: Namespace, argv: list[str]) -> int:
@@ -58,7 +58,7 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
     from ance_tele.report.comparison import cost, stem
     from ance_tele.report.comparison_tables import comparison_tables
 
-    collection = load_collection(given.data, strict=not given.lenient, say=say).held_out(given.hold_out)
+    collection = load_collection(given.data, strict=not given.lenient).held_out(given.hold_out)
     introduce(collection)
     if "split" not in settings and "dev" in collection.qrels:
         settings["split"] = "dev"  # episodes are watched on dev; the last one is measured on test too
@@ -70,7 +70,7 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
             if name in settings and value != settings[name] and f" {name}=" not in chosen.name
         ]
         if stays:
-            say(f"{chosen.name} stays what it is: {', '.join(stays)}")
+            echo(f"{chosen.name} stays what it is: {', '.join(stays)}")
     starts = [start_of(model) for model in models]
     at_hand = {start: AtHand(collection, start) for start in starts}
     announced: set[str] = set()
@@ -81,17 +81,18 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
             return chosen
         quiet = start in announced or not chosen.episode.episodes
         if not quiet:
-            say(f"{chosen.name} from {start}")
+            echo(f"{chosen.name} from {start}")
             announced.add(start)
         chosen_by_name = own_settings(chosen.name)
-        return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder, silent if quiet else say)
+        with muted(quiet):
+            return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder)
 
     seeds = given.seeds or [given.seed]
-    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, say, suit)
-    say("")
+    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    echo("")
     for one in comparison_tables(result):
         Console().print(one)
-        say("")
-    say(cost(result))
-    say(f"Tables: {given.out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
+        echo("")
+    echo(cost(result))
+    echo(f"Tables: {given.out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
     return 0

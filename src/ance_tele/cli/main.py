@@ -8,17 +8,20 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentError
 
+from ance_tele.cli.common import echo
 from ance_tele.cli.flags import check_flags, config_content, config_first, plainly, underscored
 from ance_tele.cli.parsers import make_parser
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.errors import UserError
+from ance_tele.console.log import log_to
 from ance_tele.settings import unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 after one sentence on what went wrong."""
     try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
+        with log_to(echo):
+            return _main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone
