@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ance_tele.console.errors import UserError as UserError
     from ance_tele.data.answers import has_answer as has_answer
     from ance_tele.data.collection import Collection as Collection
+    from ance_tele.data.collection import Qrels as Qrels
     from ance_tele.data.formats.write import write_beir as write_beir
     from ance_tele.data.load import collection_from_dicts as collection_from_dicts
     from ance_tele.data.load import load_collection as load_collection
@@ -43,10 +44,15 @@ if TYPE_CHECKING:
     from ance_tele.experiments.compare import compare_systems as compare_systems
     from ance_tele.experiments.grid import system as system
     from ance_tele.explorer.search import search_run as search_run
+    from ance_tele.mining.candidates import CandidateLists as CandidateLists
+    from ance_tele.mining.candidates import Candidates as Candidates
     from ance_tele.mining.config import MiningConfig as MiningConfig
+    from ance_tele.mining.context import MiningContext as MiningContext
+    from ance_tele.mining.declared import source as source
     from ance_tele.mining.export import export_pool as export_pool
+    from ance_tele.mining.filters import filter_candidates as filter_candidates
+    from ance_tele.mining.mine import mine as mine
     from ance_tele.mining.mix import mix as mix
-    from ance_tele.mining.sources import mine as mine
     from ance_tele.plan.suited import recipe_for as recipe_for
     from ance_tele.recipes import recipe as recipe
     from ance_tele.search.topk import exact_topk as exact_topk
@@ -56,10 +62,14 @@ if TYPE_CHECKING:
 
 # Where each public name lives; imported on first use, so that `import ance_tele` is instant.
 _HOMES = {
+    "CandidateLists": "mining.candidates",
+    "Candidates": "mining.candidates",
     "Collection": "data.collection",
     "EncoderConfig": "encode.config",
     "EvaluateConfig": "evaluate.config",
     "MiningConfig": "mining.config",
+    "MiningContext": "mining.context",
+    "Qrels": "data.collection",
     "Recipe": "settings",
     "Run": "evaluate.run",
     "TrainingConfig": "training.config",
@@ -74,12 +84,13 @@ _HOMES = {
     "exact_topk": "search.topk",
     "export_dpr": "evaluate.export",
     "export_pool": "mining.export",
+    "filter_candidates": "mining.filters",
     "has_answer": "data.answers",
     "load_collection": "data.load",
     "load_model": "encode.loading",
     "load_pair": "encode.loading",
     "measure": "evaluate.metrics",
-    "mine": "mining.sources",
+    "mine": "mining.mine",
     "mix": "mining.mix",
     "permutation_test": "evaluate.statistics",
     "read_review": "data.review",
@@ -87,6 +98,7 @@ _HOMES = {
     "recipe_for": "plan.suited",
     "run": "episode",
     "search_run": "explorer.search",
+    "source": "mining.declared",
     "suspects_of": "analysis.suspect_texts",
     "system": "experiments.grid",
     "train": "training.trainer",

@@ -13,7 +13,7 @@ from ance_tele.data.hold_out import share_or_count
 from ance_tele.data.languages import LANGUAGES
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
-from ance_tele.mining.config import NEW_SOURCES, MiningConfig
+from ance_tele.mining.config import MiningConfig
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
 
@@ -155,19 +155,12 @@ class Recipe:
                 raise UserError(f"{name} is {values[name]}; it must lie between {low} and {high}.")
         if values["hold_out"] is not None:
             share_or_count(values["hold_out"])
-        for name in ("sources", "first_sources"):
-            for source in values[name] or ():
-                if source not in NEW_SOURCES:
-                    raise UserError(unknown("source of negatives", source, NEW_SOURCES))
-            if len(set(values[name] or ())) < len(values[name] or ()):
-                raise UserError(f"{name} names a source twice: {', '.join(values[name])}.")
-        if not values["sources"] or values["first_sources"] == ():
-            raise UserError(f"sources is empty; name at least one of {', '.join(NEW_SOURCES)}.")
+        self._check_sources()
         if values["range_min"] >= values["depth"]:
             raise UserError(
                 f"range_min is {values['range_min']}; it must be below depth ({values['depth']}), or nothing is left."
             )
-        if values["cross_encoder"] is not None and not self.mining.filters.keys() - {"range_min"}:
+        if values["cross_encoder"] is not None and not self.mining.needs_scores:
             raise UserError(
                 f"cross_encoder is {values['cross_encoder']}, but there is nothing for its scores to decide; set "
                 "relative_margin, absolute_margin or max_score too, or leave it out."
@@ -189,6 +182,24 @@ class Recipe:
             raise UserError(f"temperature is {values['temperature']}; it must be above zero.")
         if self.lexical and values["episodes"]:
             raise UserError(f"episodes is {values['episodes']}; recipe 'bm25' has no model to train: it must be 0.")
+
+    def _check_sources(self) -> None:
+        """Refuse sources and filters that cannot be; functions of the user's own are imported when a run begins."""
+        from ance_tele.mining.sources import MINED  # needs numpy, which ``--help`` does without
+        from ance_tele.store.plugins import is_plugin
+
+        mining = self.mining
+        for name, sources in (("sources", mining.sources), ("first_sources", mining.first_sources)):
+            for source in sources or ():
+                if source not in MINED and not is_plugin(source):
+                    raise UserError(unknown("source of negatives", source, (*MINED, "module:function")))
+            if len(set(sources or ())) < len(sources or ()):
+                raise UserError(f"{name} names a source twice: {', '.join(sources or ())}.")
+        if not mining.sources or mining.first_sources == ():
+            raise UserError(f"sources is empty; name at least one of {', '.join(MINED)}.")
+        for one in mining.filters:
+            if not is_plugin(one):
+                raise UserError(f"filters names '{one}'; a filter of your own is named module:function.")
 
 
 PARTS = ("episode", "mining", "training", "encoder", "evaluation")

@@ -320,7 +320,7 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
     """A passage that a review excludes is not pushed away either where another query brings it into the batch."""
     from ance_tele.data.collection import Qrels
     from ance_tele.data.tokens import TokenStore
-    from ance_tele.mining.known import Known
+    from ance_tele.mining.never import NeverNegative
     from ance_tele.mining.pool import COLUMNS, Pool
     from ance_tele.training.batches import Collator, Plan
 
@@ -332,7 +332,7 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
     columns = {name: np.array([2, 3], kind) for name, kind in COLUMNS.items()}
     pool = Pool(queries, np.array([0, 1, 2]), **columns)
     store = TokenStore.from_lists([[5, 6]] * 4)
-    more = Known.rows(positives.extended(np.array([0]), np.array([3])))
+    more = NeverNegative.rows(positives.extended(np.array([0]), np.array([3])))
     for known, expected in ((None, [[0], [1]]), (more, [[0, 3], [1, -1]])):
         collator = Collator(Plan(pool, positives, 2, 1, 0, known), store, store, Forward(), Forward())  # type: ignore[arg-type]
         batch = collator.collate(queries, [np.array([0, 2]), np.array([1, 3])])

@@ -22,7 +22,6 @@ from ance_tele.analysis.projection import project
 from ance_tele.analysis.rounds import Rounds
 from ance_tele.analysis.suspects import REASONS, SuspectConfig, bits_of, judge, named, suspicion
 from ance_tele.console.errors import UserError
-from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.folder import OpenedRun, open_run, recipe_of
 from ance_tele.runs.learning import change, training_metric
 from ance_tele.settings import Recipe
@@ -152,7 +151,8 @@ class _Analysis:
             first = {str(met + 1): count / size for met, count in enumerate(counts[:number].tolist())}
             pools.append({"episode": number, "size": int(counts.sum()), "first": first})
             for listed, table in ((sources, sides.sources), (origins, sides.origins)):
-                shown = {name: count / size for name, count in zip(SOURCES, table[number - 1].tolist(), strict=True)}
+                by_source = zip(self.rounds.sources, table[number - 1].tolist(), strict=True)
+                shown = {name: count / size for name, count in by_source}
                 listed.append({"episode": number, **{name: share for name, share in shown.items() if share}})
         return {
             "schema": 1,
@@ -171,7 +171,7 @@ class _Analysis:
 
     def suspects(self, sides: Sides) -> pa.Table:
         """Judge the pairs that are worth it, and count the suspects; returns them, most suspect first."""
-        pairs, ids = sides.worth, sides.ids
+        pairs, ids, sources = sides.worth, sides.ids, self.rounds.sources
         overlap = np.full(len(pairs), np.nan)
         if self.opened is not None and len(pairs):
             corpus = self.opened.collection.corpus
@@ -185,7 +185,7 @@ class _Analysis:
                 "passage_id": ids.take(pa.array(keep)),
                 "reasons": pa.array(named(reasons[keep], REASONS), pa.string()),
                 "score": suspicion(reasons, pairs.margin, overlap)[keep],
-                "sources": pa.array(named(bits_of(pairs.origins[keep]), SOURCES), pa.string()),
+                "sources": pa.array(named(bits_of(pairs.origins[keep], len(sources)), sources), pa.string()),
                 "overlap": pa.array(overlap[keep], from_pandas=True),
                 "margin": pa.array(pairs.margin[keep], from_pandas=True),
                 "top_rounds": pairs.top_rounds[keep].astype(np.int16),

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 def run_verb(given: Namespace, argv: list[str]) -> int:
     """Carry out a recipe, or print what it would take."""
     from ance_tele.data.load import load_collection
+    from ance_tele.mining.plugins import load_all
 
     chosen = chosen_recipe(given)
+    load_all(chosen.mining)  # before data of any size are read
     if given.plan:
         return plan_verb(chosen, given, argv)
     need(given, "data", "out")

@@ -3,11 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# What may be named as a source: what is mined anew in an episode.
-NEW_SOURCES = ("query", "lookahead", "bm25", "random", "given")
-
 # In the order in which they act, as in sentence-transformers; a candidate counts for the first that drops it.
-FILTERS = ("absolute_margin", "relative_margin", "max_score", "range_min")
+THRESHOLDS = ("absolute_margin", "relative_margin", "max_score", "range_min")
 
 
 @dataclass(frozen=True)
@@ -15,8 +12,8 @@ class MiningConfig:
     """Where negatives come from and how they are mixed.
 
     Attributes:
-        sources: Newly mined lists: "query", "lookahead", "bm25", "random"; or "given", the negatives that training
-            files name, in their order or by a teacher's scores.
+        sources: Newly mined lists: "query", "lookahead", "bm25", "random"; "given", the negatives that training files
+            name, in their order or by a teacher's scores; or functions of your own, as ``module:function``.
         first_sources: The same for the first episode; None means ``sources``.
         positive_level: Grade from which on a passage is a positive of its training query.
         depth: Length K of a mined list (the paper's top-200).
@@ -28,6 +25,7 @@ class MiningConfig:
         dedup: Keep an id that several sources name only once (the paper keeps all: Table 8).
         lookahead_positives: "all" positives of a query are searched, or the "first" only (official code).
         filter_answers: Drop candidates that hold an answer string of the query (OpenQA).
+        filters: Functions of your own that drop candidates, as ``module:function``.
         relative_margin: Drop candidates that score above the positive less this share of its magnitude: 0.05 keeps what
             scores at least 5% below it (NV-Retriever's 95%). Of several positives the lowest score counts.
         absolute_margin: Drop candidates that score less than this below the positive.
@@ -44,8 +42,8 @@ class MiningConfig:
         search_probes: Lists that "ivf" looks into, of 4 times the square root of the corpus; None means 1/64 of them,
             more in corpora that are small for ``depth``.
         search_ef: Candidates that "hnsw" keeps on its way; None means twice ``depth``, at least 256.
-        without_positive: What becomes of training queries that have answers but no relevant passage: "drop" them, or
-            take the best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
+        without_positive: For training queries that have answers but no relevant passage: "drop" them, or take the
+            best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
     """
 
     sources: tuple[str, ...] = ("query", "lookahead")
@@ -59,6 +57,7 @@ class MiningConfig:
     dedup: bool = False
     lookahead_positives: Literal["all", "first"] = "all"
     filter_answers: bool = False
+    filters: tuple[str, ...] = ()
     relative_margin: float | None = None
     absolute_margin: float | None = None
     max_score: float | None = None
@@ -70,10 +69,20 @@ class MiningConfig:
     without_positive: Literal["drop", "model", "bm25"] = "drop"
 
     @property
-    def filters(self) -> dict[str, float]:
-        """Return the filters of false negatives that are on, in the order in which they act; {} where none is."""
-        values = {name: getattr(self, name) for name in FILTERS}
+    def thresholds(self) -> dict[str, float]:
+        """Return the filters by score and rank that are on, in the order in which they act; {} where none is."""
+        values = {name: getattr(self, name) for name in THRESHOLDS}
         return {name: value for name, value in values.items() if value is not None and (name != "range_min" or value)}
+
+    @property
+    def needs_scores(self) -> bool:
+        """Return whether a built-in filter looks at the scores of queries and passages."""
+        return bool(self.thresholds.keys() - {"range_min"})
+
+    @property
+    def filtered(self) -> bool:
+        """Return whether candidates are fewer than what the sources found."""
+        return bool(self.filter_answers or self.filters or self.thresholds)
 
     @property
     def searching(self) -> dict[str, Any]:
@@ -86,7 +95,7 @@ class MiningConfig:
         return self.beta if {"query", "lookahead"} <= set(self.sources_at(episode)) else None
 
     def main_source(self, episode: int) -> Literal["query", "bm25"]:
-        """Return whose lists are T of an episode: BM25's where it mines those and no query negatives."""
+        """Return the source of T of an episode: BM25 where it mines that and no query negatives."""
         sources = self.sources_at(episode)
         return "bm25" if "bm25" in sources and "query" not in sources else "query"
 

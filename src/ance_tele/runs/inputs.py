@@ -11,6 +11,7 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.review import Review, ReviewAs, load_review
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
 from ance_tele.evaluate.evaluation import Evaluation
+from ance_tele.mining.plugins import load_all
 from ance_tele.runs.folder import Episode, OpenedRun, RunFolder, check_folder, claim, held_out, portable
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import TrainingSet, check_training_set, notices
@@ -148,6 +149,7 @@ def claimed(inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Pa
         log.info(f"review {review.path}: {len(review.passages):,} passages called relevant, {what}")
     check_folder(folder.path)
     recipe.check()
+    load_all(recipe.mining)
     if recipe.episode.episodes:
         check_training_set(inputs.collection, recipe, review)
     if inputs.start is not None:

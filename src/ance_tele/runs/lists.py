@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from ance_tele.encode.vectors import pair_scores
 from ance_tele.evaluate.config import ExcludeSelf
 from ance_tele.evaluate.evaluation import own_passages
-from ance_tele.mining.candidates import Lists
+from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.config import MiningConfig
-from ance_tele.mining.sources import around as positives_of
+from ance_tele.mining.sources import lookahead_anchors
 from ance_tele.mining.storage import read_lists, write_lists
 from ance_tele.runs.artefact import Artefact, cached, writing
 from ance_tele.runs.learning import reciprocal_ranks, training_metric
@@ -45,13 +45,13 @@ class Searched:
         anchors: L, one list per anchor, ascending by row, where the same pass has found it; else None.
     """
 
-    queries: Artefact[Lists]
-    anchors: Artefact[Lists] | None = None
+    queries: Artefact[CandidateLists]
+    anchors: Artefact[CandidateLists] | None = None
 
 
 def lookahead_rows(training: TrainingSet, config: MiningConfig) -> np.ndarray:
     """Return the anchors: rows of the distinct positives that lookahead searches around, ascending."""
-    return np.unique(positives_of(training.positives, config.lookahead_positives)[0])
+    return np.unique(lookahead_anchors(training.positives, config.lookahead_positives)[0])
 
 
 def training_lists(
@@ -86,10 +86,10 @@ def training_lists(
         made.target.mkdir()
         asked = retriever.encode_queries(queries)
         best, ahead = _in_one_pass(asked, retriever, config, anchors)
-        lists = Lists.from_topk(best)
+        lists = CandidateLists.from_topk(best)
         # An artefact of its own: killed after it, only the queries are searched again.
         around = None if ahead is None else anchor_lists(training, retriever, config, folder, ahead)
-        ranks = reciprocal_ranks(Lists.from_topk(best.without(*own, depth)), training.positives)
+        ranks = reciprocal_ranks(CandidateLists.from_topk(best.without(*own, depth)), training.positives)
         relevant = training.positives
         scores = pair_scores(asked, retriever.vectors, relevant.offsets, relevant.passages)
         metric = training_metric(depth, len(collection.corpus))
@@ -104,7 +104,7 @@ def training_lists(
 
 def anchor_lists(
     training: TrainingSet, retriever: DenseRetriever, config: MiningConfig, folder: Path, found: TopK | None = None
-) -> Artefact[Lists]:
+) -> Artefact[CandidateLists]:
     """Search around the anchors: L of the next episode, one list per anchor, before it is joined by query.
 
     Args:
@@ -124,14 +124,14 @@ def anchor_lists(
         if found is None:
             what = "searching around positives"
             found = retriever.nearest(retriever.vectors.take(rows), config.depth, what, _search(config))
-        lists = Lists.from_topk(found)
+        lists = CandidateLists.from_topk(found)
         write_lists(made.target, rows, lists, corpus, corpus)
         recall = _recall(found, retriever, config, lambda places: retriever.vectors.take(rows[places]))
         made.facts = {"search_engine": found.engine, **recall}
     return made.artefact(read, lists)
 
 
-def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path) -> Artefact[Lists]:
+def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path) -> Artefact[CandidateLists]:
     """Search for every training query with BM25."""
     collection, queries = training.collection, training.queries
     path = out / "bm25" / "training_lists.parquet"
@@ -140,7 +140,7 @@ def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path
     if found := cached(path, inputs):
         return Artefact(found, read)
     with writing(path, "BM25 lists of training queries", inputs) as made:
-        lists = Lists.from_topk(bm25.search(queries, depth))
+        lists = CandidateLists.from_topk(bm25.search(queries, depth))
         write_lists(made.target, queries, lists, collection.queries, collection.corpus)
         without = int((np.diff(lists.offsets) == 0).sum())
         if without:

@@ -4,8 +4,8 @@ import logging
 
 from ance_tele.console.numbers import duration
 from ance_tele.evaluate.config import headline
-from ance_tele.mining.config import NEW_SOURCES
 from ance_tele.store.artefacts import Manifest
+from ance_tele.store.plugins import plain_name
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,9 @@ def evaluated(measured: Manifest) -> str:
 def mined(lists: Manifest, candidates: Manifest) -> str:
     """Return how many candidates an episode has mined, and how many were left out."""
     facts = {**lists.facts, **candidates.facts}
-    found = ", ".join(f"{facts[name]:,} {name}" for name in NEW_SOURCES if name in facts) + " candidates"
+    found = (
+        ", ".join(f"{facts[name]:,} {name}" for name in map(plain_name, candidates.inputs["sources"])) + " candidates"
+    )
     if same := sum(facts.get("same_text", {}).values()):
         found += f"; {same:,} left out that have the text of a relevant passage or of the query"
     if dropped := sum(facts.get("answer_bearing", {}).values()):

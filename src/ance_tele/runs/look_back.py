@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 
-from ance_tele.mining.candidates import Lists
+from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.storage import read_lists
 from ance_tele.runs.artefact import cached, writing
 from ance_tele.runs.folder import Episode
@@ -42,7 +42,7 @@ def look_back(training: TrainingSet, episode: Episode) -> Manifest:
     return made.manifest
 
 
-def _mined(training: TrainingSet, episode: Episode) -> Lists:
+def _mined(training: TrainingSet, episode: Episode) -> CandidateLists:
     """Read back T of an episode: what it mined for the queries."""
     lexical = episode.recipe.mining.main_source(episode.number) == "bm25"
     home, collection = episode.folder.path / "bm25" if lexical else episode.before, training.collection

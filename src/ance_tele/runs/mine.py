@@ -1,15 +1,16 @@
 """Mining: the candidates of an episode, from all its sources, without what the filters drop."""
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from ance_tele.mining.candidates import Candidates, Lists
-from ance_tele.mining.config import MiningConfig
-from ance_tele.mining.filters import without_answers, without_false_negatives
-from ance_tele.mining.known import without_same_texts
+from ance_tele.mining.candidates import Candidates
+from ance_tele.mining.context import MiningContext
+from ance_tele.mining.filters import filter_candidates, mined_facts
+from ance_tele.mining.mine import mine as collect
+from ance_tele.mining.never import same_text
+from ance_tele.mining.plugins import plugin_inputs
 from ance_tele.mining.sources import lookahead
-from ance_tele.mining.sources import mine as collect
 from ance_tele.mining.storage import read_candidates, write_candidates
 from ance_tele.runs.artefact import Artefact, cached, writing
 from ance_tele.runs.folder import Episode
@@ -19,7 +20,7 @@ from ance_tele.runs.look_back import look_back
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
-from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer, Scorer
+from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer
 from ance_tele.store.artefacts import read_manifest, remove
 
 
@@ -39,7 +40,7 @@ def mine(
         episode: Its sources, depth, filters, seed.
         cross_encoder: What decides in filters, instead of the checkpoint itself.
     """
-    config, seed, collection = episode.recipe.mining, episode.recipe.episode.seed, training.collection
+    config, collection = episode.recipe.mining, training.collection
     searched = search(training, retriever, episode)
     sources, path = config.sources_at(episode.number), episode.path / "candidates.parquet"
     inputs: dict[str, Any] = {
@@ -49,13 +50,14 @@ def mine(
         "depth": config.depth,
         "lookahead_positives": config.lookahead_positives,
         "filter_answers": config.filter_answers,
-        "draw": [episode.number, seed] if "random" in sources else None,
+        "draw": [episode.number, episode.recipe.episode.seed] if "random" in sources else None,
         **config.searching,
         **training.same_texts,
     }
-    if config.filters:
+    if config.thresholds:
         key = None if cross_encoder is None else cross_encoder.key
-        inputs["filters"] = {**config.filters, "cross_encoder": key}
+        inputs["filters"] = {**config.thresholds, "cross_encoder": key}
+    inputs |= plugin_inputs(config, episode.number)
     if training.review is not None:
         inputs["review"] = training.review
     read = partial(read_candidates, path, training.queries, collection.queries, collection.corpus)
@@ -63,30 +65,18 @@ def mine(
     candidates = Artefact(found, read) if found else None
     if candidates is None:
         with writing(path, "candidates", inputs) as made:
-            lists = collect(
-                training.positives,
-                config,
-                episode.number,
-                seed,
-                len(collection.corpus),
-                searched.queries.load,
-                lambda rows: _anchors(searched, training, retriever, episode).load(),
-                lambda: bm25_lists(training, bm25, config.depth, episode.folder.path).load(),
-                collection.negatives,
-            )
-            scorer: Scorer = cross_encoder or DenseScorer(retriever)
-            kept, made.facts = filtered(lists, training, config, scorer)
+            context = mining_context(training, searched, retriever, bm25, episode, cross_encoder)
+            kept, dropped = filter_candidates(context, collect(context))
+            made.facts = mined_facts(kept, dropped)
             around = read_manifest(episode.before / "around_positives.parquet")
             if "lookahead" in sources and around is not None and "recall" in around.facts:
                 made.facts["recall_around"] = around.facts["recall"]  # the lists themselves are removed
             write_candidates(made.target, kept, collection.queries, collection.corpus)
-            made.facts |= {source: len(one.passages) for source, one in kept.lists.items()}
         candidates = made.artefact(read, kept)
     if cross_encoder is not None:
         cross_encoder.release()  # memory that training needs
-    partial_lookahead = "lookahead" not in sources or config.filter_answers or config.filters
-    if episode.recipe.episode.watch_lookahead and partial_lookahead:
-        write_lookahead(searched, training, retriever, episode)
+    if episode.recipe.episode.watch_lookahead and ("lookahead" not in sources or config.filtered):
+        write_lookahead(mining_context(training, searched, retriever, bm25, episode), training, retriever, episode)
     for name in ("around_positives.parquet", "around_positives.parquet.manifest.json"):
         remove(episode.before / name)  # the candidates hold them, by query
     manifests = searched.queries.manifest, candidates.manifest
@@ -113,33 +103,33 @@ def search(training: TrainingSet, retriever: DenseRetriever, episode: Episode) -
     return searched
 
 
-def filtered(
-    found: Candidates, training: TrainingSet, config: MiningConfig, scorer: Scorer
-) -> tuple[Candidates, dict[str, Any]]:
-    """Drop what is no negative or may be none: copies of relevant passages, answers, what scores near a positive.
+def mining_context(
+    training: TrainingSet,
+    searched: Searched,
+    retriever: DenseRetriever,
+    bm25: BM25Retriever,
+    episode: Episode,
+    cross_encoder: CrossEncoderScorer | None = None,
+) -> MiningContext:
+    """Return what the sources and filters of an episode see of the run."""
+    config, scorer = episode.recipe.mining, cross_encoder or DenseScorer(retriever)
+    score = cache(lambda: scorer.of(training.queries))  # encodes the queries, where something asks for scores
+    return MiningContext(
+        training.collection,
+        training.positives,
+        config,
+        episode.number,
+        episode.recipe.episode.seed,
+        training.known,
+        training.never,
+        searched.queries.load,
+        lambda rows: (searched.anchors or anchor_lists(training, retriever, config, episode.before)).load(),
+        lambda: bm25_lists(training, bm25, config.depth, episode.folder.path).load(),
+        lambda positions, passages: score()(positions, passages),
+    )
 
-    Returns:
-        The candidates, and how many were dropped: by source, and by filter.
-    """
-    facts: dict[str, Any] = {}
-    if training.never.by_text:
-        found, facts["same_text"] = without_same_texts(found, training.known, training.never)
-    if config.filter_answers:
-        lists: dict[str, Lists] = {}
-        answers, corpus = training.collection.answers, training.collection.corpus
-        facts["answer_bearing"] = {}
-        for source, one in found.lists.items():
-            lists[source], facts["answer_bearing"][source] = without_answers(one, found.queries, answers, corpus)
-        found = Candidates(found.queries, lists)
-    if config.filters:
-        score = scorer.of(training.queries) if config.filters.keys() - {"range_min"} else None
-        found, facts["filtered"] = without_false_negatives(
-            found, training.positives, training.known, config.filters, score
-        )
-    return found, facts
 
-
-def write_lookahead(searched: Searched, training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> None:
+def write_lookahead(context: MiningContext, training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> None:
     """Write L of an episode by query, where its candidates do not hold the whole of it: only to be looked at."""
     path, collection, config = episode.path / "lookahead_lists.parquet", training.collection, episode.recipe.mining
     inputs = {
@@ -153,17 +143,8 @@ def write_lookahead(searched: Searched, training: TrainingSet, retriever: DenseR
     if cached(path, inputs):
         return
     with writing(path, "lists around positives, by query", inputs) as made:
-        lists = lookahead(
-            training.positives,
-            lambda rows: _anchors(searched, training, retriever, episode).load(),
-            config.lookahead_positives,
-        )
-        found = Candidates(training.queries, {"lookahead": lists})
+        lists = lookahead(context)
         if training.never.by_text:
-            found, _ = without_same_texts(found, training.known, training.never)
+            lists = lists.where(~same_text(lists, training.known, training.never))
+        found = Candidates(training.queries, {"lookahead": lists})
         write_candidates(made.target, found, collection.queries, collection.corpus)
-
-
-def _anchors(searched: Searched, training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> Artefact[Lists]:
-    """Return the lists of the anchors: those that the search for the queries has found in passing, or searched now."""
-    return searched.anchors or anchor_lists(training, retriever, episode.recipe.mining, episode.before)

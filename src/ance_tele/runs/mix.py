@@ -14,6 +14,7 @@ from ance_tele.runs.folder import Episode
 from ance_tele.runs.log import log_phase, mixed
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.store.artefacts import Manifest, fingerprint
+from ance_tele.store.plugins import plain_name
 
 
 def mix(
@@ -69,7 +70,7 @@ def no_negatives(training: TrainingSet, episode: Episode, mined: Manifest) -> st
     dropped |= facts.get("filtered", {})
     found = {
         source: facts[source] + sum(counts[source] for counts in dropped.values())
-        for source in episode.recipe.mining.sources_at(episode.number)
+        for source in map(plain_name, episode.recipe.mining.sources_at(episode.number))
     }
     filters = [name for name, counts in dropped.items() if name != "same_text" and any(counts.values())]
     if not any(found.values()):

@@ -14,6 +14,7 @@ import torch
 from ance_tele.encode.checkpoint import TokenizedCollection
 from ance_tele.evaluate.config import headline
 from ance_tele.evaluate.statistics import holm, permutation_test
+from ance_tele.mining.plugins import plugin_sources
 from ance_tele.runs.folder import RunFolder
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.learning import training_metric
@@ -40,7 +41,7 @@ def summarise(
         manifest = read_manifest(path / "evaluation")
         if manifest is not None and name in recipe.evaluation.baselines:
             baselines[name] = manifest.facts["metrics"]
-    metric = training_metric(recipe.mining.depth, len(collection.corpus))
+    own_sources, metric = plugin_sources(recipe.mining), training_metric(recipe.mining.depth, len(collection.corpus))
     without = 0 if training is None else len(training.without_positive) + len(training.left_out)
     summary = {
         "schema": SCHEMA,
@@ -60,6 +61,7 @@ def summarise(
             **({} if review is None else {"review": {"as": review.use, "pairs": len(review.passages)}}),
             **({} if model is None else _lengths(tokens)),
         },
+        **({"sources": own_sources} if own_sources else {}),
         "baselines": baselines,
         **_bm25(folder, inputs.bm25),
         "episodes": [_episode(folder, number) for number in range(1, episodes + 1)],

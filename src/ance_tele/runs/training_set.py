@@ -13,10 +13,10 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies
 from ance_tele.data.review import Review
-from ance_tele.mining.candidates import Lists
+from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.filters import answer_bearing_positives
-from ance_tele.mining.known import Known
+from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.seeding import hashed
 from ance_tele.runs.artefact import cached, writing
 from ance_tele.search.retriever import Retriever
@@ -105,9 +105,9 @@ class TrainingSet:
         return self.positives.queries
 
     @cached_property
-    def never(self) -> Known:
+    def never(self) -> NeverNegative:
         """What is never a negative of the training queries: known passages, copies of them, the query's own text."""
-        return Known.of(self.known, self.collection, Copies.of(self.collection))
+        return NeverNegative.of(self.known, self.collection, Copies.of(self.collection))
 
     @cached_property
     def key(self) -> str:
@@ -190,7 +190,7 @@ def _found_by_answer(
     inputs = {"data": collection.fingerprint, "depth": depth, "ranker": mining.without_positive, **ranker.key}
     if cached(path, inputs) is None:
         with writing(path, "positives found by answer", inputs) as made:
-            found = Lists.from_topk(ranker.search(rows, depth, "searching for answers"))
+            found = CandidateLists.from_topk(ranker.search(rows, depth, "searching for answers"))
             queries, passages, missing = answer_bearing_positives(found, rows, collection.answers, collection.corpus)
             write_pairs(made.target, collection, queries, passages)
             made.facts = {"found": len(queries), "missing": missing}

@@ -14,9 +14,8 @@ from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.vectors import pair_scores
 from ance_tele.search.dense import DenseRetriever
 
-# Scores the queries at positions start:stop, each with the passages of its own list:
-# (start, stop, offsets int64 [stop - start + 1], rows of the corpus int [n]) -> float32 [n].
-Score = Callable[[int, int, np.ndarray, np.ndarray], np.ndarray]
+# Returns the score of each pair of a query (its position, ascending) and a passage (its row): float32 [n].
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Scorer(Protocol):
@@ -41,7 +40,12 @@ class DenseScorer:
     def of(self, queries: np.ndarray) -> Score:
         """Return what scores queries; see :class:`Scorer`."""
         asked, vectors = self._retriever.encode_queries(queries), self._retriever.vectors
-        return lambda start, stop, *lists: pair_scores(asked[start:stop], vectors, *lists)
+
+        def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+            places, offsets = _grouped(positions)
+            return pair_scores(asked[places], vectors, offsets, passages)
+
+        return score
 
 
 class CrossEncoderScorer:
@@ -67,11 +71,18 @@ class CrossEncoderScorer:
         texts, corpus = self._collection.queries.table["text"].take(queries), self._collection.corpus
         model, separator = self._model, self._config.title_separator
 
-        def score(start: int, stop: int, offsets: np.ndarray, passages: np.ndarray) -> np.ndarray:
-            return cross_scores(model, texts[start:stop].to_pylist(), offsets, passages, corpus, separator)
+        def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+            places, offsets = _grouped(positions)
+            return cross_scores(model, texts.take(places).to_pylist(), offsets, passages, corpus, separator)
 
         return score
 
     def release(self) -> None:
         """Free the memory of the model."""
         self._held = None
+
+
+def _grouped(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct positions, ascending, and the offsets of their pairs, int64 [distinct + 1]."""
+    places, starts = np.unique(positions, return_index=True)
+    return places, np.append(starts, len(positions))
