@@ -23,7 +23,8 @@ from ance_tele.report.write import write_report
 from ance_tele.runs.folder import claim, comparisons, held_out, portable, unfit
 from ance_tele.runs.phases import Phases
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import SCHEMA, Manifest, adopt, package_versions, read_manifest, write_json
+from ance_tele.store.files import write_json
+from ance_tele.store.manifests import SCHEMA, Manifest, adopt, package_versions, read_manifest
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from ance_tele.episode import run
 from ance_tele.recipes import recipe
 from ance_tele.runs.folder import open_run
 from ance_tele.runs.phases import Phases
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

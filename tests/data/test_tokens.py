@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ance_tele.data import tokens
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.load import collection_from_dicts
-from ance_tele.data.textform import TextFormat, cutter, tokenizer_fingerprint
+from ance_tele.data.text_format import TextFormat, cutter, tokenizer_fingerprint
 from ance_tele.data.tokens import TokenStore, tokenize
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 CORPUS = {
     "d1": ("t1", "w1 w2 w3 w4 w5 w6 w7 w8 w9"),

@@ -24,7 +24,7 @@ from ance_tele.mining.filters import keep_negatives, without_false_negatives
 from ance_tele.recipes import recipe
 from ance_tele.report.findings import findings
 from ance_tele.search.topk import exact_topk
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -21,7 +21,7 @@ from ance_tele.mining.filters import without_false_negatives
 from ance_tele.mining.known import Known, without_same_texts
 from ance_tele.mining.mix import mix
 from ance_tele.search.topk import TopK
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 from ance_tele.training.batches import Collator, Plan
 from ance_tele.training.loss import known_positives
 

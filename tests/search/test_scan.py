@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ance_tele.encode.threads import workers
 from ance_tele.encode.vectors import Vectors, ahead
 from ance_tele.search import scan, tiles
-from ance_tele.search.keys import EMPTY, keyed, unkeyed
+from ance_tele.search.sort_keys import EMPTY, keyed, unkeyed
 from ance_tele.search.topk import TopK, coarse, exact_topk
 
 SMALL = {"TILE": 32, "STEP": 16, "GROUP": 4, "PART": 3, "CHUNK": 6, "SETTLE": 40}

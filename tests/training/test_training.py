@@ -14,7 +14,7 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.loading import load_model
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import manifest_path
+from ance_tele.store.manifests import manifest_path
 from ance_tele.training.batches import Plan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule

@@ -10,7 +10,7 @@ from ance_tele.analysis.tables import Order
 from ance_tele.console.errors import UserError
 from ance_tele.mining.config import MiningConfig
 from ance_tele.runs.learning import read_reciprocal_ranks
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from ance_tele.data.arrow import read_arrow
 from ance_tele.data.given_lists import Given
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
-from ance_tele.store.artefacts import fingerprint, read_manifest
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import read_manifest
 
 # Stands for the passage of a query that is in a split without a judgement (qrels.arrow).
 UNJUDGED = -1

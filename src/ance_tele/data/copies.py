@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.progress import progress
+from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Collection, Texts
-from ance_tele.data.gather import gather
-from ance_tele.store.artefacts import build
+from ance_tele.data.ragged import ranges
+from ance_tele.store.manifests import build
 
 # Texts in memory at a time.
 _TEXTS_PER_BLOCK = 16384
@@ -160,8 +161,7 @@ def meeting(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray
     start, stop = (np.searchsorted(left[order], right, side) for side in ("left", "right"))
     found = np.flatnonzero(stop > start)
     counts = (stop - start)[found]
-    inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return order[np.repeat(start[found], counts) + inside], np.repeat(found, counts)
+    return order[ranges(start[found], counts)], np.repeat(found, counts)
 
 
 def _first(texts: Texts, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.demo_modules import DemoTexts, read_modules
-from ance_tele.store.artefacts import file_sha256
+from ance_tele.store.fingerprints import file_sha256
 
 log = logging.getLogger(__name__)
 

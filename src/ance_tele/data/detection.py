@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Texts
-from ance_tele.data.gather import gather
 from ance_tele.data.languages import LANGUAGES
-from ance_tele.data.words import compiled
+from ance_tele.data.scripts import compiled
 
 # Texts that are looked at, of the passages and of the queries, and how much of each.
 SAMPLE, BEGINNING = 1000, 1000

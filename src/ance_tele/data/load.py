@@ -34,7 +34,8 @@ from ance_tele.data.formats.tevatron import read_tevatron
 from ance_tele.data.formats.triplets import read_triplets
 from ance_tele.data.importing import store
 from ance_tele.data.raw import RawCollection
-from ance_tele.store.artefacts import SCHEMA, fingerprint, read_manifest
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import SCHEMA, read_manifest
 
 # Of all readers: raised where one of them reads the same files differently, so that they are imported again.
 READERS_VERSION = 2

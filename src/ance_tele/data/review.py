@@ -11,7 +11,8 @@ import numpy as np
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.store.artefacts import atomic, fingerprint
+from ance_tele.store.files import atomic
+from ance_tele.store.fingerprints import fingerprint
 
 VERDICTS = ("relevant", "negative", "unsure")
 

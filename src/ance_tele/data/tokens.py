@@ -9,8 +9,10 @@ import numpy as np
 
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
-from ance_tele.data.textform import Cut, Cutter, TextFormat, cutter, tokenizer_fingerprint
-from ance_tele.store.artefacts import build, fingerprint, manifest_path, read_manifest
+from ance_tele.data.ragged import offsets_of
+from ance_tele.data.text_format import Cut, Cutter, TextFormat, cutter, tokenizer_fingerprint
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import build, manifest_path, read_manifest
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ class TokenStore:
     @classmethod
     def from_lists(cls, ids: list[list[int]]) -> "TokenStore":
         """Hold lists of token ids in memory."""
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
+        offsets = offsets_of([len(row) for row in ids])
         flat = np.concatenate([np.asarray(row, dtype=np.int32) for row in ids]) if ids else np.zeros(0, np.int32)
         return cls(flat, offsets, fingerprint([list(map(int, row)) for row in ids]))
 
@@ -107,7 +109,7 @@ def tokenize(
                 raw.write(np.concatenate([np.asarray(row, dtype=dtype) for row in ids]).tobytes())
                 advance(len(ids))
         every, before = np.concatenate(kept), np.concatenate(whole)
-        np.save(target / "offsets.npy", np.concatenate([[0], np.cumsum(every)]).astype(np.int64))
+        np.save(target / "offsets.npy", offsets_of(every))
         _as_npy(target / "ids.raw", target / "ids.npy", dtype, int(every.sum()))
         middle, high = np.percentile(before, [50, 95]).round().astype(int)
         return {

@@ -17,13 +17,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
-from ance_tele.data.textform import TextFormat
+from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
 from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, asked_length, first_module, positions, text_length
 from ance_tele.encode.packed import packed
-from ance_tele.encode.words import WholeTexts, features, reads_words
+from ance_tele.encode.word_models import WholeTexts, features, reads_words
 
 # Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
 CPU_TOKENS = 1024

@@ -8,7 +8,7 @@ from sentence_transformers.base.modules import Router, Transformer
 from torch import nn
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.textform import count_tokens
+from ance_tele.data.text_format import count_tokens
 from ance_tele.encode.config import EncoderConfig
 
 log = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, log_separator, settle_prompts, settle_similarity
 from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
-from ance_tele.encode.inputs import check_company, give_padding_token, settle_modality, settle_padding
-from ance_tele.encode.kinds import check_kind
 from ance_tele.encode.lengths import LENGTHS, Task, route, settle_lengths
+from ance_tele.encode.model_kinds import check_kind
+from ance_tele.encode.padding import check_company, give_padding_token, settle_modality, settle_padding
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}

@@ -11,11 +11,13 @@ from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.log import muted
 from ance_tele.console.progress import progress
+from ance_tele.data.ragged import owners
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
 from ance_tele.encode.rows import encode_rows
-from ance_tele.store.artefacts import build, fingerprint, read_manifest
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import build, read_manifest
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def pair_scores(
         stop = min(start + query_rows, len(queries))
         part = slice(offsets[start], offsets[stop])
         distinct, place = np.unique(passages[part], return_inverse=True)
-        held, owner = vectors.take(distinct), np.repeat(np.arange(start, stop), np.diff(offsets[start : stop + 1]))
+        held, owner = vectors.take(distinct), start + owners(offsets[start : stop + 1])
         # A passage may stand in a list twice, which the sparse products of ``pair_products`` do not allow.
         scores[part] = np.einsum("nd,nd->n", queries[owner], held[place], optimize=False)
     return scores

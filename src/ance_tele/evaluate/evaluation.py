@@ -10,6 +10,7 @@ import numpy as np
 
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies, meeting, queries_by_id
+from ance_tele.data.ragged import owners
 from ance_tele.evaluate.config import ANSWER_METRICS, METRICS, EvaluateConfig, ExcludeSelf, cutoff
 from ance_tele.evaluate.levels import relevance_level
 from ance_tele.evaluate.metrics import Scores
@@ -154,9 +155,8 @@ def own_passages(collection: Collection, qrels: Qrels, which: ExcludeSelf) -> tu
         owner = np.flatnonzero(rows >= 0)
         own = rows[owner]
     relevant = qrels.grades > 0
-    owners = np.repeat(np.arange(len(qrels)), np.diff(qrels.offsets))
     width = len(collection.corpus)
-    kept = ~np.isin(owner * width + own, (owners * width + qrels.passages)[relevant])
+    kept = ~np.isin(owner * width + own, (owners(qrels.offsets) * width + qrels.passages)[relevant])
     return owner[kept], own[kept]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.formats.trec import read_trec_run
 
 # As the bits of a float32: the largest subnormal number, and the largest finite one, counted from there.
 _SUBNORMAL = 0x007FFFFF
@@ -78,19 +79,11 @@ class Run:
         """Read a run in TREC format, ranking it anew.
 
         Raises:
-            UserError: A line has not six fields, or its score is no number (NaN is none).
+            UserError: A line has not six fields, or its score is no number (NaN is none); names file and line.
         """
         run: dict[str, dict[str, float]] = {}
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                parts = line.split()
-                try:
-                    query, _, passage, _, score, _ = parts
-                    run.setdefault(query, {})[passage] = float(score)
-                except ValueError:
-                    raise UserError(
-                        f"{path.name} line {number} is not a line of a TREC run (query Q0 passage rank score tag)."
-                    ) from None
+        for query, passage, score in read_trec_run(path):
+            run.setdefault(query, {})[passage] = score
         return cls.from_dict(run)
 
 

@@ -21,7 +21,8 @@ from ance_tele.paper.figures import benchmark_of
 from ance_tele.report.comparison_formats import write_comparison
 from ance_tele.runs.phases import Phases
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import adopt, lock
+from ance_tele.store.files import lock
+from ance_tele.store.manifests import adopt
 
 log = logging.getLogger(__name__)
 

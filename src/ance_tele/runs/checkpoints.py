@@ -25,7 +25,8 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.search.approximate import approximate_topk
 from ance_tele.search.topk import TopK, exact_topk
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import read_manifest, remove
+from ance_tele.store.files import remove
+from ance_tele.store.manifests import read_manifest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -7,7 +7,7 @@ from typing import Any
 
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.runs.searches import Searches
-from ance_tele.store.artefacts import Manifest, build
+from ance_tele.store.manifests import Manifest, build
 
 
 class Evaluations(Searches):

@@ -15,15 +15,9 @@ from ance_tele.mining.sources import mine
 from ance_tele.mining.storage import read_candidates, read_pool, write_candidates, write_pool
 from ance_tele.runs.evaluations import Evaluations
 from ance_tele.runs.learning import change, new_share
-from ance_tele.store.artefacts import (
-    Manifest,
-    build,
-    fingerprint,
-    package_versions,
-    read_manifest,
-    remove,
-    write_json,
-)
+from ance_tele.store.files import remove, write_json
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import Manifest, build, package_versions, read_manifest
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from ance_tele.runs.learning import read_reciprocal_ranks, reciprocal_ranks, tra
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.approximate import recall_of_exact
 from ance_tele.search.topk import TopK
-from ance_tele.store.artefacts import Manifest, build, read_manifest
+from ance_tele.store.manifests import Manifest, build, read_manifest
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder

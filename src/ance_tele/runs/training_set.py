@@ -17,7 +17,8 @@ from ance_tele.mining.known import Known
 from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import around
 from ance_tele.runs.checkpoints import Checkpoints, hash_of
-from ance_tele.store.artefacts import build, fingerprint
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import build
 
 
 class TrainingSet(Checkpoints):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ance_tele.console.errors import diverged
 from ance_tele.console.progress import Advance
-from ance_tele.search.keys import EMPTY
+from ance_tele.search.sort_keys import EMPTY
 
 GROUP = 32  # Scores are looked at in groups: only groups whose best may count are opened.
 PART = 4096  # Queries at a time.
@@ -35,7 +35,7 @@ def scanned(
     device: str,
     advance: Advance = lambda units: None,
 ) -> np.ndarray:
-    """Return the keys (:func:`ance_tele.search.keys.keyed`) of the k best, uint64 [q, k], best first.
+    """Return the keys (:func:`ance_tele.search.sort_keys.keyed`) of the k best, uint64 [q, k], best first.
 
     Args:
         queries: float32 [q, d], finite.

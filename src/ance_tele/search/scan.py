@@ -20,9 +20,10 @@ import torch
 
 from ance_tele.console.errors import diverged
 from ance_tele.console.progress import Advance
+from ance_tele.data.ragged import offsets_of
 from ance_tele.encode.threads import workers
-from ance_tele.search.keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
-from ance_tele.search.pairs import pair_products, quiet
+from ance_tele.search.pair_products import pair_products, quiet
+from ance_tele.search.sort_keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
 from ance_tele.search.tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 
 PART = 512  # Queries per look, at most: TILE x PART bounds the scores in memory.
@@ -56,7 +57,7 @@ def scanned(
     advance: Advance = lambda units: None,
     tally: Tally | None = None,
 ) -> np.ndarray:
-    """Return the keys (:func:`ance_tele.search.keys.keyed`) of the k best, uint64 [q, k], best first.
+    """Return the keys (:func:`ance_tele.search.sort_keys.keyed`) of the k best, uint64 [q, k], best first.
 
     Args:
         queries: float32 [q, d], finite.
@@ -102,7 +103,7 @@ class Part:
 
     Args:
         queries: float32 [q, d].
-        keys: uint64 [q, k], scores and ranks of the best so far (:func:`ance_tele.search.keys.keyed`); kept up to date.
+        keys: uint64 [q, k], scores and ranks of the best so far (:func:`~ance_tele.search.sort_keys.keyed`); updated.
     """
 
     def __init__(self, queries: np.ndarray, keys: np.ndarray) -> None:
@@ -218,7 +219,7 @@ class Part:
         keys = keyed(scores, rank[row])
         order = np.argsort(query.astype(np.uint16), kind="stable")
         keys, query = keys[order], query[order]
-        starts = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=width))])
+        starts = offsets_of(np.bincount(query, minlength=width))
         most = max(1, int(np.diff(starts).max()))
         step = max(1, SETTLE // (most + self.k))
         for first in range(0, width, step):

@@ -112,7 +112,7 @@ def exact_topk(
     Raises:
         ValueError: The vectors hold NaN, or bf16 is asked for on another device than a CPU.
     """
-    from ance_tele.search.keys import same_score
+    from ance_tele.search.sort_keys import same_score
 
     if not np.isfinite(queries).all():
         raise diverged("Query vectors")
@@ -161,7 +161,7 @@ def coarse(precision: Precision, device: str, queries: int, count: int, k: int) 
 
 def _ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
     """Return the rows and scores of keys, uint64 [q, k], ascending."""
-    from ance_tele.search.keys import unkeyed
+    from ance_tele.search.sort_keys import unkeyed
 
     row_of = np.empty(len(rank), dtype=np.int64)
     row_of[rank] = np.arange(len(rank))
@@ -203,7 +203,7 @@ def _search(
 
     Which of those that score as the last one does are among them is open.
     """
-    from ance_tele.search.keys import EMPTY, keyed
+    from ance_tele.search.sort_keys import EMPTY, keyed
 
     best = np.full((len(queries), keep), EMPTY)
     parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
@@ -226,7 +226,7 @@ def _search(
 def _faiss(block: np.ndarray) -> Engine:
     import faiss
 
-    from ance_tele.search.pairs import quiet, rescored
+    from ance_tele.search.pair_products import quiet, rescored
 
     held = np.ascontiguousarray(block)
 

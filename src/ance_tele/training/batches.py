@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import BatchSampler
 
 from ance_tele.data.collection import Qrels
+from ance_tele.data.ragged import offsets_of, owners, within
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.encoder import Forward
 from ance_tele.mining.known import Known
@@ -76,12 +77,12 @@ class Plan:
     @cached_property
     def owners(self) -> np.ndarray:
         """Position of the query of each pair of query and positive, int64 [pairs]."""
-        return np.repeat(np.arange(len(self.positives)), np.diff(self.positives.offsets))
+        return owners(self.positives.offsets)
 
     @cached_property
     def _places(self) -> np.ndarray:
         """Which positive of its query a pair has, from 0, int64 [pairs]."""
-        return np.arange(len(self.owners)) - self.positives.offsets[self.owners]
+        return within(self.positives.offsets)
 
     def step(self, step: int) -> tuple[int, np.ndarray]:
         """Return the epoch of a step (both from 0) and its examples: positions of queries, or of pairs."""
@@ -145,8 +146,7 @@ class Plan:
             return 0
         never, met = self.never, [self.positives.passages, *([self.pool.passages] if drawn else [])]
         texts = np.unique(never.texts(np.concatenate(met)))
-        owners = np.repeat(np.arange(len(never.offsets) - 1), np.diff(never.offsets))
-        known = np.bincount(owners[np.isin(never.passages, texts)], minlength=len(never.offsets) - 1)
+        known = np.bincount(owners(never.offsets)[np.isin(never.passages, texts)], minlength=len(never.offsets) - 1)
         return int((known[never.groups[alone]] == len(texts)).sum())
 
 
@@ -156,8 +156,7 @@ def by_turn(positives: Qrels, seed: int) -> Qrels:
     So queries begin with different ones, wherever these stand in the file.
     """
     turn = hashed(seed, 0, "positives", positives.owners, positives.passages)
-    place = np.repeat(np.arange(len(positives)), np.diff(positives.offsets))
-    order = np.lexsort((turn, -positives.grades, place))
+    order = np.lexsort((turn, -positives.grades, owners(positives.offsets)))
     return Qrels(positives.queries, positives.offsets, positives.passages[order], positives.grades[order])
 
 
@@ -213,8 +212,7 @@ class Collator:
             flat: Rows of each query's passages, the positive first.
         """
         rows = np.concatenate(flat)
-        owner = np.repeat(np.arange(len(flat)), [len(part) for part in flat])
-        first = np.cumsum([0] + [len(part) for part in flat[:-1]])
+        offsets = offsets_of([len(part) for part in flat])
         # Each distinct passage is encoded once, longest first: chunks of like length need little padding.
         distinct, place = np.unique(rows, return_inverse=True)
         order = np.argsort(-self.passages.lengths(distinct), kind="stable")
@@ -232,12 +230,12 @@ class Collator:
             line[: len(relevant)] = relevant
         batch: dict[str, Any] = {
             **_tokens("query_", self.queries, self.plan.positives.queries[places], self.query_forward),
-            "query_target": torch.from_numpy(target[first]),
+            "query_target": torch.from_numpy(target[offsets[:-1]]),
             "query_positives": torch.from_numpy(positives),
             **_tokens("passage_", self.passages, distinct[order], self.passage_forward),
             "passage_place": torch.from_numpy(place[order_of_all]),
             "passage_row": torch.from_numpy(never.texts(rows)[order_of_all]),
-            "passage_owner": torch.from_numpy(owner[order_of_all]),
+            "passage_owner": torch.from_numpy(owners(offsets)[order_of_all]),
         }
         return batch
 

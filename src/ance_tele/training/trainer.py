@@ -25,13 +25,8 @@ from ance_tele.console.progress import Advance, progress
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.encoder import Forward, resolve_precision
-from ance_tele.store.artefacts import (
-    Manifest,
-    file_sizes,
-    manifest_path,
-    read_manifest,
-    remove,
-)
+from ance_tele.store.files import remove
+from ance_tele.store.manifests import Manifest, file_sizes, manifest_path, read_manifest
 from ance_tele.training.batches import Collator, Plan, StepSampler
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.loss import TeleportationLoss

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ance_tele.console.errors import UserError
 from ance_tele.data.arrow import ROWS_PER_BATCH, read_arrow
 from ance_tele.data.collection import UNJUDGED, Collection, Texts
-from ance_tele.store.artefacts import atomic
+from ance_tele.store.files import atomic
 
 
 def write_beir(collection: Collection, folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ance_tele.store.artefacts import fingerprint
+from ance_tele.store.fingerprints import fingerprint
 
 Cutter: TypeAlias = Callable[[list[str]], tuple[list[list[int]], np.ndarray]]
 """Texts to their token ids, and how many tokens each had before it was cut, int64 [n]."""

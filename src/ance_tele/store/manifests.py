@@ -1,50 +1,26 @@
-"""Artefacts: what a phase leaves on disk, written atomically, described by a manifest.
+"""Artefacts: what a phase leaves on disk, described by a manifest, and made again where its inputs have changed.
 
-An artefact is a file or a folder; beside it lies ``NAME.manifest.json``, written last. An artefact without
-its manifest does not exist; one whose inputs differ from the ones asked for is made again, and a line says
-why. Nothing half-written is ever taken for whole.
+An artefact is a file or a folder; next to it lies ``NAME.manifest.json``, written last. An artefact without its
+manifest does not exist; one whose inputs differ from the ones asked for is made again, and a log line gives the reason.
 """
 
-import errno
-import hashlib
 import importlib.metadata
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from glob import escape
 from pathlib import Path
 from typing import Any
 
-from ance_tele.console.errors import UserError
+from ance_tele.store.files import atomic, lock, remove, write_json
 
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
-
-
-def fingerprint(value: object) -> str:
-    """Return the sha-256 (hex) of a JSON-serialisable value, independent of the order of keys."""
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow(file)
-
-
-def _slow(file: Any) -> str:  # Python 3.10 has no hashlib.file_digest
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 @cache
@@ -110,88 +86,6 @@ def file_sizes(path: Path) -> dict[str, int]:
     """Return the sizes in bytes of a file, or of all files of a folder, by name relative to its parent."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path.parent)): file.stat().st_size for file in files}
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; what is made there takes its place only if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{escape(path.name)}.tmp-*"):
-        process = leftover.name.rpartition("-")[2]
-        if process.isdigit() and not _alive(int(process)):  # left by a process that was killed
-            remove(leftover)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        yield temporary
-        for file in [temporary] if temporary.is_file() else [f for f in temporary.rglob("*") if f.is_file()]:
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        if path.is_dir():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        remove(temporary)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process != os.getpid()
-
-
-@contextmanager
-def lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file while the block runs.
-
-    Args:
-        path: The lock file; it stays where it is, empty.
-        busy: Called where another process holds it; if this does not raise, the lock is waited for.
-    """
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            busy()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # a file system without locks
-                raise
-        yield
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: It is missing, or it is not JSON.
-    """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; is this the folder of a finished run?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the same command again.") from None
 
 
 def build(

@@ -15,18 +15,9 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
-from ance_tele.store.artefacts import (
-    SCHEMA,
-    atomic,
-    build,
-    file_sha256,
-    fingerprint,
-    lock,
-    manifest_path,
-    read_json,
-    read_manifest,
-    write_json,
-)
+from ance_tele.store.files import atomic, lock, read_json, write_json
+from ance_tele.store.fingerprints import file_sha256, fingerprint
+from ance_tele.store.manifests import SCHEMA, build, manifest_path, read_manifest
 
 
 def names(folder: Path) -> list[str]:
@@ -229,7 +220,7 @@ def test_a_spread_artefact_killed_while_it_was_spread_is_made_again(tmp_path: Pa
 KILLED = """
 import sys, time
 from pathlib import Path
-from ance_tele.store.artefacts import build
+from ance_tele.store.manifests import build
 
 def make(target):
     target.mkdir()
