@@ -97,7 +97,7 @@ def run(
 def log_phase(where: str, phase: str, *manifests: Manifest) -> None:
     """Log in one line what a phase took and found."""
     facts = {name: value for manifest in manifests for name, value in manifest.facts.items()}
-    made = [manifest.seconds for manifest in manifests if not manifest.stood]
+    made = [manifest.seconds for manifest in manifests if not manifest.reused]
     spent = duration(sum(made)) if made else "stands"
     if "metrics" in facts:
         shown = dict.fromkeys([headline(facts["metrics"]), "nDCG@10", "Answer@20"])

@@ -108,9 +108,9 @@ def test_what_stands_is_not_made_again(tmp_path: Path, folder: bool, logged: lis
     make = Maker(folder=folder)
     inputs = {"a": (1, 2), "seed": 42}  # a tuple, which comes back from JSON as a list
     first = build(tmp_path / "thing", "thing", inputs, make)
-    assert first.facts == {"length": 4} and first.files and not first.stood
+    assert first.facts == {"length": 4} and first.files and not first.reused
     again = build(tmp_path / "thing", "thing", inputs, make)
-    assert again == first and again.stood
+    assert again == first and again.reused
     assert make.calls == 1 and logged == []
     assert json.loads(manifest_path(tmp_path / "thing").read_text())["inputs"] == {"a": [1, 2], "seed": 42}
 
@@ -265,7 +265,7 @@ def test_of_several_who_want_the_same_one_makes_it_and_the_others_wait(tmp_path:
     for thread in threads:
         thread.join()
     assert len(calls) == 1 and len(found) == 4 and len({str(manifest.files) for manifest in found}) == 1
-    assert sorted(manifest.stood for manifest in found) == [False, True, True, True]
+    assert sorted(manifest.reused for manifest in found) == [False, True, True, True]
     assert set(logged) == {"waiting for another process: thing"}
 
 

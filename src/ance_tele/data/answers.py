@@ -1,6 +1,6 @@
 """Does a passage hold an answer? The token match of DPR, for one text or for millions of pairs.
 
-A passage matches if the tokens of some answer stand in it side by side (Karpukhin et al. 2020; ``has_answer`` and
+A passage matches if the tokens of some answer occur in it side by side (Karpukhin et al. 2020; ``has_answer`` and
 ``SimpleTokenizer`` of facebookresearch/DPR). Two differences: there an answer without tokens matches every passage,
 here none; and there a whole clause of Chinese, Japanese, Thai, Lao, Khmer or Burmese is one token, since nothing parts
 its words, so that no answer is ever found in it. Here each character is one.
@@ -39,7 +39,12 @@ _UNSPACED = rf"{CHARACTER}|[[\p{{L}}\p{{N}}\p{{M}}]--{UNSPACED}]+|[^\p{{Z}}\p{{C
 
 
 def has_answer(text: str, answers: Sequence[str]) -> bool:
-    """Return whether the tokens of any of the answers stand in a text side by side."""
+    """Return whether the tokens of any of the answers occur in a text side by side.
+
+    Example:
+        >>> has_answer("Paris is the capital of France.", ["paris"]), has_answer("Parisians", ["Paris"])
+        (True, False)
+    """
     spaced = _spaced(text)
     return any(pattern in spaced for pattern in _patterns(answers))
 

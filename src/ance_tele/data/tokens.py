@@ -10,7 +10,7 @@ import numpy as np
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
 from ance_tele.data.ragged import offsets_of
-from ance_tele.data.text_format import Cut, Cutter, TextFormat, cutter, tokenizer_fingerprint
+from ance_tele.data.text_format import BatchTokenizer, Cut, TextFormat, batch_tokenizer, tokenizer_fingerprint
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import build, manifest_path, read_manifest
 
@@ -74,7 +74,7 @@ def tokenize(
     source: str,
     what: str,
 ) -> TokenStore:
-    """Tokenise all texts once; the next call with the same texts, tokenizer and format opens what stands.
+    """Tokenise all texts once; the next call with the same texts, tokenizer and format opens the cached store.
 
     Args:
         texts: What to tokenise; a text's own prompt, where it has one, replaces that of the format.
@@ -96,7 +96,7 @@ def tokenize(
     }
     key = fingerprint(inputs)
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
-    cut = _cutter_of_prompted(tokenizer, form) if prompted else _cutter_of(tokenizer, form)
+    cut = _prompted_tokenizer(tokenizer, form) if prompted else _plain_tokenizer(tokenizer, form)
 
     def make(target: Path) -> dict[str, Any]:
         target.mkdir()
@@ -121,8 +121,8 @@ def tokenize(
         }
 
     folder = cache / "tokens" / key[:16]
-    stood = read_manifest(folder)
-    if stood is not None and "cut" not in stood.facts:  # older than these counts
+    cached = read_manifest(folder)
+    if cached is not None and "cut" not in cached.facts:  # older than these counts
         manifest_path(folder).unlink(missing_ok=True)
     facts = build(folder, f"token store of {what}", inputs, make, shared=True).facts
     counts = {name: facts[name] for name in ("texts", "cut", "median", "p95")}
@@ -144,9 +144,9 @@ def _batches(texts: Texts) -> Iterator[Batch]:
         start += len(titles)
 
 
-def _cutter_of(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
+def _plain_tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     """Return what cuts texts that all have the prompt of their format."""
-    cut = cutter(tokenizer, form.max_length)
+    cut = batch_tokenizer(tokenizer, form.max_length)
 
     def cut_batch(batch: Batch) -> Encoded:
         ids, lengths = cut(form.render(*batch[:2]))
@@ -155,9 +155,9 @@ def _cutter_of(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     return cut_batch
 
 
-def _cutter_of_prompted(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
+def _prompted_tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     """Return what cuts texts of which some have prompts of their own: those with as many tokens in one go."""
-    cutters: dict[int, Cutter] = {}
+    tokenizers: dict[int, BatchTokenizer] = {}
 
     def cut_batch(batch: Batch) -> Encoded:
         titles, bodies, own = batch
@@ -166,8 +166,8 @@ def _cutter_of_prompted(tokenizer: Any, form: TextFormat) -> Callable[[Batch], E
         ids, lengths = [list[int]()] * len(rendered), np.empty(len(rendered), dtype=np.int64)
         for limit in np.unique(limits).tolist():
             places = np.flatnonzero(limits == limit)
-            cutters.setdefault(limit, cutter(tokenizer, limit))
-            found, lengths[places] = cutters[limit]([rendered[place] for place in places])
+            tokenizers.setdefault(limit, batch_tokenizer(tokenizer, limit))
+            found, lengths[places] = tokenizers[limit]([rendered[place] for place in places])
             for place, one in zip(places.tolist(), found, strict=True):
                 ids[place] = one
         return ids, lengths, limits

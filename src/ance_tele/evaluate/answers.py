@@ -29,7 +29,7 @@ def answer_ranks(rows: np.ndarray, answers: Sequence[Sequence[str]], corpus: Tex
 
 
 def answer_recall(ranks: np.ndarray, metrics: Sequence[str] = ANSWER_METRICS) -> dict[str, np.ndarray]:
-    """Return by metric 1.0 for each query whose first answer stands among the best k, else 0.0; float64 [queries].
+    """Return by metric 1.0 for each query whose first answer is among the best k, else 0.0; float64 [queries].
 
     Args:
         ranks: Of the first answer, from 1; 0 where there is none.

@@ -38,6 +38,15 @@ def export_dpr(run: Run, collection: Collection, path: Path, depth: int = 100) -
     Raises:
         UserError: The collection has no answers, an id of the run is not of this collection, the name does not end
             in ``.json``, or the depth is below 1.
+
+    Example:
+        >>> import ance_tele as at
+        >>> corpus, queries, answers = {"p1": "Bern is a capital."}, {"q1": "capital?"}, {"test": {"q1": ["Bern"]}}
+        >>> collection = at.collection_from_dicts(corpus, queries, {"test": {"q1": {"p1": 1}}}, answers=answers)
+        >>> export_dpr(at.Run.from_dict({"q1": {"p1": 0.9}}), collection, Path("run.json"))
+        (1, 0)
+        >>> json.loads(Path("run.json").read_text())[0]["ctxs"][0]["has_answer"]
+        True
     """
     if path.suffix != ".json":
         raise UserError(f"{path.name} must end in .json: that is what a run is written as for DPR.")

@@ -22,6 +22,11 @@ class Run:
         query_ids: Queries, in the order given.
         passage_ids: Ranked passage ids of each query.
         scores: Their scores, float32, descending.
+
+    Example:
+        >>> run = Run.from_dict({"q1": {"p1": 0.2, "p3": 0.7, "p2": 0.7}})
+        >>> list(run.rankings())
+        [('q1', ['p2', 'p3', 'p1'])]
     """
 
     query_ids: list[str]

@@ -190,7 +190,7 @@ class Phases(Evaluations):
         def make(target: Path) -> dict[str, Any]:
             from ance_tele.encode.encoder import text_format, weights_fingerprint
             from ance_tele.encode.loading import quiet
-            from ance_tele.training.batches import Plan, by_turn
+            from ance_tele.training.batches import BatchPlan, by_turn
             from ance_tele.training.card import model_card
             from ance_tele.training.trainer import train
 
@@ -198,7 +198,7 @@ class Phases(Evaluations):
             model = self._fresh(start)
             batch, negatives = config.batch_queries, config.negatives_per_query
             every, turns = config.positives == "all", by_turn(self.positives, seed)
-            plan = Plan(self.read_pool(episode), turns, batch, negatives, seed, self.never, every)
+            plan = BatchPlan(self.read_pool(episode), turns, batch, negatives, seed, self.never, every)
             self._refuse_nothing(plan.without_negative(config.in_batch_negatives, config.mask_known_positives))
             # As the manifest will hold them, so that a checkpoint of the same training is known as such.
             same = {"training": fingerprint(inputs)}

@@ -15,7 +15,7 @@ from ance_tele.console.errors import UserError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; what is made there takes its place only if the block succeeds."""
+    """Yield a temporary path next to ``path``; what is made there takes its place only if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{escape(path.name)}.tmp-*"):
         process = leftover.name.rpartition("-")[2]

@@ -48,7 +48,7 @@ class Manifest:
         seconds: Wall-clock time that making it took.
         versions: Of the packages that can change a number.
         schema: Of the manifest.
-        stood: The artefact was there already (not written to the file).
+        reused: The artefact was there already (not written to the file).
     """
 
     kind: str
@@ -58,12 +58,12 @@ class Manifest:
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=package_versions)
     schema: int = SCHEMA
-    stood: bool = field(default=False, compare=False)
+    reused: bool = field(default=False, compare=False)
 
     def save(self, path: Path) -> None:
         """Write the manifest of the artefact at ``path``, which makes the artefact exist."""
         values = asdict(self)
-        del values["stood"]
+        del values["reused"]
         write_json(manifest_path(path), values)
 
 
@@ -96,29 +96,29 @@ def build(
     spread: bool = False,
     shared: bool = False,
 ) -> Manifest:
-    """Make the artefact at ``path`` unless it stands, whole and made of the same inputs.
+    """Make the artefact at ``path`` unless it is there, whole and made of the same inputs.
 
     Args:
         path: Where the artefact belongs.
         kind: What it is, e.g. ``"pool"``.
         inputs: Everything that decides its content (JSON-serialisable).
         make: Gets a temporary path, makes the file or folder there, returns facts for the manifest.
-        spread: The artefact is several files: what ``make`` puts into a folder goes beside ``path``, which
+        spread: The artefact is several files: what ``make`` puts into a folder goes next to ``path``, which
             only names the manifest.
         shared: Other processes may want the same artefact at the same time: one makes it, the others wait.
 
     Returns:
-        The manifest of the artefact, which now stands.
+        The manifest of the artefact, which is there now.
     """
     inputs = json.loads(json.dumps(inputs))  # what will be read back: tuples are lists, keys are strings
-    stood = read_manifest(path)
-    if stood is not None and stood.inputs == inputs and stood.schema == SCHEMA:
-        return replace(stood, stood=True)
+    found = read_manifest(path)
+    if found is not None and found.inputs == inputs and found.schema == SCHEMA:
+        return replace(found, reused=True)
     if shared:
         with lock(path.with_name(f".{path.name}.lock"), lambda: log.info(f"waiting for another process: {kind}")):
             return build(path, kind, inputs, make, spread)
-    if stood is not None:
-        log.info(f"{kind} {path.name} is made again: {difference(stood.inputs, inputs)}")
+    if found is not None:
+        log.info(f"{kind} {path.name} is made again: {difference(found.inputs, inputs)}")
     manifest_path(path).unlink(missing_ok=True)
     start = time.perf_counter()
     with atomic(path) as temporary:
@@ -135,7 +135,7 @@ def build(
 
 
 def adopt(source: Path, target: Path) -> None:
-    """Let all that stands in one folder stand in another too; linked, not copied, where the file system can.
+    """Take over all artefacts of one folder into another; linked, not copied, where the file system can.
 
     What the target has already stays. Safe because artefacts are replaced, never changed in place.
     """
@@ -154,12 +154,12 @@ def adopt(source: Path, target: Path) -> None:
 
 
 def _passing(path: Path) -> bool:
-    """Say whether a path belongs to work in progress: locks, temporary files, checkpoints."""
+    """Return whether a path belongs to work in progress: locks, temporary files, checkpoints."""
     return any(part.startswith(".") or part == "checkpoints" for part in path.parts)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Say in a few words which inputs differ."""
+    """Return in a few words which inputs differ."""
     parts = []
     for key in _unequal(old, new):
         was, now = old.get(key), new.get(key)

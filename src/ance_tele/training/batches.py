@@ -19,8 +19,8 @@ from ance_tele.mining.seeding import hashed
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Who trains with whom: queries by epoch and step, positives that rotate, negatives without replacement.
+class BatchPlan:
+    """What is in each batch: queries by epoch and step, rotating positives, negatives without replacement.
 
     An epoch has an example for each query, its positives taking turns from epoch to epoch; or, with ``every``, one for
     each pair of query and positive.
@@ -153,7 +153,7 @@ class Plan:
 def by_turn(positives: Qrels, seed: int) -> Qrels:
     """Order the positives of each query by their turn: higher grades first, those of one grade in hashed order.
 
-    So queries begin with different ones, wherever these stand in the file.
+    So queries begin with different ones, wherever these are in the file.
     """
     turn = hashed(seed, 0, "positives", positives.owners, positives.passages)
     order = np.lexsort((turn, -positives.grades, owners(positives.offsets)))
@@ -166,7 +166,7 @@ class StepSampler(BatchSampler):
     The trainer sees one long epoch, so that nothing but the number of the step decides a batch.
     """
 
-    def __init__(self, plan: Plan, steps: int, first: int = 0) -> None:
+    def __init__(self, plan: BatchPlan, steps: int, first: int = 0) -> None:
         self.plan, self.steps, self.first = plan, steps, first
         self.batch_size, self.drop_last = plan.batch_queries, False
 
@@ -183,14 +183,14 @@ class StepSampler(BatchSampler):
 class Collator:
     """Turns examples into two features: the queries, and all passages of the batch as one flat list.
 
-    Keys that start with ``query_`` and ``passage_`` are the two features; beside the tokens, ``query_target``
-    (the place of each query's positive among the flat passages), ``query_positives`` (rows that are no negatives,
-    padded with -1), ``passage_place`` (which of the encoded passages each of the flat list is: a passage that
-    several queries meet is encoded once and counts as often as it is met), ``passage_row`` (of
-    passages of the same text the first) and ``passage_owner`` (whose they are) are what the loss needs.
+    Keys that start with ``query_`` and ``passage_`` are the two features. Besides the tokens, the loss needs
+    ``query_target``: the place of each query's positive among the flat passages; ``query_positives``: rows that are no
+    negatives of the query, padded with -1; ``passage_place``: which of the encoded passages each of the flat list is (a
+    passage that several queries meet is encoded once and counts as often as it is met); ``passage_row``: the first row
+    with the same text; ``passage_owner``: the place in the batch of the query that a passage was drawn for.
     """
 
-    plan: Plan
+    plan: BatchPlan
     queries: TokenStore
     passages: TokenStore
     query_forward: Forward

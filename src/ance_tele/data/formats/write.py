@@ -29,6 +29,13 @@ def write_beir(collection: Collection, folder: Path) -> None:
 
     Raises:
         UserError: The folder holds something, or a split's name cannot be a file's.
+
+    Example:
+        >>> import ance_tele as at
+        >>> collection = at.collection_from_dicts({"p1": "a key"}, {"q1": "keys?"}, {"train": {"q1": {"p1": 1}}})
+        >>> write_beir(collection, Path("my-data"))
+        >>> Path("my-data/qrels/train.tsv").read_text().split()
+        ['query-id', 'corpus-id', 'score', 'q1', 'p1', '1']
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already; name a folder that is new or empty.")
