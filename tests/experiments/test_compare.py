@@ -28,7 +28,8 @@ from ance_tele.plan.defaults import NEGATIVES
 from ance_tele.recipes import RECIPES, recipe
 from ance_tele.report.comparison import cell, columns
 from ance_tele.report.comparison_formats import latex, markdown
-from ance_tele.store.artefacts import read_json, read_manifest
+from ance_tele.store.files import read_json
+from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

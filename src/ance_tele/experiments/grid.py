@@ -11,7 +11,7 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.recipes import SCALES, at_scale, recipe
 from ance_tele.settings import Recipe, unknown
-from ance_tele.store.artefacts import fingerprint
+from ance_tele.store.fingerprints import fingerprint
 
 
 def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:

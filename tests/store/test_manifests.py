@@ -15,18 +15,10 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
-from ance_tele.store.artefacts import (
-    SCHEMA,
-    atomic,
-    build,
-    file_sha256,
-    fingerprint,
-    lock,
-    manifest_path,
-    read_json,
-    read_manifest,
-    write_json,
-)
+from ance_tele.store.files import atomic, lock, read_json, write_json
+from ance_tele.store.fingerprints import file_sha256, fingerprint
+from ance_tele.store.artefacts import build
+from ance_tele.store.manifests import SCHEMA, manifest_path, read_manifest
 
 
 def names(folder: Path) -> list[str]:
@@ -117,9 +109,9 @@ def test_what_stands_is_not_made_again(tmp_path: Path, folder: bool, logged: lis
     make = Maker(folder=folder)
     inputs = {"a": (1, 2), "seed": 42}  # a tuple, which comes back from JSON as a list
     first = build(tmp_path / "thing", "thing", inputs, make)
-    assert first.facts == {"length": 4} and first.files and not first.stood
+    assert first.facts == {"length": 4} and first.files and not first.reused
     again = build(tmp_path / "thing", "thing", inputs, make)
-    assert again == first and again.stood
+    assert again == first and again.reused
     assert make.calls == 1 and logged == []
     assert json.loads(manifest_path(tmp_path / "thing").read_text())["inputs"] == {"a": [1, 2], "seed": 42}
 
@@ -231,6 +223,7 @@ import sys, time
 from pathlib import Path
 from ance_tele.store.artefacts import build
 
+
 def make(target):
     target.mkdir()
     (target / "big").write_text("half of it")
@@ -274,7 +267,7 @@ def test_of_several_who_want_the_same_one_makes_it_and_the_others_wait(tmp_path:
     for thread in threads:
         thread.join()
     assert len(calls) == 1 and len(found) == 4 and len({str(manifest.files) for manifest in found}) == 1
-    assert sorted(manifest.stood for manifest in found) == [False, True, True, True]
+    assert sorted(manifest.reused for manifest in found) == [False, True, True, True]
     assert set(logged) == {"waiting for another process: thing"}
 
 
