@@ -19,7 +19,6 @@ from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.ragged import ranges
 from ance_tele.store.artefacts import build
 
-
 # Texts in memory at a time.
 _TEXTS_PER_BLOCK = 16384
 # What ``str.split`` splits at among the characters of ASCII.

@@ -9,14 +9,13 @@ import json
 import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ance_tele.store.files import atomic, lock, remove, write_json
+from ance_tele.store.files import atomic, write_json
 
 log = logging.getLogger(__name__)
 
