@@ -39,7 +39,7 @@ FLOORS: list[set[str]] = [
 ]
 # Where the order of the floors allows more than it should.
 ONLY = {
-    "report": {"console", "evaluate.config", "paper", "store"},
+    "report": {"console", "evaluate.config", "paper", "runs.analysed", "runs.losses", "runs.summary", "store"},
     "plan": {"console", "data", "mining.mix", "paper", "recipes", "runs.folder", "settings", "store"},
     "training": {"console", "data", "encode", "mining.known", "mining.pool", "mining.seeding", "store"},
     "mining": {"console", "data", "search.topk", "store"},

@@ -22,7 +22,8 @@ from ance_tele.mining.candidates import Candidates, Lists
 from ance_tele.mining.config import FILTERS, MiningConfig
 from ance_tele.mining.filters import keep_negatives, without_false_negatives
 from ance_tele.recipes import recipe
-from ance_tele.report.findings import findings
+from ance_tele.report.conditions import making
+from ance_tele.runs.summary import Summary
 from ance_tele.search.topk import exact_topk
 from ance_tele.store.artefacts import read_manifest
 
@@ -389,10 +390,8 @@ def test_a_run_with_filters(
         assert total["relative_margin"] > 100 and total["range_min"] > 50
         assert f"left out: {total['relative_margin']:,} by relative_margin, {total['range_min']:,} by range_min" in said
         sentence = f"{total['relative_margin']:,} by relative_margin and {total['range_min']:,} by range_min in episode"
-        assert (
-            sentence
-            in findings(summary)[[line.startswith("Candidates that") for line in findings(summary)].index(True)]
-        )
+        (dropped,) = [line for line in making(Summary.of(summary)) if line.startswith("Candidates that")]
+        assert sentence in dropped
     assert str(tmp_path) not in (out / "config.yaml").read_text() + (out / "summary.json").read_text()
     assert main(given) == 0 and capsys.readouterr().out.count(" stands ") >= 8
     assert main(command(toy, tiny_model, out, relative_margin=0.1, range_min=2, cross_encoder=judge)) == 2

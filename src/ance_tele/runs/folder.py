@@ -1,24 +1,20 @@
-"""The run folder as a whole: whose it is, and what its per-query figures say beside each other."""
+"""The run folder as a whole: which run it is the folder of."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import yaml
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review, write_review
-from ance_tele.evaluate.config import headline
-from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import SCHEMA, Say, atomic, lock, read_json, read_manifest, silent, write_json
+from ance_tele.store.artefacts import SCHEMA, Say, atomic, lock, read_json, silent, write_json
 
 if TYPE_CHECKING:
     from ance_tele.runs.phases import Phases
@@ -234,30 +230,3 @@ def resolve(name: str, out: Path) -> str:
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-
-
-def unfit(out: Path) -> set[str]:
-    """Return the baselines of a run that nothing can be held against: BM25 where it finds nothing for most queries."""
-    measured = read_manifest(out / "bm25" / "evaluation")
-    return {"bm25"} if measured is not None and not measured.facts.get("usable", True) else set()
-
-
-def comparisons(out: Path, episodes: int, baselines: Iterable[str]) -> list[dict[str, Any]]:
-    """Compare the last episode with each baseline, query by query (paired permutation test, Holm).
-
-    On MRR@10; on answer recall where the split has no judgements.
-    """
-    if not episodes:
-        return []
-    table = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")
-    metric = headline([name for name in table.column_names[1:] if not np.isnan(table[name].to_numpy()).all()])
-    last = table[metric].to_numpy()
-    measured = ~np.isnan(last)
-    rows, p_values = [], []
-    for name in baselines:
-        folder = "bm25" if name == "bm25" else "episode-0"
-        other = pq.read_table(out / folder / "per_query.parquet")[metric].to_numpy()
-        row = {"system": f"episode {episodes}", "baseline": name, "metric": metric}
-        rows.append({**row, "difference": float((last - other)[measured].mean())})
-        p_values.append(permutation_test(last[measured], other[measured]))
-    return [{**row, "p": p} for row, p in zip(rows, holm(p_values), strict=True)]
