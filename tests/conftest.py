@@ -60,6 +60,14 @@ def undrawn_here() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def data_only(undrawn_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without pictures, but with the data of their figures."""
+    from ance_tele.report.drawing import write_rows
+
+    monkeypatch.setattr("ance_tele.report.write.save", write_rows)
+
+
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A collection in BEIR layout: 144 passages, 72 / 24 / 48 queries, one relevant passage each."""

@@ -169,7 +169,7 @@ def test_the_papers_curves_are_drawn_by_the_same_functions(tmp_path: Path) -> No
     assert composition[("3", "2")] == "0.6757" and composition[("2", "1")] == "0.0654"
 
 
-def test_the_papers_curves_stand_beside_a_run_where_asked_or_on_ms_marco(undrawn: None, tmp_path: Path) -> None:
+def test_the_papers_curves_stand_beside_a_run_where_asked_or_on_ms_marco(data_only: None, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     plain = gallery([read_run(run)])
     page = page_of(run, paper=True)

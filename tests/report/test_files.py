@@ -118,7 +118,7 @@ def test_importing_the_report_is_light():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_several_runs_share_their_axes(undrawn: None, tmp_path: Path) -> None:
+def test_several_runs_share_their_axes(data_only: None, tmp_path: Path) -> None:
     one = write_run(tmp_path / "a" / "one")
     two = write_run(tmp_path / "b" / "two", summary_of(forgotten=(0.02, 0.3, 0.1)),
                     dynamics=dynamics_of(forgotten=(0.02, 0.3, 0.1)))  # fmt: skip
@@ -164,7 +164,7 @@ def test_columns_that_only_some_runs_have_keep_their_place() -> None:
 
 
 def test_figures_that_have_nothing_to_show_any_more_go(
-    undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_only: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def touch(drawing: Drawing, folder: Path) -> None:
         (folder / f"{drawing.name}.png").touch()
@@ -216,7 +216,7 @@ def test_where_a_report_of_several_may_not_go(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_verb_takes_several_runs(undrawn: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_takes_several_runs(data_only: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = {"schema": 1, "recipe": "bm25", "collection": "toy", "final": measured(0.4)}
     runs = []
     for name in ("one", "two"):

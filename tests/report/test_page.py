@@ -75,7 +75,7 @@ def test_words_are_marked_whole_and_escaped() -> None:
     assert str(marked("<mark>", ["mark"])) == "&lt;<mark>mark</mark>&gt;"
 
 
-def test_texts_of_suspects_are_shown_where_the_table_has_them(undrawn: None, tmp_path: Path) -> None:
+def test_texts_of_suspects_are_shown_where_the_table_has_them(data_only: None, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     row = {"query_id": "q", "passage_id": "d", "reasons": "copy", "score": 1.0, "query": "asked", "text": NASTY}
     pq.write_table(pa.Table.from_pylist([row]), run / "analysis" / "suspects.parquet")
@@ -135,7 +135,7 @@ def test_the_page_can_be_heard_and_printed(whole: Path) -> None:
     assert "@media print" in (whole / "report.html").read_text("utf-8")
 
 
-def test_absent_parts_leave_their_section_out(undrawn: None, tmp_path: Path) -> None:
+def test_absent_parts_leave_their_section_out(data_only: None, tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path / "run", analysed=False))
     assert [one["id"] for one in page.named("figure")] == ["forgetting", "learning-curves", "composition"]
     assert "not analysed yet; ance-tele report does that." in page.text
@@ -148,7 +148,7 @@ def test_absent_parts_leave_their_section_out(undrawn: None, tmp_path: Path) -> 
     assert "projection" not in [one["id"] for one in page.named("figure")] and "most suspicious" not in page.text
 
 
-def test_a_run_without_training_has_a_report(undrawn: None, tmp_path: Path) -> None:
+def test_a_run_without_training_has_a_report(data_only: None, tmp_path: Path) -> None:
     summary = {"schema": 1, "recipe": "bm25", "collection": "toy", "final": measured(0.4)}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     page = page_of(tmp_path)
@@ -163,7 +163,7 @@ def test_a_run_without_training_has_a_report(undrawn: None, tmp_path: Path) -> N
         {"learning": [{"episode": 1, "forgotten": None}], "new": [{"round": None, "new": 0.5}], "rounds": {}},
     ],
 )
-def test_odd_shapes_are_left_out(undrawn: None, tmp_path: Path, dynamics: Mapping[str, Any]) -> None:
+def test_odd_shapes_are_left_out(data_only: None, tmp_path: Path, dynamics: Mapping[str, Any]) -> None:
     run = write_run(
         tmp_path / "run", dynamics=dynamics, cases=[1, {}], projection={"points": [{}]}, suspects={"pairs": 0}
     )

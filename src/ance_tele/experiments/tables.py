@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ance_tele.console.numbers import DASH, duration
+from ance_tele.console.numbers import DASH, SIGNIFICANT, duration
 from ance_tele.evaluate.comparison import ComparisonResult, EpisodeScores, Spread, System
 from ance_tele.paper.figures import forgetting, of_system, table1
 from ance_tele.report.axes import Line, run_line
@@ -28,7 +28,8 @@ WIDTH = 80
 
 NOTE = (
     "In %: mean and standard deviation over seeds. Letters: significantly better than that system (paired permutation "
-    "test over queries, values averaged over seeds; p < 0.05, Holm over all pairs of a column). Bold: highest."
+    f"test over queries, values averaged over seeds; p < {SIGNIFICANT}, Holm over all pairs of a column). "
+    "Bold: highest."
 )
 
 Column = tuple[str, str]
@@ -84,7 +85,7 @@ def scores(result: ComparisonResult, model: str, shown: Sequence[Column], with_p
         body.append([*cells, *(percent(theirs[metric]) if metric in theirs else DASH for metric in paper)])
     heads = [f"{split} {short(metric)}" for split, metric in [*shown, *(("paper", metric) for metric in paper)]]
     title = f"{result.collection}, from {model}, {seeds(result)}; in %"
-    note = "± standard deviation over seeds; letters: significantly better than (p < 0.05, Holm)"
+    note = f"± standard deviation over seeds; letters: significantly better than (p < {SIGNIFICANT}, Holm)"
     apart = range(2 + len(shown))
     return Table(["", "system", *heads], body, text_columns=len(apart), title=title, note=note, groups=apart)
 

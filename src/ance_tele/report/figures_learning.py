@@ -153,7 +153,7 @@ def draw_rate(
     axes.set(title=title, xlabel=by, ylabel=of)
     label_episodes(axes, [x for line in lines for x, _ in line.points])
     draw_lines(axes, [line.scaled(100) for line in lines])
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1.0))
+    axes.set_ylim(0, 1.04 * max(axes.get_ylim()[1], 1.0))  # the highest mark is whole
 
 
 def draw_quality(

@@ -64,7 +64,8 @@ def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Refer
 
 def _title(runs: Sequence[RunData]) -> str:
     where = ", ".join(dict.fromkeys(recorded(run.summary.collection, "collection") for run in runs))
-    return f"{recorded(runs[0].summary.recipe, 'recipe') if len(runs) == 1 else f'{len(runs)} runs'} on {where}"
+    what = f"{len(runs)} runs" if len(runs) > 1 else recorded(runs[0].summary.recipe, "recipe")
+    return f"{what} on {where}"
 
 
 def _of(run: RunData) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def write_report(run: Path, paper: bool = False, figures: bool = False) -> Path:
 
     Args:
         run: The run folder.
-        paper: Show the paper's curves beside the run's; on MS MARCO they are shown anyway.
+        paper: Show the paper's curves next to the run's; on MS MARCO they are shown anyway.
         figures: Write each figure into ``figures/`` too, as PNG, SVG and CSV.
 
     Raises:
@@ -45,7 +45,7 @@ def write_report(run: Path, paper: bool = False, figures: bool = False) -> Path:
 
 
 def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
-    """Write one report of several runs beside each other, and return its path; the run folders stay as they are.
+    """Write one report of several runs next to each other, and return its path; the run folders stay as they are.
 
     Args:
         runs: Run folders.
@@ -58,7 +58,7 @@ def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
     out, folders = Path(out), [Path(run).resolve() for run in runs]
     twice = next((run for place, run in enumerate(folders) if run in folders[:place]), None)
     if twice is not None:
-        raise UserError(f"{twice} is named twice; a run stands beside others, not beside itself.")
+        raise UserError(f"{twice} is named twice; name each run once.")
     if len(runs) > MOST_RUNS:
         raise UserError(f"{len(runs)} runs are too many for one report; give at most {MOST_RUNS}.")
     if any(path.exists() and not path.is_dir() for path in (out, *out.parents)):

@@ -192,6 +192,11 @@ class Case:
     negatives: tuple[Passage, ...]
 
     @property
+    def by_episode(self) -> list[tuple[int, float]]:
+        """The reciprocal rank of the query's best positive by checkpoint."""
+        return sorted((int(name), value) for name, value in self.mrr.items() if name.isdigit())
+
+    @property
     def rounds(self) -> list[int]:
         """The rounds that ranks are known of."""
         return sorted({int(name) for one in self.negatives for name in one.ranks if name.isdigit()})
