@@ -52,7 +52,7 @@ def _without_pictures() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "panel_svg", lambda *panel: "<svg xmlns='http://www.w3.org/2000/svg'></svg>")
-        patch.setattr(write, "curves", lambda summary, logs, path: path.write_bytes(b""))
+        patch.setattr(write, "curves", lambda run: b"")
         yield
 
 
@@ -68,6 +68,14 @@ def undrawn_here() -> Iterator[None]:
     """The same for one test; what its module has made for all tests is drawn."""
     with _without_pictures():
         yield
+
+
+@pytest.fixture
+def data_only(undrawn_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without pictures, but with the data of their figures."""
+    from ance_tele.report.drawing import write_rows
+
+    monkeypatch.setattr("ance_tele.report.write.save", write_rows)
 
 
 @pytest.fixture(scope="session")

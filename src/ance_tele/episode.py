@@ -58,7 +58,7 @@ def run(
         summary = summarise(inputs, training, last, evaluate_final(inputs, retriever, last))
         analyse(inputs.folder.path, opened=inputs.opened())
         write_report(inputs.folder.path)
-    return summary
+    return summary.content()
 
 
 def train_episodes(inputs: RunInputs, start: Checkpoint) -> tuple[TrainingSet, DenseRetriever]:

@@ -50,13 +50,13 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
         settings |= OFFICIAL
 
     from ance_tele.data.load import load_collection
+    from ance_tele.evaluate.comparison import ComparisonResult
     from ance_tele.experiments.compare import compare_systems
     from ance_tele.experiments.grid import own_settings, system
+    from ance_tele.experiments.tables import cost, stem, terminal_tables
     from ance_tele.paper.published import start_of
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.suited import suited
-    from ance_tele.report.comparison import cost, stem
-    from ance_tele.report.comparison_tables import comparison_tables
 
     collection = load_collection(given.data, strict=not given.lenient).held_out(given.hold_out)
     introduce(collection)
@@ -88,9 +88,10 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
             return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder)
 
     seeds = given.seeds or [given.seed]
-    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    found = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    result = ComparisonResult.of(found)
     echo("")
-    for one in comparison_tables(result):
+    for one in terminal_tables(result):
         Console().print(one)
         echo("")
     echo(cost(result))
