@@ -14,8 +14,9 @@ from typing import Any
 from ance_tele.analysis.analyse import analyse
 from ance_tele.console.numbers import duration
 from ance_tele.data.collection import Collection
+from ance_tele.data.grades import ReviewAs
 from ance_tele.data.load import cache_folder
-from ance_tele.data.review import ReviewAs, load_review
+from ance_tele.data.review import load_review
 from ance_tele.evaluate.config import headline
 from ance_tele.mining.config import NEW_SOURCES
 from ance_tele.report.write import write_report

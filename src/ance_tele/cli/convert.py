@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import get_args
 
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, unknown
 from ance_tele.data.formats.write import write_beir
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.evaluate.export import export_dpr
@@ -11,7 +11,6 @@ from ance_tele.evaluate.run import Run
 from ance_tele.mining.export import Kind, export_corpus, export_pool
 from ance_tele.runs.folder import open_run
 from ance_tele.runs.phases import Phases
-from ance_tele.settings import unknown
 from ance_tele.store.artefacts import Say, silent
 
 KINDS = ("beir", *get_args(Kind), "dpr")

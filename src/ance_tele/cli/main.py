@@ -5,14 +5,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from jsonargparse import ArgumentError
-
-from ance_tele.cli.flags import check_flags, config_content, config_first, plainly, underscored
-from ance_tele.cli.parsers import make_parser
+from ance_tele import __version__
+from ance_tele.cli.flags import parse
 from ance_tele.cli.verbs import VERBS
-from ance_tele.console.errors import UserError
-from ance_tele.settings import unknown
+from ance_tele.console.errors import UserError, unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,22 +51,33 @@ def _fail(sentence: str, code: int = 2) -> int:
     return code
 
 
-def _main(argv: list[str]) -> int:
-    if argv and argv[0] not in (*VERBS, "-h", "--help", "--version"):
-        raise UserError(unknown("verb", argv[0], tuple(VERBS)))
-    argv = underscored(argv)
-    if argv and argv[0] in ("run", "compare", "reproduce"):
-        argv = config_first(argv)
-        config_content(argv)  # a file that makes no sense is refused before the parser stumbles over it
-    parser, verbs = make_parser(argv)
-    if argv and argv[0] in verbs:
-        check_flags(argv, verbs[argv[0]])
-    try:
-        given = parser.parse_args(argv)
-    except ArgumentError as error:
-        raise UserError(plainly(str(error), argv[0])) from None
-    verb = given.verb
-    if verb is None:
-        parser.print_help()
+def _main(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(help_text())
         return 0
-    return VERBS[verb](getattr(given, verb), argv)
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    if words[0] not in VERBS:
+        raise UserError(unknown("verb", words[0], VERBS))
+    if str(Path.cwd()) not in sys.path:  # functions of a user's own, as with `python -m`
+        sys.path.insert(0, str(Path.cwd()))
+    verb = VERBS[words[0]]
+    return verb.run(parse(words[0], verb, words[1:]))
+
+
+def help_text() -> str:
+    """Return what the command line prints of itself: the verbs, a line each."""
+    lines = (f"    {name:<11} {verb.help}" for name, verb in VERBS.items())
+    return "\n".join(
+        [
+            "usage: ance-tele VERB ...",
+            "",
+            "Train dense retrievers with self-mined teleportation negatives, episode by episode.",
+            "",
+            "verbs:",
+            *lines,
+            "",
+            "`ance-tele VERB --help` explains a verb; `ance-tele --version` prints the version.",
+        ]
+    )

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ance_tele.console.errors import UserError
-from ance_tele.recipes import SCALES, at_scale, recipe
-from ance_tele.settings import Recipe, unknown
+from ance_tele.console.errors import UserError, unknown
+from ance_tele.paper.settings import SCALES
+from ance_tele.recipes import at_scale, recipe
+from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import fingerprint
 
 

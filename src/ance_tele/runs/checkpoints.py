@@ -199,8 +199,7 @@ class Checkpoints:
         device = self.device(checkpoint)
         if not mining or config.search == "exact":
             return exact_topk(asked, vectors, depth, rank, device, what=what)
-        probes, ef = config.search_probes, config.search_ef
-        return approximate_topk(asked, vectors, depth, config.search, rank, probes, ef, device, what=what)
+        return approximate_topk(asked, vectors, depth, rank, config.search_probes, device, what=what)
 
     def device(self, checkpoint: int) -> str:
         """Return where the vectors of a checkpoint are searched: "cpu" or a torch device."""

@@ -177,6 +177,7 @@ class Phases(Evaluations):
         several = len(self.positives.passages) > len(self.positives)
         free = (*FREE_SETTINGS, *(() if several else ("positives",)))
         settings = {name: value for name, value in asdict(config).items() if name not in free}
+        settings["negatives_cross_device"] = False  # a former setting, in the manifests of earlier models
         inputs = {
             "pool": fingerprint(pool.inputs),
             "training": self.training_key,
