@@ -44,7 +44,7 @@ from ance_tele.settings import setting_kinds
             ["run", "dpr", "--data", "x", "--model"],
             "argument --model: expected one argument; see ance-tele",
         ),
-        (["compare", "--recipes", "dpr", "--seeds", "1", "x"], "seeds is [1, 'x']; it must be whole numbers, such as"),
+        (["compare", "--recipes", "dpr", "--seeds", "1", "x"], "seeds is [1, 'x']; it must be numbers such as"),
         (["run", "dpr", "--review_as", "keep"], "review_as is 'keep'; it must be one of exclude, positives."),
         (["serve", "x", "--port", "http"], "port is 'http'; it must be a whole number."),
         (["run", "dpr", "--sources", "bm25"], "sources is 'bm25'; it must be a list, such as '[bm25]'."),

@@ -50,5 +50,6 @@ def problem(error: Exception) -> str:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    place = f", {frames[-1].filename} line {frames[-1].lineno}" if frames else ""
+    known = isinstance(error, SyntaxError) or not frames  # a syntax error names its own place
+    place = "" if known else f", {frames[-1].filename} line {frames[-1].lineno}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
