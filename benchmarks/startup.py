@@ -76,7 +76,7 @@ def first_step(folder: Path, model: str, started: float) -> None:
     chosen = recipe("ance-tele").with_settings(**settings)
     with phase("data"):
         collection = load_collection(folder / "data", folder / "cache")
-    phases = Phases(chosen, collection, model, folder / "run", folder / "cache", lambda line: None)
+    phases = Phases(chosen, collection, model, folder / "run", folder / "cache")
     with phase("load model"):
         phases.weights(0)
     with phase("tokens"):

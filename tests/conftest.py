@@ -36,6 +36,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The lines that the package logs while a test runs."""
+    from ance_tele.console.log import log_to
+
+    lines: list[str] = []
+    with log_to(lines.append):
+        yield lines
+
+
 @contextmanager
 def _without_pictures() -> Iterator[None]:
     from ance_tele.report import page, write

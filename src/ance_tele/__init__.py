@@ -9,12 +9,15 @@ The public functions work alone, on objects that people already have::
     summary = at.run(recipe, collection, "path/to/model", "runs/mine")
 """
 
+import logging
 import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # nothing is printed unless somebody asks for the lines
 
 # Public names are written once, as imports in the stub file, where type checkers and editors read them. They are
 # imported when they are first asked for: some load torch.

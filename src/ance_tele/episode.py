@@ -4,6 +4,7 @@ Every step below is an artefact with a manifest (:mod:`ance_tele.runs.phases`): 
 inputs, is not done again.
 """
 
+import logging
 import platform
 import sys
 from collections.abc import Mapping
@@ -23,7 +24,9 @@ from ance_tele.report.write import write_report
 from ance_tele.runs.folder import claim, comparisons, held_out, portable, unfit
 from ance_tele.runs.phases import Phases
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import SCHEMA, Manifest, Say, adopt, package_versions, read_manifest, silent, write_json
+from ance_tele.store.artefacts import SCHEMA, Manifest, adopt, package_versions, read_manifest, write_json
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -33,7 +36,6 @@ def run(
     out: str | Path,
     data: str | Path | None = None,
     cache: Path | None = None,
-    say: Say = silent,
     adopted: Mapping[str, Path] | None = None,
     review: str | Path | None = None,
     review_as: ReviewAs = "exclude",
@@ -47,7 +49,6 @@ def run(
         out: The run folder, new or begun by the same call.
         data: Where the collection was loaded from, so that ``ance-tele search`` finds it again.
         cache: Folder for the token stores.
-        say: Gets one line per phase.
         adopted: Parts of other run folders to begin with, by their name here, e.g. ``{"episode-0": folder}``; what in
             them is made of other inputs is made again.
         review: A CSV file of verdicts on passages (:mod:`ance_tele.data.review`); it belongs to the run as its data do.
@@ -63,38 +64,38 @@ def run(
     recipe, collection = held_out(portable(recipe), collection)
     out, last = Path(out), recipe.episode.episodes
     judged = None if review is None else load_review(review, collection, review_as)
-    phases = Phases(recipe, collection, model, out, cache or cache_folder(), say, judged, introduce=say)
+    phases = Phases(recipe, collection, model, out, cache or cache_folder(), judged, announce=True)
     if judged is not None:
         what = "never drawn as negatives" if judged.use == "exclude" else "further positives"
-        say(f"review {judged.path}: {len(judged.passages):,} passages called relevant, {what}")
+        log.info(f"review {judged.path}: {len(judged.passages):,} passages called relevant, {what}")
     with claim(out, recipe, collection, model, data, phases):
         for name, folder in (adopted or {}).items():
             adopt(folder, out / name)
         if "bm25" in recipe.evaluation.baselines:
-            told(say, "bm25", "evaluate", phases.evaluate_bm25())
+            log_phase("bm25", "evaluate", phases.evaluate_bm25())
         if model is not None:
-            told(say, "zero-shot", "evaluate", phases.evaluate(0))
+            log_phase("zero-shot", "evaluate", phases.evaluate(0))
         if last:
             for line in filter(None, (phases.left_out_line(), phases.unused())):
-                say(line)
+                log.info(line)
             phases.write_positives()
         for episode in range(1, last + 1):
-            told(say, f"episode {episode}", "mine", phases.training_lists(episode - 1), phases.mine(episode))
+            log_phase(f"episode {episode}", "mine", phases.training_lists(episode - 1), phases.mine(episode))
             phases.drop(episode - 1)
-            told(say, f"episode {episode}", "mix", phases.mix(episode))
-            told(say, f"episode {episode}", "train", phases.train(episode))
-            told(say, f"episode {episode}", "evaluate", phases.evaluate(episode))
+            log_phase(f"episode {episode}", "mix", phases.mix(episode))
+            log_phase(f"episode {episode}", "train", phases.train(episode))
+            log_phase(f"episode {episode}", "evaluate", phases.evaluate(episode))
             if episode == last:
                 phases.training_lists(last)
             summarise(phases, episode)
         summary = summarise(phases, last)
-        analyse(out, say=say, phases=phases)
+        analyse(out, phases=phases)
         write_report(out)
     return summary
 
 
-def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
-    """Say in one line what a phase took and found."""
+def log_phase(where: str, phase: str, *manifests: Manifest) -> None:
+    """Log in one line what a phase took and found."""
     facts = {name: value for manifest in manifests for name, value in manifest.facts.items()}
     made = [manifest.seconds for manifest in manifests if not manifest.stood]
     spent = duration(sum(made)) if made else "stands"
@@ -127,7 +128,7 @@ def told(say: Say, where: str, phase: str, *manifests: Manifest) -> None:
         if "recall" in facts:
             around = f", {facts['recall_around']:.3f} around positives" if "recall_around" in facts else ""
             found += f"; recall@{manifests[0].inputs['depth']} {facts['recall']:.3f} of exact{around}"
-    say(f"{where:<10}  {phase:<9} {spent:>7}   {found}")
+    log.info(f"{where:<10}  {phase:<9} {spent:>7}   {found}")
 
 
 def summarise(phases: Phases, episodes: int) -> dict[str, Any]:

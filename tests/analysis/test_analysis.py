@@ -84,15 +84,14 @@ def test_the_projection_has_every_point_in_every_episode(finished: Path) -> None
 
 
 def test_texts_are_added_when_the_data_is_found_again(
-    finished: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    finished: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, logged: list[str]
 ) -> None:
     (finished / "analysis" / "cases.json").unlink()  # damaged, so it is made again
     moved = data.rename(data.with_name("moved"))
     try:
-        lines: list[str] = []
-        folder = analyse(finished, say=lines.append)
+        folder = analyse(finished)
         assert folder is not None and not (folder / "cases.json").exists()
-        assert any(line.startswith("without texts: ") for line in lines)
+        assert any(line.startswith("without texts: ") for line in logged)
         assert main(["report", str(finished), "--data", str(moved)]) == 0
         assert (folder / "cases.json").exists()
     finally:

@@ -38,12 +38,11 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_both_models_are_measured_and_compared(
-    trained: Path, others: list[Path], capsys: pytest.CaptureFixture
+    trained: Path, others: list[Path], capsys: pytest.CaptureFixture, logged: list[str]
 ) -> None:
-    lines: list[str] = []
-    found = evaluate_elsewhere(trained, others, say=lines.append)
+    found = evaluate_elsewhere(trained, others)
     assert [(one.collection, one.split) for one in found] == [("one", "test"), ("two <b>", "dev")]
-    assert sum("measured on" in line for line in lines) == 4
+    assert sum("measured on" in line for line in logged) == 4
     raw = []
     for one, folder in zip(found, others, strict=True):
         collection = load_collection(folder)
@@ -61,9 +60,9 @@ def test_both_models_are_measured_and_compared(
     assert (stored["collection"], stored["p"]) == ("two <b>", found[1].p)
     assert sorted(path.name for path in (trained / "elsewhere").glob("*.json")) == ["one.json", "two--b-.json"]
 
-    lines.clear()
-    assert evaluate_elsewhere(trained, others[:1], say=lines.append) == found  # what stands is not measured again
-    assert not any("measured" in line for line in lines)
+    logged.clear()
+    assert evaluate_elsewhere(trained, others[:1]) == found  # what stands is not measured again
+    assert not any("measured" in line for line in logged)
     assert main(["evaluate", str(trained), "--on", *map(str, others)]) == 0
     assert "two <b>" in capsys.readouterr().out
 

@@ -329,26 +329,25 @@ def test_what_does_not_add_up_is_refused_or_left_out_and_counted(tmp_path: Path,
 # ---- the cache -----------------------------------------------------------------------------------
 
 
-def test_a_folder_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
     folder, cache = write(tmp_path / "data"), tmp_path / "cache"
     first = load_collection(folder, cache)
     for module in (beir, objects):
         monkeypatch.setattr(module, "read_lines", lambda path: pytest.fail(f"{path} is read again"))
-    lines: list[str] = []
-    again = load_collection(str(folder) + "/", cache, say=lines.append)
-    assert again.fingerprint == first.fingerprint and again.folder == first.folder and lines == []
+    again = load_collection(str(folder) + "/", cache)
+    assert again.fingerprint == first.fingerprint and again.folder == first.folder and logged == []
 
 
-def test_a_changed_file_is_read_again_with_a_word(tmp_path: Path) -> None:
-    folder, cache, lines = write(tmp_path / "data"), tmp_path / "cache", list[str]()
+def test_a_changed_file_is_read_again_with_a_word(tmp_path: Path, logged: list[str]) -> None:
+    folder, cache = write(tmp_path / "data"), tmp_path / "cache"
     first = load_collection(folder, cache)
     path = folder / "corpus.jsonl"
     before = path.stat()
     path.write_text(path.read_text().replace("third", "THIRD"))  # the same size
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    again = load_collection(folder, cache, say=lines.append)
+    again = load_collection(folder, cache)
     assert again.fingerprint != first.fingerprint and content(again)[0]["d3"] == ("", "THIRD")
-    assert len(lines) == 1 and "files" in lines[0]
+    assert len(logged) == 1 and "files" in logged[0]
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
@@ -386,7 +385,7 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_demo_is_a_word_not_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "load_demo", lambda cache, say: ("demo", cache))
+    monkeypatch.setattr(load, "load_demo", lambda cache: ("demo", cache))
     monkeypatch.chdir(write(tmp_path / "demo").parent)
     assert load_collection("demo", tmp_path) == ("demo", tmp_path)  # type: ignore[comparison-overlap]
     assert load_collection("./demo", tmp_path / "cache").name == "demo"

@@ -244,12 +244,14 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_download_is_said_checked_and_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pip, said, folder = fake_pip(monkeypatch, b"right"), list[str](), tmp_path / "cache"
+def test_download_is_said_checked_and_done_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    pip, folder = fake_pip(monkeypatch, b"right"), tmp_path / "cache"
     for _ in range(2):
-        path = demo.download_wheel("x==1", "x.whl", sha256(b"right"), folder, megabytes=7, say=said.append)
+        path = demo.download_wheel("x==1", "x.whl", sha256(b"right"), folder, megabytes=7)
         assert path == folder / "x.whl" and path.read_bytes() == b"right"
-    assert said == [f"Downloading x.whl (7 MB) from the Python package index to {folder}"]
+    assert logged == [f"Downloading x.whl (7 MB) from the Python package index to {folder}"]
     assert len(pip.commands) == 1 and {"--no-deps", "--only-binary=:all:"} <= set(pip.commands[0])
     assert [file.name for file in folder.iterdir()] == ["x.whl"]
     path.write_bytes(b"damaged")

@@ -172,9 +172,7 @@ def test_positives_and_what_is_known(tmp_path: Path) -> None:
     rows = [("q1", "c", "relevant"), ("q1", "a", "relevant"), ("q2", "a", "negative"), ("q3", "d", "relevant")]
     path = written(tmp_path / "review.csv", *rows, ("q2", "e", "unsure"))
     phases = {
-        use: Phases(
-            recipe("bm25"), collection, None, tmp_path, cache_folder(), print, load_review(path, collection, use)
-        )
+        use: Phases(recipe("bm25"), collection, None, tmp_path, cache_folder(), load_review(path, collection, use))
         for use in get_args(module.ReviewAs)
     }
     added = phases["positives"]

@@ -213,21 +213,18 @@ def test_a_prompt_that_leaves_no_room_is_refused(folders: Path) -> None:
     assert text_format(model, config, "query").max_length == 128
 
 
-def test_what_is_not_declared_as_it_is_used_is_told(folders: Path, tiny_model: Path) -> None:
-    lines: list[str] = []
-    load_model(
-        folders / "prompts question and corpus", EncoderConfig(4, 8, title_separator="</s>"), "cpu", lines.append
-    )
-    assert lines == [
+def test_what_is_not_declared_as_it_is_used_is_told(folders: Path, tiny_model: Path, logged: list[str]) -> None:
+    load_model(folders / "prompts question and corpus", EncoderConfig(4, 8, title_separator="</s>"), "cpu")
+    assert logged == [
         "queries get the model's prompt 'question' ('query : '); it is saved as 'query' too",
         "passages get the model's prompt 'corpus' ('passage : '); it is saved as 'document' too",
         "titles are joined by '[SEP]': the model's tokenizer has no token </s>",
         "queries are cut at 4 tokens and 2 of their prompt",
         "passages are cut at 8 tokens and 2 of their prompt",
     ]
-    lines.clear()
-    load_model(tiny_model, EncoderConfig(), "cpu", lines.append)
-    assert lines == []
+    logged.clear()
+    load_model(tiny_model, EncoderConfig(), "cpu")
+    assert logged == []
 
 
 def test_separators_are_those_of_the_tokenizer(tiny_model: Path) -> None:
@@ -243,7 +240,7 @@ def test_separators_are_those_of_the_tokenizer(tiny_model: Path) -> None:
     assert separator_of(bert, "</s>") == " "
 
 
-def test_cut_texts_are_counted_by_what_they_had(tiny_model: Path, tmp_path: Path) -> None:
+def test_cut_texts_are_counted_by_what_they_had(tiny_model: Path, tmp_path: Path, logged: list[str]) -> None:
     """Texts of just the length are whole; by hand: a text of n words has n + 2 tokens."""
     corpus = {f"d{n}": " ".join(["w1"] * n) for n in range(1, 41)}
     found = collection_from_dicts(corpus, {"q": "w1"}, {"test": {"q": {"d1": 1}}}, cache=tmp_path)
@@ -253,9 +250,9 @@ def test_cut_texts_are_counted_by_what_they_had(tiny_model: Path, tmp_path: Path
         store = tokens_of(model, config, "document", found.corpus, tmp_path, found.fingerprint)
         assert store.cut == Cut(texts=40, cut=20, max_length=22, median=22, p95=40)
     assert store.cut is not None and store.cut.share == 0.5
-    said: list[str] = []
-    evaluate_model(tiny_model, found, "test", config, say=said.append)
-    assert "passages: 50.0% are cut at 22 tokens (median 22, 95% have up to 40)" in said
+    logged.clear()
+    evaluate_model(tiny_model, found, "test", config)
+    assert "passages: 50.0% are cut at 22 tokens (median 22, 95% have up to 40)" in logged
     assert lengths_for(tiny_model, found) == [
         "queries: none is cut at 128 tokens (median 3, 95% have up to 3)",
         "passages: none is cut at 128 tokens (median 22, 95% have up to 40)",

@@ -109,22 +109,22 @@ def test_weights_that_a_checkpoint_lacks_are_the_same_every_time(tiny_model: Pat
     assert len(prints) == 1
 
 
-def test_shards_stand_or_are_made_again(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
+def test_shards_stand_or_are_made_again(tiny_model: Path, toy: Path, tmp_path: Path, logged: list[str]) -> None:
     config = EncoderConfig(query_max_len=16, passage_max_len=16, shard_passages=50, precision="float32")
     model = load_model(tiny_model, config)
     store, folder = store_of(model, toy, tmp_path, config), tmp_path / "vectors"
-    lines: list[str] = []
-    first = encode_corpus(model, store, "document", config, folder, say=lines.append)
-    assert [len(shard) for shard in first.shards] == [50, 50, 44] and not lines
+    logged.clear()
+    first = encode_corpus(model, store, "document", config, folder)
+    assert [len(shard) for shard in first.shards] == [50, 50, 44] and not logged
     (folder / "passages-00001.npy").unlink()
     stamps = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
-    second = encode_corpus(model, store, "document", config, folder, say=lines.append)
-    assert {name: (folder / name).stat().st_mtime_ns for name in stamps} == stamps and not lines
+    second = encode_corpus(model, store, "document", config, folder)
+    assert {name: (folder / name).stat().st_mtime_ns for name in stamps} == stamps and not logged
     assert np.array_equal(first.take(np.arange(144)), second.take(np.arange(144)))
     with torch.no_grad():
         next(model.parameters()).view(-1)[0].add_(1.0)
-    encode_corpus(model, store, "document", config, folder, say=lines.append)
-    assert len(lines) == 1 and "weights was" in lines[0]
+    encode_corpus(model, store, "document", config, folder)
+    assert len(logged) == 1 and "weights was" in logged[0]
     assert all((folder / name).stat().st_mtime_ns > stamps[name] for name in stamps)
 
 

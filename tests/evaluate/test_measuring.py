@@ -68,24 +68,23 @@ def test_the_usual_level_of_known_collections(name: str, split: str, level: int 
     assert (usual and usual.level) == level
 
 
-def test_a_level_is_the_one_asked_for_or_the_usual_one() -> None:
-    lines: list[str] = []
+def test_a_level_is_the_one_asked_for_or_the_usual_one(logged: list[str]) -> None:
     graded = collection_of({"dev": [1, 1], "test": [0, 1, 3]}, "trec-dl-2019")
-    assert relevance_level(None, graded, "test", lines.append) == 2
-    assert "relevant from grade 2 on (usual here; TREC DL, passages: trec.nist.gov" in lines[0]
-    assert relevance_level(None, graded, "dev", lines.append) == 1 and len(lines) == 1  # no judgement reaches it
-    assert relevance_level(1, graded, "test", lines.append) == 1 and len(lines) == 1
-    assert relevance_level(3, graded, "test", lines.append) == 3
-    assert relevance_level(2, graded, "dev", lines.append) == 1
+    assert relevance_level(None, graded, "test") == 2
+    assert "relevant from grade 2 on (usual here; TREC DL, passages: trec.nist.gov" in logged[0]
+    assert relevance_level(None, graded, "dev") == 1 and len(logged) == 1  # no judgement reaches it
+    assert relevance_level(1, graded, "test") == 1 and len(logged) == 1
+    assert relevance_level(3, graded, "test") == 3
+    assert relevance_level(2, graded, "dev") == 1
     assert (
-        "no judgement of split 'dev' reaches grade 2: the highest is 1; there a passage is relevant from" in lines[-1]
+        "no judgement of split 'dev' reaches grade 2: the highest is 1; there a passage is relevant from" in logged[-1]
     )
     with pytest.raises(UserError, match="relevance_level is 4, but no judgement of split 'test' reaches grade 4: the"):
         relevance_level(4, graded, "test")
     with pytest.raises(UserError, match="relevance_level is 0; it must be at least 1"):
         relevance_level(0, graded, "test")
     two = collection_of({"test": [2, 3]})
-    assert relevance_level(3, two, "test", lines.append) == 3
+    assert relevance_level(3, two, "test") == 3
 
 
 def test_passages_left_out_of_rankings() -> None:
@@ -126,15 +125,15 @@ def duplicates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("which", "count"), [("id_and_text", 29), ("id", 39), ("text", 37), ("never", 0)])
 def test_a_query_that_is_a_passage_is_left_out_of_its_own_ranking(
-    duplicates: Path, tiny_model: Path, which: Any, count: int
+    duplicates: Path, tiny_model: Path, which: Any, count: int, logged: list[str]
 ) -> None:
     """As BEIR and mteb do it (same id): out of a list one longer, then scored by trec_eval."""
-    collection, config, lines = load_collection(duplicates), EncoderConfig(), []
+    collection, config = load_collection(duplicates), EncoderConfig()
     texts = {row["id"]: row["text"] for row in collection.corpus.table.to_pylist()}
     asked = {row["id"]: row["text"] for row in collection.queries.table.to_pylist()}
     qrels = qrels_dict(collection.split("test"), collection)
     whole, _ = evaluate_model(tiny_model, collection, "test", config, 101, exclude_self="never")
-    ran, scores = evaluate_model(tiny_model, collection, "test", config, 100, exclude_self=which, say=lines.append)
+    ran, scores = evaluate_model(tiny_model, collection, "test", config, 100, exclude_self=which)
 
     def itself(query: str, passage: str) -> bool:
         same_id, same_text = query == passage, " ".join(texts[passage].split()) == asked[query]
@@ -150,17 +149,18 @@ def test_a_query_that_is_a_passage_is_left_out_of_its_own_ranking(
     theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(ranked)
     for ours, name in (("nDCG@10", "ndcg_cut_10"), ("Recall@100", "recall_100")):
         assert scores.means()[ours] == pytest.approx(np.mean([theirs[query][name] for query in qrels]))
-    said = [line for line in lines if "queries are passages themselves" in line]
+    said = [line for line in logged if "queries are passages themselves" in line]
     assert len(said) == bool(count) and (not count or said[0].startswith(f"{count} of 48 test queries"))
 
 
-def test_a_run_leaves_them_out_in_every_system(duplicates: Path, tiny_model: Path, tmp_path: Path) -> None:
-    lines: list[str] = []
+def test_a_run_leaves_them_out_in_every_system(
+    duplicates: Path, tiny_model: Path, tmp_path: Path, logged: list[str]
+) -> None:
     small = recipe("zero-shot").with_settings(eval_depth=20, split="dev")
-    summary = run(small, load_collection(duplicates), tiny_model, tmp_path / "run", duplicates, say=lines.append)
+    summary = run(small, load_collection(duplicates), tiny_model, tmp_path / "run", duplicates)
     assert summary["evaluation"]["test"]["queries_excluded"] == 29
     assert summary["evaluation"]["dev"]["queries_excluded"] == 0
-    assert sum("29 of 48 test queries are passages themselves (same id and text)" in line for line in lines) == 1
+    assert sum("29 of 48 test queries are passages themselves (same id and text)" in line for line in logged) == 1
     for query, ids in Run.read_trec(tmp_path / "run" / "final" / "run.trec").rankings():
         # The first is judged relevant to itself, and from topic 15 on ids meet by chance.
         assert len(ids) == 20 and (query not in ids or query == "q00-4" or query >= "q15")
@@ -174,15 +174,14 @@ def test_a_run_leaves_them_out_in_every_system(duplicates: Path, tiny_model: Pat
 
 
 def test_metrics_deeper_than_the_lists_are_left_out(
-    toy: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    toy: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture, logged: list[str]
 ) -> None:
-    lines: list[str] = []
     collection, out = load_collection(toy), tmp_path / "run"
-    summary = run(recipe("zero-shot").with_settings(eval_depth=10), collection, tiny_model, out, toy, say=lines.append)
+    summary = run(recipe("zero-shot").with_settings(eval_depth=10), collection, tiny_model, out, toy)
     metrics = summary["final"]
     assert set(metrics) == {"MRR@10", "nDCG@10", "Recall@5", "Success@10"}
     assert set(summary["baselines"]["bm25"]) == set(metrics)
-    (said,) = [line for line in lines if line.startswith("not measured on test")]
+    (said,) = [line for line in logged if line.startswith("not measured on test")]
     assert said.endswith("(eval_depth): MRR@100, Recall@20, Recall@100, Recall@1000")
     assert "Recall@1000 were not measured: 10 passages were retrieved" in markdown(summary)
     Console(width=80).print(episode_table(summary))

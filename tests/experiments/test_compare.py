@@ -288,18 +288,17 @@ def test_what_episodes_in_common_cost_is_counted_once(whole: Path, result: dict[
 
 
 def test_a_finished_comparison_does_nothing_again(
-    whole: Path, result: dict[str, Any], toy: Path, tiny_model: Path
+    whole: Path, result: dict[str, Any], toy: Path, tiny_model: Path, logged: list[str]
 ) -> None:
     """Also where one system is left out: the others keep their figures, but for the tests among them."""
     stamps = {path: path.stat().st_mtime_ns for path in whole.glob("cells/**/*.parquet")}
     saved = {path: path.read_bytes() for path in whole.glob("comparison.*")}
-    said: list[str] = []
     systems = [system(name, **SETTINGS) for name in ("zero-shot", "bm25", "dpr")]
-    again = compare_systems(systems, [str(tiny_model)], [1, 2], toy, whole, say=said.append)
+    again = compare_systems(systems, [str(tiny_model)], [1, 2], toy, whole)
     for path, content in saved.items():
         path.write_bytes(content)
     assert {path: path.stat().st_mtime_ns for path in whole.glob("cells/**/*.parquet")} == stamps
-    assert not any("made again" in line for line in said)
+    assert not any("made again" in line for line in logged)
     for row in again["rows"]:
         for metric, found in row["values"]["dev"].items():
             assert found["by_seed"] == row_of(result, row["system"])["values"]["dev"][metric]["by_seed"]
@@ -611,7 +610,7 @@ class Stop(Exception):
 @pytest.fixture
 def asked(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Return what a command line asks of :func:`compare`, without doing it."""
-    names = ("systems", "models", "seeds", "data", "out", "cache", "parallel", "table", "say", "suit")
+    names = ("systems", "models", "seeds", "data", "out", "cache", "parallel", "table", "suit")
     found: dict[str, Any] = {}
 
     def noting(*given: Any) -> None:

@@ -283,14 +283,14 @@ def test_the_run_is_only_read(explored: Path, data: Path, tmp_path: Path) -> Non
 
 
 def test_vectors_that_were_not_kept_are_encoded_once_into_the_cache(
-    explored: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    explored: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path / "cache"))
 
     def columns(episodes: str) -> tuple[list[int], list[str]]:
-        said: list[str] = []
-        client = TestClient(open_explorer(explored, data, episodes=episodes, say=said.append), base_url=HOME)
-        return [c["checkpoint"] for c in client.get("/api/run").json()["columns"]], said
+        logged.clear()
+        client = TestClient(open_explorer(explored, data, episodes=episodes), base_url=HOME)
+        return [c["checkpoint"] for c in client.get("/api/run").json()["columns"]], list(logged)
 
     assert columns("kept") == ([2], [])
     found, said = columns("all")
@@ -315,16 +315,17 @@ def test_vectors_of_something_else_are_not_opened(explored: Path, tmp_path: Path
     assert open_vectors(tmp_path, weights, tokens, 145) is None
 
 
-def test_without_the_model_that_the_run_began_with(explored: Path, data: Path, tmp_path: Path) -> None:
+def test_without_the_model_that_the_run_began_with(
+    explored: Path, data: Path, tmp_path: Path, logged: list[str]
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(explored, run)
     identity = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**identity, "model": "gone"}))
     (run / "gone").mkdir()
-    said: list[str] = []
-    client = TestClient(open_explorer(run, data, say=said.append), base_url=HOME)
+    client = TestClient(open_explorer(run, data), base_url=HOME)
     assert [column["checkpoint"] for column in client.get("/api/run").json()["columns"]] == [1, 2]
-    assert any(line.startswith("zero-shot is left out: ") for line in said)
+    assert any(line.startswith("zero-shot is left out: ") for line in logged)
 
 
 def test_without_an_analysis_it_says_what_to_run(explored: Path, data: Path, tmp_path: Path) -> None:
@@ -553,9 +554,8 @@ def test_without_the_extra_it_says_how_to_get_it(
     assert refused(capsys, explored, "--port", 0).endswith("run: pip install 'ance-tele[serve]'.")
 
 
-def test_a_wider_address_is_warned_of(explored: Path, data: Path) -> None:
-    said: list[str] = []
-    app = open_explorer(explored, data, "0.0.0.0", "kept", said.append)
-    assert said == ["Whoever reaches 0.0.0.0 can now read this collection and mark passages: there is no password."]
+def test_a_wider_address_is_warned_of(explored: Path, data: Path, logged: list[str]) -> None:
+    app = open_explorer(explored, data, "0.0.0.0", "kept")
+    assert logged == ["Whoever reaches 0.0.0.0 can now read this collection and mark passages: there is no password."]
     assert TestClient(app, base_url="http://10.1.2.3:8000").get("/").status_code == 200
     assert TestClient(app, base_url="http://evil.example:8000").get("/").status_code == 421

@@ -32,14 +32,14 @@ Made = Callable[..., tuple[dict[str, Any], list[str], Path]]
 
 
 @pytest.fixture
-def made(tiny_model: Path, tmp_path: Path) -> Made:
-    """Return what runs a recipe: gives its summary, the lines it said, and its folder."""
+def made(tiny_model: Path, tmp_path: Path, logged: list[str]) -> Made:
+    """Return what runs a recipe: gives its summary, the lines it logged, and its folder."""
 
     def runs(collection: Collection, name: str = "q-neg", **settings: Any) -> tuple[dict[str, Any], list[str], Path]:
-        lines: list[str] = []
+        before = len(logged)
         out = tmp_path / f"run-{len(list(tmp_path.glob('run-*')))}"
         chosen = recipe(name).with_settings(**{**SMALL, **settings})
-        return run(chosen, collection, tiny_model, out, say=lines.append), lines, out
+        return run(chosen, collection, tiny_model, out), logged[before:], out
 
     return runs
 

@@ -326,16 +326,15 @@ def test_a_run_tells_its_defaults_and_goes_on_with_them(
     assert "what is at hand" not in capsys.readouterr().out
 
 
-def test_a_run_of_other_rules_is_not_refused(at_hand: AtHand, tmp_path: Path) -> None:
+def test_a_run_of_other_rules_is_not_refused(at_hand: AtHand, tmp_path: Path, logged: list[str]) -> None:
     old = recipe("q-neg").with_settings(batch_queries=5, passage_max_len=17).settings()
     (tmp_path / "config.yaml").write_text(
         yaml.safe_dump({"recipe": "q-neg", **{k: list(v) if isinstance(v, tuple) else v for k, v in old.items()}})
     )
     (tmp_path / "run.json").write_text("{}")
-    lines: list[str] = []
-    made = suited(recipe("q-neg").with_settings(epochs=9), at_hand, ["epochs"], tmp_path, lines.append)
+    made = suited(recipe("q-neg").with_settings(epochs=9), at_hand, ["epochs"], tmp_path)
     assert (made.training.batch_queries, made.encoder.passage_max_len, made.training.epochs) == (5, 17, 9)
-    assert "  batch_queries 5: as this run was begun" in lines
+    assert "  batch_queries 5: as this run was begun" in logged
 
 
 def test_a_comparison_takes_the_same(

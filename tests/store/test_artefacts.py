@@ -113,35 +113,34 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path, n
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_what_stands_is_not_made_again(tmp_path: Path, folder: bool) -> None:
-    make, lines = Maker(folder=folder), list[str]()
+def test_what_stands_is_not_made_again(tmp_path: Path, folder: bool, logged: list[str]) -> None:
+    make = Maker(folder=folder)
     inputs = {"a": (1, 2), "seed": 42}  # a tuple, which comes back from JSON as a list
-    first = build(tmp_path / "thing", "thing", inputs, make, lines.append)
+    first = build(tmp_path / "thing", "thing", inputs, make)
     assert first.facts == {"length": 4} and first.files and not first.stood
-    again = build(tmp_path / "thing", "thing", inputs, make, lines.append)
+    again = build(tmp_path / "thing", "thing", inputs, make)
     assert again == first and again.stood
-    assert make.calls == 1 and lines == []
+    assert make.calls == 1 and logged == []
     assert json.loads(manifest_path(tmp_path / "thing").read_text())["inputs"] == {"a": [1, 2], "seed": 42}
 
 
-def test_other_inputs_make_it_again_and_one_line_says_why(tmp_path: Path) -> None:
-    lines: list[str] = []
+def test_other_inputs_make_it_again_and_one_line_says_why(tmp_path: Path, logged: list[str]) -> None:
     path = tmp_path / "thing"
-    build(path, "pool", {"seed": 1, "gone": True, "weights": "a" * 64}, Maker("first"), lines.append)
-    build(path, "pool", {"seed": 2, "new": None, "weights": "b" * 64}, Maker("second"), lines.append)
+    build(path, "pool", {"seed": 1, "gone": True, "weights": "a" * 64}, Maker("first"))
+    build(path, "pool", {"seed": 2, "new": None, "weights": "b" * 64}, Maker("second"))
     assert path.read_text() == "second"
-    (line,) = lines
+    (line,) = logged
     assert "\n" not in line and len(line) < 200
     assert line.startswith("pool thing is made again: seed was 1, is 2; gone was true, is null; weights was ")
 
 
-def test_a_manifest_of_another_schema_is_not_trusted(tmp_path: Path) -> None:
-    path, lines = tmp_path / "thing", list[str]()
+def test_a_manifest_of_another_schema_is_not_trusted(tmp_path: Path, logged: list[str]) -> None:
+    path = tmp_path / "thing"
     build(path, "thing", {}, Maker("first"))
     values = read_json(manifest_path(path))
     write_json(manifest_path(path), {**values, "schema": SCHEMA + 1})
-    build(path, "thing", {}, Maker("second"), lines.append)
-    assert path.read_text() == "second" and "another version" in lines[0]
+    build(path, "thing", {}, Maker("second"))
+    assert path.read_text() == "second" and "another version" in logged[0]
 
 
 def _truncate(path: Path) -> None:
@@ -258,8 +257,8 @@ def test_a_killed_process_leaves_no_artefact_and_the_next_one_cleans_up(tmp_path
     assert not [name for name in names(tmp_path) if "tmp" in name]
 
 
-def test_of_several_who_want_the_same_one_makes_it_and_the_others_wait(tmp_path: Path) -> None:
-    calls, lines, found = list[int](), list[str](), list[Any]()
+def test_of_several_who_want_the_same_one_makes_it_and_the_others_wait(tmp_path: Path, logged: list[str]) -> None:
+    calls, found = list[int](), list[Any]()
 
     def slow(target: Path) -> None:
         calls.append(1)
@@ -267,7 +266,7 @@ def test_of_several_who_want_the_same_one_makes_it_and_the_others_wait(tmp_path:
         Maker(folder=True)(target)
 
     def want() -> None:
-        found.append(build(tmp_path / "thing", "thing", {"seed": 1}, slow, lines.append, shared=True))
+        found.append(build(tmp_path / "thing", "thing", {"seed": 1}, slow, shared=True))
 
     threads = [threading.Thread(target=want) for _ in range(4)]
     for thread in threads:
@@ -276,7 +275,7 @@ def test_of_several_who_want_the_same_one_makes_it_and_the_others_wait(tmp_path:
         thread.join()
     assert len(calls) == 1 and len(found) == 4 and len({str(manifest.files) for manifest in found}) == 1
     assert sorted(manifest.stood for manifest in found) == [False, True, True, True]
-    assert set(lines) == {"waiting for another process: thing"}
+    assert set(logged) == {"waiting for another process: thing"}
 
 
 def test_a_shared_artefact_that_stands_can_be_read_where_nothing_can_be_written(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ All of it is read from the run folder (:mod:`ance_tele.dynamics`); texts and vec
 the models are at hand. What comes out lies in ``RUN/analysis/``.
 """
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from ance_tele.runs.folder import open_run, recipe_of
 from ance_tele.runs.learning import change, training_metric
 from ance_tele.runs.phases import Phases
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import Say, build, fingerprint, read_json, read_manifest, silent, write_json
+from ance_tele.store.artefacts import build, fingerprint, read_json, read_manifest, write_json
+
+log = logging.getLogger(__name__)
 
 # Raised where the same lists give other figures than before.
 VERSION = 2
@@ -43,7 +46,6 @@ def analyse(
     out: str | Path,
     config: SuspectConfig = SuspectConfig(),  # noqa: B008 (frozen)
     data: str | Path | None = None,
-    say: Say = silent,
     phases: Phases | None = None,
 ) -> Path | None:
     """Write ``RUN/analysis/`` of a finished run, or find that it stands; None for a run without training.
@@ -52,7 +54,6 @@ def analyse(
         out: The run folder.
         config: What makes a negative suspect.
         data: Where the collection lies now, if it was moved.
-        say: Gets one line if texts are out of reach, and others about imports.
         phases: The run, where it is open already.
 
     Raises:
@@ -77,34 +78,34 @@ def analyse(
     stood = read_manifest(out / "analysis")
     if stood is not None and stood.inputs == {**inputs, "texts": True}:
         return out / "analysis"
-    phases = phases or _open(out, data, say)
+    phases = phases or _open(out, data)
     with_texts = {**inputs, "texts": phases is not None}
 
     def make(target: Path) -> None:
         target.mkdir()
-        _Analysis(out, recipe, config, phases, say).write(target)
+        _Analysis(out, recipe, config, phases).write(target)
 
-    build(out / "analysis", "analysis", with_texts, make, say, shared=True)
+    build(out / "analysis", "analysis", with_texts, make, shared=True)
     return out / "analysis"
 
 
-def _open(out: Path, data: str | Path | None, say: Say) -> Phases | None:
+def _open(out: Path, data: str | Path | None) -> Phases | None:
     """Open a run's collection; without it there is no analysis of texts."""
     from ance_tele.data.load import cache_folder
 
     try:
-        opened = open_run(out, data, say)
+        opened = open_run(out, data)
     except UserError as error:
-        say(f"without texts: {error}")
+        log.info(f"without texts: {error}")
         return None
-    return Phases(opened.recipe, opened.collection, opened.model, out, cache_folder(), say, opened.review)
+    return Phases(opened.recipe, opened.collection, opened.model, out, cache_folder(), opened.review)
 
 
 class _Analysis:
     """The analysis of one run; every method below ``write`` makes one file."""
 
-    def __init__(self, out: Path, recipe: Recipe, config: SuspectConfig, phases: Phases | None, say: Say) -> None:
-        self.out, self.recipe, self.config, self.phases, self.say = out, recipe, config, phases, say
+    def __init__(self, out: Path, recipe: Recipe, config: SuspectConfig, phases: Phases | None) -> None:
+        self.out, self.recipe, self.config, self.phases = out, recipe, config, phases
         self.rounds = Rounds.of(out, recipe.mining, recipe.episode.episodes)
         self.mrr = self.rounds.reciprocal_ranks()
         self.summary: dict[str, Any] = read_json(out / "summary.json") if (out / "summary.json").is_file() else {}
@@ -223,7 +224,7 @@ class _Analysis:
         try:
             vectors = [phases.few_vectors(number, row, rows) for number in range(episodes + 1)]
         except UserError as error:
-            self.say(f"without projection: {error}")
+            log.info(f"without projection: {error}")
             return
         plane = project(np.stack(vectors))
         points = [

@@ -1,5 +1,6 @@
 """Did training wreck the model elsewhere? A run's model against the one it started from, on other collections."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.evaluate.config import EvaluateConfig, headline
@@ -17,7 +19,9 @@ from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.runs.folder import read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import Say, build, read_manifest, silent, write_json
+from ance_tele.store.artefacts import build, read_manifest, write_json
+
+log = logging.getLogger(__name__)
 
 SYSTEMS = ("zero-shot", "trained")
 
@@ -48,7 +52,7 @@ class Elsewhere:
 
 
 def evaluate_elsewhere(
-    run: str | Path, data: Sequence[str | Path], split: str | None = None, strict: bool = True, say: Say = silent
+    run: str | Path, data: Sequence[str | Path], split: str | None = None, strict: bool = True
 ) -> list[Elsewhere]:
     """Measure a run's start and its last model on other collections; what was measured before stands.
 
@@ -57,7 +61,6 @@ def evaluate_elsewhere(
         data: Collections, as ``--data`` takes them.
         split: Which judgements; the test split by default, or dev where there is none.
         strict: Refuse a collection that does not hold together.
-        say: Gets a line for each model measured.
 
     Returns:
         All that stands for this run, these collections among it, by name. Each is in ``RUN/elsewhere/NAME.json`` too.
@@ -74,10 +77,10 @@ def evaluate_elsewhere(
     models = {"zero-shot": resolve(identity["model"], out), "trained": str(out / f"episode-{last}" / "model")}
     weights = {"zero-shot": identity["fingerprints"]["model"], "trained": trained.facts["weights"]}
     for source in data:
-        collection = load_collection(source, strict=strict, say=say)
+        collection = load_collection(source, strict=strict)
         chosen = split or ("test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev")
         collection.split(chosen)
-        _measure(out, recipe, collection, chosen, models, weights, last, say)
+        _measure(out, recipe, collection, chosen, models, weights, last)
     return _standing(out)
 
 
@@ -89,14 +92,13 @@ def _measure(
     models: dict[str, str],
     weights: dict[str, str],
     episode: int,
-    say: Say,
 ) -> None:
     from ance_tele.evaluate.model import evaluate_model  # loads torch
 
     name = _file_name(collection.name)
     # A level that is set is one of the run's own judgements: other collections have other grades.
     how = EvaluateConfig(split, None, recipe.evaluation.exclude_self)
-    unusual = Evaluation.of(how, collection, say=say).unusual
+    unusual = Evaluation.of(how, collection).unusual
     inputs = {"weights": weights, "data": collection.fingerprint, "split": split, **unusual}
 
     def make(target: Path) -> dict[str, Any]:
@@ -105,10 +107,11 @@ def _measure(
         columns: dict[str, np.ndarray] = {}
         for system in SYSTEMS:
             own = how.exclude_self
-            _, scores = evaluate_model(models[system], collection, split, recipe.encoder, exclude_self=own)
+            with muted():  # what is unusual was logged above, once for both
+                _, scores = evaluate_model(models[system], collection, split, recipe.encoder, exclude_self=own)
             means[system] = scores.means()
             columns |= {f"{system} {metric}": values for metric, values in scores.values.items()}
-            say(f"{collection.name}: {system} measured on {len(scores.query_ids):,} {split} queries")
+            log.info(f"{collection.name}: {system} measured on {len(scores.query_ids):,} {split} queries")
         metric = headline(means["trained"])
         pairs = [columns[f"{system} {metric}"] for system in SYSTEMS]
         measured = ~np.isnan(pairs[0])
@@ -125,7 +128,7 @@ def _measure(
             **means,
         }
 
-    build(out / "elsewhere" / name / "evaluation", "evaluation elsewhere", inputs, make, say)
+    build(out / "elsewhere" / name / "evaluation", "evaluation elsewhere", inputs, make)
 
 
 def _standing(out: Path) -> list[Elsewhere]:

@@ -14,7 +14,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.review import Verdict
 from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.folder import open_run
-from ance_tele.store.artefacts import Say, read_json, silent
+from ance_tele.store.artefacts import read_json
 
 
 def suspects_of(
@@ -25,7 +25,6 @@ def suspects_of(
     reasons: Sequence[str] = (),
     sources: Sequence[str] = (),
     data: str | Path | None = None,
-    say: Say = silent,
 ) -> list[Verdict]:
     """Return suspects of a run with their texts, as rows of a review file; each is "unsure" until somebody judges it.
 
@@ -37,7 +36,6 @@ def suspects_of(
         reasons: Only those with one of these: "copy", "outscores", "kept".
         sources: Only those that one of these has mined, such as "lookahead".
         data: Where the collection lies now, if it was moved.
-        say: Gets lines of the analysis.
 
     Raises:
         UserError: This is no finished run with training, its collection is out of reach, or a name is unknown.
@@ -46,7 +44,7 @@ def suspects_of(
         for name in given:
             if name not in known:
                 raise UserError(f"There is no {what} '{name}'; there are: {', '.join(known)}.")
-    folder = analyse(run, data=data, say=say)
+    folder = analyse(run, data=data)
     if folder is None:
         raise UserError(f"{run} is a run without training; it has no pools that suspects could stand in.")
     table = pq.read_table(folder / "suspects.parquet")
@@ -58,7 +56,7 @@ def suspects_of(
         drawn = np.random.default_rng(seed).permutation(len(table))[:sample]
         table = table.take(np.sort(drawn))
     table = table.slice(0, most)
-    collection = open_run(Path(run), data, say).collection
+    collection = open_run(Path(run), data).collection
     asked = [collection.queries[row]["text"] for row in collection.queries.rows(table["query_id"]).tolist()]
     found = [collection.corpus[row] for row in collection.corpus.rows(table["passage_id"]).tolist()]
     names = ("query_id", "passage_id", "reasons", "sources")

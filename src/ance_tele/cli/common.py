@@ -26,7 +26,7 @@ OFFICIALLY = switch("--official", "do as the authors' code where it leaves the p
 MOVED = Flag("--data", "where the collection lies now, if it was moved")
 
 
-def say(line: str) -> None:
+def echo(line: str) -> None:
     """Print a line at once, also into a pipe."""
     print(line, flush=True)
 
@@ -56,7 +56,7 @@ def print_config(given: Given, settings: Mapping[str, Any]) -> int:
 
     flags = {name: value for name, value in vars(given).items() if name not in ("settings", "config", "print_config")}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in {**flags, **settings}.items()}
-    say(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip())
+    echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip())
     return 0
 
 
@@ -65,18 +65,18 @@ def introduce(collection: "Collection") -> None:
     from ance_tele.data.describe import warnings
 
     judged = ", ".join(f"{len(qrels):,} {split}" for split, qrels in collection.qrels.items())
-    say(f"{collection.name}: {len(collection.corpus):,} passages; queries: {judged}")
+    echo(f"{collection.name}: {len(collection.corpus):,} passages; queries: {judged}")
     for problem, count in collection.problems.items():
-        say(f"left out: {count:,} ({problem})")
+        echo(f"left out: {count:,} ({problem})")
     for note, count in collection.notes.items():
-        say(f"note: {count:,} {note}")
+        echo(f"note: {count:,} {note}")
     for line in warnings(collection):
-        say(f"warning: {line}")
+        echo(f"warning: {line}")
     if collection.hold_out is not None:
         final = (
             "" if "test" in collection.qrels else "; there is no test split, so the final figures are measured on them"
         )
-        say(f"held out as dev: {len(collection.qrels['dev']):,} training queries{final}")
+        echo(f"held out as dev: {len(collection.qrels['dev']):,} training queries{final}")
 
 
 def conclude(out: Path) -> int:
@@ -87,13 +87,13 @@ def conclude(out: Path) -> int:
     from ance_tele.report.write import read_summary
 
     summary = read_summary(out)
-    say("")
+    echo("")
     Console().print(episode_table(summary))
     for line in significance_lines(summary):
-        say(line)
-    say(f"\nReport: {out / 'report.html'}  (in short: {out / 'report.md'})")
+        echo(line)
+    echo(f"\nReport: {out / 'report.html'}  (in short: {out / 'report.md'})")
     if summary["episodes"]:
         number = summary["episodes"][-1]["number"]
-        say(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
-        say(f'Try:    ance-tele search {out} "your words"')
+        echo(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
+        echo(f'Try:    ance-tele search {out} "your words"')
     return 0

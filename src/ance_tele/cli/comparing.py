@@ -10,15 +10,16 @@ from ance_tele.cli.common import (
     LENIENT,
     OFFICIALLY,
     PRINT_CONFIG,
+    echo,
     introduce,
     need,
     print_config,
-    say,
     settings_given,
 )
 from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.setting_flags import recipe_flags
 from ance_tele.console.errors import UserError
+from ance_tele.console.log import muted
 from ance_tele.paper.settings import SCALES, start_of
 from ance_tele.plan.defaults import NEGATIVES
 from ance_tele.settings import EpisodeConfig, Recipe
@@ -63,9 +64,8 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
     from ance_tele.plan.suited import suited
     from ance_tele.report.comparison import cost, stem
     from ance_tele.report.comparison_tables import comparison_tables
-    from ance_tele.store.artefacts import silent
 
-    collection = load_collection(given.data, strict=not given.lenient, say=say).held_out(given.settings.get("hold_out"))
+    collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
     introduce(collection)
     if "split" not in settings and "dev" in collection.qrels:
         settings["split"] = "dev"  # episodes are watched on dev; the last one is measured on test too
@@ -77,7 +77,7 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
             if name in settings and value != settings[name] and f" {name}=" not in chosen.name
         ]
         if stays:
-            say(f"{chosen.name} stays what it is: {', '.join(stays)}")
+            echo(f"{chosen.name} stays what it is: {', '.join(stays)}")
     starts = [start_of(model) for model in models]
     at_hand = {start: AtHand(collection, start) for start in starts}
     announced: set[str] = set()
@@ -88,18 +88,19 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
             return chosen
         quiet = start in announced or not chosen.episode.episodes
         if not quiet:
-            say(f"{chosen.name} from {start}")
+            echo(f"{chosen.name} from {start}")
             announced.add(start)
         chosen_by_name = own_settings(chosen.name)
-        return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder, silent if quiet else say)
+        with muted(quiet):
+            return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder)
 
-    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, say, suit)
-    say("")
+    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    echo("")
     for one in comparison_tables(result):
         Console().print(one)
-        say("")
-    say(cost(result))
-    say(f"Tables: {given.out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
+        echo("")
+    echo(cost(result))
+    echo(f"Tables: {given.out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
     return 0
 
 

@@ -11,14 +11,11 @@ from ance_tele.evaluate.run import Run
 from ance_tele.mining.export import Kind, export_corpus, export_pool
 from ance_tele.runs.folder import open_run
 from ance_tele.runs.phases import Phases
-from ance_tele.store.artefacts import Say, silent
 
 KINDS = ("beir", *get_args(Kind), "dpr")
 
 
-def convert(
-    source: str, target: Path, to: str, episode: int | None = None, strict: bool = True, say: Say = silent
-) -> str:
+def convert(source: str, target: Path, to: str, episode: int | None = None, strict: bool = True) -> str:
     """Convert a collection, or what an episode of a run has made; returns a line on what was written.
 
     Args:
@@ -27,7 +24,6 @@ def convert(
         to: "beir"; the pool as "tevatron", "tevatron2", "flagembedding" or "triplets"; the run as "dpr" JSON.
         episode: Which episode of a run; the last one by default.
         strict: Refuse a collection whose files do not add up.
-        say: Gets lines about imports.
 
     Raises:
         UserError: There is no such format, run or episode; or the target is a folder where a file is written.
@@ -37,13 +33,13 @@ def convert(
     if to != "beir" and target.is_dir():
         raise UserError(f"{target} is a folder; '{to}' is written as a file: name one that is new, or to be replaced.")
     if to == "beir":
-        collection = load_collection(source, strict=strict, say=say)
+        collection = load_collection(source, strict=strict)
         write_beir(collection, target)
         return f"{target}: {len(collection.corpus):,} passages, {len(collection.queries):,} queries in BEIR layout"
     run = Path(source)
-    opened = open_run(run, None, say)
+    opened = open_run(run, None)
     collection, recipe = opened.collection, opened.recipe
-    phases = Phases(recipe, collection, opened.model, run, cache_folder(), say, opened.review)
+    phases = Phases(recipe, collection, opened.model, run, cache_folder(), opened.review)
     last = max(number for number in range(recipe.episode.episodes + 1) if number == 0 or phases.trained(number))
     number = last if episode is None else episode
     if not 0 <= number <= last:

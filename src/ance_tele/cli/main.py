@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ance_tele import __version__
+from ance_tele.cli.common import echo
 from ance_tele.cli.flags import parse
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.errors import UserError, unknown
+from ance_tele.console.log import log_to
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 after one sentence on what went wrong."""
     try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
+        with log_to(echo):
+            return _main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone

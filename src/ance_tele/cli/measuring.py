@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 from pathlib import Path
 
-from ance_tele.cli.common import HINTS, LENIENT, need, say
+from ance_tele.cli.common import HINTS, LENIENT, echo, need
 from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
@@ -38,7 +38,7 @@ def evaluate_verb(given: Given) -> int:
     chosen = {**declared, **given.settings}
     own = {one.name: chosen[one.name] for one in fields(EncoderConfig) if one.name in chosen}
     config = Recipe("", encoder=EncoderConfig()).with_settings(**own).encoder
-    collection = load_collection(given.data, strict=not given.lenient, say=say).held_out(given.settings.get("hold_out"))
+    collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
     split = given.settings.get("split") or (
         "test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev"
     )
@@ -55,18 +55,17 @@ def evaluate_verb(given: Given) -> int:
         passage_model=given.passage_model,
         relevance_level=given.settings.get("relevance_level"),
         exclude_self=given.settings.get("exclude_self", EvaluateConfig().exclude_self),
-        say=say,
     )
     name = given.model or f"{given.query_model} + {given.passage_model}"
     if given.run_file:
         run.write_trec(Path(given.run_file), name)
-    say(f"{name} on {collection.name}, split {split}: {len(scores.query_ids):,} queries")
+    echo(f"{name} on {collection.name}, split {split}: {len(scores.query_ids):,} queries")
     figures = published.figures if published is not None else {}
     if figures:
-        say(f"{'':<12} measured  published")
+        echo(f"{'':<12} measured  published")
     for metric, value in scores.means().items():
         beside = f"     {figures[metric]:.3f}" if metric in figures else ""
-        say(f"{metric:<12}   {value:.4f}{beside}")
+        echo(f"{metric:<12}   {value:.4f}{beside}")
     return 0
 
 
@@ -79,13 +78,13 @@ def elsewhere_verb(given: Given) -> int:
     from ance_tele.analysis.out_of_domain import evaluate_elsewhere
     from ance_tele.console.numbers import p_value, score, signed
 
-    found = evaluate_elsewhere(given.model, given.on, given.settings.get("split"), not given.lenient, say=say)
-    say(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
+    found = evaluate_elsewhere(given.model, given.on, given.settings.get("split"), not given.lenient)
+    echo(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
     for one in found:
         before, after = (score(one.metrics[system][one.metric]) for system in ("zero-shot", "trained"))
         said = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
-        say(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {said}")
-    say(f"\nIn the report: ance-tele report {given.model}")
+        echo(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {said}")
+    echo(f"\nIn the report: ance-tele report {given.model}")
     return 0
 
 

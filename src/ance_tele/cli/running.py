@@ -11,10 +11,10 @@ from ance_tele.cli.common import (
     PRINT_CONFIG,
     chosen_recipe,
     conclude,
+    echo,
     introduce,
     need,
     print_config,
-    say,
 )
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.setting_flags import recipe_flags
@@ -40,20 +40,20 @@ def run_verb(given: Given) -> int:
     model = None if chosen.lexical else given.model or START_OF_SCALE.get(given.recipe.partition("/")[0])
     if not chosen.lexical and not model:
         need(given, "model")
-    collection = load_collection(given.data, strict=chosen.episode.strict, say=say).held_out(chosen.episode.hold_out)
+    collection = load_collection(given.data, strict=chosen.episode.strict).held_out(chosen.episode.hold_out)
     introduce(collection)
     chosen = _on_dev_without_test(chosen, collection, given)
-    say(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
+    echo(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
 
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.suited import suited
 
     start, review = start_of(model) if model else None, given.review
-    chosen = suited(chosen, AtHand(collection, start), given.settings, Path(given.out), say)
+    chosen = suited(chosen, AtHand(collection, start), given.settings, Path(given.out))
 
     from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
-    run(chosen, collection, start, given.out, given.data, say=say, review=review, review_as=given.review_as)
+    run(chosen, collection, start, given.out, given.data, review=review, review_as=given.review_as)
     return conclude(Path(given.out))
 
 
@@ -71,12 +71,12 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
     if given.data:
         from ance_tele.data.load import load_collection
 
-        collection = load_collection(given.data, strict=chosen.episode.strict, say=say)
+        collection = load_collection(given.data, strict=chosen.episode.strict)
         collection = collection.held_out(chosen.episode.hold_out)
         begun = Path(given.out) if given.out else None
         chosen = _on_dev_without_test(chosen, collection, given)
         start = start_of(given.model) if given.model else None
-        chosen = suited(chosen, AtHand(collection, start, download=False), given.settings, begun, say)
+        chosen = suited(chosen, AtHand(collection, start, download=False), given.settings, begun)
         measured, queries, pairs = collection.split(chosen.evaluation.split), 0, 0
         if chosen.episode.episodes:
             train = collection.split("train").relevant(chosen.mining.positive_level)
@@ -89,8 +89,8 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
         raise UserError(
             f"--plan counts a collection: give --data, or a benchmark's recipe such as marco/{chosen.name}."
         )
-    say(render(plans[gpu_of(given.gpu or "H100").name]))
-    say("Hours in all, on one " + ", ".join(f"{gpu}: {duration(made.seconds)}" for gpu, made in plans.items()))
+    echo(render(plans[gpu_of(given.gpu or "H100").name]))
+    echo("Hours in all, on one " + ", ".join(f"{gpu}: {duration(made.seconds)}" for gpu, made in plans.items()))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, say
+from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, echo
 from ance_tele.cli.comparing import COMPARE, REPRODUCE
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.measuring import EVALUATE
@@ -15,7 +15,7 @@ from ance_tele.recipes import RECIPES
 def recipes_verb(given: Given) -> int:
     """List the recipes."""
     for name, make in RECIPES.items():
-        say(f"{name:<19} {(make.__doc__ or '').strip().splitlines()[0]}")
+        echo(f"{name:<19} {(make.__doc__ or '').strip().splitlines()[0]}")
     return 0
 
 
@@ -23,10 +23,10 @@ def search_verb(given: Given) -> int:
     """Ask a run one question."""
     from ance_tele.explorer.search import search_run
 
-    for hit in search_run(given.run, given.words, given.k, given.data, say=say):
+    for hit in search_run(given.run, given.words, given.k, given.data):
         text = " ".join(hit.text.split())
-        say(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
-        say(f"      {text[:160]}{'…' if len(text) > 160 else ''}")
+        echo(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
+        echo(f"      {text[:160]}{'…' if len(text) > 160 else ''}")
     return 0
 
 
@@ -34,7 +34,7 @@ def serve_verb(given: Given) -> int:
     """Serve the explorer of a run until it is interrupted."""
     from ance_tele.explorer.serve import serve
 
-    serve(given.run, given.data, given.host, given.port, given.episodes, say=say)
+    serve(given.run, given.data, given.host, given.port, given.episodes)
     return 0
 
 
@@ -48,19 +48,19 @@ def data_verb(given: Given) -> int:
             raise UserError("data convert takes what to read and where to write: data convert FROM TO --to FORMAT.")
         from ance_tele.cli.convert import convert
 
-        say(convert(given.source, Path(given.target), given.to, given.episode, not given.lenient, say))
+        echo(convert(given.source, Path(given.target), given.to, given.episode, not given.lenient))
         return 0
     if given.source:
         whole = " ".join(word for word in (given.data, given.source, given.target) if word)
         raise UserError(f"data takes one collection; to convert it: data convert {whole} --to FORMAT.")
-    collection = load_collection(given.data, strict=not given.lenient, say=say)
+    collection = load_collection(given.data, strict=not given.lenient)
     for line in describe(collection):
-        say(line)
+        echo(line)
     if given.model:
         from ance_tele.evaluate.model import lengths_for  # loads torch
 
-        for line in lengths_for(start_of(given.model), collection, say):
-            say(line)
+        for line in lengths_for(start_of(given.model), collection):
+            echo(line)
     return 0
 
 
@@ -77,12 +77,12 @@ def report_verb(given: Given) -> int:
     from ance_tele.analysis.analyse import analyse  # loads torch: after all that can be refused without it
 
     for run in runs:
-        analyse(run, data=given.data, say=say)
+        analyse(run, data=given.data)
     if given.out:
-        say(str(write_reports(runs, Path(given.out), given.paper)))
+        echo(str(write_reports(runs, Path(given.out), given.paper)))
     else:
         write_report(runs[0], given.paper, figures=True)
-        say(f"{runs[0] / 'report.html'}\n{runs[0] / 'report.md'}  (figures: {runs[0] / 'figures'})")
+        echo(f"{runs[0] / 'report.html'}\n{runs[0] / 'report.md'}  (figures: {runs[0] / 'figures'})")
     return 0
 
 
@@ -97,21 +97,23 @@ def suspects_verb(given: Given) -> int:
 
     most = given.k if given.k or given.to or given.sample else 10
     choice = (most, given.sample, given.seed, given.reasons, given.sources, given.data)
-    found = suspects_of(given.run, *choice, say=say)
+    found = suspects_of(given.run, *choice)
     counts = counts_of(given.run)
-    say(f"{counts['suspects']:,} of {counts['pairs']:,} pairs in the pools are suspect")
+    echo(f"{counts['suspects']:,} of {counts['pairs']:,} pairs in the pools are suspect")
     for source, of in counts["by_source"].items():
-        say(f"  {source:<10} {of['suspects']:>9,} of {of['pairs']:>11,}  {percent(of['share']):>5}%")
-    say("  " + ", ".join(f"{reason} {count:,}" for reason, count in counts["by_reason"].items()))
+        echo(f"  {source:<10} {of['suspects']:>9,} of {of['pairs']:>11,}  {percent(of['share']):>5}%")
+    echo("  " + ", ".join(f"{reason} {count:,}" for reason, count in counts["by_reason"].items()))
     if given.to:
         write_review(given.to, found)
-        say(f"{len(found):,} written to {given.to}: put 'relevant' or 'negative' into the column verdict, then")
-        say(f"ance-tele run RECIPE ... --review {given.to} --review_as exclude     (or positives)")
+        echo(f"{len(found):,} written to {given.to}: put 'relevant' or 'negative' into the column verdict, then")
+        echo(f"ance-tele run RECIPE ... --review {given.to} --review_as exclude     (or positives)")
         return 0
     for one in found:
         text = " ".join(one.text.split())
-        say(f"\n{one.query_id}  {one.query}   ({one.reasons}; from {one.sources})")
-        say(f"    {one.passage_id}  {one.title}{'  ' if one.title else ''}{text[:200]}{'…' if len(text) > 200 else ''}")
+        echo(f"\n{one.query_id}  {one.query}   ({one.reasons}; from {one.sources})")
+        echo(
+            f"    {one.passage_id}  {one.title}{'  ' if one.title else ''}{text[:200]}{'…' if len(text) > 200 else ''}"
+        )
     return 0
 
 
@@ -120,7 +122,7 @@ def demo_verb(given: Given) -> int:
     from ance_tele.experiments.demo import demo
 
     out = Path(given.out)
-    demo(out, given.model, say=say)
+    demo(out, given.model)
     return conclude(out)
 
 

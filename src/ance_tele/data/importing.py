@@ -18,7 +18,7 @@ from ance_tele.data.collection import UNJUDGED, Collection, Texts
 from ance_tele.data.given import joined, resolve, write_given
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, RawCollection, Record
 from ance_tele.data.splits import split_order
-from ance_tele.store.artefacts import Say, build, fingerprint, silent
+from ance_tele.store.artefacts import build, fingerprint
 
 JUDGED = pa.schema(
     [("query", pa.large_string()), ("passage", pa.large_string()), ("grade", pa.int64()), ("line", pa.int64())]
@@ -30,7 +30,7 @@ WRITTEN = pa.schema([("query", pa.int64()), ("answers", pa.list_(pa.large_string
 Columns = tuple[np.ndarray, ...]
 
 
-def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: bool, say: Say = silent) -> Collection:
+def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: bool) -> Collection:
     """Check a collection and write it as Arrow files, streaming; reuse it where it stands already.
 
     Args:
@@ -39,7 +39,6 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
         inputs: What identifies the source, for the manifest.
         strict: Refuse duplicate ids, empty texts and judgements of unknown ids; otherwise leave them out
             and count them.
-        say: Gets one line where a collection that stood is imported again.
 
     Raises:
         UserError: A problem in strict mode, or no corpus or queries at all.
@@ -85,7 +84,7 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
             "notes": {note: count for note, count in raw.notes.items() if count},
         }
 
-    build(folder, "collection", inputs, make, say, shared=True)
+    build(folder, "collection", inputs, make, shared=True)
     return Collection.open(folder)
 
 

@@ -34,7 +34,7 @@ from ance_tele.data.formats.tevatron import read_tevatron
 from ance_tele.data.formats.triplets import read_triplets
 from ance_tele.data.importing import store
 from ance_tele.data.raw import RawCollection
-from ance_tele.store.artefacts import SCHEMA, Say, fingerprint, read_manifest, silent
+from ance_tele.store.artefacts import SCHEMA, fingerprint, read_manifest
 
 # Of all readers: raised where one of them reads the same files differently, so that they are imported again.
 READERS_VERSION = 2
@@ -57,7 +57,7 @@ def cache_folder() -> Path:
     return Path(named) if named else (Path(base) if base else Path.home() / ".cache") / "ance-tele"
 
 
-def load_collection(data: str | Path, cache: Path | None = None, strict: bool = True, say: Say = silent) -> Collection:
+def load_collection(data: str | Path, cache: Path | None = None, strict: bool = True) -> Collection:
     """Open a collection, importing it into the cache first where that has not been done.
 
     Args:
@@ -65,19 +65,18 @@ def load_collection(data: str | Path, cache: Path | None = None, strict: bool = 
             ``irds:`` and ``hub:`` name is fetched once and not asked for again.
         cache: Where Arrow files are kept; :func:`cache_folder` by default.
         strict: Refuse what does not add up, rather than leave it out and count it.
-        say: Gets lines about downloads and re-imports.
 
     Raises:
         UserError: There is no such data, or it does not hold together.
     """
     cache = cache or cache_folder()
     if str(data) == "demo":
-        return load_demo(cache, say)
+        return load_demo(cache)
     prefix, colon, rest = str(data).partition(":")
     if colon and prefix in NAMED:
         inputs: dict[str, Any] = {"reader": prefix, "version": READERS_VERSION, "name": rest, "strict": strict}
         folder = cache / "collections" / f"{rest.strip('/').replace('/', '-')[-60:]}-{fingerprint(inputs)[:12]}"
-        return _open(folder, inputs, lambda: NAMED[prefix](rest), strict, say)
+        return _open(folder, inputs, lambda: NAMED[prefix](rest), strict)
     reader, place = (prefix, Path(rest)) if colon and prefix in READERS else ("", Path(data))
     if not place.exists() or (place.is_file() and reader in ("beir", "marco")):
         what = "a folder" if reader in ("beir", "marco") else "a folder or file"
@@ -93,29 +92,27 @@ def load_collection(data: str | Path, cache: Path | None = None, strict: bool = 
     # The full path is part of the key, not of the manifest: the same folder is read once, and two that
     # share a name do not evict each other.
     key = fingerprint([str(place.resolve()), reader, strict])[:12]
-    return _open(cache / "collections" / f"{raw.name}-{key}", inputs, lambda: raw, strict, say)
+    return _open(cache / "collections" / f"{raw.name}-{key}", inputs, lambda: raw, strict)
 
 
-def _open(
-    folder: Path, inputs: Mapping[str, Any], raw: Callable[[], RawCollection], strict: bool, say: Say
-) -> Collection:
+def _open(folder: Path, inputs: Mapping[str, Any], raw: Callable[[], RawCollection], strict: bool) -> Collection:
     """Open a collection that stands, or import it; ``raw`` is called only then."""
     stood = read_manifest(folder)
     if stood is not None and stood.inputs == inputs and stood.schema == SCHEMA:
         return Collection.open(folder)
-    return store(raw(), folder, inputs, strict, say)
+    return store(raw(), folder, inputs, strict)
 
 
-def load_demo(cache: Path, say: Say = silent) -> Collection:
+def load_demo(cache: Path) -> Collection:
     """Open the embedded demo data, building it first where that has not been done."""
     from ance_tele.data.demo import DEMO_FINGERPRINT, demo_texts
 
     def raw() -> RawCollection:
-        texts = demo_texts(cache, say)
+        texts = demo_texts(cache)
         return raw_from_dicts("demo", texts.corpus, texts.queries, texts.qrels)
 
     folder = cache / "collections" / f"demo-{DEMO_FINGERPRINT[:12]}"
-    return _open(folder, {"reader": "demo", "fingerprint": DEMO_FINGERPRINT}, raw, True, say)
+    return _open(folder, {"reader": "demo", "fingerprint": DEMO_FINGERPRINT}, raw, True)
 
 
 def collection_from_dicts(

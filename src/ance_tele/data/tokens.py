@@ -10,7 +10,7 @@ import numpy as np
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
 from ance_tele.data.textform import Cut, Cutter, TextFormat, cutter, tokenizer_fingerprint
-from ance_tele.store.artefacts import Say, build, fingerprint, manifest_path, read_manifest, silent
+from ance_tele.store.artefacts import build, fingerprint, manifest_path, read_manifest
 
 T = TypeVar("T")
 
@@ -71,7 +71,6 @@ def tokenize(
     cache: Path,
     source: str,
     what: str,
-    say: Say = silent,
 ) -> TokenStore:
     """Tokenise all texts once; the next call with the same texts, tokenizer and format opens what stands.
 
@@ -82,7 +81,6 @@ def tokenize(
         cache: Folder for the token stores.
         source: Fingerprint of the texts.
         what: ``"passages"`` or ``"queries"``.
-        say: Gets one line where a store that stood is made again.
     """
     prompted = getattr(texts, "prompts", None) is not None
     inputs = {
@@ -124,7 +122,7 @@ def tokenize(
     stood = read_manifest(folder)
     if stood is not None and "cut" not in stood.facts:  # older than these counts
         manifest_path(folder).unlink(missing_ok=True)
-    facts = build(folder, f"token store of {what}", inputs, make, say, shared=True).facts
+    facts = build(folder, f"token store of {what}", inputs, make, shared=True).facts
     counts = {name: facts[name] for name in ("texts", "cut", "median", "p95")}
     return TokenStore.open(folder, key, Cut(max_length=form.max_length, **counts))
 

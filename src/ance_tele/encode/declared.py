@@ -3,6 +3,7 @@
 What is used is written into the model, so that the folder it is saved to declares the same.
 """
 
+import logging
 import re
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor
 from ance_tele.console.errors import UserError
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.lengths import TEXTS, Task
-from ance_tele.store.artefacts import Say
+
+log = logging.getLogger(__name__)
 
 # Where a prompt is looked for, first to last; sentence-transformers' encode_query and encode_document end at the first
 # name, which every model has, if only with an empty prompt.
@@ -63,13 +65,12 @@ def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=-1) if model.similarity_fn_name == "cosine" else vectors
 
 
-def settle_prompts(model: SentenceTransformer, config: EncoderConfig, say: Say) -> None:
+def settle_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
     """Put the prompts of queries and passages under the names that sentence-transformers looks at.
 
     Args:
         model: Its ``prompts`` are changed.
         config: Prompts that stand in the place of the model's own.
-        say: Gets a line where a prompt of another name is used, or none of those there are.
     """
     prompts = model.prompts
     asked: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}
@@ -83,10 +84,10 @@ def settle_prompts(model: SentenceTransformer, config: EncoderConfig, say: Say) 
         if prompt is None and name is not None:
             prompt = prompts[name]
             if name != task:
-                say(f"{TEXTS[task]} get the model's prompt '{name}' ({prompt!r}); it is saved as '{task}' too")
+                log.info(f"{TEXTS[task]} get the model's prompt '{name}' ({prompt!r}); it is saved as '{task}' too")
         prompts[task] = prompt or ""
     if given and not any(found.values()) and not any(prompts[task] for task in PROMPTS):
-        say(
+        log.info(
             f"none of the model's prompts is used ({', '.join(given)}): none is for queries or passages by its name; "
             "query_prompt and passage_prompt take a text"
         )
@@ -107,8 +108,8 @@ def separator_of(tokenizer: Any, separator: str) -> str:
     return " " if own is None else separator.replace(wanted, own)
 
 
-def say_separator(tokenizer: Any, config: EncoderConfig, say: Say) -> None:
+def log_separator(tokenizer: Any, config: EncoderConfig) -> None:
     """Log the separator that replaces the one asked for, if any."""
     own = separator_of(tokenizer, config.title_separator)
     if own != config.title_separator:
-        say(f"titles are joined by {own!r}: the model's tokenizer has no token {config.title_separator.strip()}")
+        log.info(f"titles are joined by {own!r}: the model's tokenizer has no token {config.title_separator.strip()}")

@@ -24,7 +24,6 @@ from ance_tele.encode.declared import finished, separator_of
 from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, asked_length, first_module, positions, text_length
 from ance_tele.encode.packed import packed
 from ance_tele.encode.words import WholeTexts, features, reads_words
-from ance_tele.store.artefacts import Say, silent
 
 # Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
 CPU_TOKENS = 1024
@@ -61,7 +60,6 @@ def tokens_of(
     texts: Texts,
     cache: Path,
     source: str,
-    say: Say = silent,
 ) -> TokenStore:
     """Tokenise the queries or the passages of a collection as a model reads them.
 
@@ -72,7 +70,6 @@ def tokens_of(
         texts: The queries, or the passages.
         cache: Folder for the token stores.
         source: Fingerprint of the collection.
-        say: Gets a line where a store is made again.
 
     Raises:
         UserError: The prompt leaves no room for the text, or queries have prompts of their own that the model is to
@@ -84,7 +81,7 @@ def tokens_of(
             "The queries have instructions of their own, and the model leaves its prompt out of the pooling "
             "(include_prompt false), which is one prompt for all; take another model, or data without instructions."
         )
-    return tokenize(texts, tokenizer, form, cache, source, TEXTS[task], say)
+    return tokenize(texts, tokenizer, form, cache, source, TEXTS[task])
 
 
 def includes_prompt(model: SentenceTransformer) -> bool:

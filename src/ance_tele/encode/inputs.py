@@ -1,5 +1,6 @@
 """Padding, on which no vector may depend, and chat templates, which are left out."""
 
+import logging
 from typing import Any, get_args
 
 import torch
@@ -11,7 +12,8 @@ from torch.nn.functional import cosine_similarity, pad
 from ance_tele.console.errors import UserError
 from ance_tele.encode.encoder import Forward, tokenizer_of
 from ance_tele.encode.lengths import Task
-from ance_tele.store.artefacts import Say
+
+log = logging.getLogger(__name__)
 
 # Tokens of the text whose vector is looked at, and of those beside it.
 SHORT, LONG = 5, 24
@@ -20,14 +22,13 @@ SHORT, LONG = 5, 24
 ALIKE = 0.9999
 
 
-def settle_modality(model: SentenceTransformer, name: str, plain: bool, say: Say) -> None:
+def settle_modality(model: SentenceTransformer, name: str, plain: bool) -> None:
     """Leave the chat template of a plain decoder out, here and in the folder it is saved to.
 
     Args:
         model: Its modules are changed.
         name: For the sentences.
         plain: It is no folder of sentence-transformers, which would declare the template as its own.
-        say: Gets a line where there is a template.
 
     Raises:
         UserError: The model reads no texts, or texts in the frame of a conversation only.
@@ -39,7 +40,7 @@ def settle_modality(model: SentenceTransformer, name: str, plain: bool, say: Say
         if "message" in kinds and plain:
             kinds.pop("message")
             module.input_formatter.supported_modalities = list(kinds)
-            say(
+            log.info(
                 "texts are read as they are, without the chat template that sentence-transformers would put around them"
             )
         if "message" in kinds:

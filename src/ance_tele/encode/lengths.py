@@ -1,5 +1,6 @@
 """Maximum lengths of queries and passages: as asked for, as the model declares, limited by its positions."""
 
+import logging
 from typing import Any, Literal
 
 from sentence_transformers import SentenceTransformer
@@ -9,7 +10,8 @@ from torch import nn
 from ance_tele.console.errors import UserError
 from ance_tele.data.textform import count_tokens
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.store.artefacts import Say
+
+log = logging.getLogger(__name__)
 
 Task = Literal["query", "document"]
 
@@ -100,14 +102,14 @@ def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, t
     return length
 
 
-def settle_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any], say: Say) -> None:
+def settle_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any]) -> None:
     """Write into a model's modules at which lengths it is used, so that its folder says so to others.
 
     Where queries and passages are cut at the same length, one declaration does, which older releases read too.
     """
     lengths = {task: text_length(model, config, task, tokenizer) for task, tokenizer in tokenizers.items()}
     for task, length in lengths.items():
-        _say_length(model, config, task, length, say)
+        _log_length(model, config, task, length)
     for task in lengths:
         first = first_module(model, task)
         if not isinstance(first, Transformer):
@@ -118,13 +120,15 @@ def settle_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers
             setattr(first, f"{other}_length", length if len(both) > 1 else None)
 
 
-def _say_length(model: SentenceTransformer, config: EncoderConfig, task: Task, length: int, say: Say) -> None:
+def _log_length(model: SentenceTransformer, config: EncoderConfig, task: Task, length: int) -> None:
     asked, first = asked_length(config, task), first_module(model, task)
     if not isinstance(first, Transformer):
         if asked is not None:
             whole = "whole" if length >= NO_LENGTH else f"up to {length:,} tokens"
-            say(f"{TEXTS[task]} are read {whole}, as the model declares; {SETTINGS[task]} {asked} is for transformers")
+            log.info(
+                f"{TEXTS[task]} are read {whole}, as the model declares; {SETTINGS[task]} {asked} is for transformers"
+            )
     elif asked is None and declared_length(model, task) is None:
-        say(f"{TEXTS[task]} are cut at {length} tokens: the model declares no length; {SETTINGS[task]} sets one")
+        log.info(f"{TEXTS[task]} are cut at {length} tokens: the model declares no length; {SETTINGS[task]} sets one")
     elif (model.prompts or {}).get(task) and asked is not None:
-        say(f"{TEXTS[task]} are cut at {asked} tokens and {length - asked} of their prompt")
+        log.info(f"{TEXTS[task]} are cut at {asked} tokens and {length - asked} of their prompt")

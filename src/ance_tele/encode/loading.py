@@ -18,21 +18,18 @@ from transformers.utils import logging as transformers_logging
 from ance_tele.console.errors import UserError
 from ance_tele.encode.adapters import missing_package, thaw_adapters
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.declared import check_similarity, say_separator, settle_prompts, settle_similarity
+from ance_tele.encode.declared import check_similarity, log_separator, settle_prompts, settle_similarity
 from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
 from ance_tele.encode.inputs import check_company, give_padding_token, settle_modality, settle_padding
 from ance_tele.encode.kinds import check_kind
 from ance_tele.encode.lengths import LENGTHS, Task, route, settle_lengths
-from ance_tele.store.artefacts import Say, silent
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
 
 
-def load_model(
-    model: str | Path, config: EncoderConfig, device: str | None = None, say: Say = silent
-) -> SentenceTransformer:
+def load_model(model: str | Path, config: EncoderConfig, device: str | None = None) -> SentenceTransformer:
     """Load a model by folder or hub name, ready for this configuration.
 
     A plain Hugging Face encoder gets pooling and, if asked for, normalisation. A model whose declared
@@ -44,7 +41,6 @@ def load_model(
             encoder.
         config: Pooling, normalisation, prompts, lengths, tied or untied.
         device: Where to put it; the best there is by default.
-        say: Gets a line for each thing that the model does not declare as it is used.
 
     Raises:
         UserError: Nothing that can be loaded is found there, it is no dense encoder, or it declares a similarity, a
@@ -56,7 +52,7 @@ def load_model(
     check_similarity(described.get("similarity_fn_name"), config, name)
     options: dict[str, Any] = {"device": device, "trust_remote_code": config.trust_remote_code}
     try:
-        # Weights that a checkpoint lacks (the unused pooler of a masked language model, say) are drawn at
+        # Weights that a checkpoint lacks (the unused pooler of a masked language model) are drawn at
         # random: seeded, so that the same files give the same fingerprint every time.
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -74,10 +70,10 @@ def load_model(
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
     except ImportError as error:
         raise missing_package(name, error) from None
-    settle_modality(loaded, name, plain, say)
+    settle_modality(loaded, name, plain)
     give_padding_token(loaded, name)
     thaw_adapters(loaded)
-    ready = _prepare(loaded, config, name, say)
+    ready = _prepare(loaded, config, name)
     check_company(ready, name)
     settle_padding(ready)
     return ready
@@ -88,7 +84,6 @@ def load_pair(
     passage_model: str | Path,
     config: EncoderConfig,
     device: str | None = None,
-    say: Say = silent,
 ) -> SentenceTransformer:
     """Load a query encoder and a passage encoder as one model that routes by task.
 
@@ -97,13 +92,12 @@ def load_pair(
         passage_model: Likewise; of a model with separate encoders, its passage encoder is taken.
         config: Pooling, normalisation, prompts, lengths.
         device: Where to put it; the best there is by default.
-        say: Gets a line for each thing that one of them does not declare as it is used.
 
     Raises:
         UserError: One of them cannot be loaded, or they do not fit together.
     """
     alone = replace(config, untie_encoders=False)
-    query, passage = (load_model(model, alone, device, say) for model in (query_model, passage_model))
+    query, passage = (load_model(model, alone, device) for model in (query_model, passage_model))
     sizes = query.get_embedding_dimension(), passage.get_embedding_dimension()
     if sizes[0] != sizes[1]:
         raise UserError(
@@ -125,7 +119,7 @@ def load_pair(
     )
 
 
-def adopt_model(model: SentenceTransformer, config: EncoderConfig, say: Say = silent) -> SentenceTransformer:
+def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTransformer:
     """Make a model that is in memory already ready for this configuration; its weights are shared, not copied.
 
     The model itself stays as it is: normalisation and prompts belong to what is returned.
@@ -145,7 +139,7 @@ def adopt_model(model: SentenceTransformer, config: EncoderConfig, say: Say = si
         device=str(model.device),
     ).train(model.training)
     try:
-        ready = _prepare(shared, replace(config, untie_encoders=False), "The model", say)
+        ready = _prepare(shared, replace(config, untie_encoders=False), "The model")
         check_company(ready, "The model")
         return ready
     finally:
@@ -187,18 +181,18 @@ def _plain(name: str, config: EncoderConfig, options: dict[str, Any]) -> Sentenc
     return model
 
 
-def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str, say: Say) -> SentenceTransformer:
+def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
     """Settle similarity, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
     settle_similarity(model, config, name)
     if config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
         model = _untie(model)
-    settle_prompts(model, config, say)
+    settle_prompts(model, config)
     for module in model.modules():
         if isinstance(module, Transformer):
             check_tokenizer(name, module.tokenizer, getattr(module.config, "vocab_size", None))
     tokenizers: dict[Task, Any] = {task: tokenizer_of(model, task) for task in get_args(Task)}
-    say_separator(tokenizers["document"], config, say)
-    settle_lengths(model, config, tokenizers, say)
+    log_separator(tokenizers["document"], config)
+    settle_lengths(model, config, tokenizers)
     return model
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from ance_tele.console.log import muted
 from ance_tele.console.progress import progress
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
 from ance_tele.encode.rows import encode_rows
-from ance_tele.store.artefacts import Say, build, fingerprint, read_manifest, silent
+from ance_tele.store.artefacts import build, fingerprint, read_manifest
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,6 @@ def encode_corpus(
     folder: Path,
     weights: str | None = None,
     what: str = "passages",
-    say: Say = silent,
 ) -> Vectors:
     """Encode all texts of a token store into shards in ``folder``; shards that stand are not done again.
 
@@ -132,7 +132,6 @@ def encode_corpus(
         folder: Where the shards belong.
         weights: Fingerprint of the model's weights, if it is known already.
         what: What the texts are, for the progress bar.
-        say: Gets one line for a shard that stood and is made again, because the weights are others, say.
     """
     weights = weights or weights_fingerprint(model)
     inputs: dict[str, Any] = {
@@ -142,7 +141,7 @@ def encode_corpus(
         "precision": resolve_precision(config.precision, model.device),
         "batch_tokens": config.encode_tokens,
     }
-    shards, seconds, told = [], 0.0, False
+    shards, seconds, remade = [], 0.0, False
     with progress(f"encoding {what}", len(tokens), what) as advance:
         for number, start in enumerate(range(0, max(1, len(tokens)), config.shard_passages)):
             rows = np.arange(start, min(start + config.shard_passages, len(tokens)))
@@ -153,13 +152,9 @@ def encode_corpus(
                 with target.open("wb") as file:
                     np.save(file, vectors)
 
-            def once(line: str) -> None:
-                nonlocal told
-                if not told:
-                    say(line)
-                told = True
-
-            manifest = build(path, "vectors", {**inputs, "rows": [start, len(rows)]}, make, once)
+            with muted(remade):  # why one shard is made again is why all are
+                manifest = build(path, "vectors", {**inputs, "rows": [start, len(rows)]}, make)
+            remade = remade or not manifest.stood
             seconds += manifest.seconds
             shards.append(np.load(path, mmap_mode="r"))
     return Vectors(tuple(shards), fingerprint(inputs), seconds)

@@ -1,5 +1,6 @@
 """How a split is measured: metrics, relevance level, passages left out; the same for every system."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.retrieval import run_of, score, write_evaluation
 from ance_tele.evaluate.run import Run
 from ance_tele.search.topk import TopK
-from ance_tele.store.artefacts import Say, silent
+
+log = logging.getLogger(__name__)
 
 _SAME: Mapping[ExcludeSelf, str] = {"id_and_text": "same id and text", "id": "same id", "text": "same text"}
 
@@ -45,16 +47,13 @@ class Evaluation:
     own: np.ndarray
 
     @classmethod
-    def of(
-        cls, config: EvaluateConfig, collection: Collection, split: str | None = None, say: Say = silent
-    ) -> "Evaluation":
+    def of(cls, config: EvaluateConfig, collection: Collection, split: str | None = None) -> "Evaluation":
         """Decide how a split is measured.
 
         Args:
             config: The settings.
             collection: What is searched.
             split: Which judgements; those of the settings by default.
-            say: Gets a line for each thing that is not as usual.
 
         Raises:
             UserError: There is no such split, or none of its judgements reaches the level that is asked for.
@@ -67,12 +66,12 @@ class Evaluation:
         # Where the whole corpus is retrieved, nothing lies deeper.
         deeper = [name for name in possible if cutoff(name) > depth and depth < len(collection.corpus)]
         if deeper:
-            say(f"not measured on {split}, where {depth} passages are retrieved (eval_depth): {', '.join(deeper)}")
-        level = relevance_level(config.relevance_level, collection, split, say)
+            log.info(f"not measured on {split}, where {depth} passages are retrieved (eval_depth): {', '.join(deeper)}")
+        level = relevance_level(config.relevance_level, collection, split)
         owner, own = own_passages(collection, qrels, config.exclude_self)
         if len(own):
             count = len(np.unique(owner))
-            say(
+            log.info(
                 f"{count:,} of {len(qrels):,} {split} queries are passages themselves ({_SAME[config.exclude_self]}), "
                 "which are left out of their rankings"
             )

@@ -1,11 +1,13 @@
 """Relevance level of binary metrics (trec_eval's -l): as set, or the usual one of known collections."""
 
+import logging
 import re
 from dataclasses import dataclass
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.store.artefacts import Say, silent
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,13 @@ def usual_level(collection: str, split: str) -> Usual | None:
     return next((one for one in USUAL if one.names.search(name)), None)
 
 
-def relevance_level(asked: int | None, collection: Collection, split: str, say: Say = silent) -> int:
+def relevance_level(asked: int | None, collection: Collection, split: str) -> int:
     """Return the grade from which on a passage of a split is relevant.
 
     Args:
         asked: The setting; None takes the usual level of the collection, if some judgement reaches it, else 1.
         collection: With the split.
         split: Which judgements.
-        say: Gets a line where the level is not 1, or not what was asked for.
 
     Raises:
         UserError: It is below 1, or no judgement of the collection reaches the level that was asked for.
@@ -84,11 +85,11 @@ def relevance_level(asked: int | None, collection: Collection, split: str, say: 
         reached = f"no judgement of split '{split}' reaches grade {asked}: the highest is {highest}"
         if not others:
             raise UserError(f"relevance_level is {asked}, but {reached}; give a lower one, or leave it out.")
-        say(f"relevance_level {asked}: {reached}; there a passage is relevant from grade 1 on")
+        log.info(f"relevance_level {asked}: {reached}; there a passage is relevant from grade 1 on")
         return 1
     if level > 1:
         qrels = collection.split(split)
         without = len(qrels.judged()) - len(qrels.relevant(level))
         zero = f"; {without:,} {split} queries have none and score 0" if without else ""
-        say(f"MRR, recall and success on {split}: a passage is relevant from grade {level} on{why}{zero}")
+        log.info(f"MRR, recall and success on {split}: a passage is relevant from grade {level} on{why}{zero}")
     return level

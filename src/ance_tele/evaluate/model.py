@@ -1,5 +1,6 @@
 """Measure a model that no run has trained: encode, search, score."""
 
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -22,7 +23,8 @@ from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.run import Run
 from ance_tele.search.topk import exact_topk
-from ance_tele.store.artefacts import Say, silent
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_model(
@@ -35,7 +37,6 @@ def evaluate_model(
     passage_model: str | Path | None = None,
     relevance_level: int | None = None,
     exclude_self: ExcludeSelf = "id_and_text",
-    say: Say = silent,
 ) -> tuple[Run, Scores]:
     """Measure a model on a split.
 
@@ -49,22 +50,20 @@ def evaluate_model(
         passage_model: Folder or hub name of its passage encoder.
         relevance_level: Grade from which on a passage is relevant; None for what is usual (:class:`EvaluateConfig`).
         exclude_self: Which passages are left out of the ranking of a query that they are themselves.
-        say: Gets a line for what is not measured as usual, for what the model does not declare as it is used, and for
-            texts that are cut.
 
     Raises:
         UserError: The model cannot be loaded, both a model and a pair are given or half a pair, there is no such
             split, or none of its judgements reaches the level.
     """
     how = EvaluateConfig(split, relevance_level, exclude_self, depth)
-    evaluation = Evaluation.of(how, collection, say=say)
-    loaded = _load(model, query_model, passage_model, config, say)
+    evaluation = Evaluation.of(how, collection)
+    loaded = _load(model, query_model, passage_model, config)
     stores: dict[Task, TokenStore] = {}
     for task in get_args(Task):
         texts = collection.queries if task == "query" else collection.corpus
-        stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.texts, say)
+        stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.texts)
         if (cut := stores[task].cut) is not None and cut.cut:
-            say(cut.line(TEXTS[task]))
+            log.info(cut.line(TEXTS[task]))
     device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
     name = query_model or (None if isinstance(model, SentenceTransformer) else model)
     with as_given(loaded, name), TemporaryDirectory(dir=cache_folder()) as folder:
@@ -74,19 +73,18 @@ def evaluate_model(
     return evaluation.measure(found)
 
 
-def lengths_for(model: str | Path, collection: Collection, say: Say = silent) -> list[str]:
+def lengths_for(model: str | Path, collection: Collection) -> list[str]:
     """Return a line for queries and one for passages: how many tokens they have for a model, and how many it cuts.
 
     Args:
         model: Folder or hub name; its own lengths count.
         collection: Corpus and queries; they are tokenised as an evaluation would, and kept for it.
-        say: Gets a line for each thing that the model does not declare as it is used.
 
     Raises:
         UserError: The model cannot be loaded.
     """
     config = EncoderConfig()
-    loaded = load_model(model, config, "cpu", say)
+    loaded = load_model(model, config, "cpu")
     lines = []
     for task in get_args(Task):
         texts = collection.queries if task == "query" else collection.corpus
@@ -100,7 +98,6 @@ def _load(
     query_model: str | Path | None,
     passage_model: str | Path | None,
     config: EncoderConfig,
-    say: Say,
 ) -> SentenceTransformer:
     pair = query_model is not None or passage_model is not None
     if (model is None) != pair:
@@ -110,9 +107,9 @@ def _load(
         if query_model is None or passage_model is None:
             missing = "query_model" if query_model is None else "passage_model"
             raise UserError(f"Of the pair there is no {missing}; give both, or the same encoder for both as the model.")
-        return load_pair(query_model, passage_model, config, say=say)
+        return load_pair(query_model, passage_model, config)
     if isinstance(model, SentenceTransformer):
-        return adopt_model(model, config, say)
+        return adopt_model(model, config)
     if not isinstance(model, (str, Path)):
         raise UserError(f"The model is a {type(model).__name__}; give a SentenceTransformer, a folder or a hub name.")
-    return load_model(model, config, say=say)
+    return load_model(model, config)

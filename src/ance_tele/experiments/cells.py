@@ -1,5 +1,6 @@
 """Cells at work: one after the other in this process, or several beside each other in processes of their own."""
 
+import logging
 import multiprocessing
 import os
 import resource
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.log import log_to
 from ance_tele.console.numbers import duration
 from ance_tele.data.load import load_collection
 from ance_tele.episode import run
 from ance_tele.evaluate.config import headline
 from ance_tele.experiments.grid import Cell, model_name, slug
-from ance_tele.store.artefacts import Say, silent, write_json
+from ance_tele.store.artefacts import write_json
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Job:
     parallel: int
 
 
-def carry_out(job: Job, say: Say = silent) -> dict[str, Any]:
+def carry_out(job: Job) -> dict[str, Any]:
     """Run one cell; returns its summary."""
     out, cell = Path(job.out), job.cell
     folder, shared = out / cell.folder, out / "shared" / slug(model_name(cell.model))
@@ -45,23 +49,23 @@ def carry_out(job: Job, say: Say = silent) -> dict[str, Any]:
     model = None if cell.recipe.lexical else cell.model
     collection = load_collection(job.data, Path(job.cache), cell.recipe.episode.strict)
     collection = collection.held_out(cell.recipe.episode.hold_out)
-    summary = run(cell.recipe, collection, model, folder, job.data, Path(job.cache), say, adopted)
+    summary = run(cell.recipe, collection, model, folder, job.data, Path(job.cache), adopted)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if not (folder / "cost.json").exists():
         write_json(folder / "cost.json", {"peak_bytes": peak, "parallel": job.parallel})
     return summary
 
 
-def one_by_one(jobs: Sequence[Job], say: Say) -> dict[str, str]:
+def one_by_one(jobs: Sequence[Job]) -> dict[str, str]:
     """Run cells in this process; returns those that failed, with the reason."""
     failed: dict[str, str] = {}
     for number, job in enumerate(jobs, 1):
-        say(f"cell {number} of {len(jobs)}: {job.cell.label}")
+        log.info(f"cell {number} of {len(jobs)}: {job.cell.label}")
         try:
-            carry_out(job, say)
+            carry_out(job)
         except Exception as error:
             failed[job.cell.folder] = _reason(error, job)
-            say(f"failed: {failed[job.cell.folder]}")
+            log.info(f"failed: {failed[job.cell.folder]}")
     return failed
 
 
@@ -81,7 +85,7 @@ def _log(job: Job) -> TextIO:
     return path.open("a", encoding="utf-8")
 
 
-def beside(jobs: Sequence[Job], parallel: int, say: Say) -> dict[str, str]:
+def beside(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
     """Run cells in ``parallel`` processes; a cell waits for the one whose first episode it shares."""
     import torch
 
@@ -104,12 +108,12 @@ def beside(jobs: Sequence[Job], parallel: int, say: Say) -> dict[str, str]:
                     done.add(job.cell.folder)
                     said = f"cell {len(done)} of {len(jobs)}: {job.cell.label}: "
                     try:
-                        say(said + _outcome(future.result()))
+                        log.info(said + _outcome(future.result()))
                     except BrokenProcessPool:
                         raise
                     except Exception as error:
                         failed[job.cell.folder] = _reason(error, job)
-                        say(f"{said}failed: {failed[job.cell.folder]}")
+                        log.info(f"{said}failed: {failed[job.cell.folder]}")
         except BrokenProcessPool:
             raise UserError(
                 "A process that ran a cell was killed, perhaps for want of memory; the same command goes on where it "
@@ -154,6 +158,7 @@ def _quietly(job: Job) -> dict[str, Any]:
     with _log(job) as file:
         before, sys.stderr = sys.stderr, file
         try:
-            return carry_out(job, lambda line: print(line, file=file, flush=True))
+            with log_to(lambda line: print(line, file=file, flush=True)):
+                return carry_out(job)
         finally:
             sys.stderr = before

@@ -4,6 +4,7 @@ The first mining of a model (its vectors, its lists for training queries and pos
 is done once and adopted by all cells; so is a first episode that several recipes have in common.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,9 @@ from ance_tele.paper.figures import benchmark_of
 from ance_tele.report.comparison_formats import write_comparison
 from ance_tele.runs.phases import Phases
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import Say, adopt, lock, silent
+from ance_tele.store.artefacts import adopt, lock
+
+log = logging.getLogger(__name__)
 
 
 def compare_systems(
@@ -32,7 +35,6 @@ def compare_systems(
     cache: Path | None = None,
     parallel: int = 1,
     table: str | None = None,
-    say: Say = silent,
     suit: Suit | None = None,
 ) -> dict[str, Any]:
     """Run every system from every model with every seed, and set them side by side.
@@ -46,7 +48,6 @@ def compare_systems(
         cache: Folder for collections and token stores.
         parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
         table: Name of the paper's table whose figures belong beside, e.g. "table3".
-        say: Gets one line per phase, or per cell where several run at a time.
         suit: Makes a system suit a model and its cell, as :func:`ance_tele.plan.suited.suited` does; gets both and the
             cell's run folder. Without it all cells of a system have the same settings.
 
@@ -60,13 +61,13 @@ def compare_systems(
     cells = grid(systems, models, seeds, suit and (lambda one, model, folder: suit(one, model, out / folder)))
     if len(shares := {one.episode.hold_out for one in systems}) > 1:
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, shares))}); give all the same.")
-    collection = load_collection(data, cache, systems[0].episode.strict, say).held_out(systems[0].episode.hold_out)
+    collection = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
     with claim(out):
         for model in models:
             wanted = [cell.recipe for cell in cells if cell.model == model]
-            share(wanted, collection, model, out, cache, say)
+            share(wanted, collection, model, out, cache)
         jobs = [Job(cell, str(out), str(data), str(cache), parallel) for cell in cells]
-        failed = one_by_one(jobs, say) if parallel == 1 else beside(jobs, parallel, say)
+        failed = one_by_one(jobs) if parallel == 1 else beside(jobs, parallel)
         order = {one.name: place for place, one in enumerate(systems)}
         done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda cell: order[cell.recipe.name])
         entries = [
@@ -106,7 +107,7 @@ def claim(out: Path) -> Iterator[None]:
         yield
 
 
-def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path, say: Say) -> None:
+def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path) -> None:
     """Do once, for all cells of a model, what needs no training: zero-shot evaluation, BM25, the first mining."""
     folder = out / "shared" / slug(model_name(model))
     if (out / "shared" / "bm25").is_dir():
@@ -114,7 +115,7 @@ def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Pa
     trained = [one for one in recipes if one.episode.episodes]
     ways = {one.encoder: one for one in reversed(trained or recipes)}
     for place, chosen in enumerate(reversed(ways.values()), 1):
-        phases = Phases(chosen, collection, model, folder, cache, say)
+        phases = Phases(chosen, collection, model, folder, cache)
         try:
             phases.weights(0)
         except UserError:  # a setting of one system does not suit the model, or the model cannot be loaded at all
@@ -125,7 +126,7 @@ def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Pa
     try:
         _begin(phases, recipes)
     except UserError as error:
-        say(f"not shared: {error}")  # what one system asks for; its own cells will fail, the others need not
+        log.info(f"not shared: {error}")  # what one system asks for; its own cells will fail, the others need not
     if (folder / "bm25").is_dir():
         adopt(folder / "bm25", out / "shared" / "bm25")
 

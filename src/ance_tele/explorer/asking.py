@@ -1,5 +1,6 @@
 """Ask every checkpoint of a run the same question."""
 
+import logging
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ance_tele.console.errors import UserError
 from ance_tele.explorer.search import ask, check_question
 from ance_tele.runs.checkpoints import Checkpoints
-from ance_tele.store.artefacts import Say, fingerprint, lock, silent
+from ance_tele.store.artefacts import fingerprint, lock
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from ance_tele.encode.vectors import Vectors
+
+log = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 2000
 MOST_PASSAGES = 100
@@ -48,20 +51,19 @@ class Asker:
         checkpoints: Of the run, whose folder is only read.
         cache: Where vectors that the run did not keep are encoded to.
         only_kept: Leave out the checkpoints that would have to be encoded first.
-        say: Gets a line for each checkpoint that is encoded, or left out.
     """
 
-    def __init__(self, checkpoints: Checkpoints, cache: Path, only_kept: bool = False, say: Say = silent) -> None:
+    def __init__(self, checkpoints: Checkpoints, cache: Path, only_kept: bool = False) -> None:
         self._of, self._cache, self._lock = checkpoints, cache, threading.Lock()
         self._models: dict[int, SentenceTransformer] = {}
         trained = [n for n in range(1, checkpoints.recipe.episode.episodes + 1) if checkpoints.trained(n)]
         # The last one first: its tokenizer does for all, also where the model that the run began with is gone.
         self._device = checkpoints.load(max([0, *trained])).device
-        found = ((number, self._open(number, only_kept, say)) for number in [*trained, 0])
+        found = ((number, self._open(number, only_kept)) for number in [*trained, 0])
         columns = [Column(number, label_of(number), vectors) for number, vectors in found if vectors is not None]
         self.columns = sorted(columns, key=lambda column: column.checkpoint)
 
-    def _open(self, checkpoint: int, only_kept: bool, say: Say) -> "Vectors | None":
+    def _open(self, checkpoint: int, only_kept: bool) -> "Vectors | None":
         """Return the vectors of a checkpoint: kept by the run, or cached, or encoded now; None if left out."""
         from ance_tele.encode.encoder import resolve_precision
         from ance_tele.encode.vectors import encode_corpus, open_vectors
@@ -70,7 +72,7 @@ class Asker:
         try:
             weights = of.weights(checkpoint)
         except UserError as error:  # the model that the run began with is not part of the run
-            say(f"{label_of(checkpoint)} is left out: {error}")
+            log.info(f"{label_of(checkpoint)} is left out: {error}")
             return None
         kept = open_vectors(of.folder(checkpoint) / "vectors", weights, tokens.key, len(tokens))
         if kept is not None:
@@ -81,9 +83,11 @@ class Asker:
         cached = open_vectors(folder, weights, tokens.key, len(tokens))
         if cached is not None or only_kept:
             return cached
-        say(f"encoding {len(tokens):,} passages with {label_of(checkpoint)}, once: the run did not keep its vectors")
-        with lock(folder.parent / f".{key}.lock", lambda: say("waiting for another process that encodes them")):
-            return encode_corpus(of.load(checkpoint), tokens, "document", config, folder, weights, say=say)
+        log.info(
+            f"encoding {len(tokens):,} passages with {label_of(checkpoint)}, once: the run did not keep its vectors"
+        )
+        with lock(folder.parent / f".{key}.lock", lambda: log.info("waiting for another process that encodes them")):
+            return encode_corpus(of.load(checkpoint), tokens, "document", config, folder, weights)
 
     def ask(self, checkpoint: int, words: str, k: int) -> list[dict[str, Any]]:
         """Return the k best passages under a checkpoint, best first: rank, score, id, title, text.

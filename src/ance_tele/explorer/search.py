@@ -12,7 +12,6 @@ from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.runs.folder import open_run
-from ance_tele.store.artefacts import Say, silent
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,9 +30,7 @@ class Hit:
     text: str
 
 
-def search_run(
-    run: str | Path, words: str, k: int = 10, data: str | Path | None = None, say: Say = silent
-) -> list[Hit]:
+def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None = None) -> list[Hit]:
     """Search the corpus of a run with its last model; the corpus is encoded first where that was not kept.
 
     Args:
@@ -41,21 +38,20 @@ def search_run(
         words: The query.
         k: How many passages.
         data: Where the collection lies now, if it was moved.
-        say: Gets one line if the corpus must be encoded.
 
     Raises:
         UserError: This is no run folder, or its data is gone or has changed.
     """
     run = Path(run)
     check_question(words, k)
-    opened = open_run(run, data, say)
+    opened = open_run(run, data)
     chosen, collection = opened.recipe, opened.collection
     if opened.model is None:
         raise UserError(f"{run} is a run without a model (recipe '{chosen.name}'); there is nothing to search with.")
 
     from ance_tele.runs.phases import Phases  # loads torch
 
-    phases = Phases(chosen, collection, opened.model, run, cache_folder(), say, opened.review)
+    phases = Phases(chosen, collection, opened.model, run, cache_folder(), opened.review)
     last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
     with phases.explained(last):
         return ask(phases.load(last), phases.vectors(last), collection.corpus, chosen.encoder, words, k)

@@ -1,6 +1,7 @@
 """Serve the explorer of one finished run."""
 
 import errno
+import logging
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.load import cache_folder
 from ance_tele.runs.checkpoints import Checkpoints
 from ance_tele.runs.folder import open_run
-from ance_tele.store.artefacts import Say, silent
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+log = logging.getLogger(__name__)
 
 EPISODES = ("all", "kept")
 
@@ -23,7 +25,6 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     episodes: str = "all",
-    say: Say = silent,
 ) -> None:
     """Serve a local web page on a finished run until it is interrupted.
 
@@ -34,26 +35,25 @@ def serve(
         port: Port to listen on; 0 takes any that is free.
         episodes: "all" encodes the corpus, into the cache, for checkpoints whose vectors were not kept; "kept" leaves
             those out.
-        say: Gets a line per checkpoint that is encoded, and the address.
 
     Raises:
         UserError: This is no finished run, its data is gone or has changed, or the address cannot be had.
     """
     with listen(host, port) as listening:  # before anything is encoded
-        app = open_explorer(run, data, host, episodes, say)
+        app = open_explorer(run, data, host, episodes)
         import uvicorn
 
         shown = f"[{host}]" if ":" in host else host
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
         try:
-            say(f"Explorer: http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C ends it)")
+            log.info(f"Explorer: http://{shown}:{listening.getsockname()[1]}/  (Ctrl-C ends it)")
             server.run(sockets=[listening])
         except KeyboardInterrupt:
-            say("The explorer has ended.")
+            log.info("The explorer has ended.")
 
 
 def open_explorer(
-    run: str | Path, data: str | Path | None = None, host: str = "127.0.0.1", episodes: str = "all", say: Say = silent
+    run: str | Path, data: str | Path | None = None, host: str = "127.0.0.1", episodes: str = "all"
 ) -> "FastAPI":
     """Open a run and return the web application on it; arguments and errors as of :func:`serve`."""
     try:
@@ -70,18 +70,18 @@ def open_explorer(
     run = Path(run)
     if episodes not in EPISODES:
         raise UserError(f"episodes is '{episodes}'; it must be one of {', '.join(EPISODES)}.")
-    opened = open_run(run, data, say)
+    opened = open_run(run, data)
     if opened.model is None:
         raise UserError(f"{run} is a run without a model (recipe '{opened.recipe.name}'); there is nothing to explore.")
     if not (run / "summary.json").is_file():
         raise UserError(f"{run} is not finished: it has no summary.json; run the same command again, then explore it.")
     if not is_loopback(host):
-        say(f"Whoever reaches {host} can now read this collection and mark passages: there is no password.")
+        log.info(f"Whoever reaches {host} can now read this collection and mark passages: there is no password.")
     cache, collection = cache_folder(), opened.collection
     training, marks = Training(run, opened.recipe, collection), Marks(run / "review.csv")
     marks.counts()  # a file that cannot be read is refused now
-    checkpoints = Checkpoints(opened.recipe, collection, opened.model, run, cache, say, opened.review)
-    asker = Asker(checkpoints, cache, episodes == "kept", say)
+    checkpoints = Checkpoints(opened.recipe, collection, opened.model, run, cache, opened.review)
+    asker = Asker(checkpoints, cache, episodes == "kept")
     about = {
         "run": run.resolve().name,
         "recipe": opened.recipe.name,

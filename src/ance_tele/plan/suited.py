@@ -4,6 +4,7 @@ A value is taken from the first of these that has it: the user; the recipe by it
 named; the run folder, where the run was begun already; then :mod:`ance_tele.plan.defaults`.
 """
 
+import logging
 from collections.abc import Collection as Names
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from ance_tele.plan.facts import AtHand
 from ance_tele.recipes import recipe
 from ance_tele.runs.folder import read_settings
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import Say, silent
+
+log = logging.getLogger(__name__)
 
 # What a recipe that trains nothing needs of them.
 _UNTRAINED = ("query_max_len", "passage_max_len")
@@ -55,9 +57,7 @@ def defaults_for(chosen: Recipe, at_hand: AtHand, given: Names[str] = ()) -> dic
     return {name: one for name, one in found.items() if settings["episodes"] or name in _UNTRAINED}
 
 
-def suited(
-    chosen: Recipe, at_hand: AtHand, given: Names[str] = (), begun: Path | None = None, say: Say = silent
-) -> Recipe:
+def suited(chosen: Recipe, at_hand: AtHand, given: Names[str] = (), begun: Path | None = None) -> Recipe:
     """Return a recipe whose unchosen settings suit what is at hand; see :func:`defaults_for`.
 
     Args:
@@ -65,16 +65,15 @@ def suited(
         at_hand: The collection and the model.
         given: Names of the settings that somebody has chosen.
         begun: A run folder; where a run was begun in it, that run's settings are the defaults.
-        say: Gets a line for each default, with its reason.
     """
     found = defaults_for(chosen, at_hand, given)
     if begun is not None and (begun / "run.json").is_file():
         old = read_settings(begun)
         found = {name: Default(old.get(name, one.value), "as this run was begun") for name, one in found.items()}
     if found:
-        say("by what is at hand, where nothing else is chosen (--SETTING VALUE):")
+        log.info("by what is at hand, where nothing else is chosen (--SETTING VALUE):")
     for name, one in found.items():
-        say(f"  {name} {written(one.value)}: {one.reason}")
+        log.info(f"  {name} {written(one.value)}: {one.reason}")
     return chosen.with_settings(**{name: one.value for name, one in found.items()})
 
 

@@ -5,6 +5,7 @@ vectors are encoded once and serve its evaluation and the mining of the next epi
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.detection import Detected, detect, sample
 from ance_tele.data.review import Review
@@ -23,12 +25,14 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.search.approximate import approximate_topk
 from ance_tele.search.topk import TopK, exact_topk
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import Say, read_manifest, remove, silent
+from ance_tele.store.artefacts import read_manifest, remove
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from ance_tele.encode.vectors import Vectors
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -40,10 +44,9 @@ class Checkpoints:
         model: Folder or hub name of the model to start from; None for recipes without a model.
         out: The run folder.
         cache: Folder for the token stores.
-        say: Gets one line per phase.
         review: What people found of passages; None without.
-        introduce: Gets a line for each thing that is worth knowing of the start and of its texts: for whoever begins a
-            run, not for who comes back to it.
+        announce: Log what is worth knowing of the start and of its texts: for whoever begins a run, not for who comes
+            back to it.
     """
 
     def __init__(
@@ -53,15 +56,14 @@ class Checkpoints:
         model: str | Path | None,
         out: Path,
         cache: Path,
-        say: Say,
         review: Review | None = None,
-        introduce: Say = silent,
+        announce: bool = False,
     ) -> None:
         self.recipe, self.collection, self.model = recipe, collection, model
-        self.out, self.cache, self.say, self.review = out, cache, say, review
-        self._introduce = introduce
+        self.out, self.cache, self.review = out, cache, review
+        self._announce = announce
         self._held: tuple[int, SentenceTransformer] | None = None
-        self._described = False  # what the start declares is said once
+        self._described = False  # what the start declares is logged once
 
     def folder(self, checkpoint: int) -> Path:
         """Return the folder of a checkpoint: ``episode-N``."""
@@ -78,9 +80,11 @@ class Checkpoints:
 
         assert self.model is not None
         if checkpoint:
-            return load_model(self.folder(checkpoint) / "model", self.encoder)
-        say, self._described = silent if self._described else self._introduce, True
-        return load_model(self.model, self.encoder, say=say)
+            with muted():
+                return load_model(self.folder(checkpoint) / "model", self.encoder)
+        described, self._described = self._described, True
+        with muted(described or not self._announce):
+            return load_model(self.model, self.encoder)
 
     @cached_property
     def encoder(self) -> EncoderConfig:
@@ -94,10 +98,14 @@ class Checkpoints:
         distinct = prompts.take(pa.array(self.collection.qrels["train"].queries)).fill_null("").unique().to_pylist()
         if len(distinct) != 1 or not distinct[0]:
             return config
-        self._introduce(
+        self._log_start(
             f"all training queries have one instruction ({distinct[0]!r}): it is the model's prompt for queries"
         )
         return replace(config, query_prompt=distinct[0])
+
+    def _log_start(self, line: str) -> None:
+        if self._announce:
+            log.info(line)
 
     def trained(self, checkpoint: int) -> bool:
         """Say whether a checkpoint's model stands."""
@@ -118,10 +126,10 @@ class Checkpoints:
 
         model = self.load(0)
         if self.recipe.episode.episodes and (frozen := check_trainable(model, str(self.model))):
-            self._introduce(frozen)
+            self._log_start(frozen)
         asked = "bf16" in (self.recipe.encoder.precision, self.recipe.training.train_precision)
         if asked and (warning := emulated_bf16(model.device)):
-            self._introduce(warning)
+            self._log_start(warning)
         return weights_fingerprint(model)
 
     @cached_property
@@ -141,9 +149,9 @@ class Checkpoints:
         # Training leaves the tokenizer as it is, so any checkpoint's will do.
         model = self._held[1] if self._held else self.load(0)
         texts = self.collection.corpus if task == "document" else self.collection.queries
-        store = tokens_of(model, self.recipe.encoder, task, texts, self.cache, self.collection.texts, self.say)
+        store = tokens_of(model, self.recipe.encoder, task, texts, self.cache, self.collection.texts)
         if store.cut is not None and store.cut.cut:
-            self._introduce(store.cut.line(TEXTS[task]))
+            self._log_start(store.cut.line(TEXTS[task]))
         return store
 
     def encoding(self, checkpoint: int) -> dict[str, Any]:
@@ -175,7 +183,7 @@ class Checkpoints:
         folder, weights = self.folder(checkpoint) / "vectors", self.weights(checkpoint)
         model = self.load(checkpoint)
         with self.explained(checkpoint):
-            return encode_corpus(model, self.passages, "document", self.recipe.encoder, folder, weights, say=self.say)
+            return encode_corpus(model, self.passages, "document", self.recipe.encoder, folder, weights)
 
     def query_vectors(self, checkpoint: int, rows: np.ndarray) -> np.ndarray:
         """Encode queries, given by row, with a checkpoint: float32 [n, dimension]."""
@@ -226,7 +234,7 @@ class Checkpoints:
         detected, language = code == "auto", Detected(code)
         if detected:
             language = detect([*sample(self.collection.corpus), *sample(self.collection.queries)])
-        self.say(f"BM25: {language.named(detected)}, {describe(language.code)}")
+        log.info(f"BM25: {language.named(detected)}, {describe(language.code)}")
         return language
 
     @property

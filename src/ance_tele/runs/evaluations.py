@@ -16,7 +16,7 @@ class Evaluations(Searches):
     def evaluation(self, split: str) -> Evaluation:
         """Return what is measured on a split, and how; logged once."""
         if split not in self.evaluations:
-            self.evaluations[split] = Evaluation.of(self.recipe.evaluation, self.collection, split, self.say)
+            self.evaluations[split] = Evaluation.of(self.recipe.evaluation, self.collection, split)
         return self.evaluations[split]
 
     @cached_property
@@ -43,7 +43,7 @@ class Evaluations(Searches):
                 "search_engine": found.engine,
             }
 
-        return build(self.folder(checkpoint) / "evaluation", "evaluation", inputs, make, self.say, spread=True)
+        return build(self.folder(checkpoint) / "evaluation", "evaluation", inputs, make, spread=True)
 
     def evaluate_bm25(self) -> Manifest:
         """Measure BM25 on the chosen split."""
@@ -57,7 +57,7 @@ class Evaluations(Searches):
             return {"metrics": on.write(found, target, "bm25").means(), **facts}
 
         inputs = {**on.inputs, **self.lexical}
-        return build(self.out / "bm25" / "evaluation", "evaluation", inputs, make, self.say, spread=True)
+        return build(self.out / "bm25" / "evaluation", "evaluation", inputs, make, spread=True)
 
     def evaluate_final(self, checkpoint: int) -> dict[str, float]:
         """Return the final metrics, of the test split whatever split the episodes were measured on.
@@ -78,7 +78,7 @@ class Evaluations(Searches):
                 found = self.search(checkpoint, queries, depth, "query", "searching for test queries")
             return {"metrics": on.write(found, target, self.tag(checkpoint)).means()}
 
-        final = build(self.out / "final" / "evaluation", "evaluation", inputs, make, self.say, spread=True)
+        final = build(self.out / "final" / "evaluation", "evaluation", inputs, make, spread=True)
         return dict(final.facts["metrics"])
 
     @property

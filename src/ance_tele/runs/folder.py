@@ -18,7 +18,7 @@ from ance_tele.data.review import Review, load_review, write_review
 from ance_tele.evaluate.config import headline
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import SCHEMA, Say, atomic, lock, read_json, read_manifest, silent, write_json
+from ance_tele.store.artefacts import SCHEMA, atomic, lock, read_json, read_manifest, write_json
 
 if TYPE_CHECKING:
     from ance_tele.runs.phases import Phases
@@ -172,13 +172,12 @@ class OpenedRun:
     review: Review | None = None
 
 
-def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> OpenedRun:
+def open_run(out: Path, data: str | Path | None = None) -> OpenedRun:
     """Open a run folder and the collection it was made of.
 
     Args:
         out: A run folder.
         data: Where the collection lies now, if it was moved.
-        say: Gets lines about imports.
 
     Raises:
         UserError: This is no run folder, or its data is gone or has changed.
@@ -187,7 +186,7 @@ def open_run(out: Path, data: str | Path | None = None, say: Say = silent) -> Op
     if data is None and identity["data"] is None:
         raise UserError(f"{out} does not say where its data lies; give that with --data.")
     source = data or resolve(identity["data"], out)
-    collection = load_collection(source, strict=recipe.episode.strict, say=say).held_out(recipe.episode.hold_out)
+    collection = load_collection(source, strict=recipe.episode.strict).held_out(recipe.episode.hold_out)
     if collection.fingerprint != identity["fingerprints"]["data"]:
         raise UserError(f"{source} is not the data that {out} was made of; give that with --data.")
     review = load_review(out / REVIEW, collection, identity["review_as"]) if identity.get("review") else None

@@ -34,7 +34,7 @@ class Membership:
         return (self.bits >> np.uint64(number)) & np.uint64(1) != 0
 
     def without(self, number: int) -> "Membership":
-        """Return the pairs that a list does not hold (that of the positives, say)."""
+        """Return the pairs that a list does not hold (that of the positives)."""
         keep = ~self.has(number)
         return Membership(self.owner[keep], self.passages[keep], self.bits[keep])
 

@@ -1,5 +1,6 @@
 """Mining, mixing and training, each an artefact of the run folder: made once, resumed, or made again."""
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from ance_tele.store.artefacts import (
     remove,
     write_json,
 )
+
+log = logging.getLogger(__name__)
 
 # Settings that change no number of the result, and so may differ when a run is resumed; of the cross-encoder, it is
 # the weights that may not.
@@ -84,7 +87,7 @@ class Phases(Evaluations):
             write_candidates(target, found, collection.queries, collection.corpus)
             return {**{source: len(lists.passages) for source, lists in found.lists.items()}, **facts}
 
-        manifest = build(self.folder(episode) / "candidates.parquet", "candidates", inputs, make, self.say)
+        manifest = build(self.folder(episode) / "candidates.parquet", "candidates", inputs, make)
         self.__dict__.pop("cross_encoder", None)  # memory that training needs
         partial = "lookahead" not in sources or config.filter_answers or config.filters
         if self.recipe.episode.watch_lookahead and partial:
@@ -133,7 +136,7 @@ class Phases(Evaluations):
             without = {"without_negatives": empty} if empty else {}
             return {"size": len(pool), "by_source": pool.by_source(), **pool.shortage, **without}
 
-        return build(self.folder(episode) / "pool.parquet", "pool", inputs, make, self.say)
+        return build(self.folder(episode) / "pool.parquet", "pool", inputs, make)
 
     def _found_nothing(self, episode: int, mined: Manifest) -> str:
         """Return why no training query has a negative, and what to do about it."""
@@ -233,7 +236,7 @@ class Phases(Evaluations):
             self._held = (episode, model)
             return facts
 
-        manifest = build(self.folder(episode) / "model", "model", inputs, make, self.say)
+        manifest = build(self.folder(episode) / "model", "model", inputs, make)
         remove(work)
         return manifest
 
@@ -242,7 +245,7 @@ class Phases(Evaluations):
         count, config = len(self.positives), self.recipe.training
         if without < count:
             if without:
-                self.say(f"{without:,} of {count:,} training queries meet no negative: nothing is learned from them")
+                log.info(f"{without:,} of {count:,} training queries meet no negative: nothing is learned from them")
             return
         if not config.in_batch_negatives:
             why, remedy = "in_batch_negatives is off", "switch it on, or have negatives_per_query above 0"
@@ -276,4 +279,4 @@ class Phases(Evaluations):
             write_json(target, facts)
             return facts
 
-        return build(self.folder(episode) / "dynamics.json", "dynamics", inputs, make, self.say)
+        return build(self.folder(episode) / "dynamics.json", "dynamics", inputs, make)

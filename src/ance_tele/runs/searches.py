@@ -1,5 +1,6 @@
 """What a run searches for in mining, each an artefact: lists of the training queries, around positives, BM25's."""
 
+import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,8 @@ from ance_tele.store.artefacts import Manifest, build, read_manifest
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
+
+log = logging.getLogger(__name__)
 
 # Training queries and positives are searched for in one pass over the vectors, as long as what both hold fits.
 ONE_PASS_BYTES = 4 << 30
@@ -64,7 +67,7 @@ class Searches(TrainingSet):
             return {metric: float(rr.mean()), "search_engine": found.engine, **recall}
 
         path = self.folder(checkpoint) / "training_lists"
-        return build(path, "lists of training queries", inputs, make, self.say, spread=True)
+        return build(path, "lists of training queries", inputs, make, spread=True)
 
     @property
     def training_metric(self) -> str:
@@ -118,7 +121,7 @@ class Searches(TrainingSet):
             return {"search_engine": best.engine, **recall}
 
         path = self.folder(checkpoint) / "around_positives.parquet"
-        build(path, "lists around positives", inputs, make, self.say)
+        build(path, "lists around positives", inputs, make)
         return read_lists(path, rows, corpus, corpus)
 
     def bm25_lists(self) -> Lists:
@@ -131,11 +134,11 @@ class Searches(TrainingSet):
             write_lists(target, self.positives.queries, found, queries, self.collection.corpus)
             asked, without = len(self.positives), int((np.diff(found.offsets) == 0).sum())
             if without:
-                self.say(f"BM25 found nothing for {without:,} of {asked:,} training queries")
+                log.info(f"BM25 found nothing for {without:,} of {asked:,} training queries")
             return {"queries": asked, "found_nothing": without}
 
         path = self.out / "bm25" / "training_lists.parquet"
-        build(path, "BM25 lists of training queries", inputs, make, self.say)
+        build(path, "BM25 lists of training queries", inputs, make)
         return read_lists(path, self.positives.queries, queries, self.collection.corpus)
 
     def watch(self, episode: int) -> None:
@@ -159,7 +162,7 @@ class Searches(TrainingSet):
             write_candidates(target, found, collection.queries, collection.corpus)
 
         path = self.folder(episode) / "lookahead_lists.parquet"
-        build(path, "lists around positives, by query", inputs, make, self.say)
+        build(path, "lists around positives, by query", inputs, make)
 
     def write_positives(self) -> Manifest:
         """Write which passages are relevant to each training query, by id, for what reads run folders alone."""
@@ -170,7 +173,7 @@ class Searches(TrainingSet):
             ids = collection.queries.take_ids(owner), collection.corpus.take_ids(positives.passages)
             pq.write_table(pa.table({"query_id": ids[0], "passage_id": ids[1]}), target)
 
-        return build(self.out / "positives.parquet", "positives", {"training": self.training_key}, make, self.say)
+        return build(self.out / "positives.parquet", "positives", {"training": self.training_key}, make)
 
     def mined_lists(self, episode: int) -> Lists:
         """Read back T of an episode: what it mined for the queries."""

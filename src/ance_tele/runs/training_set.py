@@ -109,7 +109,7 @@ class TrainingSet(Checkpoints):
     @cached_property
     def never(self) -> Known:
         """What is never a negative of the training queries, copies and the queries themselves with it."""
-        return Known.of(self.known, self.collection, Copies.of(self.collection, self.say))
+        return Known.of(self.known, self.collection, Copies.of(self.collection))
 
     @property
     def examples(self) -> int:
@@ -155,7 +155,7 @@ class TrainingSet(Checkpoints):
             return {"found": len(queries), "missing": missing}
 
         path = self.out / "found_positives.parquet"
-        build(path, "positives found by answer", inputs, make, self.say)
+        build(path, "positives found by answer", inputs, make)
         table = pq.read_table(path)
         queries = self.collection.queries.rows(table["query_id"].combine_chunks())
         passages = self.collection.corpus.rows(table["passage_id"].combine_chunks())

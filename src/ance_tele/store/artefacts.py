@@ -9,6 +9,7 @@ import errno
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import shutil
 import time
@@ -22,13 +23,9 @@ from typing import Any
 
 from ance_tele.console.errors import UserError
 
+log = logging.getLogger(__name__)
+
 SCHEMA = 1
-
-Say = Callable[[str], None]
-
-
-def silent(line: str) -> None:
-    """Say nothing: the default of every function that reports in lines."""
 
 
 def fingerprint(value: object) -> str:
@@ -202,7 +199,6 @@ def build(
     kind: str,
     inputs: Mapping[str, Any],
     make: Callable[[Path], Mapping[str, Any] | None],
-    say: Say = silent,
     spread: bool = False,
     shared: bool = False,
 ) -> Manifest:
@@ -213,7 +209,6 @@ def build(
         kind: What it is, e.g. ``"pool"``.
         inputs: Everything that decides its content (JSON-serialisable).
         make: Gets a temporary path, makes the file or folder there, returns facts for the manifest.
-        say: Gets one line where an artefact that stood is made again.
         spread: The artefact is several files: what ``make`` puts into a folder goes beside ``path``, which
             only names the manifest.
         shared: Other processes may want the same artefact at the same time: one makes it, the others wait.
@@ -226,10 +221,10 @@ def build(
     if stood is not None and stood.inputs == inputs and stood.schema == SCHEMA:
         return replace(stood, stood=True)
     if shared:
-        with lock(path.with_name(f".{path.name}.lock"), lambda: say(f"waiting for another process: {kind}")):
-            return build(path, kind, inputs, make, say, spread)
+        with lock(path.with_name(f".{path.name}.lock"), lambda: log.info(f"waiting for another process: {kind}")):
+            return build(path, kind, inputs, make, spread)
     if stood is not None:
-        say(f"{kind} {path.name} is made again: {difference(stood.inputs, inputs)}")
+        log.info(f"{kind} {path.name} is made again: {difference(stood.inputs, inputs)}")
     manifest_path(path).unlink(missing_ok=True)
     start = time.perf_counter()
     with atomic(path) as temporary:
