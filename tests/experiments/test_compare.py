@@ -59,18 +59,6 @@ def result(whole: Path) -> dict[str, Any]:
     return dict(read_json(whole / "comparison.json"))
 
 
-@pytest.fixture
-def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def refused(*words: Any) -> str:
-        capsys.readouterr()
-        assert main([str(word) for word in words]) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1 and error.startswith("ance-tele: ") and error[-2] in ".?"
-        return error.removeprefix("ance-tele: ").rstrip("\n")
-
-    return refused
-
-
 def row_of(result: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(next(row for row in result["rows"] if row["system"] == name))
 

@@ -19,10 +19,7 @@ HINTS = {
     "out": "the run folder",
     "recipes": "systems: a recipe's name and, after spaces, settings of its own, e.g. 'ance-tele alpha=0.3'",
 }
-CONFIG = Flag("--config", "YAML file of settings, such as a run's config.yaml; may be repeated", tuple[str, ...], ())
-PRINT_CONFIG = switch("--print_config", "print what would be done, as a --config file, and end")
 LENIENT = switch("--lenient", "leave out what does not add up, and count it")
-OFFICIALLY = switch("--official", "do as the authors' code where it leaves the paper: " + ", ".join(OFFICIAL))
 MOVED = Flag("--data", "where the collection lies now, if it was moved")
 
 

@@ -1,23 +1,11 @@
 """The verbs `compare` and `reproduce`: several systems, models and seeds on the same data."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ance_tele.cli.common import (
-    CONFIG,
-    HINTS,
-    LENIENT,
-    OFFICIALLY,
-    PRINT_CONFIG,
-    echo,
-    introduce,
-    need,
-    print_config,
-    settings_given,
-)
+from ance_tele.cli.common import HINTS, echo, introduce, need, print_config, settings_given
 from ance_tele.cli.flags import Flag, Given, Verb
-from ance_tele.cli.setting_flags import recipe_flags
+from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.paper.settings import SCALES, start_of
@@ -104,46 +92,36 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
     return 0
 
 
-def _flags(first: Flag) -> Mapping[str, Sequence[Flag]]:
-    models = "folders or hub names of models"
+def _flags(what: Flag) -> list[Flag]:
     return recipe_flags(
         [
-            first,
-            Flag("--models", models, tuple[str, ...], ()),
+            what,
+            Flag("--models", "folders or hub names of models", tuple[str, ...], ()),
             Flag("--seeds", "one run each; else that of --seed", tuple[int, ...], ()),
             Flag("--data", HINTS["data"]),
             Flag("--out", "folder of the comparison"),
             CONFIG,
-            "episodes",
-            "epochs",
-            "batch_queries",
-            "learning_rate",
+            *("episodes", "epochs", "batch_queries", "learning_rate"),
         ],
         [
             Flag("--model", "the same as --models, for a single one"),
             Flag("--parallel", "cells at a time, spread over the GPUs there are", int, 1),
             Flag("--scale", "settings of marco, nq or triviaqa (Table 5)"),
-            OFFICIALLY,
-            LENIENT,
-            PRINT_CONFIG,
         ],
     )
 
 
 COMPARE = Verb(
     compare_verb,
-    "Recipes x models x seeds: one table, with significance.",
-    "--recipes q-neg ance-tele 'ance-tele alpha=0.3' --seeds 1 2 3\n"
-    "                         --data DATA --model MODEL --out FOLDER [settings]",
+    "Recipes x models x seeds: one table, with significance. The same command resumes. Settings that are given hold "
+    "for all systems, but for what makes a recipe what it is: DPR keeps its one episode.",
+    "--recipes q-neg 'ance-tele alpha=0.3' --seeds 1 2 3 --data DATA --model MODEL --out FOLDER [settings]",
     _flags(Flag("--recipes", HINTS["recipes"], tuple[str, ...], ())),
-    "Run recipes x models x seeds on one collection and compare them. The same command resumes. Settings that are "
-    "given hold for all systems, but for what makes a recipe what it is: DPR keeps its one episode.",
 )
 
 REPRODUCE = Verb(
     reproduce_verb,
     "A table of the paper, on your data and models.",
-    "table3 --seeds 1 2 3 --data DATA --model MODEL --out FOLDER\n                           [settings]",
+    "table3 --seeds 1 2 3 --data DATA --model MODEL --out FOLDER [settings]",
     _flags(Flag("table", "table1, table2, table3, table8, table9, figure4 or figure8", str)),
-    "Run the systems of one of the paper's tables or figures on your data and models.",
 )

@@ -2,7 +2,7 @@
 
 import json
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_origin
 
@@ -27,6 +27,7 @@ class Flag:
             left out where None is allowed.
         default: Where it is not given.
         setting: It is a setting of a recipe: kept apart from other flags, and without a default in what is given.
+        heading: Under which it is shown.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Flag:
     kind: Any = str | None
     default: Any = None
     setting: bool = False
+    heading: str = "Flags"
 
     @property
     def key(self) -> str:
@@ -62,17 +64,15 @@ class Verb:
 
     Attributes:
         run: Carries it out; returns the exit code.
-        help: One line, for the list of verbs.
+        help: What it does; the first sentence stands in the list of verbs.
         usage: What follows "ance-tele VERB".
-        flags: By heading.
-        about: For its own help; ``help`` by default.
+        flags: In the order in which they are shown.
     """
 
     run: Callable[[Given], int]
     help: str
-    usage: str
-    flags: Mapping[str, Sequence[Flag]]
-    about: str = ""
+    usage: str = ""
+    flags: Sequence[Flag] = ()
 
 
 def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
@@ -89,14 +89,11 @@ def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
     if left:
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     for key, (value, where) in read_configs(getattr(given, "config", ())).items():
-        if key == "recipe" and getattr(given, "recipe", None) not in (None, value):
-            raise UserError(f"{where}: this is of recipe '{value}', not '{given.recipe}'; leave one of the two out.")
-        if key not in given.settings and getattr(given, key, None) is None:
-            try:
-                if not removed(key, value):
-                    _take(given, parser.flag_in_file(key), value)
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from None
+        try:
+            if not removed(key, value):
+                _take_from_file(given, parser.flag_in_file(key), value)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
     for key, flag in parser.flags.items():
         if not flag.setting and key not in given:
             setattr(given, key, flag.default)
@@ -119,19 +116,27 @@ def _take(given: Given, flag: Flag, written: Any) -> None:
         setattr(given, flag.key, value)
 
 
+def _take_from_file(given: Given, flag: Flag, written: Any) -> None:
+    """Do the same with a value of a --config file, unless the command line gave another."""
+    own = given.settings.get(flag.key) if flag.setting else getattr(given, flag.key, None)
+    if flag.key == "recipe" and own not in (None, written):
+        raise UserError(f"this is a file of recipe '{written}', not '{own}'; leave one of the two out.")
+    if own is None and flag.key not in given.settings:
+        _take(given, flag, written)
+
+
 class _Parser(ArgumentParser):
     """The parser of one verb."""
 
     def __init__(self, name: str, verb: Verb) -> None:
-        usage, about = f"ance-tele {name} {verb.usage}".strip(), verb.about or verb.help
-        super().__init__(usage=usage, description=about, add_help=False, allow_abbrev=False)
-        self.verb, self.flags = name, {flag.key: flag for flags in verb.flags.values() for flag in flags}
-        for heading, flags in verb.flags.items():
-            group = self.add_argument_group(heading)
-            for flag in flags:
-                group.add_argument(flag.name, action=_Take, flag=flag, **_shape(flag))
-            if flags is next(iter(verb.flags.values())):
-                group.add_argument("-h", "--help", action=_Help, nargs=0, default=SUPPRESS, help="print this")
+        usage = f"ance-tele {name} {verb.usage}".strip()
+        super().__init__(usage=usage, description=verb.help, add_help=False, allow_abbrev=False)
+        self.verb, self.flags = name, {flag.key: flag for flag in verb.flags}
+        headings = [*dict.fromkeys(flag.heading for flag in verb.flags)] or ["Flags"]
+        groups = {heading: self.add_argument_group(heading) for heading in headings}
+        for flag in verb.flags:
+            groups[flag.heading].add_argument(flag.name, action=_Take, flag=flag, **_shape(flag))
+        groups[headings[0]].add_argument("-h", "--help", action=_Help, nargs=0, default=SUPPRESS, help="print this")
 
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
@@ -203,14 +208,15 @@ _METAVARS = {"a number": "X", "a whole number": "N", "true or false": "true|fals
 def _shape(flag: Flag) -> dict[str, Any]:
     """Return how many words a flag takes, and how its help shows them."""
     words = wanted(flag.kind)
-    several = get_origin(flag.kind) is tuple and not flag.setting
-    if not flag.name.startswith("-"):
-        return {"nargs": "+" if several else "?" if words.endswith(" or null") else None}
     if flag.key == "config":
         return {"metavar": "FILE"}
+    if get_origin(flag.kind) is tuple and not flag.setting:
+        return {"nargs": "+"}
+    if not flag.name.startswith("-"):
+        return {"nargs": "?" if words.endswith(" or null") else None}
     if flag.kind is bool and not flag.setting:
         return {"nargs": 0}
-    shown = next((short for long, short in _METAVARS.items() if words.startswith(long)), None)
     if words.startswith("one of "):
-        shown = words.removeprefix("one of ").removesuffix(" or null").replace(", ", "|")
-    return {"nargs": "+" if several else None, "metavar": shown if flag.setting or shown != "TEXT" else None}
+        return {"metavar": words.removeprefix("one of ").removesuffix(" or null").replace(", ", "|")}
+    shown = next(short for long, short in _METAVARS.items() if words.startswith(long))
+    return {"metavar": shown if flag.setting or shown != "TEXT" else None}

@@ -71,16 +71,10 @@ def _main(words: list[str]) -> int:
 
 def help_text() -> str:
     """Return what the command line prints of itself: the verbs, a line each."""
-    lines = (f"    {name:<11} {verb.help}" for name, verb in VERBS.items())
-    return "\n".join(
-        [
-            "usage: ance-tele VERB ...",
-            "",
-            "Train dense retrievers with self-mined teleportation negatives, episode by episode.",
-            "",
-            "verbs:",
-            *lines,
-            "",
-            "`ance-tele VERB --help` explains a verb; `ance-tele --version` prints the version.",
-        ]
+    verbs = "\n".join(f"    {name:<11} {verb.help.partition('. ')[0].rstrip('.')}." for name, verb in VERBS.items())
+    return (
+        "usage: ance-tele VERB ...\n\n"
+        "Train dense retrievers with self-mined teleportation negatives, episode by episode.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "`ance-tele VERB --help` explains a verb; `ance-tele --version` prints the version."
     )

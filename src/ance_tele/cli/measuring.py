@@ -88,29 +88,24 @@ def elsewhere_verb(given: Given) -> int:
     return 0
 
 
-_EVALUATION = setting_flags(EvaluateConfig())
+_FIRST, _EVALUATION = "Most used", setting_flags(EvaluateConfig())
 
 EVALUATE = Verb(
     evaluate_verb,
-    "Measure a model on a collection.",
-    "MODEL --data DATA [--split SPLIT] [settings], or evaluate RUN --on DATA [DATA ...]",
-    {
-        "Most used": [
-            Flag("model", "folder or hub name of a model; with --on, a run folder"),
-            Flag("--data", HINTS["data"]),
-            replace(_EVALUATION["split"], help="which split", default="test, or dev where there is none"),
-            Flag("--on", "collections: is a run's model worse there than its start?", tuple[str, ...], ()),
-            Flag("--run_file", "write the run here, in TREC format"),
-            Flag("--query_model", "with --passage_model: a pair instead"),
-            Flag("--passage_model", "the passages' encoder of a pair"),
-        ],
-        "More": [
-            setting_flags(EpisodeConfig())["hold_out"],
-            _EVALUATION["relevance_level"],
-            _EVALUATION["exclude_self"],
-            LENIENT,
-        ],
-        "Encoding": [*setting_flags(EncoderConfig()).values()],
-    },
     "Measure a model, or a pair of encoders, on a split of a collection.",
+    "MODEL --data DATA [--split SPLIT] [settings], or evaluate RUN --on DATA [DATA ...]",
+    [
+        Flag("model", "folder or hub name of a model; with --on, a run folder", heading=_FIRST),
+        Flag("--data", HINTS["data"], heading=_FIRST),
+        replace(_EVALUATION["split"], help="which split", default="test, or dev if there is none", heading=_FIRST),
+        Flag("--on", "collections: is a run's model worse there than its start?", tuple[str, ...], (), heading=_FIRST),
+        Flag("--run_file", "write the run here, in TREC format", heading=_FIRST),
+        Flag("--query_model", "with --passage_model: a pair instead", heading=_FIRST),
+        Flag("--passage_model", "the passages' encoder of a pair", heading=_FIRST),
+        replace(LENIENT, heading="More"),
+        setting_flags(EpisodeConfig())["hold_out"],
+        _EVALUATION["relevance_level"],
+        _EVALUATION["exclude_self"],
+        *setting_flags(EncoderConfig(), "Encoding").values(),
+    ],
 )

@@ -3,21 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ance_tele.cli.common import (
-    CONFIG,
-    HINTS,
-    LENIENT,
-    OFFICIALLY,
-    PRINT_CONFIG,
-    chosen_recipe,
-    conclude,
-    echo,
-    introduce,
-    need,
-    print_config,
-)
+from ance_tele.cli.common import HINTS, chosen_recipe, conclude, echo, introduce, need, print_config
 from ance_tele.cli.flags import Flag, Given, Verb, switch
-from ance_tele.cli.setting_flags import recipe_flags
+from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
 from ance_tele.data.grades import ReviewAs
 from ance_tele.paper.settings import START_OF_SCALE, start_of
@@ -104,7 +92,8 @@ def _on_dev_without_test(chosen: Recipe, collection: "Collection", given: Given)
 
 RUN = Verb(
     run_verb,
-    "Carry out a recipe; the same command resumes.",
+    "Carry out a recipe; the same command resumes. Settings: by what is at hand < recipe < --config file < command "
+    "line.",
     "RECIPE --data DATA --model MODEL --out FOLDER [settings]",
     recipe_flags(
         [
@@ -114,21 +103,12 @@ RUN = Verb(
             Flag("--out", HINTS["out"]),
             CONFIG,
             switch("--plan", "print steps, disk, memory and hours; touch nothing"),
-            "episodes",
-            "negatives_per_query",
-            "epochs",
-            "batch_queries",
-            "learning_rate",
+            *("episodes", "negatives_per_query", "epochs", "batch_queries", "learning_rate"),
         ],
         [
             Flag("--review", "CSV of verdicts: query_id, passage_id, verdict"),
             Flag("--review_as", "passages called relevant: no negatives, or positives", ReviewAs, "exclude"),
             Flag("--gpu", "with --plan: on which GPU, e.g. H100"),
-            OFFICIALLY,
-            LENIENT,
-            PRINT_CONFIG,
         ],
     ),
-    "Carry out a recipe; the same command resumes. Settings: by what is at hand < recipe < --config file < command "
-    "line.",
 )

@@ -132,90 +132,71 @@ VERBS: dict[str, Verb] = {
     "run": RUN,
     "compare": COMPARE,
     "reproduce": REPRODUCE,
-    "recipes": Verb(recipes_verb, "List the recipes.", "", {"Flags": []}),
+    "recipes": Verb(recipes_verb, "List the recipes."),
     "evaluate": EVALUATE,
     "search": Verb(
         search_verb,
-        "Ask a trained run one question.",
+        "Ask a trained run one question. Its last model searches the corpus of the run.",
         "RUN WORDS [-k N]",
-        {"Flags": [_RUN_FOLDER, Flag("words", "the query", str), Flag("-k", "how many passages", int, 5), MOVED]},
-        "Search the corpus of a run with its last model.",
+        [_RUN_FOLDER, Flag("words", "the query", str), Flag("-k", "how many passages", int, 5), MOVED],
     ),
     "serve": Verb(
         serve_verb,
-        "Explore a run in the browser.",
+        "Explore a run in the browser: search, follow training queries, mark suspects.",
         "RUN",
-        {
-            "Flags": [
-                _RUN_FOLDER,
-                MOVED,
-                Flag("--host", "address to listen on; by default for this machine only", str, "127.0.0.1"),
-                Flag("--port", "port to listen on; 0 takes any that is free", int, 8000),
-                Flag("--episodes", "all, or only those whose vectors were kept: kept", str, "all"),
-            ]
-        },
-        "Explore a finished run in the browser: search, follow training queries, mark suspects.",
+        [
+            _RUN_FOLDER,
+            MOVED,
+            Flag("--host", "address to listen on; by default for this machine only", str, "127.0.0.1"),
+            Flag("--port", "port to listen on; 0 takes any that is free", int, 8000),
+            Flag("--episodes", "all, or only those whose vectors were kept: kept", str, "all"),
+        ],
     ),
     "data": Verb(
         data_verb,
-        "Check or convert a collection.",
+        "Check or convert a collection. Checking prints counts, lengths, problems found.",
         "DATA, or data convert FROM TO --to FORMAT",
-        {
-            "Flags": [
-                Flag("data", HINTS["data"] + "; or 'convert'", str),
-                Flag("source", "convert: a collection, or a run folder"),
-                Flag("target", "convert: the file or folder to write"),
-                Flag("--to", "beir, tevatron, tevatron2, flagembedding, triplets, dpr", str, "beir"),
-                Flag("--model", "how long are the texts for this model?"),
-                Flag("--episode", "convert a run: which episode; the last one", int | None),
-                LENIENT,
-            ]
-        },
-        "Check a collection: counts, lengths, problems found. Or `ance-tele data convert FROM TO --to FORMAT`.",
+        [
+            Flag("data", HINTS["data"] + "; or 'convert'", str),
+            Flag("source", "convert: a collection, or a run folder"),
+            Flag("target", "convert: the file or folder to write"),
+            Flag("--to", "beir, tevatron, tevatron2, flagembedding, triplets, dpr", str, "beir"),
+            Flag("--model", "how long are the texts for this model?"),
+            Flag("--episode", "convert a run: which episode; the last one", int | None),
+            LENIENT,
+        ],
     ),
     "report": Verb(
         report_verb,
-        "Write the report of a run, or of several.",
+        "Write the report of a run, or of several. One goes into its folder, several into another: one page, and each "
+        "figure as PNG, SVG and CSV.",
         "RUN [RUN ...] [--out FOLDER] [--paper]",
-        {
-            "Flags": [
-                Flag("runs", "run folders", tuple[str, ...]),
-                Flag("--out", "folder of the report; needed for several runs"),
-                switch("--paper", "the paper's curves (MS MARCO) beside the runs' own"),
-                MOVED,
-            ]
-        },
-        "Write the report of a finished run into its folder, or of several into another: one page, and each figure as "
-        "PNG, SVG and CSV.",
+        [
+            Flag("runs", "run folders", tuple[str, ...]),
+            Flag("--out", "folder of the report; needed for several runs"),
+            switch("--paper", "the paper's curves (MS MARCO) beside the runs' own"),
+            MOVED,
+        ],
     ),
     "suspects": Verb(
         suspects_verb,
-        "Negatives of a run that are probably relevant.",
+        "Negatives of a run that are probably relevant. They can be judged and given to the next run.",
         "RUN [-k N] [--to FILE]",
-        {
-            "Flags": [
-                _RUN_FOLDER,
-                Flag("-k", "how many, most suspect first; 10, or all with --to", int | None),
-                Flag("--to", "write them here, as a review file (CSV)"),
-                Flag("--sample", "so many drawn at random instead", int | None),
-                Flag("--seed", "of that draw", int, 42),
-                Flag("--reasons", "only these: copy, outscores, kept", tuple[str, ...], ()),
-                Flag("--sources", "only of these, such as lookahead", tuple[str, ...], ()),
-                MOVED,
-            ]
-        },
-        "Negatives of a finished run that are probably relevant, to be judged and given to the next run.",
+        [
+            _RUN_FOLDER,
+            Flag("-k", "how many, most suspect first; 10, or all with --to", int | None),
+            Flag("--to", "write them here, as a review file (CSV)"),
+            Flag("--sample", "so many drawn at random instead", int | None),
+            Flag("--seed", "of that draw", int, 42),
+            Flag("--reasons", "only these: copy, outscores, kept", tuple[str, ...], ()),
+            Flag("--sources", "only of these, such as lookahead", tuple[str, ...], ()),
+            MOVED,
+        ],
     ),
     "demo": Verb(
         demo_verb,
-        "Train on the embedded demo data.",
+        "Train on the embedded demo data. This is the command behind `make demo`.",
         "[--out FOLDER]",
-        {
-            "Flags": [
-                Flag("--out", "the run folder", str, "runs/demo"),
-                Flag("--model", "another model to start from"),
-            ]
-        },
-        "Train on the embedded demo data: the command behind `make demo`.",
+        [Flag("--out", "the run folder", str, "runs/demo"), Flag("--model", "another model to start from")],
     ),
 }
