@@ -4,6 +4,7 @@ from ance_tele.analysis.suspect_texts import suspects_of as suspects_of
 from ance_tele.console.errors import UserError as UserError
 from ance_tele.data.answers import has_answer as has_answer
 from ance_tele.data.collection import Collection as Collection
+from ance_tele.data.collection import Qrels as Qrels
 from ance_tele.data.formats.write import write_beir as write_beir
 from ance_tele.data.load import collection_from_dicts as collection_from_dicts
 from ance_tele.data.load import load_collection as load_collection
@@ -24,10 +25,15 @@ from ance_tele.evaluate.statistics import permutation_test as permutation_test
 from ance_tele.experiments.compare import compare_systems as compare_systems
 from ance_tele.experiments.grid import system as system
 from ance_tele.explorer.search import search_run as search_run
+from ance_tele.mining.candidates import CandidateLists as CandidateLists
+from ance_tele.mining.candidates import Candidates as Candidates
 from ance_tele.mining.config import MiningConfig as MiningConfig
+from ance_tele.mining.context import MiningContext as MiningContext
+from ance_tele.mining.declared import source as source
 from ance_tele.mining.export import export_pool as export_pool
+from ance_tele.mining.filters import filter_candidates as filter_candidates
+from ance_tele.mining.mine import mine as mine
 from ance_tele.mining.mix import mix as mix
-from ance_tele.mining.sources import mine as mine
 from ance_tele.plan.suited import recipe_for as recipe_for
 from ance_tele.recipes import recipe as recipe
 from ance_tele.search.topk import exact_topk as exact_topk

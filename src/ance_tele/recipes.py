@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ance_tele.console.errors import UserError, unknown
-from ance_tele.console.plugins import is_reference, load_function, problem
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
 from ance_tele.paper.settings import ANCE, SCALES
 from ance_tele.settings import EpisodeConfig, Recipe
+from ance_tele.store.plugins import is_plugin, load_plugin
 
 
 def ance_tele() -> Recipe:
@@ -132,22 +132,23 @@ def recipe(name: str) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]()
     benchmark, _, rest = name.partition("/")
-    if benchmark in SCALES and rest not in SCALES and (rest in RECIPES or is_reference(rest)):
+    if benchmark in SCALES and rest not in SCALES and (rest in RECIPES or is_plugin(rest)):
         return at_scale(recipe(rest), benchmark)
-    if is_reference(name):
+    if is_plugin(name):
         return _of_user(name)
     raise UserError(unknown("recipe", name, RECIPES))
 
 
 def _of_user(reference: str) -> Recipe:
     """Return the recipe that a user's function makes, under the name by which it can be had again."""
-    make = load_function(reference, "recipe")
+    make = load_plugin(reference, "recipe")
     try:
         made = make()
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"Recipe '{reference}' failed ({problem(error)}).") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"The recipe '{reference}' failed: {reason}.") from error
     if not isinstance(made, Recipe):
         raise UserError(f"'{reference}' returned {type(made).__name__}; a recipe function returns a Recipe.")
     made.check()

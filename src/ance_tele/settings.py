@@ -140,8 +140,27 @@ class Recipe:
             check(name, value, setting_kinds()[name])
         for part in (self.episode, self.mining, self.training, self.evaluation):
             part.check()
+        self._check_sources()
         if self.lexical and self.episode.episodes:
             raise UserError(f"episodes is {self.episode.episodes}; recipe 'bm25' has no model to train: it must be 0.")
+
+    def _check_sources(self) -> None:
+        """Refuse sources and filters that cannot be; functions of the user's own are imported when a run begins."""
+        from ance_tele.mining.sources import MINED  # needs numpy, which ``--help`` does without
+        from ance_tele.store.plugins import is_plugin
+
+        mining = self.mining
+        for name, sources in (("sources", mining.sources), ("first_sources", mining.first_sources)):
+            for source in sources or ():
+                if source not in MINED and not is_plugin(source):
+                    raise UserError(unknown("source of negatives", source, (*MINED, "module:function")))
+            if len(set(sources or ())) < len(sources or ()):
+                raise UserError(f"{name} names a source twice: {', '.join(sources or ())}.")
+        if not mining.sources or mining.first_sources == ():
+            raise UserError(f"sources is empty; name at least one of {', '.join(MINED)}.")
+        for one in mining.filters:
+            if not is_plugin(one):
+                raise UserError(f"filters names '{one}'; a filter of your own is named module:function.")
 
 
 PARTS = ("episode", "mining", "training", "encoder", "evaluation")

@@ -5,7 +5,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from ance_tele import __version__
 from ance_tele.cli.common import echo
@@ -63,8 +62,6 @@ def _main(words: list[str]) -> int:
         return 0
     if words[0] not in VERBS:
         raise UserError(unknown("verb", words[0], VERBS))
-    if str(Path.cwd()) not in sys.path:  # functions of a user's own, as with `python -m`
-        sys.path.insert(0, str(Path.cwd()))
     verb = VERBS[words[0]]
     return verb.run(parse(words[0], verb, words[1:]))
 

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 def run_verb(given: Given) -> int:
     """Carry out a recipe, or print what it would take."""
     from ance_tele.data.load import load_collection
+    from ance_tele.mining.plugins import load_all
 
     chosen = chosen_recipe(given)
     if given.print_config:
         return print_config(given, chosen.settings())
+    load_all(chosen.mining)  # before data of any size are read
     if given.plan:
         return plan_verb(chosen, given)
     need(given, "data", "out")

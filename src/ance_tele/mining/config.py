@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from ance_tele.console.errors import UserError, unknown
-
-# What may be named as a source: what is mined anew in an episode.
-NEW_SOURCES = ("query", "lookahead", "bm25", "random", "given")
+from ance_tele.console.errors import UserError
 
 # In the order in which they act, as in sentence-transformers; a candidate counts for the first that drops it.
-FILTERS = ("absolute_margin", "relative_margin", "max_score", "range_min")
+THRESHOLDS = ("absolute_margin", "relative_margin", "max_score", "range_min")
 
 
 @dataclass(frozen=True)
@@ -17,8 +14,8 @@ class MiningConfig:
     """Where negatives come from and how they are mixed.
 
     Attributes:
-        sources: Newly mined lists: "query", "lookahead", "bm25", "random"; or "given", the negatives that training
-            files name, in their order or by a teacher's scores.
+        sources: Newly mined lists: "query", "lookahead", "bm25", "random"; "given", the negatives that training files
+            name, in their order or by a teacher's scores; or functions of your own, as ``module:function``.
         first_sources: The same for the first episode; None means ``sources``.
         positive_level: Grade from which on a passage is a positive of its training query.
         depth: Length K of a mined list (the paper's top-200).
@@ -30,6 +27,7 @@ class MiningConfig:
         dedup: Keep an id that several sources name only once (the paper keeps all: Table 8).
         lookahead_positives: "all" positives of a query are searched, or the "first" only (official code).
         filter_answers: Drop candidates that hold an answer string of the query (OpenQA).
+        filters: Functions of your own that drop candidates, as ``module:function``.
         relative_margin: Drop candidates that score above the positive less this share of its magnitude: 0.05 keeps what
             scores at least 5% below it (NV-Retriever's 95%). Of several positives the lowest score counts.
         absolute_margin: Drop candidates that score less than this below the positive.
@@ -45,8 +43,8 @@ class MiningConfig:
             ``without_positive`` are always exact. So are corpora of fewer than 100,000 passages.
         search_probes: Lists that "ivf" looks into, of 4 times the square root of the corpus; None means 1/64 of them,
             more in corpora that are small for ``depth``.
-        without_positive: What becomes of training queries that have answers but no relevant passage: "drop" them, or
-            take the best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
+        without_positive: For training queries that have answers but no relevant passage: "drop" them, or take the
+            best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
     """
 
     sources: tuple[str, ...] = ("query", "lookahead")
@@ -60,6 +58,7 @@ class MiningConfig:
     dedup: bool = False
     lookahead_positives: Literal["all", "first"] = "all"
     filter_answers: bool = False
+    filters: tuple[str, ...] = ()
     relative_margin: Annotated[float | None, (0, 1)] = None
     absolute_margin: Annotated[float | None, (0, 1 << 30)] = None
     max_score: Annotated[float | None, (-(1 << 30), 1 << 30)] = None
@@ -71,19 +70,11 @@ class MiningConfig:
 
     def check(self) -> None:
         """Refuse what the type and the range of a field do not."""
-        for name, given in (("sources", self.sources), ("first_sources", self.first_sources or ())):
-            for source in given:
-                if source not in NEW_SOURCES:
-                    raise UserError(unknown("source of negatives", source, NEW_SOURCES))
-            if len(set(given)) < len(given):
-                raise UserError(f"{name} names a source twice: {', '.join(given)}.")
-        if not self.sources or self.first_sources == ():
-            raise UserError(f"sources is empty; name at least one of {', '.join(NEW_SOURCES)}.")
         if self.range_min >= self.depth:
             raise UserError(
                 f"range_min is {self.range_min}; it must be below depth ({self.depth}), or nothing is left."
             )
-        if self.cross_encoder is not None and not self.filters.keys() - {"range_min"}:
+        if self.cross_encoder is not None and not self.needs_scores:
             raise UserError(
                 f"cross_encoder is {self.cross_encoder}, but there is nothing for its scores to decide; set "
                 "relative_margin, absolute_margin or max_score too, or leave it out."
@@ -95,10 +86,20 @@ class MiningConfig:
             )
 
     @property
-    def filters(self) -> dict[str, float]:
-        """Return the filters of false negatives that are on, in the order in which they act; {} where none is."""
-        values = {name: getattr(self, name) for name in FILTERS}
+    def thresholds(self) -> dict[str, float]:
+        """Return the filters by score and rank that are on, in the order in which they act; {} where none is."""
+        values = {name: getattr(self, name) for name in THRESHOLDS}
         return {name: value for name, value in values.items() if value is not None and (name != "range_min" or value)}
+
+    @property
+    def needs_scores(self) -> bool:
+        """Return whether a built-in filter looks at the scores of queries and passages."""
+        return bool(self.thresholds.keys() - {"range_min"})
+
+    @property
+    def filtered(self) -> bool:
+        """Return whether candidates are fewer than what the sources found."""
+        return bool(self.filter_answers or self.filters or self.thresholds)
 
     @property
     def searching(self) -> dict[str, Any]:
@@ -110,7 +111,7 @@ class MiningConfig:
         return self.beta if {"query", "lookahead"} <= set(self.sources_at(episode)) else None
 
     def main_source(self, episode: int) -> Literal["query", "bm25"]:
-        """Return whose lists are T of an episode: BM25's where it mines those and no query negatives."""
+        """Return the source of T of an episode: BM25 where it mines that and no query negatives."""
         sources = self.sources_at(episode)
         return "bm25" if "bm25" in sources and "query" not in sources else "query"
 

@@ -78,7 +78,7 @@ class TeleportationLoss(nn.Module):
         passage_forward: How passages enter it.
         temperature: Scores are divided by it.
         in_batch_negatives: The passages of other queries are negatives too.
-        mask_known_positives: Known relevant passages are no negatives.
+        mask_known_positives: NeverNegative relevant passages are no negatives.
         chunk_tokens: Most tokens of one forward pass over passages; see ``batch_budget``.
         grad_cache: True, False, or None: where a batch exceeds ``grad_cache_tokens``.
         grad_cache_tokens: See ``grad_cache``.

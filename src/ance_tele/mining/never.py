@@ -7,24 +7,24 @@ import numpy as np
 
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies, first_queries
-from ance_tele.mining.candidates import Candidates, Lists, concatenate, member
+from ance_tele.mining.candidates import CandidateLists, in_sorted
 
 # Queries looked at together: bounds the memory. The result does not depend on it.
 _QUERIES_PER_BLOCK = 4096
 
 
 @dataclass(frozen=True)
-class Known:
+class NeverNegative:
     """The passages that are never negatives of training queries.
 
-    Queries of the same text share theirs, and a passage stands for all of the same text, so that neither many queries
-    nor many passages that are alike take more room than one.
+    Queries of the same text share theirs, and of passages of the same text only the first is listed, so that many that
+    are alike take no more room than one.
 
     Attributes:
         groups: Which group of queries of the same text each training query is in, int64 [q].
         offsets: Of each group among the passages, int64 [groups + 1].
         passages: Rows of the corpus, int64 [n]; of passages of the same text the first.
-        first: For each row of the corpus the first that has its text, int64; None where each stands for itself alone.
+        first: For each row of the corpus the first that has its text, int64; None where no two have the same.
         by_text: Texts decide something: there are copies, queries of the same text, or queries that are passages.
     """
 
@@ -35,12 +35,12 @@ class Known:
     by_text: bool = False
 
     @classmethod
-    def rows(cls, known: Qrels) -> "Known":
+    def rows(cls, known: Qrels) -> "NeverNegative":
         """Return the passages that judgements name, whatever their texts."""
         return cls(np.arange(len(known)), known.offsets, known.passages)
 
     @classmethod
-    def of(cls, known: Qrels, collection: Collection, copies: Copies) -> "Known":
+    def of(cls, known: Qrels, collection: Collection, copies: Copies) -> "NeverNegative":
         """Add copies of the passages, what is known of other queries of the same text, and the queries themselves.
 
         Args:
@@ -72,7 +72,7 @@ class Known:
         """Return which pairs of a query, given by its position, and a passage are no negatives, bool [pairs]."""
         texts, (pairs, width) = self.texts(passages), self._pairs
         inside = texts < width  # beyond it nothing is known
-        return inside & member(self.groups[queries] * width + texts, pairs)
+        return inside & in_sorted(self.groups[queries] * width + texts, pairs)
 
     @cached_property
     def _pairs(self) -> tuple[np.ndarray, int]:
@@ -82,25 +82,21 @@ class Known:
         return np.sort(owners * width + self.passages), width
 
 
-def without_same_texts(found: Candidates, named: Qrels, known: Known) -> tuple[Candidates, dict[str, int]]:
-    """Drop candidates with the text of a relevant passage or of the query; judged passages are left to mixing.
+def same_text(lists: CandidateLists, named: Qrels, never: NeverNegative) -> np.ndarray:
+    """Return which candidates have the text of a relevant passage or of the query, and are not judged themselves.
 
     Args:
-        found: By source, one list per training query.
+        lists: One list per training query.
         named: What judgements name, of the same queries.
-        known: What is never a negative of them.
+        never: What is never a negative of them.
 
     Returns:
-        The candidates; and by source how many were dropped.
+        bool [candidates].
     """
-    judged, lists, dropped = Known.rows(named), {}, {}
-    for source, one in found.lists.items():
-        parts: list[Lists] = []
-        for start in range(0, len(one), _QUERIES_PER_BLOCK):
-            block = one.block(start, min(start + _QUERIES_PER_BLOCK, len(one)))
-            owner = start + np.repeat(np.arange(len(block)), np.diff(block.offsets))
-            passages = block.passages.astype(np.int64)
-            parts.append(block.where(~known.among(owner, passages) | judged.among(owner, passages)))
-        dropped[source] = len(one.passages) - sum(len(part.passages) for part in parts)
-        lists[source] = concatenate(parts) if dropped[source] else one
-    return Candidates(found.queries, lists), dropped
+    judged, found = NeverNegative.rows(named), np.empty(len(lists.passages), dtype=bool)
+    for start in range(0, len(lists), _QUERIES_PER_BLOCK):
+        stop = min(start + _QUERIES_PER_BLOCK, len(lists))
+        block, part = lists.block(start, stop), slice(lists.offsets[start], lists.offsets[stop])
+        positions, passages = start + block.query_positions, block.passages.astype(np.int64)
+        found[part] = never.among(positions, passages) & ~judged.among(positions, passages)
+    return found

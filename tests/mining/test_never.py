@@ -15,11 +15,11 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.copies import Copies
 from ance_tele.data.load import collection_from_dicts
 from ance_tele.data.tokens import TokenStore
-from ance_tele.mining.candidates import Candidates, Lists
+from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.config import MiningConfig
-from ance_tele.mining.filters import without_false_negatives
-from ance_tele.mining.known import Known, without_same_texts
+from ance_tele.mining.margins import without_false_negatives
 from ance_tele.mining.mix import mix
+from ance_tele.mining.never import NeverNegative, same_text
 from ance_tele.search.topk import TopK
 from ance_tele.store.artefacts import read_manifest
 from ance_tele.training.batches import Collator, Plan
@@ -78,7 +78,7 @@ def test_no_pool_and_no_batch_holds_one(
 ) -> None:
     collection = collection_from_dicts(**made, cache=tmp_path_factory.mktemp("cache"))
     positives, expected = collection.split("train").relevant(), never(collection)
-    known, rng = Known.of(positives, collection, Copies.of(collection)), np.random.default_rng(seed)
+    known, rng = NeverNegative.of(positives, collection, Copies.of(collection)), np.random.default_rng(seed)
     count, corpus = len(positives), len(collection.corpus)
 
     pairs = np.indices((count, corpus)).reshape(2, -1)
@@ -89,14 +89,14 @@ def test_no_pool_and_no_batch_holds_one(
     config, history = MiningConfig(sources=sources, pool_per_source=3), []
     for episode in (1, 2):
         ranked = {
-            name: Lists.from_topk(
+            name: CandidateLists.from_topk(
                 TopK(np.stack([rng.permutation(corpus) for _ in range(count)]), np.zeros((count, corpus), np.float32))
             )
             for name in sources
         }
-        found, dropped = without_same_texts(Candidates(positives.queries, ranked), positives, known)
-        for name, lists in found.lists.items():
-            assert dropped[name] == len(ranked[name].passages) - len(lists.passages)
+        left = {name: lists.where(~same_text(lists, positives, known)) for name, lists in ranked.items()}
+        found = Candidates(positives.queries, left)
+        for name, lists in left.items():
             for query in range(count):
                 relevant = set(positives.passages[positives.offsets[query] : positives.offsets[query + 1]].tolist())
                 kept = [row for row in ranked[name][query].tolist() if row in relevant or row not in expected[query]]

@@ -70,7 +70,6 @@ def test_the_example_of_a_recipe(folder: Path, words: list[str], capsys: pytest.
 
 
 def test_it_is_had_in_python_and_compared(folder: Path) -> None:
-    sys.path.insert(0, str(folder))
     made = ance_tele.recipe("my_recipes:half_momentum")
     assert (made.name, made.mining.alpha) == ("my_recipes:half_momentum", 0.25)
     assert ance_tele.recipe("nq/my_recipes:half_momentum").training.epochs == 40
@@ -81,21 +80,15 @@ def test_it_is_had_in_python_and_compared(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("my_recipe:half", r"There is no module 'my_recipe' for recipe 'my_recipe:half'; install it, or start where"),
-        ("my_recipes.x:half", r"There is no module 'my_recipes.x' for recipe"),
-        ("needy:half", r"Module 'needy' of recipe 'needy:half' needs 'no_such_library', which is not there\."),
-        (
-            "broken:half",
-            r"Module 'broken' of recipe 'broken:half' cannot be imported \(SyntaxError: .*broken.py, line 3",
-        ),
-        (
-            "my_recipes:half_momentun",
-            r"my_recipes.py\) has no function 'half_momentun'; did you mean 'half_momentum'\?",
-        ),
-        ("wrong:RATE", r"Module 'wrong' \(.*wrong.py\) has no function 'RATE'; "),
+        ("my_recipe:half", r"There is no module 'my_recipe' for the recipe 'my_recipe:half'; it must lie in"),
+        ("my_recipes.x:half", r"There is no module 'my_recipes.x' for the recipe"),
+        ("needy:half", r"'needy' of the recipe 'needy:half' cannot be imported: .* No module named 'no_such_library'"),
+        ("broken:half", r"'broken' of the recipe 'broken:half' cannot be imported: SyntaxError: .*broken.py, line 3"),
+        ("my_recipes:half_momentun", r"my_recipes.py has no 'half_momentun', which '.*' names as recipe\."),
+        ("wrong:RATE", r"'RATE' in .*wrong.py is no function, so it can be no recipe\."),
         ("wrong:number", r"'wrong:number' returned int; a recipe function returns a Recipe\."),
-        ("wrong:raises", r"Recipe 'wrong:raises' failed \(KeyError: 'rate', .*wrong.py line 10\)\."),
-        ("wrong:asks", r"Recipe 'wrong:asks' failed \(TypeError: asks\(\) missing 1 required positional argument"),
+        ("wrong:raises", r"The recipe 'wrong:raises' failed: KeyError: 'rate'\."),
+        ("wrong:asks", r"The recipe 'wrong:asks' failed: TypeError: asks\(\) missing 1 required positional argument"),
         ("wrong:refused", r"alpha is 2; it must lie between 0 and 1\."),
         ("wrong:", r"There is no recipe 'wrong:'"),
         ("../wrong:number", r"There is no recipe '../wrong:number'"),
