@@ -1,10 +1,12 @@
 import dataclasses
+import doctest
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
 import yaml
 
+from ance_tele import recipes
 from ance_tele.console.errors import UserError, unknown
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
@@ -213,3 +215,8 @@ def test_the_edges_of_what_works_are_accepted(given: dict[str, Any]) -> None:
 def test_bm25_has_nothing_to_train() -> None:
     with pytest.raises(UserError, match=r"episodes is 2; recipe 'bm25' has no model to train"):
         recipe("bm25").with_settings(episodes=2)
+
+
+def test_the_examples_of_the_docstrings() -> None:
+    done = doctest.testmod(recipes)
+    assert done.attempted and not done.failed

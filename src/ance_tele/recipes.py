@@ -125,8 +125,9 @@ def recipe(name: str) -> Recipe:
     Raises:
         UserError: There is none of that name (the sentence names the nearest one), or your function fails.
 
-    >>> recipe("ance-tele").with_settings(alpha=0.3).mining.alpha
-    0.3
+    Example:
+        >>> recipe("ance-tele").with_settings(alpha=0.3).mining.alpha
+        0.3
     """
     name = str(name)  # YAML may hold something else
     if name in RECIPES:
