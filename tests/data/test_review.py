@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ance_tele.cli import flags
 from ance_tele.cli.convert import convert
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
@@ -303,7 +302,6 @@ def test_what_is_added_is_a_positive(toy: Path, tiny_model: Path, plain: Path, r
 
 def test_flags_of_a_review(toy: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     review = written(tmp_path / "review.csv", ("q00-0", "d00-1", "relevant"))
-    assert get_args(flags.ReviewAs) == get_args(module.ReviewAs)
     out = tmp_path / "run"
     assert main(command(toy, tiny_model, out, f"--review={review}", "--review_as=keep")) == 2
     assert "review_as is 'keep'; it must be one of exclude, positives." in capsys.readouterr().err

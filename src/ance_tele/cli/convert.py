@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, unknown
 from ance_tele.data.collection import Qrels
 from ance_tele.data.formats.write import write_beir
 from ance_tele.data.load import load_collection
@@ -15,7 +15,6 @@ from ance_tele.mining.export import Kind, export_corpus, export_pool
 from ance_tele.mining.storage import read_pool
 from ance_tele.runs.folder import open_run
 from ance_tele.runs.training_set import read_pairs
-from ance_tele.settings import unknown
 
 KINDS = ("beir", *get_args(Kind), "dpr")
 

@@ -1,7 +1,9 @@
 """Where negatives come from and how they are mixed."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from ance_tele.console.errors import UserError
 
 # In the order in which they act, as in sentence-transformers; a candidate counts for the first that drops it.
 THRESHOLDS = ("absolute_margin", "relative_margin", "max_score", "range_min")
@@ -35,38 +37,53 @@ class MiningConfig:
         cross_encoder: Folder or hub name of a cross-encoder whose scores decide on margins and ``max_score``, instead
             of the mining model's own.
         search: How passages near training queries and positives are found: "exact", or approximately, where exact takes
-            too long: "ivf" (inverted lists) or "hnsw" (graph), both faiss's, on the CPU, with all vectors in memory.
-            Recall against exact is measured on a sample at each mining. It holds for mining alone, and so for what is
-            read from the mined lists (forgetting, training MRR); evaluation, the explorer and the search for answers of
+            too long: "ivf" (faiss's inverted lists), on the CPU, with all vectors in memory. Recall against exact is
+            measured on a sample at each mining. It holds for mining alone, and so for what is read from the mined
+            lists (forgetting, training MRR); evaluation, the explorer and the search for answers of
             ``without_positive`` are always exact. So are corpora of fewer than 100,000 passages.
         search_probes: Lists that "ivf" looks into, of 4 times the square root of the corpus; None means 1/64 of them,
             more in corpora that are small for ``depth``.
-        search_ef: Candidates that "hnsw" keeps on its way; None means twice ``depth``, at least 256.
         without_positive: For training queries that have answers but no relevant passage: "drop" them, or take the
             best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
     """
 
     sources: tuple[str, ...] = ("query", "lookahead")
     first_sources: tuple[str, ...] | None = None
-    positive_level: int = 1
-    depth: int = 200
-    pool_per_source: int = 30
-    alpha: float = 0.5
-    beta: float = 0.5
+    positive_level: Annotated[int, (1, 1 << 30)] = 1
+    depth: Annotated[int, (1, 32767)] = 200
+    pool_per_source: Annotated[int, (1, 32767)] = 30
+    alpha: Annotated[float, (0, 1)] = 0.5
+    beta: Annotated[float, (0, 1)] = 0.5
     momentum: Literal["weighted", "all"] = "weighted"
     dedup: bool = False
     lookahead_positives: Literal["all", "first"] = "all"
     filter_answers: bool = False
     filters: tuple[str, ...] = ()
-    relative_margin: float | None = None
-    absolute_margin: float | None = None
-    max_score: float | None = None
-    range_min: int = 0
+    relative_margin: Annotated[float | None, (0, 1)] = None
+    absolute_margin: Annotated[float | None, (0, 1 << 30)] = None
+    max_score: Annotated[float | None, (-(1 << 30), 1 << 30)] = None
+    range_min: Annotated[int, (0, 32766)] = 0
     cross_encoder: str | None = None
-    search: Literal["exact", "ivf", "hnsw"] = "exact"
-    search_probes: int | None = None
-    search_ef: int | None = None
+    search: Literal["exact", "ivf"] = "exact"
+    search_probes: Annotated[int | None, (1, 1 << 20)] = None
     without_positive: Literal["drop", "model", "bm25"] = "drop"
+
+    def check(self) -> None:
+        """Refuse what the type and the range of a field do not."""
+        if self.range_min >= self.depth:
+            raise UserError(
+                f"range_min is {self.range_min}; it must be below depth ({self.depth}), or nothing is left."
+            )
+        if self.cross_encoder is not None and not self.needs_scores:
+            raise UserError(
+                f"cross_encoder is {self.cross_encoder}, but there is nothing for its scores to decide; set "
+                "relative_margin, absolute_margin or max_score too, or leave it out."
+            )
+        if self.search_probes is not None and self.search != "ivf":
+            raise UserError(
+                f"search_probes is {self.search_probes}, but search is '{self.search}'; set search to 'ivf', or leave "
+                "search_probes out."
+            )
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -87,8 +104,7 @@ class MiningConfig:
     @property
     def searching(self) -> dict[str, Any]:
         """Return what decides mined lists beside their depth, for their manifests; {} where search is exact."""
-        own = {"ivf": ("search_probes",), "hnsw": ("search_ef",)}.get(self.search)
-        return {} if own is None else {name: getattr(self, name) for name in ("search", *own)}
+        return {} if self.search == "exact" else {"search": self.search, "search_probes": self.search_probes}
 
     def beta_at(self, episode: int) -> float | None:
         """Return ``beta`` where an episode mixes query and lookahead, else None: it decides nothing there."""

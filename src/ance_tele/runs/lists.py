@@ -170,7 +170,7 @@ def _search(config: MiningConfig) -> Search:
     """Return how mining finds nearest vectors: exactly, or by an index."""
     if config.search == "exact":
         return exact_topk
-    return partial(approximate_topk, kind=config.search, probes=config.search_probes, ef=config.search_ef)
+    return partial(approximate_topk, probes=config.search_probes)
 
 
 def _recall(

@@ -29,6 +29,9 @@ from ance_tele.training.trainer import train as train_model
 
 log = logging.getLogger(__name__)
 
+# Settings that are gone, at their defaults: manifests of models that were trained before hold them.
+_FORMER = {"negatives_cross_device": False}
+
 
 def train(
     start: Checkpoint,
@@ -60,7 +63,7 @@ def train(
         "start": start.weights,
         "tokens": [tokens.queries.key, tokens.passages.key],
         "untie_encoders": recipe.encoder.untie_encoders,
-        "settings": {name: value for name, value in asdict(config).items() if name not in free},
+        "settings": {**{name: value for name, value in asdict(config).items() if name not in free}, **_FORMER},
         "schedule": asdict(schedule),
         "seed": seed,
         **training.same_texts,
