@@ -1,5 +1,6 @@
 """What the tests share: a tiny encoder with random weights, and a toy collection whose words make sense."""
 
+import gc
 import json
 import os
 
@@ -26,6 +27,12 @@ LONG = ("test_episode", "test_zoo", "test_compare", "test_paper_scale", "test_ex
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been imported out of garbage collection: every training begins with one, of a second or so."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
