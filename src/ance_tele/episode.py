@@ -54,8 +54,7 @@ def run(
         if "bm25" in recipe.evaluation.baselines:
             evaluate_bm25(inputs)
         training, retriever = train_episodes(inputs, inputs.start) if inputs.start else (None, inputs.bm25)
-        last = recipe.episode.episodes
-        summary = summarise(inputs, training, last, evaluate_final(inputs, retriever, last))
+        summary = summarise(inputs, training, recipe.episode.episodes, evaluate_final(inputs, retriever))
         analyse(inputs.folder.path, opened=inputs.opened())
         write_report(inputs.folder.path)
     return summary.content()
