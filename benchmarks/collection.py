@@ -85,7 +85,7 @@ def measure(folder: Path, tokenizer_folder: str, passages: int) -> None:
     from transformers import AutoTokenizer
 
     from ance_tele.data.load import load_collection
-    from ance_tele.data.textform import TextFormat
+    from ance_tele.data.text_format import TextFormat
     from ance_tele.data.tokens import tokenize
     from ance_tele.encode.vectors import Vectors
     from ance_tele.search.topk import exact_topk

@@ -19,7 +19,8 @@ from common import Row, add_json, peak_memory, record
 
 from ance_tele.analysis.analyse import analyse
 from ance_tele.recipes import recipe
-from ance_tele.store.artefacts import Manifest, atomic, file_sizes, write_json
+from ance_tele.store.files import atomic, write_json
+from ance_tele.store.manifests import Manifest, file_sizes
 
 CORPUS, DEPTH, POOL, EPISODES, GROUP = 8_841_823, 200, 120, 5, 16384
 

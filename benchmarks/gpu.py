@@ -23,7 +23,7 @@ from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.vectors import Vectors
 from ance_tele.mining.pool import Pool
 from ance_tele.search.topk import exact_topk
-from ance_tele.training.batches import Plan
+from ance_tele.training.batches import BatchPlan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.trainer import train
@@ -87,7 +87,9 @@ def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.
             positives = Qrels(np.arange(4096), offsets, rng.integers(0, 20_000, 4096), np.ones(4096, dtype=np.int64))
             drawn = rng.integers(0, 20_000, 4096 * 60).astype(np.int32)
             zeros = [np.zeros(len(drawn), dtype=kind) for kind in (np.uint8, np.uint8, np.uint8, np.int16, np.float32)]
-            plan = Plan(Pool(np.arange(4096), np.arange(4097) * 60, drawn, *zeros), positives, batch, negatives, 42)
+            plan = BatchPlan(
+                Pool(np.arange(4096), np.arange(4097) * 60, drawn, *zeros), positives, batch, negatives, 42
+            )
             for chunk, most_at_once in CHUNKS[name]:
                 options = TrainingConfig(batch_queries=batch, negatives_per_query=negatives, chunk_tokens=chunk,
                                          report_to=(), save_steps=10**6, grad_cache_tokens=most_at_once)  # fmt: skip

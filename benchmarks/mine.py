@@ -27,7 +27,7 @@ from sentence_transformers.util import mine_hard_negatives
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
-from ance_tele.data.textform import TextFormat
+from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, tokenizer_of

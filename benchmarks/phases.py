@@ -16,7 +16,8 @@ from typing import Any
 from common import markdown
 
 from ance_tele.console.errors import UserError
-from ance_tele.store.artefacts import Manifest, read_json, read_manifest
+from ance_tele.store.files import read_json
+from ance_tele.store.manifests import Manifest, read_manifest
 
 # Phase: its artefacts in a run folder, and which of their facts holds the seconds, if it is not the manifest.
 PHASES: Mapping[str, tuple[tuple[str, str | None], ...]] = {

@@ -32,7 +32,7 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward
 from ance_tele.encode.loading import load_model
 from ance_tele.mining.pool import COLUMNS, Pool
-from ance_tele.training.batches import Collator, Plan
+from ance_tele.training.batches import BatchPlan, Collator
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.loss import TeleportationLoss, contrastive_loss
 
@@ -184,7 +184,7 @@ def batches(
     table = {name: np.zeros(queries * negatives, kind) for name, kind in COLUMNS.items()}
     table["passages"] = flat[:, 1:].ravel().astype(np.int32)
     pool = Pool(np.arange(queries), np.arange(queries + 1) * negatives, **table)
-    plan = Plan(pool, positives, queries, negatives, 0)
+    plan = BatchPlan(pool, positives, queries, negatives, 0)
     return Collator(plan, stores[0], stores[1], Forward(model, "query"), Forward(model, "document")), list(flat)
 
 

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from ance_tele.recipes import recipe
-from ance_tele.store.artefacts import Manifest, file_sizes, write_json
+from ance_tele.store.files import write_json
+from ance_tele.store.manifests import Manifest, file_sizes
 
 Ranked = Sequence[str]
 

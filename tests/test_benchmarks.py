@@ -15,7 +15,7 @@ import phases  # noqa: E402
 from common import Row, read_rows, record, this_command, times_faster  # noqa: E402
 
 from ance_tele.console.errors import UserError  # noqa: E402
-from ance_tele.store.artefacts import Manifest  # noqa: E402
+from ance_tele.store.manifests import Manifest  # noqa: E402
 
 BESIDE = Row("a step", "bf16", 2.381, "a | b", 6.59, 2.77, 2.7, 2.801, 0.482, 2.16, 5.04, "python benchmarks/step.py")
 ALONE = Row("mixing", "episode 1", 1234.4, peak=0.219, command="python benchmarks/mix.py 5")

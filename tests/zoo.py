@@ -317,7 +317,7 @@ def _steps(folder: Path, work: Path) -> tuple[dict[str, float], tuple[int, int],
     from ance_tele.encode.encoder import text_format, tokenizer_of
     from ance_tele.encode.loading import load_model, quiet
     from ance_tele.mining.pool import COLUMNS, Pool
-    from ance_tele.training.batches import Plan
+    from ance_tele.training.batches import BatchPlan
     from ance_tele.training.config import TrainingConfig
     from ance_tele.training.schedule import Schedule
     from ance_tele.training.trainer import train
@@ -333,7 +333,7 @@ def _steps(folder: Path, work: Path) -> tuple[dict[str, float], tuple[int, int],
     drawn = np.random.default_rng(5).integers(0, len(ours.corpus), count * 4)
     columns = {name: np.zeros(len(drawn), kind) for name, kind in COLUMNS.items()}
     pool = Pool(positives.queries, np.arange(count + 1) * 4, **{**columns, "passages": drawn.astype(np.int32)})
-    plan = Plan(pool, positives, 8, 3, 1)
+    plan = BatchPlan(pool, positives, 8, 3, 1)
     tiny = TrainingConfig(batch_queries=8, negatives_per_query=3, train_precision="float32", report_to=("none",))
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     with quiet():

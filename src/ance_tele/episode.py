@@ -10,7 +10,6 @@ from ance_tele.data.review import ReviewAs
 from ance_tele.encode.checkpoint import Checkpoint
 from ance_tele.mining.pool import Pool
 from ance_tele.report.write import write_report
-from ance_tele.runs.artefact import Artefact
 from ance_tele.runs.inputs import RunInputs, claimed
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
 from ance_tele.runs.mine import mine, search
@@ -20,6 +19,7 @@ from ance_tele.runs.train import train
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import Artefact
 
 
 def run(

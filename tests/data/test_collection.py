@@ -17,7 +17,7 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.describe import describe
 from ance_tele.data.formats import beir, objects
 from ance_tele.data.load import cache_folder, collection_from_dicts, load_collection
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 HEADER = "query-id\tcorpus-id\tscore"
 FILES: dict[str, list[str]] = {

@@ -24,10 +24,10 @@ from ance_tele.data.formats import write as writing
 from ance_tele.data.formats.examples import split_of, text_id
 from ance_tele.data.formats.objects import read_array
 from ance_tele.data.formats.tables import is_quoted, read_rows, read_tsv
-from ance_tele.data.formats.trec import Ranked, read_trec_qrels, read_trec_run
+from ance_tele.data.formats.trec import read_trec_qrels, read_trec_run
 from ance_tele.data.formats.write import write_beir
 from ance_tele.data.load import READERS_VERSION, collection_from_dicts, load_collection
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 Files = Mapping[str, "str | bytes | list[Any] | pa.Table"]
 
@@ -367,11 +367,8 @@ def test_broken_json_is_refused_before_the_rest_is_read(tmp_path: Path, monkeypa
 def test_trec_files(tmp_path: Path) -> None:
     write(tmp_path, {"q.txt": "q1 0 d1 3\nq1\t0\td2\t-1\n", "r.trec": "q1 Q0 d1 1 2.5 x\nq1 Q0 d2 2 -1e-3 x\n"})
     assert [tuple(row) for row in read_trec_qrels(tmp_path / "q.txt")] == [("q1", "d1", 3, 1), ("q1", "d2", -1, 2)]
-    assert list(read_trec_run(tmp_path / "r.trec")) == [
-        Ranked("q1", "d1", 1, 2.5, 1),
-        Ranked("q1", "d2", 2, -0.001, 2),
-    ]
-    for line, fragment in (("q1 Q0 d1 1 2.5", "has 5 fields"), ("q Q0 d 1 x t", "'x'"), ("q Q0 d a 1 t", "'a'")):
+    assert list(read_trec_run(tmp_path / "r.trec")) == [("q1", "d1", 2.5), ("q1", "d2", -0.001)]
+    for line, fragment in (("q1 Q0 d1 1 2.5", "has 5 fields"), ("q Q0 d 1 x t", "'x'"), ("q Q0 d 1 nan t", "'nan'")):
         (tmp_path / "r.trec").write_text(line)
         with pytest.raises(UserError, match=f"r.trec line 1.*{fragment}"):
             list(read_trec_run(tmp_path / "r.trec"))

@@ -21,10 +21,10 @@ from ance_tele.data.describe import describe as describe_collection
 from ance_tele.data.detection import detect
 from ance_tele.data.languages import LANGUAGES
 from ance_tele.data.load import load_collection
-from ance_tele.data.words import in_pairs
+from ance_tele.data.scripts import in_pairs
 from ance_tele.search.bm25 import BM25
 from ance_tele.search.terms import Terms, describe
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 HINDI = "हिन्दी में पानी"
 

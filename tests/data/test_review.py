@@ -23,7 +23,7 @@ from ance_tele.mining.config import MiningConfig
 from ance_tele.recipes import recipe
 from ance_tele.runs.folder import open_run
 from ance_tele.runs.training_set import TrainingSet
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -320,7 +320,7 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
     from ance_tele.data.tokens import TokenStore
     from ance_tele.mining.never import NeverNegative
     from ance_tele.mining.pool import COLUMNS, Pool
-    from ance_tele.training.batches import Collator, Plan
+    from ance_tele.training.batches import BatchPlan, Collator
 
     class Forward:
         pad, left = 0, False
@@ -332,7 +332,7 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
     store = TokenStore.from_lists([[5, 6]] * 4)
     more = NeverNegative.rows(positives.extended(np.array([0]), np.array([3])))
     for known, expected in ((None, [[0], [1]]), (more, [[0, 3], [1, -1]])):
-        collator = Collator(Plan(pool, positives, 2, 1, 0, known), store, store, Forward(), Forward())  # type: ignore[arg-type]
+        collator = Collator(BatchPlan(pool, positives, 2, 1, 0, known), store, store, Forward(), Forward())  # type: ignore[arg-type]
         batch = collator.collate(queries, [np.array([0, 2]), np.array([1, 3])])
         assert batch["query_positives"].tolist() == expected
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ance_tele.data import tokens
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.load import collection_from_dicts
-from ance_tele.data.textform import TextFormat, cutter, tokenizer_fingerprint
+from ance_tele.data.text_format import TextFormat, batch_tokenizer, tokenizer_fingerprint
 from ance_tele.data.tokens import TokenStore, tokenize
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 CORPUS = {
     "d1": ("t1", "w1 w2 w3 w4 w5 w6 w7 w8 w9"),
@@ -103,7 +103,7 @@ def test_a_store_is_made_once_and_again_where_anything_differs(
 
     def noting(tokenizer: Any, max_length: int) -> Any:
         """Note every call that cuts texts."""
-        cut = cutter(tokenizer, max_length)
+        cut = batch_tokenizer(tokenizer, max_length)
 
         def noted(texts: list[str]) -> Any:
             made.append(texts[0])
@@ -111,7 +111,7 @@ def test_a_store_is_made_once_and_again_where_anything_differs(
 
         return noted
 
-    monkeypatch.setattr(tokens, "cutter", noting)
+    monkeypatch.setattr(tokens, "batch_tokenizer", noting)
     tokenizer("a call that sets truncation and padding", truncation=True, max_length=4, padding="max_length")
     again = tokenize(corpus, tokenizer, form, tmp_path, "texts", "passages")
     assert again.key == store.key and ids(again) == ids(store) and made == []
@@ -226,6 +226,8 @@ def test_the_backend_cuts_as_the_tokenizer_does(tiny_model: Path, side: str) -> 
     texts = ["w1 w2 w3 w4 w5 w6 w7", "w1[SEP]w2", "", "nobody knows [MASK]"]
     for length in (3, 5, 128):
         expected = tokenizer(texts, truncation=True, max_length=length)["input_ids"]
-        assert cutter(tokenizer, length)(texts)[0] == expected
-    slow = cutter(type("Slow", (), {"__call__": lambda self, texts, **options: tokenizer(texts, **options)})(), 5)
+        assert batch_tokenizer(tokenizer, length)(texts)[0] == expected
+    slow = batch_tokenizer(
+        type("Slow", (), {"__call__": lambda self, texts, **options: tokenizer(texts, **options)})(), 5
+    )
     assert slow(texts)[0] == tokenizer(texts, truncation=True, max_length=5)["input_ids"]

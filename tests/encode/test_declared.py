@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, collection_from_dicts, load_collection
-from ance_tele.data.textform import Cut
+from ance_tele.data.text_format import Cut
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import separator_of
 from ance_tele.encode.encoder import includes_prompt, text_format, tokenizer_of, tokens_of, weights_fingerprint

@@ -22,7 +22,7 @@ from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.load import load_collection
 from ance_tele.paper.settings import OFFICIAL
 from ance_tele.recipes import RECIPES, recipe
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

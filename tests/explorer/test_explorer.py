@@ -30,7 +30,7 @@ from ance_tele.explorer.search import search_run
 from ance_tele.explorer.serve import listen, open_explorer
 from ance_tele.explorer.training import Training
 from ance_tele.runs.folder import open_run
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 HOME = "http://127.0.0.1:8000"
 HOSTILE = "x<i>"

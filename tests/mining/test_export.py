@@ -20,7 +20,7 @@ from ance_tele.evaluate.run import Run
 from ance_tele.mining import export as pool_export
 from ance_tele.mining.export import Exported, Kind, export_corpus, export_pool
 from ance_tele.mining.pool import Pool
-from ance_tele.training.batches import Plan
+from ance_tele.training.batches import BatchPlan
 
 CORPUS = {
     "d0": ("Foxes", 'A "red" fox\u2028runs.'),
@@ -179,7 +179,7 @@ def test_triplets_of_the_whole_pool_are_one_row_per_positive_and_negative(
 def test_what_is_drawn_is_what_training_draws(
     pool: Pool, positives: Qrels, collection: Collection, tmp_path: Path, count: int
 ) -> None:
-    plan = Plan(pool, positives, batch_queries=2, negatives=count, seed=5)
+    plan = BatchPlan(pool, positives, batch_queries=2, negatives=count, seed=5)
     done = export_pool(pool, positives, collection, tmp_path / "lists.jsonl", "tevatron2", count, seed=5)
     assert done.short == sum(0 < len(rows) < count for rows in NEGATIVES)
     for query, line in enumerate(lines_of(tmp_path / "lists.jsonl")):

@@ -16,7 +16,7 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.mining.config import THRESHOLDS, MiningConfig
 from ance_tele.recipes import recipe
 from ance_tele.report.findings import findings
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -21,8 +21,8 @@ from ance_tele.mining.margins import without_false_negatives
 from ance_tele.mining.mix import mix
 from ance_tele.mining.never import NeverNegative, same_text
 from ance_tele.search.topk import TopK
-from ance_tele.store.artefacts import read_manifest
-from ance_tele.training.batches import Collator, Plan
+from ance_tele.store.manifests import read_manifest
+from ance_tele.training.batches import BatchPlan, Collator
 from ance_tele.training.loss import known_positives
 
 TEXTS = ["one", " one", "two", "two ", "three", "four", "five", "six"]
@@ -112,7 +112,7 @@ def test_no_pool_and_no_batch_holds_one(
             assert not expected[query] & set(history[-1].negatives(query).tolist())
 
     store = TokenStore.from_lists([[5, 6]] * max(corpus, len(collection.queries)))
-    collate = Collator(Plan(history[0], positives, count, 2, seed, known), store, store, Bare(), Bare())  # type: ignore[arg-type]
+    collate = Collator(BatchPlan(history[0], positives, count, 2, seed, known), store, store, Bare(), Bare())  # type: ignore[arg-type]
     batch = collate([{"example": number} for number in range(count)])
     masked = known_positives(batch["passage_row"], batch["query_positives"]).numpy()
     rows = [[collate.plan.positive(query, 0), *collate.plan.draw(query, 0)] for query in range(count)]

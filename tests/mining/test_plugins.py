@@ -25,7 +25,7 @@ from ance_tele.mining.mix import mix
 from ance_tele.mining.plugins import PALETTE, load_all, plugin_inputs, plugin_sources
 from ance_tele.mining.storage import read_pool, write_pool
 from ance_tele.recipes import recipe
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 QUICK = (

@@ -18,7 +18,7 @@ from ance_tele.data.given_lists import Given
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.episode import run
 from ance_tele.recipes import recipe
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

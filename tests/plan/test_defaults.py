@@ -19,7 +19,7 @@ from ance_tele.plan.facts import AtHand, ModelFiles, model_files, percentile, tr
 from ance_tele.plan.suited import defaults_for, suited, written
 from ance_tele.recipes import RECIPES, recipe
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import read_json
+from ance_tele.store.files import read_json
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -18,7 +18,7 @@ from ance_tele.cli.main import main
 from ance_tele.data.load import load_collection
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.topk import TopK
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 SETTINGS = {
     "query_max_len": 16,

@@ -17,7 +17,7 @@ from ance_tele.report.run_tables import description
 from ance_tele.search import approximate
 from ance_tele.search.approximate import approximate_topk, default_probes, number_of_lists, recall_of_exact
 from ance_tele.search.topk import TopK, exact_topk
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

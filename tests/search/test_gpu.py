@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_scan import drawn
 
 from ance_tele.search import gpu
-from ance_tele.search.keys import EMPTY, keyed, unkeyed
+from ance_tele.search.sort_keys import EMPTY, keyed, unkeyed
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

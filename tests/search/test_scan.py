@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ance_tele.encode.threads import workers
 from ance_tele.encode.vectors import Vectors, ahead
 from ance_tele.search import scan, tiles
-from ance_tele.search.keys import EMPTY, keyed, unkeyed
-from ance_tele.search.topk import TopK, coarse, exact_topk
+from ance_tele.search.sort_keys import EMPTY, keyed, unkeyed
+from ance_tele.search.topk import TopK, exact_topk, prunes_in_bf16
 
 SMALL = {"TILE": 32, "STEP": 16, "GROUP": 4, "PART": 3, "CHUNK": 6, "SETTLE": 40}
 
@@ -125,7 +125,7 @@ def test_the_error_is_bounded(seed: int, dimension: int, scale: float) -> None:
     with workers() as (pool, _):
         (tile,) = tiles.tiles(vectors, torch.empty(50, dimension, dtype=torch.bfloat16), pool)
     part = scan.Part(queries, np.full((50, 1), EMPTY))
-    rough = (tile.coarse @ part.coarse.T).float().numpy().T
+    rough = (tile.bf16 @ part.bf16.T).float().numpy().T
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     bound = part.error(tile)[:, None] + np.abs(rough) * 2.0**-8
     assert (np.abs(rough - exact) <= bound).all()
@@ -209,14 +209,14 @@ def test_a_diverged_model_is_told() -> None:
 def test_bf16_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     for able in (True, False):
         monkeypatch.setattr("ance_tele.encode.encoder.has_fast_bf16", lambda device, able=able: able)
-        assert coarse("auto", "cpu", 1000, 100_000, 200) == able
-        assert not coarse("auto", "cpu", 1, 100_000, 200)  # one question
-        assert not coarse("auto", "cpu", 1000, 1000, 200)  # nearly everything is among the best
-        assert not coarse("auto", "cuda:0", 1000, 100_000, 200)
-        assert not coarse("float32", "cpu", 1000, 100_000, 200)
-        assert coarse("bf16", "cpu", 1, 10, 5)
+        assert prunes_in_bf16("auto", "cpu", 1000, 100_000, 200) == able
+        assert not prunes_in_bf16("auto", "cpu", 1, 100_000, 200)  # one question
+        assert not prunes_in_bf16("auto", "cpu", 1000, 1000, 200)  # nearly everything is among the best
+        assert not prunes_in_bf16("auto", "cuda:0", 1000, 100_000, 200)
+        assert not prunes_in_bf16("float32", "cpu", 1000, 100_000, 200)
+        assert prunes_in_bf16("bf16", "cpu", 1, 10, 5)
     with pytest.raises(ValueError, match="made for CPUs, and the device is cuda:0; choose float32"):
-        coarse("bf16", "cuda:0", 1000, 100_000, 200)
+        prunes_in_bf16("bf16", "cuda:0", 1000, 100_000, 200)
 
 
 def test_either_precision_gives_the_same_bits() -> None:

@@ -11,7 +11,7 @@ from ance_tele.data.collection import Qrels
 from ance_tele.data.tokens import TokenStore
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.seeding import hashed
-from ance_tele.training.batches import Collator, Plan, StepSampler, by_turn
+from ance_tele.training.batches import BatchPlan, Collator, StepSampler, by_turn
 
 
 class PlainForward:
@@ -20,7 +20,7 @@ class PlainForward:
     pad = 0
 
 
-def plan_of(sizes: list[int], negatives: int = 3, batch: int = 4, seed: int = 1, positives: int = 1) -> Plan:
+def plan_of(sizes: list[int], negatives: int = 3, batch: int = 4, seed: int = 1, positives: int = 1) -> BatchPlan:
     """Make a plan whose query i has the positives i * 100 … and the negatives i * 100 + 10 …."""
     count = len(sizes)
     passages = np.concatenate([i * 100 + 10 + np.arange(size) for i, size in enumerate(sizes)]).astype(np.int32)
@@ -29,7 +29,7 @@ def plan_of(sizes: list[int], negatives: int = 3, batch: int = 4, seed: int = 1,
     pool = Pool(np.arange(count) * 2, np.concatenate([[0], np.cumsum(sizes)]), **columns)
     relevant = np.concatenate([i * 100 + np.arange(positives) for i in range(count)])
     qrels = Qrels(np.arange(count) * 2, np.arange(count + 1) * positives, relevant, np.ones(len(relevant), int))
-    return Plan(pool, qrels, batch, negatives, seed)
+    return BatchPlan(pool, qrels, batch, negatives, seed)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 5), st.integers(1, 5), st.integers(0, 9))
@@ -144,7 +144,7 @@ def test_queries_begin_differently_and_with_their_highest_grade() -> None:
     assert not np.array_equal(table, by_turn(positives, 8).passages.reshape(queries, each))
 
 
-def several(counts: list[int], batch: int = 4, seed: int = 1, every: bool = False) -> Plan:
+def several(counts: list[int], batch: int = 4, seed: int = 1, every: bool = False) -> BatchPlan:
     """Make a plan whose query i has the positives i * 100 … (``counts[i]`` of them) and six negatives."""
     plan = plan_of([6] * len(counts), negatives=2, batch=batch, seed=seed)
     offsets = np.concatenate([[0], np.cumsum(counts)])

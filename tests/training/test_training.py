@@ -14,8 +14,8 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.loading import load_model
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import manifest_path
-from ance_tele.training.batches import Plan
+from ance_tele.store.manifests import manifest_path
+from ance_tele.training.batches import BatchPlan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.trainer import Trained, last_checkpoint, train
@@ -46,7 +46,7 @@ def go(
     work: Path,
     config: TrainingConfig = CONFIG,
     stop: int | None = None,
-    plan: Plan | None = None,
+    plan: BatchPlan | None = None,
 ) -> tuple[Trained, str]:
     model = load_model(tiny_model, EncoderConfig(query_max_len=16, passage_max_len=16), "cpu")
     plan = plan or plan_of([6] * 10)
@@ -54,7 +54,7 @@ def go(
     return trained, weights_fingerprint(model)
 
 
-def schedule_of(plan: Plan, config: TrainingConfig, stop: int | None = None) -> Schedule:
+def schedule_of(plan: BatchPlan, config: TrainingConfig, stop: int | None = None) -> Schedule:
     total = plan.steps_per_epoch * config.epochs
     return Schedule(stop or total, total, math.ceil(config.warmup_ratio * total), config.learning_rate)
 

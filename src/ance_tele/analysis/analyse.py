@@ -25,7 +25,10 @@ from ance_tele.console.errors import UserError
 from ance_tele.runs.folder import OpenedRun, open_run, recipe_of
 from ance_tele.runs.learning import change, training_metric
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import build, fingerprint, read_json, read_manifest, write_json
+from ance_tele.store.artefacts import build
+from ance_tele.store.files import read_json, write_json
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import read_manifest
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from ance_tele.analysis.suspects import (
 from ance_tele.analysis.tables import Stream, Table, coded, spans
 from ance_tele.console.progress import progress
 from ance_tele.runs.membership import membership
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 
 # Queries looked at together: bounds the memory, and arrays of this size need not be mapped anew for every block.
 QUERIES_PER_BLOCK = 1024

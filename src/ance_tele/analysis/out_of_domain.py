@@ -19,7 +19,9 @@ from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.runs.folder import read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import build, read_manifest, write_json
+from ance_tele.store.artefacts import build
+from ance_tele.store.files import write_json
+from ance_tele.store.manifests import read_manifest
 
 log = logging.getLogger(__name__)
 

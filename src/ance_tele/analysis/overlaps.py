@@ -9,9 +9,9 @@ from ance_tele.analysis.suspects import jaccard
 from ance_tele.analysis.tables import Order
 from ance_tele.console.progress import progress
 from ance_tele.data.answers import words
+from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Texts
-from ance_tele.data.gather import gather
-from ance_tele.data.words import in_pairs
+from ance_tele.data.scripts import in_pairs
 
 # Pairs compared at a time: bounds the texts in memory.
 PAIRS_PER_BLOCK = 1 << 15

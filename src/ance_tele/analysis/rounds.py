@@ -12,7 +12,7 @@ from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.plugins import every_source
 from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.learning import read_reciprocal_ranks
-from ance_tele.store.artefacts import read_manifest
+from ance_tele.store.manifests import read_manifest
 from ance_tele.store.plugins import plain_name
 
 

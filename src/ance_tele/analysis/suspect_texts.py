@@ -14,7 +14,7 @@ from ance_tele.analysis.suspects import REASONS
 from ance_tele.console.errors import UserError
 from ance_tele.data.review import Verdict
 from ance_tele.runs.folder import open_run, recipe_of
-from ance_tele.store.artefacts import read_json
+from ance_tele.store.files import read_json
 
 
 def suspects_of(

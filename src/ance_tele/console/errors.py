@@ -8,6 +8,14 @@ class UserError(ValueError):
 
     The command line prints it without a traceback and exits with code 2; as a ``ValueError`` it can be
     caught by code that uses the package as a library.
+
+    Example:
+        >>> import ance_tele as at
+        >>> try:
+        ...     at.load_collection("no-such-folder")
+        ... except at.UserError as error:
+        ...     print(str(error)[:45])
+        no-such-folder is not a folder or file; --dat
     """
 
 

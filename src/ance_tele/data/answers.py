@@ -1,20 +1,21 @@
 """Does a passage hold an answer? The token match of DPR, for one text or for millions of pairs.
 
-A passage matches if the tokens of some answer stand in it side by side (Karpukhin et al. 2020; ``has_answer`` and
+A passage matches if the tokens of some answer occur in it side by side (Karpukhin et al. 2020; ``has_answer`` and
 ``SimpleTokenizer`` of facebookresearch/DPR). Two differences: there an answer without tokens matches every passage,
 here none; and there a whole clause of Chinese, Japanese, Thai, Lao, Khmer or Burmese is one token, since nothing parts
 its words, so that no answer is ever found in it. Here each character is one.
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ance_tele.console.progress import progress
+from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Texts
-from ance_tele.data.gather import gather
-from ance_tele.data.words import CHARACTER, UNSPACED, compiled, may_lack_spaces
+from ance_tele.data.ragged import blocks
+from ance_tele.data.scripts import CHARACTER, UNSPACED, compiled, may_lack_spaces
 
 # Pairs of query and passage matched at a time: bounds the texts in memory to about 0.2 GB of passages of 100 words.
 PAIRS_PER_BLOCK = 1 << 16
@@ -38,7 +39,12 @@ _UNSPACED = rf"{CHARACTER}|[[\p{{L}}\p{{N}}\p{{M}}]--{UNSPACED}]+|[^\p{{Z}}\p{{C
 
 
 def has_answer(text: str, answers: Sequence[str]) -> bool:
-    """Return whether the tokens of any of the answers stand in a text side by side."""
+    """Return whether the tokens of any of the answers occur in a text side by side.
+
+    Example:
+        >>> has_answer("Paris is the capital of France.", ["paris"]), has_answer("Parisians", ["Paris"])
+        (True, False)
+    """
     spaced = _spaced(text)
     return any(pattern in spaced for pattern in _patterns(answers))
 
@@ -70,22 +76,12 @@ def match_answers(
         raise ValueError(f"answers are for {len(answers)} queries, offsets for {len(offsets) - 1}: give one list each.")
     matched = np.zeros(len(passages), dtype=bool)
     with progress("matching answers", len(passages), "passages") as advance:
-        for start, stop in _blocks(offsets):
+        for start, stop in blocks(offsets, PAIRS_PER_BLOCK):
             part = slice(offsets[start], offsets[stop])
             patterns = [_patterns(answers[query]) for query in range(start, stop)]
             matched[part] = _match(offsets[start : stop + 1] - offsets[start], passages[part], patterns, corpus)
             advance(part.stop - part.start)
     return matched
-
-
-def _blocks(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Cut the queries where their passages exceed ``PAIRS_PER_BLOCK``; a query stays whole."""
-    start, queries = 0, len(offsets) - 1
-    while start < queries:
-        stop = int(np.searchsorted(offsets, offsets[start] + PAIRS_PER_BLOCK, side="right")) - 1
-        stop = min(max(stop, start + 1), queries)
-        yield start, stop
-        start = stop
 
 
 def _match(offsets: np.ndarray, passages: np.ndarray, patterns: list[list[str]], corpus: Texts) -> np.ndarray:

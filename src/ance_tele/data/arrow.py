@@ -1,10 +1,11 @@
-"""Arrow files: gathered from streams of rows, opened memory-mapped."""
+"""Arrow files: written from streams of rows, opened memory-mapped, read at scattered rows."""
 
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ance_tele.console.errors import UserError
@@ -37,3 +38,22 @@ def table_of(rows: Iterable[Any], schema: pa.Schema, where: str) -> pa.Table:
         except UnicodeEncodeError:
             raise UserError(f"{where} holds half a character (a lone surrogate such as \\ud800); mend it.") from None
     return pa.Table.from_batches(batches, schema).combine_chunks()
+
+
+def gather(column: pa.ChunkedArray, rows: np.ndarray) -> list[str]:
+    """Return the values of a column at the given rows, which ascend.
+
+    Arrow's own ``take`` on a chunked column first copies the whole of it; here memory grows with the rows alone.
+
+    Args:
+        column: E.g. ``texts.table["text"]``.
+        rows: int [n], ascending.
+    """
+    starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
+    assert not len(rows) or rows[-1] < starts[-1], "a row beyond the end of the column"
+    bounds = np.searchsorted(rows, starts)
+    values: list[str] = []
+    for number in np.flatnonzero(np.diff(bounds)).tolist():
+        inside = rows[bounds[number] : bounds[number + 1]] - starts[number]
+        values += column.chunk(number).take(pa.array(inside)).to_pylist()
+    return values

@@ -16,7 +16,8 @@ from ance_tele.data.arrow import read_arrow
 from ance_tele.data.given_lists import Given
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
-from ance_tele.store.artefacts import fingerprint, read_manifest
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import read_manifest
 
 # Stands for the passage of a query that is in a split without a judgement (qrels.arrow).
 UNJUDGED = -1
@@ -166,6 +167,13 @@ class Collection:
         notes: Counts of what is worth knowing of the reading and no problem, such as training rows joined.
         hold_out: The share or number of training queries that became dev after reading; None where none did.
         whole: Fingerprint of the collection that this one was before queries were held out; None where none were.
+
+    Example:
+        >>> import ance_tele as at
+        >>> passages, queries = {"p1": "A lock file names its owner."}, {"q1": "who owns a lock?"}
+        >>> collection = at.collection_from_dicts(passages, queries, {"test": {"q1": {"p1": 1}}})
+        >>> collection.corpus[0]["text"], collection.split("test").passages.tolist()
+        ('A lock file names its owner.', [0])
     """
 
     name: str

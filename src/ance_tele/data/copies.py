@@ -1,7 +1,7 @@
 """Passages of the same text, and queries that are passages themselves.
 
 Two texts are the same where title and text, read on, agree but for white space. Every passage is hashed once for a
-collection, beside its Arrow files; where hashes meet, the texts themselves are compared.
+collection, next to its Arrow files; where hashes meet, the texts themselves are compared.
 """
 
 import hashlib
@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.progress import progress
+from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Collection, Texts
-from ance_tele.data.gather import gather
+from ance_tele.data.ragged import ranges
 from ance_tele.store.artefacts import build
 
 # Texts in memory at a time.
@@ -102,17 +103,17 @@ class Copies:
         titled = np.flatnonzero(pc.binary_length(self.corpus.table["title"]).to_numpy())
         pairs = []
         for hashes, rows, titles in ((self.whole, every, True), (self.body[titled], titled, False)):
-            owner, place = meeting(asked, hashes)
+            asking, place = meeting(asked, hashes)
             row = rows[place]
-            same = _same(texts, queries[owner], self.corpus, row, titles)
-            pairs.append(np.stack([owner[same], self.first[row[same]]], axis=1))
+            same = _same(texts, queries[asking], self.corpus, row, titles)
+            pairs.append(np.stack([asking[same], self.first[row[same]]], axis=1))
         return tuple(np.unique(np.concatenate(pairs), axis=0).T)
 
 
 def queries_by_id(collection: Collection, queries: np.ndarray) -> np.ndarray:
     """Return for each query the passage that has its id and its text (with its title or without), -1 where none has.
 
-    An id alone says nothing: in many collections queries and passages are both counted from 1.
+    An id alone is no evidence: in many collections queries and passages are both counted from 1.
 
     Args:
         collection: Of both.
@@ -160,8 +161,7 @@ def meeting(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray
     start, stop = (np.searchsorted(left[order], right, side) for side in ("left", "right"))
     found = np.flatnonzero(stop > start)
     counts = (stop - start)[found]
-    inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return order[np.repeat(start[found], counts) + inside], np.repeat(found, counts)
+    return order[ranges(start[found], counts)], np.repeat(found, counts)
 
 
 def _first(texts: Texts, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:

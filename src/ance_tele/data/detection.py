@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Texts
-from ance_tele.data.gather import gather
 from ance_tele.data.languages import LANGUAGES
-from ance_tele.data.words import compiled
+from ance_tele.data.scripts import compiled
 
-# Texts that are looked at, of the passages and of the queries, and how much of each.
+# Texts sampled, of the passages and of the queries, and how much of each.
 SAMPLE, BEGINNING = 1000, 1000
 # One language is named only where it has so much of the frequent words found, and they are so many of all words.
 MOST, LEAST = 2 / 3, 0.06
@@ -35,7 +35,7 @@ class Detected:
     shares: dict[str, float] = field(default_factory=dict)
 
     def named(self, detected: bool = True) -> str:
-        """Name the language, and say whether it was detected or set."""
+        """Return the name of the language, and whether it was detected or set."""
         if self.code != "none":
             return f"language {LANGUAGES[self.code].name} ({'detected' if detected else 'set'})"
         if not detected:

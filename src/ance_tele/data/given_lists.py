@@ -1,4 +1,4 @@
-"""Passages that training files list for queries, beside the judgements: negatives, and a teacher's scores."""
+"""Passages that training files list for queries in addition to the judgements: negatives, and a teacher's scores."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from ance_tele.data.arrow import read_arrow
 
 @dataclass(frozen=True)
 class Given:
-    """Passages that training files name beside the relevant ones, or scores of a teacher, by query (ragged).
+    """Passages that training files name in addition to the relevant ones, or scores of a teacher, by query (ragged).
 
     Attributes:
         queries: Rows of the queries, int64 [q], ascending.

@@ -18,7 +18,8 @@ from ance_tele.data.collection import UNJUDGED, Collection, Texts
 from ance_tele.data.given import joined, resolve, write_given
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, RawCollection, Record
 from ance_tele.data.splits import split_order
-from ance_tele.store.artefacts import build, fingerprint
+from ance_tele.store.artefacts import build
+from ance_tele.store.fingerprints import fingerprint
 
 JUDGED = pa.schema(
     [("query", pa.large_string()), ("passage", pa.large_string()), ("grade", pa.int64()), ("line", pa.int64())]
@@ -31,7 +32,7 @@ Columns = tuple[np.ndarray, ...]
 
 
 def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: bool) -> Collection:
-    """Check a collection and write it as Arrow files, streaming; reuse it where it stands already.
+    """Check a collection and write it as Arrow files, streaming; reuse it where that was done before.
 
     Args:
         raw: The streams to read.
@@ -114,7 +115,7 @@ def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, c
         example = table.slice(int(again[0]), 1).to_pylist()[0]
         before = table["line"][int(first[again[0]])].as_py()
         shown = f"'{example['id']}' in lines {before} and {example['line']}"
-        check.report(f"{unit} with an id that stood before", where, len(again), shown)
+        check.report(f"{unit} with an id that came before", where, len(again), shown)
         kept = table.take(np.flatnonzero(first == np.arange(len(first))))
         rewritten = path.with_suffix(".unique")
         with pa.OSFile(str(rewritten), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
@@ -141,7 +142,7 @@ def _digest_texts(texts: pa.ChunkedArray, digest: Any) -> None:
 
 
 def _flaw(record: Record) -> str | None:
-    """Say what is wrong with a passage or query by itself; None if nothing is."""
+    """Return what is wrong with a passage or query by itself; None if nothing is."""
     if not record.text.strip() and not record.title.strip():
         return "without text"
     if record.id.split() != [record.id]:

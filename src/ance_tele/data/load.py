@@ -34,7 +34,8 @@ from ance_tele.data.formats.tevatron import read_tevatron
 from ance_tele.data.formats.triplets import read_triplets
 from ance_tele.data.importing import store
 from ance_tele.data.raw import RawCollection
-from ance_tele.store.artefacts import SCHEMA, fingerprint, read_manifest
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import SCHEMA, read_manifest
 
 # Of all readers: raised where one of them reads the same files differently, so that they are imported again.
 READERS_VERSION = 2
@@ -68,6 +69,14 @@ def load_collection(data: str | Path, cache: Path | None = None, strict: bool = 
 
     Raises:
         UserError: There is no such data, or it does not hold together.
+
+    Example:
+        >>> import ance_tele as at
+        >>> collection = at.collection_from_dicts({"p1": "a key"}, {"q1": "keys?"}, {"train": {"q1": {"p1": 1}}})
+        >>> at.write_beir(collection, Path("my-data"))
+        >>> again = load_collection("my-data")
+        >>> len(again.corpus), list(again.qrels), again.fingerprint == collection.fingerprint
+        (1, ['train'], True)
     """
     cache = cache or cache_folder()
     if str(data) == "demo":
@@ -96,9 +105,9 @@ def load_collection(data: str | Path, cache: Path | None = None, strict: bool = 
 
 
 def _open(folder: Path, inputs: Mapping[str, Any], raw: Callable[[], RawCollection], strict: bool) -> Collection:
-    """Open a collection that stands, or import it; ``raw`` is called only then."""
-    stood = read_manifest(folder)
-    if stood is not None and stood.inputs == inputs and stood.schema == SCHEMA:
+    """Open a cached collection, or import it; ``raw`` is called only then."""
+    cached = read_manifest(folder)
+    if cached is not None and cached.inputs == inputs and cached.schema == SCHEMA:
         return Collection.open(folder)
     return store(raw(), folder, inputs, strict)
 
@@ -127,7 +136,30 @@ def collection_from_dicts(
     scores: Mapping[str, Mapping[str, float]] | None = None,
     prompts: Mapping[str, str] | None = None,
 ) -> Collection:
-    """Make a collection of dictionaries, e.g. of what another library has loaded; see :func:`raw_from_dicts`."""
+    """Make a collection of dictionaries, e.g. of what another library has loaded.
+
+    Args:
+        corpus: ``{passage id: (title, text)}``, ``{passage id: {"title": ..., "text": ...}}`` (as the library
+            beir has it) or ``{passage id: text}``.
+        queries: ``{query id: text}``.
+        qrels: ``{split: {query id: {passage id: grade}}}``; a query without a judgement belongs to its split, too.
+        name: Short name, for reports.
+        cache: Where Arrow files are kept; :func:`cache_folder` by default.
+        strict: Refuse what does not add up, rather than leave it out and count it.
+        answers: ``{split: {query id: [answer strings]}}``; the queries belong to the split, judged or not.
+        negatives: ``{query id: [passage ids]}``: hard negatives that somebody has mined already.
+        scores: ``{query id: {passage id: score}}`` of a teacher.
+        prompts: ``{query id: instruction}``.
+
+    Raises:
+        UserError: The dictionaries do not hold together; names what is wrong.
+
+    Example:
+        >>> corpus = {"p1": {"title": "Locks", "text": "A lock file names its owner."}, "p2": "A key opens a lock."}
+        >>> collection = collection_from_dicts(corpus, {"q1": "who owns a lock?"}, {"train": {"q1": {"p1": 1}}})
+        >>> len(collection.corpus), collection.corpus[0]["title"]
+        (2, 'Locks')
+    """
     graded, listed = whole_grades(qrels), listed_of(negatives or {}, scores or {})
     raw = raw_from_dicts(name, corpus, queries, graded, answers, listed, prompts)
     asides = {"answers": answers, "listed": listed, "prompts": prompts}

@@ -11,17 +11,18 @@ import numpy as np
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.grades import ReviewAs
-from ance_tele.store.artefacts import atomic, fingerprint
+from ance_tele.store.files import atomic
+from ance_tele.store.fingerprints import fingerprint
 
 VERDICTS = ("relevant", "negative", "unsure")
 
-# The csv module reads no longer field; what is longer is there only to be looked at.
+# The csv module reads no longer field; what is longer is there only for the reader.
 _LONGEST = 100_000
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What somebody found of one passage for one query; all but the first three is there only to be looked at.
+    """A judgement of one passage for one query; all but the first three is there only for the reader.
 
     Attributes:
         query_id: Of the query.
@@ -33,6 +34,10 @@ class Verdict:
         reasons: Why the pair was suspected, e.g. "copy,kept".
         sources: How the passage came into pools, e.g. "query,lookahead".
         line: Where it begins in its file, counted from 1; 0 for one that was never read.
+
+    Example:
+        >>> Verdict("q1", "p7", "relevant").verdict
+        'relevant'
     """
 
     query_id: str
@@ -59,6 +64,11 @@ def write_review(path: str | Path, rows: Iterable[Verdict]) -> None:
 
     Raises:
         UserError: A verdict is none of those there are.
+
+    Example:
+        >>> write_review("review.csv", [Verdict("q1", "p7", "relevant"), Verdict("q2", "p3", "unsure")])
+        >>> [row.passage_id for row in read_review("review.csv")]
+        ['p7', 'p3']
     """
     with atomic(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)  # lines end with CR LF: what ends lines is what fields are quoted for
@@ -76,6 +86,11 @@ def read_review(path: str | Path) -> list[Verdict]:
 
     Raises:
         UserError: What is wrong in which line.
+
+    Example:
+        >>> _ = Path("review.csv").write_text("query_id,passage_id,verdict\\nq1,p7,negative\\n")
+        >>> read_review("review.csv")[0].verdict
+        'negative'
     """
     path = Path(path)
     lines = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
@@ -181,7 +196,7 @@ class Review:
 
 
 def load_review(path: str | Path, collection: Collection, use: ReviewAs = "exclude") -> Review:
-    """Read a review and look its ids up in a collection.
+    """Read a review and resolve its ids in a collection.
 
     Args:
         path: The file.

@@ -9,8 +9,11 @@ import numpy as np
 
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
-from ance_tele.data.textform import Cut, Cutter, TextFormat, cutter, tokenizer_fingerprint
-from ance_tele.store.artefacts import build, fingerprint, manifest_path, read_manifest
+from ance_tele.data.ragged import offsets_of
+from ance_tele.data.text_format import BatchTokenizer, Cut, TextFormat, batch_tokenizer, tokenizer_fingerprint
+from ance_tele.store.artefacts import build
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import manifest_path, read_manifest
 
 T = TypeVar("T")
 
@@ -37,7 +40,7 @@ class TokenStore:
     @classmethod
     def from_lists(cls, ids: list[list[int]]) -> "TokenStore":
         """Hold lists of token ids in memory."""
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
+        offsets = offsets_of([len(row) for row in ids])
         flat = np.concatenate([np.asarray(row, dtype=np.int32) for row in ids]) if ids else np.zeros(0, np.int32)
         return cls(flat, offsets, fingerprint([list(map(int, row)) for row in ids]))
 
@@ -72,7 +75,7 @@ def tokenize(
     source: str,
     what: str,
 ) -> TokenStore:
-    """Tokenise all texts once; the next call with the same texts, tokenizer and format opens what stands.
+    """Tokenise all texts once; the next call with the same texts, tokenizer and format opens the cached store.
 
     Args:
         texts: What to tokenise; a text's own prompt, where it has one, replaces that of the format.
@@ -94,7 +97,7 @@ def tokenize(
     }
     key = fingerprint(inputs)
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
-    cut = _cutter_of_prompted(tokenizer, form) if prompted else _cutter_of(tokenizer, form)
+    cut = _prompted_tokenizer(tokenizer, form) if prompted else _plain_tokenizer(tokenizer, form)
 
     def make(target: Path) -> dict[str, Any]:
         target.mkdir()
@@ -107,7 +110,7 @@ def tokenize(
                 raw.write(np.concatenate([np.asarray(row, dtype=dtype) for row in ids]).tobytes())
                 advance(len(ids))
         every, before = np.concatenate(kept), np.concatenate(whole)
-        np.save(target / "offsets.npy", np.concatenate([[0], np.cumsum(every)]).astype(np.int64))
+        np.save(target / "offsets.npy", offsets_of(every))
         _as_npy(target / "ids.raw", target / "ids.npy", dtype, int(every.sum()))
         middle, high = np.percentile(before, [50, 95]).round().astype(int)
         return {
@@ -119,8 +122,8 @@ def tokenize(
         }
 
     folder = cache / "tokens" / key[:16]
-    stood = read_manifest(folder)
-    if stood is not None and "cut" not in stood.facts:  # older than these counts
+    cached = read_manifest(folder)
+    if cached is not None and "cut" not in cached.facts:  # older than these counts
         manifest_path(folder).unlink(missing_ok=True)
     facts = build(folder, f"token store of {what}", inputs, make, shared=True).facts
     counts = {name: facts[name] for name in ("texts", "cut", "median", "p95")}
@@ -142,9 +145,9 @@ def _batches(texts: Texts) -> Iterator[Batch]:
         start += len(titles)
 
 
-def _cutter_of(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
+def _plain_tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     """Return what cuts texts that all have the prompt of their format."""
-    cut = cutter(tokenizer, form.max_length)
+    cut = batch_tokenizer(tokenizer, form.max_length)
 
     def cut_batch(batch: Batch) -> Encoded:
         ids, lengths = cut(form.render(*batch[:2]))
@@ -153,9 +156,9 @@ def _cutter_of(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     return cut_batch
 
 
-def _cutter_of_prompted(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
+def _prompted_tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     """Return what cuts texts of which some have prompts of their own: those with as many tokens in one go."""
-    cutters: dict[int, Cutter] = {}
+    tokenizers: dict[int, BatchTokenizer] = {}
 
     def cut_batch(batch: Batch) -> Encoded:
         titles, bodies, own = batch
@@ -164,8 +167,8 @@ def _cutter_of_prompted(tokenizer: Any, form: TextFormat) -> Callable[[Batch], E
         ids, lengths = [list[int]()] * len(rendered), np.empty(len(rendered), dtype=np.int64)
         for limit in np.unique(limits).tolist():
             places = np.flatnonzero(limits == limit)
-            cutters.setdefault(limit, cutter(tokenizer, limit))
-            found, lengths[places] = cutters[limit]([rendered[place] for place in places])
+            tokenizers.setdefault(limit, batch_tokenizer(tokenizer, limit))
+            found, lengths[places] = tokenizers[limit]([rendered[place] for place in places])
             for place, one in zip(places.tolist(), found, strict=True):
                 ids[place] = one
         return ids, lengths, limits

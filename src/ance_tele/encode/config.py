@@ -27,6 +27,10 @@ class EncoderConfig:
         encode_tokens: Most tokens, padding included, of one batch of encoding; a CPU takes at most 1,024 at a time.
         shard_passages: Passages in a shard of vectors, the unit of resume.
         trust_remote_code: Let a model run code of its own. Only for models that you trust.
+
+    Example:
+        >>> EncoderConfig(query_max_len=32, passage_max_len=128, title_separator="[SEP]").pooling is None
+        True
     """
 
     query_max_len: Annotated[int | None, (3, 1 << 20)] = None

@@ -9,7 +9,8 @@ from sentence_transformers import CrossEncoder
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
-from ance_tele.data.textform import TextFormat
+from ance_tele.data.ragged import owners
+from ance_tele.data.text_format import TextFormat
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import separator_of
 from ance_tele.encode.loading import quiet
@@ -77,8 +78,8 @@ def cross_scores(
     distinct, place = np.unique(passages, return_inverse=True)
     form = TextFormat(title_separator=separator_of(model.tokenizer, separator))
     texts = [text for titles, bodies in corpus.batches(distinct) for text in form.render(titles, bodies)]
-    owners = np.repeat(np.arange(len(queries)), np.diff(offsets))
-    pairs = [(queries[owner], texts[one]) for owner, one in zip(owners.tolist(), place.tolist(), strict=True)]
+    asking = owners(offsets).tolist()
+    pairs = [(queries[query], texts[one]) for query, one in zip(asking, place.tolist(), strict=True)]
     with quiet():
         scores = model.predict(pairs, batch_size=PAIRS_PER_BATCH, show_progress_bar=False)
     scores = np.asarray(scores, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Similarity, dimension, prompts and separator: as a model declares them, unless the settings say otherwise.
+"""Similarity, dimension, prompts and separator: as a model declares them, unless the settings override it.
 
 What is used is written into the model, so that the folder it is saved to declares the same.
 """
@@ -26,7 +26,7 @@ _SPECIAL = re.compile(r"\[[A-Z]+\]|</?\w+>|<\|\w+\|>")
 
 
 def check_similarity(similarity: str | None, config: EncoderConfig, name: str) -> None:
-    """Refuse a similarity that passages are not ranked by here, unless the settings say which to take instead.
+    """Refuse a similarity that passages are not ranked by here, unless the settings choose another.
 
     Raises:
         UserError: It is neither the cosine nor the dot product.
@@ -66,11 +66,11 @@ def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
 
 
 def settle_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
-    """Put the prompts of queries and passages under the names that sentence-transformers looks at.
+    """Put the prompts of queries and passages under the names that sentence-transformers reads.
 
     Args:
         model: Its ``prompts`` are changed.
-        config: Prompts that stand in the place of the model's own.
+        config: Prompts that replace the model's own.
     """
     prompts = model.prompts
     asked: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}

@@ -17,13 +17,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
-from ance_tele.data.textform import TextFormat
+from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
 from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, asked_length, first_module, positions, text_length
 from ance_tele.encode.packed import packed
-from ance_tele.encode.words import WholeTexts, features, reads_words
+from ance_tele.encode.word_models import WholeTexts, features, reads_words
 
 # Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
 CPU_TOKENS = 1024
@@ -106,7 +106,7 @@ def weights_fingerprint(model: SentenceTransformer) -> str:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Say whether a device multiplies bf16 faster than float32: a recent GPU, or a CPU with AVX512-BF16 or AMX."""
+    """Return whether a device multiplies bf16 faster than float32: a recent GPU, or a CPU with AVX512-BF16 or AMX."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -114,7 +114,7 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def resolve_precision(precision: str, device: torch.device) -> Literal["float32", "bf16"]:
-    """Settle "auto": bf16 where the device is faster with it, float32 otherwise."""
+    """Resolve "auto": bf16 where the device is faster with it, float32 otherwise."""
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "float32"
     return "bf16" if precision == "bf16" else "float32"
@@ -244,6 +244,6 @@ class Forward:
             self.model.train(was_training)
 
     def alike(self, other: "Forward") -> bool:
-        """Say whether another task's texts go through the model in the same way, so that one pass can read both."""
+        """Return whether another task's texts go through the model in the same way, so that one pass can read both."""
         routed = any(isinstance(module, Router) for module in self.model.modules())
         return self.model is other.model and not routed and self.prompt_length is other.prompt_length is None

@@ -12,7 +12,7 @@ from ance_tele.paper.settings import start_of
 
 
 def resolve(name: str) -> str:
-    """Return the folder or hub name that a model's name stands for.
+    """Return the folder or hub name that a model's name means.
 
     Raises:
         UserError: It is a folder without a model or without safetensors weights, or neither a folder nor a hub name.
@@ -42,7 +42,7 @@ def resolve(name: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Say whether a folder or hub name is a plain encoder, with no description of sentence-transformers."""
+    """Return whether a folder or hub name is a plain encoder, with no description of sentence-transformers."""
     path = Path(name)
     if path.exists():
         return not (path / "modules.json").exists()
@@ -56,12 +56,12 @@ def declared(name: str, file: str) -> Any:
     try:
         path = Path(name) / file if Path(name).is_dir() else load_file_path(name, file)
         return None if path is None else json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError):  # loading says what is wrong
+    except (OSError, ValueError):  # loading explains what is wrong
         return None
 
 
 def convert(name: str) -> str:
-    """Say how to convert a model that has its weights only as a pickle."""
+    """Return how to convert a model that has its weights only as a pickle."""
     # Under the same name, so that a published checkpoint is still known as such.
     out = f"safetensors/{Path(name).name}"
     if (Path(name) / "modules.json").exists():

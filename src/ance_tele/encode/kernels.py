@@ -31,7 +31,7 @@ _RARE = ("max_norm", "scale_grad_by_freq", "sparse")
 
 @cache
 def onednn_is_faster() -> bool:
-    """Say whether float32 products go to oneDNN: AVX-512, and a processor on which MKL does not use it."""
+    """Return whether float32 products go to oneDNN: AVX-512, and a processor on which MKL does not use it."""
     described = Path("/proc/cpuinfo")
     return (
         torch.backends.cpu.get_cpu_capability() == "AVX512"
@@ -126,7 +126,7 @@ def attention(
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = (query * scale) @ key.transpose(-2, -1)
     if attn_mask is not None and attn_mask.dtype == torch.bool:
-        # A row that may look at nothing gives a mean of everything; torch gives zeros. Nobody reads either.
+        # A row that may attend to nothing gives a mean of everything; torch gives zeros. Nobody reads either.
         scores = scores.masked_fill(~attn_mask, torch.finfo(scores.dtype).min)
     elif attn_mask is not None:
         scores = scores + attn_mask

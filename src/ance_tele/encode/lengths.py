@@ -8,7 +8,7 @@ from sentence_transformers.base.modules import Router, Transformer
 from torch import nn
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.textform import count_tokens
+from ance_tele.data.text_format import count_tokens
 from ance_tele.encode.config import EncoderConfig
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ Task = Literal["query", "document"]
 TEXTS: dict[Task, str] = {"query": "queries", "document": "passages"}
 SETTINGS: dict[Task, str] = {"query": "query_max_len", "document": "passage_max_len"}
 
-# What a transformer's settings say of them.
+# What a transformer's settings call them.
 LENGTHS = ("max_seq_length", "query_length", "document_length")
 
 # A length of at least this is how libraries write that there is none.
@@ -48,7 +48,7 @@ def first_module(model: SentenceTransformer, task: Task) -> Any:
 
 
 def declared_length(model: SentenceTransformer, task: Task) -> int | None:
-    """Return how many tokens of a text the model says it reads, prompt and special tokens included; None for any."""
+    """Return how many tokens of a text the model declares to read, prompt and special tokens included; None for any."""
     first = first_module(model, task)
     for name in (f"{task}_length", "max_seq_length"):  # sentence-transformers looks in the same order
         length = getattr(first, name, None)
@@ -103,7 +103,7 @@ def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, t
 
 
 def settle_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any]) -> None:
-    """Write into a model's modules at which lengths it is used, so that its folder says so to others.
+    """Write into a model's modules at which lengths it is used, so that its folder declares them to others.
 
     Where queries and passages are cut at the same length, one declaration does, which older releases read too.
     """

@@ -21,9 +21,9 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, log_separator, settle_prompts, settle_similarity
 from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
-from ance_tele.encode.inputs import check_company, give_padding_token, settle_modality, settle_padding
-from ance_tele.encode.kinds import check_kind
 from ance_tele.encode.lengths import LENGTHS, Task, route, settle_lengths
+from ance_tele.encode.model_kinds import check_kind
+from ance_tele.encode.padding import check_company, give_padding_token, settle_modality, settle_padding
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 _WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -45,6 +45,11 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
     Raises:
         UserError: Nothing that can be loaded is found there, it is no dense encoder, or it declares a similarity, a
             length or a prompt that cannot be used.
+
+    Example:
+        >>> encoder = load_model("my-model", EncoderConfig(query_max_len=32), device="cpu")
+        >>> encoder.get_embedding_dimension(), encoder.similarity_fn_name
+        (32, 'cosine')
     """
     name = resolve(str(model))
     check_kind(name)
@@ -95,6 +100,11 @@ def load_pair(
 
     Raises:
         UserError: One of them cannot be loaded, or they do not fit together.
+
+    Example:
+        >>> pair = load_pair("my-model", "my-model", EncoderConfig(), device="cpu")
+        >>> pair.encode_query("t1 u7").shape, pair.encode_document("t1 u7 w9").shape
+        ((32,), (32,))
     """
     alone = replace(config, untie_encoders=False)
     query, passage = (load_model(model, alone, device) for model in (query_model, passage_model))
@@ -182,7 +192,7 @@ def _plain(name: str, config: EncoderConfig, options: dict[str, Any]) -> Sentenc
 
 
 def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
-    """Settle similarity, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
+    """Set similarity, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
     settle_similarity(model, config, name)
     if config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
         model = _untie(model)

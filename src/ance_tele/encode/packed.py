@@ -93,9 +93,9 @@ def packed(ids: Tensor, lengths: Sequence[int]) -> tuple[dict[str, Any], Packed]
 
 
 def drops_alike(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> bool:
-    """Say whether attention over texts without padding drops out on the way back what it dropped on the way forth.
+    """Return whether attention over texts without padding drops out on the way back what it dropped on the way forth.
 
-    Not every kernel did, and nothing but a worse model told. Attention is linear in its values: for any weights w,
+    Not every kernel did, and only a worse model showed it. Attention is linear in its values: for any weights w,
     w . f(v) is v . (the gradient of w . f at v), text by text, if and only if both ways leave out the same.
     """
     lengths = torch.arange(5, 85, 2)

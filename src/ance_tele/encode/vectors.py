@@ -11,11 +11,14 @@ from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.log import muted
 from ance_tele.console.progress import progress
+from ance_tele.data.ragged import owners
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
 from ance_tele.encode.rows import encode_rows
-from ance_tele.store.artefacts import build, fingerprint, read_manifest
+from ance_tele.store.artefacts import build
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import read_manifest
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,9 @@ def pair_scores(
         stop = min(start + query_rows, len(queries))
         part = slice(offsets[start], offsets[stop])
         distinct, place = np.unique(passages[part], return_inverse=True)
-        held, owner = vectors.take(distinct), np.repeat(np.arange(start, stop), np.diff(offsets[start : stop + 1]))
-        # A passage may stand in a list twice, which the sparse products of ``pair_products`` do not allow.
-        scores[part] = np.einsum("nd,nd->n", queries[owner], held[place], optimize=False)
+        held, asking = vectors.take(distinct), start + owners(offsets[start : stop + 1])
+        # A passage may be in a list twice, which the sparse products of ``pair_products`` do not allow.
+        scores[part] = np.einsum("nd,nd->n", queries[asking], held[place], optimize=False)
     return scores
 
 
@@ -122,7 +125,7 @@ def encode_corpus(
     weights: str | None = None,
     what: str = "passages",
 ) -> Vectors:
-    """Encode all texts of a token store into shards in ``folder``; shards that stand are not done again.
+    """Encode all texts of a token store into shards in ``folder``; shards that are there already are reused.
 
     Args:
         model: The encoder.
@@ -132,6 +135,17 @@ def encode_corpus(
         folder: Where the shards belong.
         weights: Fingerprint of the model's weights, if it is known already.
         what: What the texts are, for the progress bar.
+
+    Example:
+        >>> import ance_tele as at
+        >>> from ance_tele.encode.encoder import tokens_of
+        >>> config = at.EncoderConfig()
+        >>> encoder = at.load_model("my-model", config, device="cpu")
+        >>> collection = at.collection_from_dicts({"p1": "t1", "p2": "t2"}, {"q1": "t1"}, {"test": {"q1": {"p1": 1}}})
+        >>> tokens = tokens_of(encoder, config, "document", collection.corpus, Path("cache"), collection.texts)
+        >>> vectors = encode_corpus(encoder, tokens, "document", config, Path("vectors"))
+        >>> len(vectors), vectors.dimension
+        (2, 32)
     """
     weights = weights or weights_fingerprint(model)
     inputs: dict[str, Any] = {
@@ -154,14 +168,14 @@ def encode_corpus(
 
             with muted(remade):  # why one shard is made again is why all are
                 manifest = build(path, "vectors", {**inputs, "rows": [start, len(rows)]}, make)
-            remade = remade or not manifest.stood
+            remade = remade or not manifest.reused
             seconds += manifest.seconds
             shards.append(np.load(path, mmap_mode="r"))
     return Vectors(tuple(shards), fingerprint(inputs), seconds)
 
 
 def open_vectors(folder: Path, weights: str, tokens: str, count: int, what: str = "passages") -> Vectors | None:
-    """Open the vectors that stand in ``folder``, of whatever precision; nothing is encoded or written.
+    """Open the vectors cached in ``folder``, of whatever precision; nothing is encoded or written.
 
     Args:
         folder: Where the shards lie.

@@ -7,6 +7,7 @@ import numpy as np
 from ance_tele.console.errors import UserError
 from ance_tele.data.answers import match_answers
 from ance_tele.data.collection import Collection, Texts
+from ance_tele.data.ragged import offsets_of
 from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.run import Run
@@ -22,13 +23,13 @@ def answer_ranks(rows: np.ndarray, answers: Sequence[Sequence[str]], corpus: Tex
     """
     valid = rows >= 0
     matched = np.zeros(rows.shape, dtype=bool)
-    offsets = np.concatenate([[0], np.cumsum(valid.sum(axis=1))])
+    offsets = offsets_of(valid.sum(axis=1))
     matched[valid] = match_answers(offsets, rows[valid], answers, corpus)
     return np.where(matched.any(axis=1), matched.argmax(axis=1) + 1, 0) if matched.size else np.zeros(len(rows), int)
 
 
 def answer_recall(ranks: np.ndarray, metrics: Sequence[str] = ANSWER_METRICS) -> dict[str, np.ndarray]:
-    """Return by metric 1.0 for each query whose first answer stands among the best k, else 0.0; float64 [queries].
+    """Return by metric 1.0 for each query whose first answer is among the best k, else 0.0; float64 [queries].
 
     Args:
         ranks: Of the first answer, from 1; 0 where there is none.

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ance_tele.evaluate.statistics import holm, pairwise_tests
-from ance_tele.store.artefacts import SCHEMA, read_json
+from ance_tele.store.files import read_json
+from ance_tele.store.manifests import SCHEMA
 
 SIGNIFICANT = 0.05
 

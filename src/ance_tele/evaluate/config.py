@@ -28,7 +28,7 @@ ExcludeSelf = Literal["id_and_text", "id", "text", "never"]
 
 
 def cutoff(metric: str) -> int:
-    """Return how many passages a metric looks at: 10 for "MRR@10"; 0 where its name does not say."""
+    """Return how many passages a metric reads: 10 for "MRR@10"; 0 where its name has no cut-off."""
     most = metric.rpartition("@")[2]
     return int(most) if most.isdecimal() else 0
 
@@ -50,11 +50,15 @@ class EvaluateConfig:
         exclude_self: Where a query is a passage of the corpus too, as in ArguAna or Quora, that passage is left out of
             its ranking, unless it is judged relevant: a passage of the same id and text ("id_and_text"), of the same
             id ("id": BEIR and mteb), of the same text ("text"), or none ("never").
-        eval_depth: Passages retrieved per query; metrics that look deeper are left out.
-        baselines: What stands beside the episodes: "bm25", "zero-shot".
+        eval_depth: Passages retrieved per query; metrics that need more are left out.
+        baselines: What the episodes are compared with: "bm25", "zero-shot".
         language: How BM25 reads the texts, as a baseline and as a source of negatives: ISO code of the language whose
             stemmer and stop words it takes, such as "en"; "auto" detects it, "none" leaves words as they are. Scripts
             without spaces are read by characters and their pairs whatever is set.
+
+    Example:
+        >>> EvaluateConfig(split="dev", eval_depth=100).exclude_self
+        'id_and_text'
     """
 
     split: str = "test"

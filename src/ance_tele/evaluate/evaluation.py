@@ -10,6 +10,7 @@ import numpy as np
 
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies, meeting, queries_by_id
+from ance_tele.data.ragged import owners
 from ance_tele.evaluate.config import ANSWER_METRICS, METRICS, EvaluateConfig, ExcludeSelf, cutoff
 from ance_tele.evaluate.levels import relevance_level
 from ance_tele.evaluate.metrics import Scores
@@ -30,10 +31,10 @@ class Evaluation:
         collection: With the split.
         split: Its name.
         config: The settings.
-        metrics: Those that look no deeper than the passages retrieved.
+        metrics: Those that need no more than the passages retrieved.
         not_measured: The others.
         level: Grade from which on a passage is relevant.
-        owner: Position among the split's queries of each passage that is left out, int64 [n], ascending.
+        positions: Position among the split's queries of each passage that is left out, int64 [n], ascending.
         own: These passages, each the query itself: rows of the corpus, int64 [n].
     """
 
@@ -43,7 +44,7 @@ class Evaluation:
     metrics: tuple[str, ...]
     not_measured: tuple[str, ...]
     level: int
-    owner: np.ndarray
+    positions: np.ndarray
     own: np.ndarray
 
     @classmethod
@@ -68,15 +69,15 @@ class Evaluation:
         if deeper:
             log.info(f"not measured on {split}, where {depth} passages are retrieved (eval_depth): {', '.join(deeper)}")
         level = relevance_level(config.relevance_level, collection, split)
-        owner, own = own_passages(collection, qrels, config.exclude_self)
+        positions, own = own_passages(collection, qrels, config.exclude_self)
         if len(own):
-            count = len(np.unique(owner))
+            count = len(np.unique(positions))
             log.info(
                 f"{count:,} of {len(qrels):,} {split} queries are passages themselves ({_SAME[config.exclude_self]}), "
                 "which are left out of their rankings"
             )
         kept = tuple(name for name in possible if name not in deeper)
-        return cls(collection, split, config, kept, tuple(deeper), level, owner, own)
+        return cls(collection, split, config, kept, tuple(deeper), level, positions, own)
 
     @property
     def qrels(self) -> Qrels:
@@ -86,11 +87,11 @@ class Evaluation:
     @property
     def search_depth(self) -> int:
         """How many passages to search for, so that enough are left of every ranking."""
-        return self.config.eval_depth + int(np.bincount(self.owner).max(initial=0))
+        return self.config.eval_depth + int(np.bincount(self.positions).max(initial=0))
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What decides the figures, beside the system: for the manifests of evaluations."""
+        """What decides the figures apart from the system: for the manifests of evaluations."""
         depth = self.config.eval_depth
         return {"data": self.collection.fingerprint, "split": self.split, "depth": depth, **self.unusual}
 
@@ -113,13 +114,13 @@ class Evaluation:
             "eval_depth": self.config.eval_depth,
             "relevance_level": self.level,
             "exclude_self": self.config.exclude_self,
-            "queries_excluded": len(np.unique(self.owner)),
+            "queries_excluded": len(np.unique(self.positions)),
             "not_measured": list(self.not_measured),
         }
 
     def measure(self, found: TopK) -> tuple[Run, Scores]:
         """Score a search for the split's queries, ``search_depth`` passages each."""
-        found = found.without(self.owner, self.own, self.config.eval_depth)
+        found = found.without(self.positions, self.own, self.config.eval_depth)
         run = run_of(found, self.qrels.queries, self.collection)
         return run, score(run, self.qrels, self.collection, self.metrics, self.level)
 
@@ -145,24 +146,23 @@ def own_passages(collection: Collection, qrels: Qrels, which: ExcludeSelf) -> tu
     if which == "never":
         return none, none
     if which == "text":
-        owner, own = _of_same_text(collection, qrels.queries)
+        positions, own = _of_same_text(collection, qrels.queries)
     else:
         if which == "id":
             rows = collection.corpus.rows(collection.queries.take_ids(qrels.queries))
         else:
             rows = queries_by_id(collection, qrels.queries)
-        owner = np.flatnonzero(rows >= 0)
-        own = rows[owner]
+        positions = np.flatnonzero(rows >= 0)
+        own = rows[positions]
     relevant = qrels.grades > 0
-    owners = np.repeat(np.arange(len(qrels)), np.diff(qrels.offsets))
     width = len(collection.corpus)
-    kept = ~np.isin(owner * width + own, (owners * width + qrels.passages)[relevant])
-    return owner[kept], own[kept]
+    kept = ~np.isin(positions * width + own, (owners(qrels.offsets) * width + qrels.passages)[relevant])
+    return positions[kept], own[kept]
 
 
 def _of_same_text(collection: Collection, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return all passages that have the text of a query, under whatever id."""
     copies = Copies.of(collection)
-    owner, first = copies.of_queries(collection.queries, queries)
+    positions, first = copies.of_queries(collection.queries, queries)
     rows, places = meeting(copies.first, first)
-    return owner[places], rows
+    return positions[places], rows

@@ -9,11 +9,12 @@ import numpy as np
 from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
 from ance_tele.data.answers import match_answers
+from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Collection
-from ance_tele.data.gather import gather
+from ance_tele.data.ragged import offsets_of
 from ance_tele.evaluate.answers import known_rows
 from ance_tele.evaluate.run import Run
-from ance_tele.store.artefacts import atomic
+from ance_tele.store.files import atomic
 
 # Queries in memory at a time, with the texts of their passages.
 QUERIES_PER_BLOCK = 256
@@ -37,6 +38,15 @@ def export_dpr(run: Run, collection: Collection, path: Path, depth: int = 100) -
     Raises:
         UserError: The collection has no answers, an id of the run is not of this collection, the name does not end
             in ``.json``, or the depth is below 1.
+
+    Example:
+        >>> import ance_tele as at
+        >>> corpus, queries, answers = {"p1": "Bern is a capital."}, {"q1": "capital?"}, {"test": {"q1": ["Bern"]}}
+        >>> collection = at.collection_from_dicts(corpus, queries, {"test": {"q1": {"p1": 1}}}, answers=answers)
+        >>> export_dpr(at.Run.from_dict({"q1": {"p1": 0.9}}), collection, Path("run.json"))
+        (1, 0)
+        >>> json.loads(Path("run.json").read_text())[0]["ctxs"][0]["has_answer"]
+        True
     """
     if path.suffix != ".json":
         raise UserError(f"{path.name} must end in .json: that is what a run is written as for DPR.")
@@ -47,7 +57,7 @@ def export_dpr(run: Run, collection: Collection, path: Path, depth: int = 100) -
     queries = known_rows(collection.queries, run.query_ids, "query", collection.name)
     places = np.flatnonzero(np.isin(queries, collection.answers.queries))
     best = [run.passage_ids[place][:depth] for place in places]
-    offsets = np.concatenate([[0], np.cumsum([len(ids) for ids in best])]).astype(np.int64)
+    offsets = offsets_of([len(ids) for ids in best])
     rows = known_rows(collection.corpus, [name for ids in best for name in ids], "passage", collection.name)
     with (
         atomic(path) as target,

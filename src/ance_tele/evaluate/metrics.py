@@ -41,6 +41,12 @@ def measure(
         qrels: ``{query id: {passage id: grade}}``.
         metrics: Names such as "MRR@10", "nDCG@10", "Recall@100", "Success@10".
         level: Grade from which on a passage is relevant; nDCG takes every grade above zero for the gain that it is.
+
+    Example:
+        >>> run = Run.from_dict({"q1": {"p1": 0.9, "p2": 0.8}, "q2": {"p1": 0.5}})
+        >>> scores = measure(run, {"q1": {"p2": 1}, "q2": {"p3": 1}}, ["MRR@10", "Recall@5"])
+        >>> scores.values["MRR@10"].tolist(), scores.means()["Recall@5"]
+        ([0.5, 0.0], 0.5)
     """
     import ir_measures
     from ir_measures import RR, R, Success, nDCG

@@ -14,7 +14,7 @@ from ance_tele.evaluate.config import ANSWER_METRICS, METRICS
 from ance_tele.evaluate.metrics import Scores, measure
 from ance_tele.evaluate.run import Run
 from ance_tele.search.topk import TopK
-from ance_tele.store.artefacts import write_json
+from ance_tele.store.files import write_json
 
 
 def run_of(found: TopK, queries: np.ndarray, collection: Collection) -> Run:

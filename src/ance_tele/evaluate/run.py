@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.formats.trec import read_trec_run
 
 # As the bits of a float32: the largest subnormal number, and the largest finite one, counted from there.
 _SUBNORMAL = 0x007FFFFF
@@ -21,6 +22,11 @@ class Run:
         query_ids: Queries, in the order given.
         passage_ids: Ranked passage ids of each query.
         scores: Their scores, float32, descending.
+
+    Example:
+        >>> run = Run.from_dict({"q1": {"p1": 0.2, "p3": 0.7, "p2": 0.7}})
+        >>> list(run.rankings())
+        [('q1', ['p2', 'p3', 'p1'])]
     """
 
     query_ids: list[str]
@@ -78,19 +84,11 @@ class Run:
         """Read a run in TREC format, ranking it anew.
 
         Raises:
-            UserError: A line has not six fields, or its score is no number (NaN is none).
+            UserError: A line has not six fields, or its score is no number (NaN is none); names file and line.
         """
         run: dict[str, dict[str, float]] = {}
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                parts = line.split()
-                try:
-                    query, _, passage, _, score, _ = parts
-                    run.setdefault(query, {})[passage] = float(score)
-                except ValueError:
-                    raise UserError(
-                        f"{path.name} line {number} is not a line of a TREC run (query Q0 passage rank score tag)."
-                    ) from None
+        for query, passage, score in read_trec_run(path):
+            run.setdefault(query, {})[passage] = score
         return cls.from_dict(run)
 
 

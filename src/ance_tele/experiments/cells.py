@@ -21,7 +21,7 @@ from ance_tele.data.load import load_collection
 from ance_tele.episode import run
 from ance_tele.evaluate.config import headline
 from ance_tele.experiments.grid import Cell, model_name, slug
-from ance_tele.store.artefacts import write_json
+from ance_tele.store.files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from ance_tele.console.values import read
 from ance_tele.paper.settings import SCALES
 from ance_tele.recipes import at_scale, recipe
 from ance_tele.settings import Recipe, setting_kinds
-from ance_tele.store.artefacts import fingerprint
+from ance_tele.store.fingerprints import fingerprint
 
 
 def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ance_tele.console.errors import UserError
 from ance_tele.explorer.search import check_question, hits
 from ance_tele.runs.folder import OpenedRun
-from ance_tele.store.artefacts import fingerprint, lock
+from ance_tele.store.files import lock
+from ance_tele.store.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from ance_tele.search.dense import DenseRetriever

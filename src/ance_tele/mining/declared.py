@@ -1,7 +1,4 @@
-"""What a source of negatives is: a function of a mining context that declares its title and colour where it is defined.
-
-Nothing here imports numpy, so that settings, plans and reports may ask what sources there are.
-"""
+"""A source of negatives: a function of a mining context, which declares title and colour where it is defined."""
 
 import re
 from collections.abc import Callable

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
+from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Collection, Qrels
-from ance_tele.data.gather import gather
 from ance_tele.mining.pool import Pool
-from ance_tele.store.artefacts import atomic
+from ance_tele.store.files import atomic
 
 Kind = Literal["tevatron", "tevatron2", "flagembedding", "triplets"]
 

@@ -92,6 +92,7 @@ def without_false_negatives(
             blocks = {source: lists.block(start, stop) for source, lists in found.lists.items()}
             pairs = {source: block.query_positions * width + block.passages for source, block in blocks.items()}
             relevant, excluded = (_pairs(qrels, start, stop, width) for qrels in (positives, known))
+            excluded.sort()
             distinct = np.unique(np.concatenate([*pairs.values(), relevant]))
             scores = lowest = None
             if score is not None:
@@ -100,7 +101,7 @@ def without_false_negatives(
                 lowest = np.minimum.reduceat(scores[np.searchsorted(distinct, relevant)], first)
             for source, block in blocks.items():
                 own = None if scores is None else scores[np.searchsorted(distinct, pairs[source])]
-                is_known = in_sorted(pairs[source], np.sort(excluded))
+                is_known = in_sorted(pairs[source], excluded)
                 acting = {name: at for name, at in thresholds.items() if (name, source) != ("range_min", "random")}
                 keep, counts = keep_negatives(block.offsets, own, lowest, is_known, acting)
                 parts[source].append(block.where(keep))

@@ -23,7 +23,7 @@ from ance_tele.report.comparison import (
     stem,
 )
 from ance_tele.report.comparison_figure import episodes_figure
-from ance_tele.store.artefacts import atomic, write_json
+from ance_tele.store.files import atomic, write_json
 
 
 def write_comparison(out: Path, result: Result) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ance_tele.report.style import GRID, INK, QUIET, STYLE
-from ance_tele.store.artefacts import atomic
+from ance_tele.store.files import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,8 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review, write_review
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import SCHEMA, atomic, lock, read_json, read_manifest, write_json
+from ance_tele.store.files import atomic, lock, read_json, write_json
+from ance_tele.store.manifests import SCHEMA, read_manifest
 
 if TYPE_CHECKING:
     from ance_tele.encode.checkpoint import Checkpoint

@@ -20,7 +20,7 @@ from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.retriever import Retriever
 from ance_tele.search.scorer import CrossEncoderScorer
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import adopt
+from ance_tele.store.manifests import adopt
 
 log = logging.getLogger(__name__)
 

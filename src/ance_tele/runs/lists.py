@@ -21,13 +21,13 @@ from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.sources import lookahead_anchors
 from ance_tele.mining.storage import read_lists, write_lists
-from ance_tele.runs.artefact import Artefact, cached, writing
 from ance_tele.runs.learning import reciprocal_ranks, training_metric
 from ance_tele.runs.training_set import TrainingSet, hash_of
 from ance_tele.search.approximate import approximate_topk, recall_of_exact
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever, Search
 from ance_tele.search.topk import TopK, exact_topk
+from ance_tele.store.artefacts import Artefact, cached, writing
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import logging
 
 from ance_tele.console.numbers import duration
 from ance_tele.evaluate.config import headline
-from ance_tele.store.artefacts import Manifest
+from ance_tele.store.manifests import Manifest
 from ance_tele.store.plugins import plain_name
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ def log_phase(where: str, phase: str, found: str, *manifests: Manifest) -> None:
         found: What it found, in words.
         manifests: Of what it made or found; the time is that of those that were made now.
     """
-    made = [manifest.seconds for manifest in manifests if not manifest.stood]
+    made = [manifest.seconds for manifest in manifests if not manifest.reused]
     log.info(f"{where:<10}  {phase:<9} {duration(sum(made)) if made else 'cached':>7}   {found}")
 
 

@@ -4,11 +4,12 @@ from dataclasses import asdict, replace
 
 from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.storage import read_lists
-from ance_tele.runs.artefact import cached, writing
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.learning import change, new_share, read_reciprocal_ranks
 from ance_tele.runs.training_set import TrainingSet
-from ance_tele.store.artefacts import Manifest, fingerprint, read_manifest
+from ance_tele.store.artefacts import cached, writing
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import Manifest, read_manifest
 
 
 def look_back(training: TrainingSet, episode: Episode) -> Manifest:

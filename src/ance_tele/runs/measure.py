@@ -4,12 +4,12 @@ import time
 from pathlib import Path
 
 from ance_tele.evaluate.evaluation import Evaluation
-from ance_tele.runs.artefact import cached, writing
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.log import evaluated, log_phase
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.retriever import Retriever
-from ance_tele.store.artefacts import Manifest
+from ance_tele.store.artefacts import cached, writing
+from ance_tele.store.manifests import Manifest
 
 
 def evaluate(inputs: RunInputs, retriever: DenseRetriever, number: int) -> Manifest:

@@ -12,7 +12,6 @@ from ance_tele.mining.never import same_text
 from ance_tele.mining.plugins import plugin_inputs
 from ance_tele.mining.sources import lookahead
 from ance_tele.mining.storage import read_candidates, write_candidates
-from ance_tele.runs.artefact import Artefact, cached, writing
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.lists import Searched, anchor_lists, bm25_lists, lookahead_rows, training_lists
 from ance_tele.runs.log import log_phase, mined
@@ -21,7 +20,9 @@ from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer
-from ance_tele.store.artefacts import read_manifest, remove
+from ance_tele.store.artefacts import Artefact, cached, writing
+from ance_tele.store.files import remove
+from ance_tele.store.manifests import read_manifest
 
 
 def mine(

@@ -9,11 +9,12 @@ from ance_tele.mining.candidates import Candidates
 from ance_tele.mining.mix import mix as draw
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.storage import read_pool, write_pool
-from ance_tele.runs.artefact import Artefact, cached, writing
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.log import log_phase, mixed
 from ance_tele.runs.training_set import TrainingSet
-from ance_tele.store.artefacts import Manifest, fingerprint
+from ance_tele.store.artefacts import Artefact, cached, writing
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import Manifest
 from ance_tele.store.plugins import plain_name
 
 

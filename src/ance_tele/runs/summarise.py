@@ -20,7 +20,8 @@ from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.learning import training_metric
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
-from ance_tele.store.artefacts import SCHEMA, Manifest, package_versions, read_manifest, write_json
+from ance_tele.store.files import write_json
+from ance_tele.store.manifests import SCHEMA, Manifest, package_versions, read_manifest
 
 
 def summarise(

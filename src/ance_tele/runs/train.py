@@ -14,13 +14,15 @@ from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.encoder import emulated_bf16, text_format, weights_fingerprint
 from ance_tele.encode.loading import quiet
 from ance_tele.mining.pool import Pool
-from ance_tele.runs.artefact import Artefact, cached, writing
 from ance_tele.runs.folder import FREE_SETTINGS, Episode
 from ance_tele.runs.log import log_phase, trained
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import fingerprint, package_versions, remove, write_json
-from ance_tele.training.batches import Plan, by_turn
+from ance_tele.store.artefacts import Artefact, cached, writing
+from ance_tele.store.files import remove, write_json
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import package_versions
+from ance_tele.training.batches import BatchPlan, by_turn
 from ance_tele.training.card import model_card
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.trainer import train as train_model
@@ -72,7 +74,7 @@ def train(
         with writing(path, "model", inputs) as made:
             turns = by_turn(training.positives, seed)
             batch, negatives, every = config.batch_queries, config.negatives_per_query, config.positives == "all"
-            plan = Plan(pool.load(), turns, batch, negatives, seed, training.never, every)
+            plan = BatchPlan(pool.load(), turns, batch, negatives, seed, training.never, every)
             _check_negatives(plan, training, config)
             model = start.take()
             # The inputs as the manifest will hold them: so a checkpoint of the same training is known as such.
@@ -124,7 +126,7 @@ def _describe(
     (target / "README.md").write_text(model_card(card, recipe.settings()), "utf-8")
 
 
-def _check_negatives(plan: Plan, training: TrainingSet, config: TrainingConfig) -> None:
+def _check_negatives(plan: BatchPlan, training: TrainingSet, config: TrainingConfig) -> None:
     """Refuse to train where the loss would be 0 at every step; log the number of queries for which it is."""
     count = len(training)
     without = plan.without_negative(config.in_batch_negatives, config.mask_known_positives)

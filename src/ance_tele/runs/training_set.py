@@ -18,10 +18,10 @@ from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.filters import answer_bearing_positives
 from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.seeding import hashed
-from ance_tele.runs.artefact import cached, writing
 from ance_tele.search.retriever import Retriever
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import fingerprint
+from ance_tele.store.artefacts import cached, writing
+from ance_tele.store.fingerprints import fingerprint
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ance_tele.encode.encoder import text_format, tokenizer_of
 from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.vectors import Vectors, encode_corpus
 from ance_tele.search.topk import TopK, exact_topk
-from ance_tele.store.artefacts import remove
+from ance_tele.store.files import remove
 
 # Finds the best rows of vectors, as exact_topk does: (queries, vectors, k, id_rank=, device=, what=).
 Search = Callable[..., TopK]

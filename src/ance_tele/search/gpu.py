@@ -1,4 +1,4 @@
-"""Exact top-k on a GPU: a look at everything in TensorFloat32, and float32 for what may be among the best.
+"""Exact top-k on a GPU by filter and refine: prune in TensorFloat32, re-score in float32.
 
 A GPU multiplies numbers of ten bits' mantissa several times faster than float32, so that is how passages are *ruled
 out*, as :mod:`ance_tele.search.scan` does on a CPU: with q', v' for vectors rounded to TensorFloat32, the scores q.v
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ance_tele.console.errors import diverged
 from ance_tele.console.progress import Advance
-from ance_tele.search.keys import EMPTY
+from ance_tele.search.sort_keys import EMPTY
 
-GROUP = 32  # Scores are looked at in groups: only groups whose best may count are opened.
+GROUP = 32  # Scores are compared in groups: only groups whose best may count are opened.
 PART = 4096  # Queries at a time.
 PAIRS = 1 << 18  # Pairs scored in float32 at a time.
 OPEN = 1 << 20  # Groups opened at a time.
@@ -35,7 +35,7 @@ def scanned(
     device: str,
     advance: Advance = lambda units: None,
 ) -> np.ndarray:
-    """Return the keys (:func:`ance_tele.search.keys.keyed`) of the k best, uint64 [q, k], best first.
+    """Return the keys (:func:`ance_tele.search.sort_keys.keyed`) of the k best, uint64 [q, k], best first.
 
     Args:
         queries: float32 [q, d], finite.
@@ -173,7 +173,7 @@ def _keep(best: Tensor, query: Tensor, keys: Tensor, part: slice) -> None:
 
 @contextmanager
 def _tensor_float32() -> Iterator[None]:
-    """Let products take TensorFloat32 for a while; what they get here is rounded to it already."""
+    """Have products take TensorFloat32 while the block runs; what they get here is rounded to it already."""
     matmul = torch.backends.cuda.matmul
     name, wanted = ("fp32_precision", "tf32") if hasattr(matmul, "fp32_precision") else ("allow_tf32", True)
     before = getattr(matmul, name)

@@ -1,4 +1,4 @@
-"""Exact top-k by a coarse look first: products in bf16, and float32 for what may be among the best.
+"""Exact top-k by filter and refine: prune in bf16, re-score in float32.
 
 Where a CPU multiplies bf16 four times faster than float32, most of an exact search can be done in bf16, because a
 passage only has to be *ruled out*. Let s be the float32 score of a query and a passage, and a that of their roundings
@@ -6,7 +6,7 @@ to bf16. Then |s - a| <= e, with e from norms alone (:meth:`Part.error`). The k-
 bound of the k-th best score; what has a < bound - e is not among the best. The rest, a little more than k per query
 and block, is scored in float32 pair by pair, so that a copy of a passage scores the same wherever it lies.
 
-Scores are looked at in groups of passages: the best of each group raise the bound (different groups are different
+Scores are compared in groups of passages: the best of each group raise the bound (different groups are different
 passages), and only groups whose best reaches bound - e are opened.
 """
 
@@ -20,14 +20,15 @@ import torch
 
 from ance_tele.console.errors import diverged
 from ance_tele.console.progress import Advance
+from ance_tele.data.ragged import offsets_of
 from ance_tele.encode.threads import workers
-from ance_tele.search.keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
-from ance_tele.search.pairs import pair_products, quiet
+from ance_tele.search.pair_products import pair_products, quiet
+from ance_tele.search.sort_keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
 from ance_tele.search.tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 
-PART = 512  # Queries per look, at most: TILE x PART bounds the scores in memory.
+PART = 512  # Queries per product, at most: TILE x PART bounds the scores in memory.
 CHUNK = 16384  # Queries whose survivors wait while a block is scanned.
-SETTLE = 1 << 20  # Survivors of a part that wait, at most, beside those of one look.
+SETTLE = 1 << 20  # Survivors of a part that wait, at most, besides those of one tile.
 LARGE = 1e30  # Where products of norms are larger nothing is ruled out.
 
 
@@ -56,7 +57,7 @@ def scanned(
     advance: Advance = lambda units: None,
     tally: Tally | None = None,
 ) -> np.ndarray:
-    """Return the keys (:func:`ance_tele.search.keys.keyed`) of the k best, uint64 [q, k], best first.
+    """Return the keys (:func:`ance_tele.search.sort_keys.keyed`) of the k best, uint64 [q, k], best first.
 
     Args:
         queries: float32 [q, d], finite.
@@ -87,7 +88,7 @@ def scanned(
                     if not np.isfinite(tile.norm):
                         raise diverged(f"Vectors {first} to {first + len(block) - 1}")
                     list(pool.map(partial(Part.take, tile=tile, rooms=rooms, block=block, rank=ranks), parts))
-                    advance(sum(len(part.queries) for part in parts) * len(tile.coarse))
+                    advance(sum(len(part.queries) for part in parts) * len(tile.bf16))
                 list(pool.map(partial(Part.settle, block=block, rank=ranks), parts))
                 for part in parts:
                     tally.opened += part.opened
@@ -102,14 +103,14 @@ class Part:
 
     Args:
         queries: float32 [q, d].
-        keys: uint64 [q, k], scores and ranks of the best so far (:func:`ance_tele.search.keys.keyed`); kept up to date.
+        keys: uint64 [q, k], scores and ranks of the best so far (:func:`~ance_tele.search.sort_keys.keyed`); updated.
     """
 
     def __init__(self, queries: np.ndarray, keys: np.ndarray) -> None:
         self.queries, self.keys, self.k = np.ascontiguousarray(queries), keys, keys.shape[1]
         self.opened = self.rescored = 0
-        self.coarse = torch.from_numpy(self.queries).bfloat16()
-        rounded = self.coarse.float().numpy()
+        self.bf16 = torch.from_numpy(self.queries).bfloat16()
+        rounded = self.bf16.float().numpy()
         self.norm, self.rounded = lengths(self.queries).astype(np.float64), lengths(rounded).astype(np.float64)
         self.residual = lengths(self.queries - rounded).astype(np.float64)
         self.most = np.zeros(len(queries), dtype=np.float32)  # the largest error since the last settling
@@ -133,22 +134,22 @@ class Part:
         """Take in a tile of a block, with the ranks of the block's ids, uint64 [rows of the block]."""
         room = rooms.get()
         try:
-            self._look(tile, room)
+            self._prune(tile, room)
         finally:
             rooms.put(room)
         if sum(len(rows) for _, rows, _ in self.found) > SETTLE:
             self.settle(block, rank)
 
-    def _look(self, tile: Tile, room: torch.Tensor) -> None:
+    def _prune(self, tile: Tile, room: torch.Tensor) -> None:
         """Score a tile in bf16, in ``room``, bf16 [TILE * q] or more, and note what cannot be ruled out."""
-        count, width, error = len(tile.coarse), len(self.queries), self.error(tile)
+        count, width, error = len(tile.bf16), len(self.queries), self.error(tile)
         padded = -(-count // GROUP) * GROUP
         scores = room[: padded * width].view(padded, width)
         bits = scores.view(torch.int16).numpy()  # of positive numbers, these order as the numbers do
         best = np.empty((padded // GROUP, width), dtype=np.int16)
         bits[count:] = -32768
         for at in range(0, padded, STEP):
-            torch.mm(tile.coarse[at : at + STEP], self.coarse.T, out=scores[at : min(at + STEP, count)])
+            torch.mm(tile.bf16[at : at + STEP], self.bf16.T, out=scores[at : min(at + STEP, count)])
             bits[at : at + STEP].reshape(-1, GROUP, width).max(axis=1, out=best[at // GROUP : (at + STEP) // GROUP])
         before = self.floor
         limit = self._limit(best, error)
@@ -192,7 +193,7 @@ class Part:
         return bits_of(self._bound(error))
 
     def _bound(self, error: np.ndarray) -> np.ndarray:
-        """Return below which a coarse score is ruled out, float32 [q]."""
+        """Return the bf16 score below which a passage is ruled out, float32 [q]."""
         return np.where(np.isfinite(error), self.floor[:, 0] - np.where(np.isfinite(error), error, 0), -np.inf)
 
     def settle(self, block: np.ndarray, rank: np.ndarray) -> None:
@@ -218,7 +219,7 @@ class Part:
         keys = keyed(scores, rank[row])
         order = np.argsort(query.astype(np.uint16), kind="stable")
         keys, query = keys[order], query[order]
-        starts = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=width))])
+        starts = offsets_of(np.bincount(query, minlength=width))
         most = max(1, int(np.diff(starts).max()))
         step = max(1, SETTLE // (most + self.k))
         for first in range(0, width, step):

@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 from ance_tele.data.languages import LANGUAGES, UNSPACED_SCRIPTS
-from ance_tele.data.words import characters_and_pairs, compiled, may_lack_spaces
+from ance_tele.data.scripts import characters_and_pairs, compiled, may_lack_spaces
 
 # Goes up with every change of what a text's terms are, so that what was made of other terms is made again.
 VERSION = 2

@@ -1,4 +1,4 @@
-"""What a scan looks at at a time: vectors rounded to bf16, and by how much that changed them."""
+"""The tiles of a scan: vectors rounded to bf16, and bounds on how much that changed them."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-TILE = 16384  # Passages per look.
+TILE = 16384  # Passages per tile.
 STEP = 2048  # Passages per product: their scores are still in the cache when the groups' best are found.
 GROUP = 8  # Passages per group; divides STEP, and STEP divides TILE.
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Vectors to look at.
+    """Vectors of a block.
 
     Attributes:
         start: Their first row within the block.
-        coarse: bf16 [n, d].
+        bf16: The vectors rounded, bf16 [n, d].
         norm: The largest norm.
         residual: The largest norm of what rounding took away.
     """
 
     start: int
-    coarse: torch.Tensor
+    bf16: torch.Tensor
     norm: float
     residual: float
 
@@ -34,13 +34,13 @@ def tiles(block: np.ndarray, room: torch.Tensor, pool: ThreadPoolExecutor) -> It
     for start in range(0, len(block), TILE):
         tile = block[start : start + TILE]
 
-        def rounded(at: int, tile: np.ndarray = tile) -> tuple[float, float]:
-            some, coarse = tile[at : at + STEP], room[at : at + STEP]
-            coarse = coarse[: len(some)].copy_(torch.from_numpy(some))
+        def round_step(at: int, tile: np.ndarray = tile) -> tuple[float, float]:
+            some, rounded = tile[at : at + STEP], room[at : at + STEP]
+            rounded = rounded[: len(some)].copy_(torch.from_numpy(some))
             with np.errstate(invalid="ignore"):
-                return float(lengths(some).max()), float(lengths(some - coarse.float().numpy()).max())
+                return float(lengths(some).max()), float(lengths(some - rounded.float().numpy()).max())
 
-        norm, residual = np.max(list(pool.map(rounded, range(0, len(tile), STEP))), axis=0)  # NaN if any is
+        norm, residual = np.max(list(pool.map(round_step, range(0, len(tile), STEP))), axis=0)  # NaN if any is
         yield Tile(start, room[: len(tile)], float(norm), float(residual))
 
 

@@ -60,17 +60,17 @@ class TopK:
     scores: np.ndarray
     engine: str = ""
 
-    def without(self, owner: np.ndarray, rows: np.ndarray, k: int) -> "TopK":
+    def without(self, positions: np.ndarray, rows: np.ndarray, k: int) -> "TopK":
         """Return the k best of each query, some passages left out.
 
         Args:
-            owner: Position of the query that each is left out for, int64 [n].
+            positions: Position of the query that each is left out for, int64 [n].
             rows: The passages, int64 [n].
             k: How many are kept of each query.
         """
         found, scores = self.rows[:, :k].copy(), self.scores[:, :k].copy()
-        width, touched = 2 + int(max(self.rows.max(initial=0), rows.max(initial=0))), np.unique(owner)
-        left_out = owner * width + rows + 1
+        width, touched = 2 + int(max(self.rows.max(initial=0), rows.max(initial=0))), np.unique(positions)
+        left_out = positions * width + rows + 1
         for part in (touched[start : start + 4096] for start in range(0, len(touched), 4096)):
             gone = np.isin(part[:, None] * width + self.rows[part] + 1, left_out)
             order = np.argsort(gone, axis=1, kind="stable")[:, :k]
@@ -105,14 +105,21 @@ def exact_topk(
             queries many.
         query_rows: Queries searched at a time against a block.
         what: For the progress bar.
-        precision: Of the first look at every vector. "bf16" (CPU only) scores again in float32 what may be among the
+        precision: In which the corpus is pruned. "bf16" (CPU only) re-scores in float32 what may be among the
             best (:mod:`ance_tele.search.scan`); "float32" is faiss's blocked search; "auto" is bf16 where that
-            pays. Another device than a CPU looks first in TensorFloat32, if it has it (:mod:`ance_tele.search.gpu`).
+            pays. Another device than a CPU prunes in TensorFloat32, if it has it (:mod:`ance_tele.search.gpu`).
 
     Raises:
         ValueError: The vectors hold NaN, or bf16 is asked for on another device than a CPU.
+
+    Example:
+        >>> from ance_tele.encode.vectors import Vectors
+        >>> corpus = Vectors((np.array([[1, 0], [0, 1], [0.6, 0.8]], dtype=np.float32),), key="corpus")
+        >>> found = exact_topk(np.array([[0, 1]], dtype=np.float32), corpus, k=2)
+        >>> found.rows.tolist(), found.scores.round(1).tolist()
+        ([[1, 2]], [[1.0, 0.800000011920929]])
     """
-    from ance_tele.search.keys import same_score
+    from ance_tele.search.sort_keys import same_score
 
     if not np.isfinite(queries).all():
         raise diverged("Query vectors")
@@ -120,7 +127,7 @@ def exact_topk(
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
     size = block_rows or BLOCK_ROWS
-    if coarse(precision, device, len(queries), count, k) or device != "cpu":
+    if prunes_in_bf16(precision, device, len(queries), count, k) or device != "cpu":
         engine = "bf16 scan" if device == "cpu" else "TF32 scan"
         return _ranked(_scan(queries, vectors, k, rank, device, size, what), rank, engine)
     keep = min(k + MARGIN, count)
@@ -143,8 +150,8 @@ def exact_topk(
     return _ranked(best, rank, "faiss")
 
 
-def coarse(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
-    """Say whether a search looks at the vectors in bf16 first."""
+def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
+    """Return whether a search prunes the corpus by products in bf16 first."""
     if precision != "auto":
         if precision == "bf16" and device != "cpu":
             raise ValueError(f"A search in bf16 is made for CPUs, and the device is {device}; choose float32.")
@@ -161,7 +168,7 @@ def coarse(precision: Precision, device: str, queries: int, count: int, k: int) 
 
 def _ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
     """Return the rows and scores of keys, uint64 [q, k], ascending."""
-    from ance_tele.search.keys import unkeyed
+    from ance_tele.search.sort_keys import unkeyed
 
     row_of = np.empty(len(rank), dtype=np.int64)
     row_of[rank] = np.arange(len(rank))
@@ -203,7 +210,7 @@ def _search(
 
     Which of those that score as the last one does are among them is open.
     """
-    from ance_tele.search.keys import EMPTY, keyed
+    from ance_tele.search.sort_keys import EMPTY, keyed
 
     best = np.full((len(queries), keep), EMPTY)
     parts = [slice(start, start + query_rows) for start in range(0, len(queries), query_rows)]
@@ -226,7 +233,7 @@ def _search(
 def _faiss(block: np.ndarray) -> Engine:
     import faiss
 
-    from ance_tele.search.pairs import quiet, rescored
+    from ance_tele.search.pair_products import quiet, rescored
 
     held = np.ascontiguousarray(block)
 

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import BatchSampler
 
 from ance_tele.data.collection import Qrels
+from ance_tele.data.ragged import offsets_of, owners, within
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.encoder import Forward
 from ance_tele.mining.never import NeverNegative
@@ -18,8 +19,8 @@ from ance_tele.mining.seeding import hashed
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Who trains with whom: queries by epoch and step, positives that rotate, negatives without replacement.
+class BatchPlan:
+    """What is in each batch: queries by epoch and step, rotating positives, negatives without replacement.
 
     An epoch has an example for each query, its positives taking turns from epoch to epoch; or, with ``every``, one for
     each pair of query and positive.
@@ -76,12 +77,12 @@ class Plan:
     @cached_property
     def owners(self) -> np.ndarray:
         """Position of the query of each pair of query and positive, int64 [pairs]."""
-        return np.repeat(np.arange(len(self.positives)), np.diff(self.positives.offsets))
+        return owners(self.positives.offsets)
 
     @cached_property
     def _places(self) -> np.ndarray:
         """Which positive of its query a pair has, from 0, int64 [pairs]."""
-        return np.arange(len(self.owners)) - self.positives.offsets[self.owners]
+        return within(self.positives.offsets)
 
     def step(self, step: int) -> tuple[int, np.ndarray]:
         """Return the epoch of a step (both from 0) and its examples: positions of queries, or of pairs."""
@@ -145,19 +146,17 @@ class Plan:
             return 0
         never, met = self.never, [self.positives.passages, *([self.pool.passages] if drawn else [])]
         texts = np.unique(never.texts(np.concatenate(met)))
-        owners = np.repeat(np.arange(len(never.offsets) - 1), np.diff(never.offsets))
-        known = np.bincount(owners[np.isin(never.passages, texts)], minlength=len(never.offsets) - 1)
+        known = np.bincount(owners(never.offsets)[np.isin(never.passages, texts)], minlength=len(never.offsets) - 1)
         return int((known[never.groups[alone]] == len(texts)).sum())
 
 
 def by_turn(positives: Qrels, seed: int) -> Qrels:
     """Order the positives of each query by their turn: higher grades first, those of one grade in hashed order.
 
-    So queries begin with different ones, wherever these stand in the file.
+    So queries begin with different ones, wherever these are in the file.
     """
     turn = hashed(seed, 0, "positives", positives.owners, positives.passages)
-    place = np.repeat(np.arange(len(positives)), np.diff(positives.offsets))
-    order = np.lexsort((turn, -positives.grades, place))
+    order = np.lexsort((turn, -positives.grades, owners(positives.offsets)))
     return Qrels(positives.queries, positives.offsets, positives.passages[order], positives.grades[order])
 
 
@@ -167,7 +166,7 @@ class StepSampler(BatchSampler):
     The trainer sees one long epoch, so that nothing but the number of the step decides a batch.
     """
 
-    def __init__(self, plan: Plan, steps: int, first: int = 0) -> None:
+    def __init__(self, plan: BatchPlan, steps: int, first: int = 0) -> None:
         self.plan, self.steps, self.first = plan, steps, first
         self.batch_size, self.drop_last = plan.batch_queries, False
 
@@ -184,14 +183,14 @@ class StepSampler(BatchSampler):
 class Collator:
     """Turns examples into two features: the queries, and all passages of the batch as one flat list.
 
-    Keys that start with ``query_`` and ``passage_`` are the two features; beside the tokens, ``query_target``
-    (the place of each query's positive among the flat passages), ``query_positives`` (rows that are no negatives,
-    padded with -1), ``passage_place`` (which of the encoded passages each of the flat list is: a passage that
-    several queries meet is encoded once and counts as often as it is met), ``passage_row`` (of
-    passages of the same text the first) and ``passage_owner`` (whose they are) are what the loss needs.
+    Keys that start with ``query_`` and ``passage_`` are the two features. Besides the tokens, the loss needs
+    ``query_target``: the place of each query's positive among the flat passages; ``query_positives``: rows that are no
+    negatives of the query, padded with -1; ``passage_place``: which of the encoded passages each of the flat list is (a
+    passage that several queries meet is encoded once and counts as often as it is met); ``passage_row``: the first row
+    with the same text; ``passage_owner``: the place in the batch of the query that a passage was drawn for.
     """
 
-    plan: Plan
+    plan: BatchPlan
     queries: TokenStore
     passages: TokenStore
     query_forward: Forward
@@ -213,8 +212,7 @@ class Collator:
             flat: Rows of each query's passages, the positive first.
         """
         rows = np.concatenate(flat)
-        owner = np.repeat(np.arange(len(flat)), [len(part) for part in flat])
-        first = np.cumsum([0] + [len(part) for part in flat[:-1]])
+        offsets = offsets_of([len(part) for part in flat])
         # Each distinct passage is encoded once, longest first: chunks of like length need little padding.
         distinct, place = np.unique(rows, return_inverse=True)
         order = np.argsort(-self.passages.lengths(distinct), kind="stable")
@@ -232,12 +230,12 @@ class Collator:
             line[: len(relevant)] = relevant
         batch: dict[str, Any] = {
             **_tokens("query_", self.queries, self.plan.positives.queries[places], self.query_forward),
-            "query_target": torch.from_numpy(target[first]),
+            "query_target": torch.from_numpy(target[offsets[:-1]]),
             "query_positives": torch.from_numpy(positives),
             **_tokens("passage_", self.passages, distinct[order], self.passage_forward),
             "passage_place": torch.from_numpy(place[order_of_all]),
             "passage_row": torch.from_numpy(never.texts(rows)[order_of_all]),
-            "passage_owner": torch.from_numpy(owner[order_of_all]),
+            "passage_owner": torch.from_numpy(owners(offsets)[order_of_all]),
         }
         return batch
 

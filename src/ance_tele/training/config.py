@@ -33,6 +33,10 @@ class TrainingConfig:
         save_steps: Steps between two checkpoints, rounded up to a multiple of ``logging_steps``; None means
             every ten minutes.
         report_to: Trackers, as in transformers; "auto" is TensorBoard where it is installed.
+
+    Example:
+        >>> TrainingConfig(batch_queries=16, negatives_per_query=7).in_batch_negatives
+        True
     """
 
     batch_queries: Annotated[int, (1, 1 << 20)] = 8

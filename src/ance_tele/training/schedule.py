@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """Where an episode stands in its learning-rate schedule and in the order of batches.
+    """Where an episode is in its learning-rate schedule and in the order of batches.
 
     Attributes:
         steps: Steps that the episode takes.

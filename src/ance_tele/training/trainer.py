@@ -25,14 +25,9 @@ from ance_tele.console.progress import Advance, progress
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.encoder import Forward, resolve_precision
-from ance_tele.store.artefacts import (
-    Manifest,
-    file_sizes,
-    manifest_path,
-    read_manifest,
-    remove,
-)
-from ance_tele.training.batches import Collator, Plan, StepSampler
+from ance_tele.store.files import remove
+from ance_tele.store.manifests import Manifest, file_sizes, manifest_path, read_manifest
+from ance_tele.training.batches import BatchPlan, Collator, StepSampler
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.loss import TeleportationLoss
 from ance_tele.training.schedule import Schedule
@@ -42,7 +37,7 @@ SAVE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Trained:
-    """What an episode of training leaves behind, beside the model.
+    """What an episode of training returns besides the model.
 
     Attributes:
         loss: (step, mean loss since the last point).
@@ -58,7 +53,7 @@ class Trained:
 
 
 def resolve_temperature(model: SentenceTransformer, config: TrainingConfig) -> float:
-    """Settle the temperature: as given, else 0.05 for normalised vectors, else 1."""
+    """Return the temperature: as given, else 0.05 for normalised vectors, else 1."""
     if config.temperature is not None:
         return config.temperature
     return 0.05 if any(isinstance(module, Normalize) for module in model.modules()) else 1.0
@@ -66,7 +61,7 @@ def resolve_temperature(model: SentenceTransformer, config: TrainingConfig) -> f
 
 def train(
     model: SentenceTransformer,
-    plan: Plan,
+    plan: BatchPlan,
     queries: TokenStore,
     passages: TokenStore,
     config: TrainingConfig,
@@ -88,6 +83,21 @@ def train(
 
     Raises:
         UserError: The model has no weight that can be trained.
+
+    Example:
+        >>> import ance_tele as at
+        >>> from ance_tele.data.collection import Qrels
+        >>> from ance_tele.mining.pool import Pool
+        >>> encoder = at.load_model("my-model", at.EncoderConfig(), device="cpu")
+        >>> queries, passages = TokenStore.from_lists([[2, 5, 3]] * 2), TokenStore.from_lists([[2, 5, 6, 3]] * 4)
+        >>> rows, offsets, ones = np.arange(2), np.arange(3), np.ones(2, dtype=int)
+        >>> positives = Qrels(rows, offsets, passages=np.array([0, 1]), grades=ones)
+        >>> pool = Pool(rows, offsets, np.array([2, 3]), ones, ones, ones, ranks=ones, scores=np.zeros(2))
+        >>> plan = BatchPlan(pool, positives, batch_queries=2, negatives=1, seed=42)
+        >>> config = TrainingConfig(batch_queries=2, negatives_per_query=1, report_to=("none",))
+        >>> schedule = Schedule(steps=3, total=3, warmup=1, peak=1e-4)
+        >>> train(encoder, plan, queries, passages, config, Path("checkpoints"), schedule).steps
+        3
     """
     check_trainable(model, "The model")
     torch.manual_seed(plan.seed)
@@ -131,7 +141,7 @@ def train(
 class EpisodeTrainer(SentenceTransformerTrainer):
     """The library's trainer, with batches that depend on nothing but the number of the step."""
 
-    def __init__(self, plan: Plan, schedule: Schedule, **options: Any) -> None:
+    def __init__(self, plan: BatchPlan, schedule: Schedule, **options: Any) -> None:
         self.plan, self.schedule = plan, schedule
         super().__init__(**options)
 

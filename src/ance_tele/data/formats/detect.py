@@ -1,4 +1,4 @@
-"""Tell the format of a folder, or of one training file, from the names of its files and the fields of the first row."""
+"""Detect the format of a folder or of a training file from the names of files and the fields of the first row."""
 
 from collections.abc import Mapping
 from pathlib import Path

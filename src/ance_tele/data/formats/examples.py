@@ -187,7 +187,7 @@ def by_split(files: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def read_folder(place: Path, suffixes: Sequence[str], rows: Rows, parse: Parse, wanted: str) -> Read:
-    """Read training files that hold all their passages, split by split as their names say.
+    """Read training files that hold all their passages, split by split, as named.
 
     Raises:
         UserError: There is none; the sentence names ``wanted``.
@@ -217,6 +217,6 @@ def stem(place: Path) -> str:
 
 
 def none_found(place: Path, wanted: str) -> UserError:
-    """Say that a folder lacks the files of the format that it was taken for."""
+    """Return the error that a folder lacks the files of the format that it was taken for."""
     found = ", ".join(sorted(path.name for path in place.iterdir())[:8]) if place.is_dir() else place.name
     return UserError(f"{place} holds no {wanted} (found: {found or 'nothing'}).")

@@ -1,4 +1,4 @@
-"""Read JSON objects from files of any size, one at a time, and their fields, with errors that say where."""
+"""Read JSON objects from files of any size, one at a time, and their fields, with errors that name file and place."""
 
 import codecs
 import gzip
@@ -79,7 +79,7 @@ def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _is_cut(error: Exception, length: int) -> bool:
-    """Say whether text may fail to be JSON only because the rest of it has not been read."""
+    """Return whether text may fail to be JSON only because the rest of it has not been read."""
     if not isinstance(error, json.JSONDecodeError):
         return False
     return error.msg.startswith("Unterminated string") or error.pos >= length - 16

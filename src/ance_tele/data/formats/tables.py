@@ -17,7 +17,7 @@ _QUOTED = re.compile(rf"{_FIELD}(?:\t{_FIELD})*")
 
 
 def is_quoted(path: Path) -> bool:
-    """Say whether a tab-separated file encloses fields in quotation marks, as CSV does.
+    """Return whether a tab-separated file encloses fields in quotation marks, as CSV does.
 
     In a file that does, every field that holds a quotation mark is enclosed and the marks inside are doubled; text
     that is raw hardly ever looks like that. The first lines that hold a mark decide, by majority.

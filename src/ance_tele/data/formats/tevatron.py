@@ -30,7 +30,7 @@ def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
             ``negative_passages`` (lists of ``docid``, ``title``, ``text`` and, from a teacher, ``score``) or
             ``positive_document_ids`` and ``negative_document_ids``; ``answers`` and the query's instruction
             (``prompt``, ``instruction``) where there are any. The split is found in the name. The corpus is
-            in files named ``corpus*`` or ``NAME.corpus*`` (``docid``, ``title``, ``text``), for one file of ids beside
+            in files named ``corpus*`` or ``NAME.corpus*`` (``docid``, ``title``, ``text``), for one file of ids next to
             it; without one it is the passages of the examples.
 
     Returns:
@@ -62,7 +62,7 @@ def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
 
 
 def _names_ids(path: Path) -> bool:
-    """Say whether a file refers to a corpus, by its first row."""
+    """Return whether a file refers to a corpus, by its first row."""
     return any(BY_ID in row and INSIDE not in row for _, row in islice(read_rows(path), 1))
 
 

@@ -3,22 +3,11 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.formats.lines import read_lines
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.raw import Judgement
-
-
-class Ranked(NamedTuple):
-    """One line of a run; ``line`` is where it stands, counted from 1."""
-
-    query: str
-    passage: str
-    rank: int
-    score: float
-    line: int
 
 
 def read_trec_qrels(path: Path) -> Iterator[Judgement]:
@@ -36,11 +25,11 @@ def read_trec_qrels(path: Path) -> Iterator[Judgement]:
         yield Judgement(parts[0], parts[2], whole_grade(parts[3], f"{path.name} line {number}"), number)
 
 
-def read_trec_run(path: Path) -> Iterator[Ranked]:
-    """Yield the lines of a run of six fields: query id, Q0, passage id, rank, score, tag.
+def read_trec_run(path: Path) -> Iterator[tuple[str, str, float]]:
+    """Yield query id, passage id and score of a run of six fields: query id, Q0, passage id, rank, score, tag.
 
     Raises:
-        UserError: A line has not six fields, or its rank or score is no number; names file and line.
+        UserError: A line has not six fields, or its score is no number (NaN is none); names file and line.
     """
     for number, line in read_lines(path):
         parts = line.split()
@@ -50,11 +39,9 @@ def read_trec_run(path: Path) -> Iterator[Ranked]:
                 "query id, Q0, passage id, rank, score, tag."
             )
         try:
-            rank, score = int(parts[3]), float(parts[4])
+            score = float(parts[4])
         except ValueError:
-            rank, score = 0, math.nan
+            score = math.nan
         if math.isnan(score):
-            raise UserError(
-                f"{path.name} line {number}: the rank '{parts[3]}' must be an integer, the score '{parts[4]}' a number."
-            )
-        yield Ranked(parts[0], parts[2], rank, score, number)
+            raise UserError(f"{path.name} line {number}: the score '{parts[4]}' is no number.")
+        yield parts[0], parts[2], score

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ance_tele.console.errors import UserError
 from ance_tele.data.arrow import ROWS_PER_BATCH, read_arrow
 from ance_tele.data.collection import UNJUDGED, Collection, Texts
-from ance_tele.store.artefacts import atomic
+from ance_tele.store.files import atomic
 
 
 def write_beir(collection: Collection, folder: Path) -> None:
@@ -29,6 +29,13 @@ def write_beir(collection: Collection, folder: Path) -> None:
 
     Raises:
         UserError: The folder holds something, or a split's name cannot be a file's.
+
+    Example:
+        >>> import ance_tele as at
+        >>> collection = at.collection_from_dicts({"p1": "a key"}, {"q1": "keys?"}, {"train": {"q1": {"p1": 1}}})
+        >>> write_beir(collection, Path("my-data"))
+        >>> Path("my-data/qrels/train.tsv").read_text().split()
+        ['query-id', 'corpus-id', 'score', 'q1', 'p1', '1']
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already; name a folder that is new or empty.")

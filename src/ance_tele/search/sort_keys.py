@@ -33,7 +33,7 @@ def unkeyed(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def same_score(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Say which of two keys are of the same score, bool, element by element."""
+    """Return which of two keys are of the same score, bool, element by element."""
     return (one ^ other) >> np.uint64(32) == 0
 
 

@@ -12,8 +12,8 @@ from sentence_transformers.sentence_transformer.modules import BoW, StaticEmbedd
 from sentence_transformers.sentence_transformer.modules.tokenizer import TransformersTokenizerWrapper
 from torch import Tensor
 
-from ance_tele.data.textform import tokenizer_fingerprint
-from ance_tele.store.artefacts import fingerprint
+from ance_tele.data.text_format import tokenizer_fingerprint
+from ance_tele.store.fingerprints import fingerprint
 
 
 class WholeTexts:

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from ance_tele.data.ragged import offsets_of
+
 
 def pair_products(left: np.ndarray, right: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Return the dot products of rows (ascending) of one float32 matrix with rows of another, float32 [n].
 
     Each sum is formed alone and in one order, so that equal vectors give equal products.
     """
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(left)))])
+    starts = offsets_of(np.bincount(rows, minlength=len(left)))
     asked = torch.sparse_csr_tensor(
         torch.from_numpy(starts.astype(np.int32)),
         torch.from_numpy(columns.astype(np.int32)),

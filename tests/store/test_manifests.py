@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,10 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
-from ance_tele.store.artefacts import (
-    SCHEMA,
-    atomic,
-    build,
-    file_sha256,
-    fingerprint,
-    lock,
-    manifest_path,
-    read_json,
-    read_manifest,
-    write_json,
-)
+from ance_tele.store.artefacts import build, cached, writing
+from ance_tele.store.files import atomic, lock, read_json, write_json
+from ance_tele.store.fingerprints import file_sha256, fingerprint
+from ance_tele.store.manifests import SCHEMA, Manifest, manifest_path, read_manifest
 
 
 def names(folder: Path) -> list[str]:
@@ -117,9 +109,9 @@ def test_what_stands_is_not_made_again(tmp_path: Path, folder: bool, logged: lis
     make = Maker(folder=folder)
     inputs = {"a": (1, 2), "seed": 42}  # a tuple, which comes back from JSON as a list
     first = build(tmp_path / "thing", "thing", inputs, make)
-    assert first.facts == {"length": 4} and first.files and not first.stood
+    assert first.facts == {"length": 4} and first.files and not first.reused
     again = build(tmp_path / "thing", "thing", inputs, make)
-    assert again == first and again.stood
+    assert again == first and again.reused
     assert make.calls == 1 and logged == []
     assert json.loads(manifest_path(tmp_path / "thing").read_text())["inputs"] == {"a": [1, 2], "seed": 42}
 
@@ -190,6 +182,15 @@ def test_an_artefact_without_its_manifest_never_passes_for_the_new_one(tmp_path:
     assert path.read_text() == "again"
 
 
+def spread(path: Path, inputs: dict[str, int], make: Callable[[Path], Any]) -> Manifest:
+    """Make an artefact of several files next to its name, unless it is there."""
+    if found := cached(path, inputs):
+        return found
+    with writing(path, "evaluation", inputs, spread=True) as made:
+        made.facts |= make(made.target) or {}
+    return made.manifest
+
+
 def test_a_spread_artefact_lies_beside_its_name(tmp_path: Path) -> None:
     def make(target: Path) -> dict[str, int]:
         target.mkdir()
@@ -198,15 +199,15 @@ def test_a_spread_artefact_lies_beside_its_name(tmp_path: Path) -> None:
         return {"n": 2}
 
     (tmp_path / "theirs").write_text("stays")
-    manifest = build(tmp_path / "evaluation", "evaluation", {"seed": 1}, make, spread=True)
+    manifest = spread(tmp_path / "evaluation", {"seed": 1}, make)
     assert names(tmp_path) == ["evaluation.manifest.json", "metrics.json", "run.trec", "theirs"]
     assert manifest.files == {"run.trec": 8, "metrics.json": 12}
-    assert build(tmp_path / "evaluation", "evaluation", {"seed": 1}, pytest.fail, spread=True) == manifest
+    assert spread(tmp_path / "evaluation", {"seed": 1}, pytest.fail) == manifest
     (tmp_path / "run.trec").write_text("")
     assert read_manifest(tmp_path / "evaluation") is None
-    build(tmp_path / "evaluation", "evaluation", {"seed": 1}, make, spread=True)
+    spread(tmp_path / "evaluation", {"seed": 1}, make)
     assert (tmp_path / "run.trec").read_text() == "run.trec"
-    build(tmp_path / "evaluation", "evaluation", {"seed": 2}, make, spread=True)
+    spread(tmp_path / "evaluation", {"seed": 2}, make)
     assert names(tmp_path) == ["evaluation.manifest.json", "metrics.json", "run.trec", "theirs"]
 
 
@@ -221,7 +222,7 @@ def test_a_spread_artefact_killed_while_it_was_spread_is_made_again(tmp_path: Pa
         for name in ("run.trec", "metrics.json"):
             (target / name).write_text("new")
 
-    build(path, "evaluation", {}, make, spread=True)
+    spread(path, {}, make)
     assert names(tmp_path) == ["evaluation.manifest.json", "metrics.json", "run.trec"]
     assert {(tmp_path / name).read_text() for name in ("metrics.json", "run.trec")} == {"new"}
 
@@ -229,7 +230,8 @@ def test_a_spread_artefact_killed_while_it_was_spread_is_made_again(tmp_path: Pa
 KILLED = """
 import sys, time
 from pathlib import Path
-from ance_tele.store.artefacts import build
+from ance_tele.store.artefacts import build, cached, writing
+
 
 def make(target):
     target.mkdir()
@@ -274,7 +276,7 @@ def test_of_several_who_want_the_same_one_makes_it_and_the_others_wait(tmp_path:
     for thread in threads:
         thread.join()
     assert len(calls) == 1 and len(found) == 4 and len({str(manifest.files) for manifest in found}) == 1
-    assert sorted(manifest.stood for manifest in found) == [False, True, True, True]
+    assert sorted(manifest.reused for manifest in found) == [False, True, True, True]
     assert set(logged) == {"waiting for another process: thing"}
 
 

@@ -15,7 +15,7 @@ from ance_tele.encode.lengths import Task
 
 log = logging.getLogger(__name__)
 
-# Tokens of the text whose vector is looked at, and of those beside it.
+# Tokens of the text whose vector is compared, and of the longer one in its batch.
 SHORT, LONG = 5, 24
 
 # Of a vector to itself, alone and in company. What depends on its batch was seen down to 0.5; rounding costs 1e-6.
@@ -53,7 +53,7 @@ def settle_modality(model: SentenceTransformer, name: str, plain: bool) -> None:
 
 
 def check_company(model: SentenceTransformer, name: str) -> None:
-    """Refuse a model that gives a text other vectors beside longer texts: it reads the padding.
+    """Refuse a model that gives a text other vectors in a batch with longer texts: it reads the padding.
 
     Args:
         model: Tried with made-up texts, in either task.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ance_tele.runs.artefact import Artefact, cached, writing
+from ance_tele.store.artefacts import Artefact, cached, writing
 
 
 def make(path: Path, inputs: dict[str, Any], text: str) -> Artefact[str]:
@@ -25,7 +25,7 @@ def test_what_was_made_is_not_read_back_and_what_was_found_is(tmp_path: Path) ->
     assert first.load() == "made"
     assert first.on_disk().load() == "same"
     again = make(path, {"a": [1, 2]}, "never made")
-    assert (again.load(), again.manifest.stood) == ("same", True)
+    assert (again.load(), again.manifest.reused) == ("same", True)
 
 
 def test_other_inputs_make_it_again(tmp_path: Path) -> None:

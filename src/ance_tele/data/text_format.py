@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ance_tele.store.artefacts import fingerprint
+from ance_tele.store.fingerprints import fingerprint
 
-Cutter: TypeAlias = Callable[[list[str]], tuple[list[list[int]], np.ndarray]]
+BatchTokenizer: TypeAlias = Callable[[list[str]], tuple[list[list[int]], np.ndarray]]
 """Texts to their token ids, and how many tokens each had before it was cut, int64 [n]."""
 
 
@@ -31,7 +31,7 @@ class TextFormat:
     most: int | None = None
 
     def render(self, titles: list[str], texts: list[str], prompts: list[str] | None = None) -> list[str]:
-        """Join prompt, title and body of each text; ``prompts`` are those that stand in the place of ``prompt``."""
+        """Join prompt, title and body of each text; ``prompts`` are those that replace ``prompt``."""
         separator, first = self.title_separator, prompts or [self.prompt] * len(texts)
         always = bool(separator.strip())
         return [
@@ -45,8 +45,8 @@ class TextFormat:
             return [self.max_length] * len(prompts)
         distinct = sorted({self.prompt, *prompts})
         tokens = dict(zip(distinct, count_tokens(tokenizer, distinct), strict=True))
-        beside = self.max_length - tokens[self.prompt]
-        return [min(self.most, beside + tokens[prompt]) for prompt in prompts]
+        room = self.max_length - tokens[self.prompt]
+        return [min(self.most, room + tokens[prompt]) for prompt in prompts]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def count_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
     return [len(encoding) for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def cutter(tokenizer: Any, max_length: int) -> Cutter:
+def batch_tokenizer(tokenizer: Any, max_length: int) -> BatchTokenizer:
     """Return what cuts texts into token ids, special tokens included, no padding, and counts what they had uncut.
 
     Where the tokenizer has a fast backend, a copy of that does it on all cores, without the masks and dictionaries that
