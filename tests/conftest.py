@@ -1,5 +1,6 @@
 """What the tests share: a tiny encoder with random weights, and a toy collection whose words make sense."""
 
+import gc
 import json
 import os
 
@@ -28,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
+def pytest_collection_finish() -> None:
+    """Leave what has been imported out of garbage collection: every training begins with one, of a second or so."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache."""
@@ -52,7 +59,7 @@ def _without_pictures() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "panel_svg", lambda *panel: "<svg xmlns='http://www.w3.org/2000/svg'></svg>")
-        patch.setattr(write, "curves", lambda summary, logs, path: path.write_bytes(b""))
+        patch.setattr(write, "curves", lambda run: b"")
         yield
 
 
@@ -68,6 +75,14 @@ def undrawn_here() -> Iterator[None]:
     """The same for one test; what its module has made for all tests is drawn."""
     with _without_pictures():
         yield
+
+
+@pytest.fixture
+def data_only(undrawn_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without pictures, but with the data of their figures."""
+    from ance_tele.report.drawing import write_rows
+
+    monkeypatch.setattr("ance_tele.report.write.save", write_rows)
 
 
 @pytest.fixture(scope="session")

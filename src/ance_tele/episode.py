@@ -10,7 +10,7 @@ from ance_tele.data.review import ReviewAs
 from ance_tele.encode.checkpoint import Checkpoint
 from ance_tele.mining.pool import Pool
 from ance_tele.report.write import write_report
-from ance_tele.runs.inputs import RunInputs, claimed
+from ance_tele.runs.inputs import RunInputs, acquire_run_folder
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
 from ance_tele.runs.mine import mine, search
 from ance_tele.runs.mix import mix
@@ -50,7 +50,7 @@ def run(
         UserError: The folder belongs to another run, or the data, the model or the review cannot be used.
     """
     inputs = RunInputs.of(recipe, collection, model, out, cache, review, review_as)
-    with claimed(inputs, data, adopted):
+    with acquire_run_folder(inputs, data, adopted):
         if "bm25" in recipe.evaluation.baselines:
             evaluate_bm25(inputs)
         training, retriever = train_episodes(inputs, inputs.start) if inputs.start else (None, inputs.bm25)
@@ -58,7 +58,7 @@ def run(
         summary = summarise(inputs, training, last, evaluate_final(inputs, retriever, last))
         analyse(inputs.folder.path, opened=inputs.opened())
         write_report(inputs.folder.path)
-    return summary
+    return summary.content()
 
 
 def train_episodes(inputs: RunInputs, start: Checkpoint) -> tuple[TrainingSet, DenseRetriever]:

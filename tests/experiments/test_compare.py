@@ -19,15 +19,16 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
+from ance_tele.evaluate.comparison import ComparisonResult
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.experiments import cells
 from ance_tele.experiments.compare import compare_systems
 from ance_tele.experiments.grid import Cell, beginning, grid, slug, system
 from ance_tele.experiments.reproduce import TABLES, systems_of
+from ance_tele.experiments.tables import as_latex, as_markdown, columns, scores
 from ance_tele.plan.defaults import NEGATIVES
 from ance_tele.recipes import RECIPES, recipe
-from ance_tele.report.comparison import cell, columns
-from ance_tele.report.comparison_formats import latex, markdown
+from ance_tele.report.tables import cell
 from ance_tele.store.files import read_json
 from ance_tele.store.manifests import read_manifest
 
@@ -454,7 +455,7 @@ def test_letters_agree_with_the_tests(result: dict[str, Any]) -> None:
     assert list(letters.values()) == list("abcdef")
     marked = 0
     for row in result["rows"]:
-        for split, metric in columns(result):
+        for split, metric in columns(ComparisonResult.of(result)):
             expected = set()
             for one in result["tests"]:
                 if (one["split"], one["metric"]) == (split, metric) and one["p"] < 0.05:
@@ -481,16 +482,20 @@ def test_csv_markdown_and_latex_hold_the_figures_of_the_json(whole: Path, result
     md = [line for line in (whole / "comparison.md").read_text().splitlines() if re.match(r"\| [a-f] \|", line)]
     tex = [line for line in (whole / "comparison.tex").read_text().splitlines() if re.match(r"[a-f] &", line)]
     assert len(md) == len(tex) == len(result["rows"])
+    comparison = ComparisonResult.of(result)
+    table = scores(comparison, "tiny-bert", columns(comparison))
+    shown = {str(row[0]): [cell(one) for one in row] for row in table.rows}
     for row, in_md, in_tex in zip(result["rows"], md, tex, strict=True):
-        for place, (split, metric) in enumerate(columns(result)):
-            mean, spread, letters = cell(row, split, metric)
+        cells = shown[row["letter"]]
+        for place, (split, metric) in enumerate(columns(comparison)):
+            mean, spread, letters = (getattr(cells[2 + place], name) for name in ("text", "spread", "letters"))
             assert float(mean) == pytest.approx(100 * row["values"][split][metric]["mean"], abs=0.0501)
-            shown = in_md.split(" | ")[2 + place], in_tex.removesuffix(r" \\").split(" & ")[2 + place]
-            for text in shown:
+            written = in_md.split(" | ")[2 + place], in_tex.removesuffix(r" \\").split(" & ")[2 + place]
+            for text in written:
                 numbers = re.findall(r"\d+\.\d+", text)
                 assert numbers == [mean, *([spread] if spread else [])], text
-            assert re.findall(r"<sup>(\w+)</sup>", shown[0]) == ([letters] if letters else [])
-            assert re.findall(r"textsuperscript\{(\w+)\}", shown[1]) == ([letters] if letters else [])
+            assert re.findall(r"<sup>(\w+)</sup>", written[0]) == ([letters] if letters else [])
+            assert re.findall(r"textsuperscript\{(\w+)\}", written[1]) == ([letters] if letters else [])
 
 
 def test_awkward_names_break_no_table(result: dict[str, Any]) -> None:
@@ -498,15 +503,15 @@ def test_awkward_names_break_no_table(result: dict[str, Any]) -> None:
     awkward = r"a_b|c & 50% #1 $x^2$ {y} ~z \n *s* `t` [u] <v>"
     text = json.dumps(result).replace('"q-neg"', json.dumps(awkward))
     changed = json.loads(text.replace('"tiny-bert"', json.dumps(awkward)).replace('"toy"', json.dumps(awkward)))
-    tables = [line for line in markdown(changed).splitlines() if line.startswith("|")]
+    tables = [line for line in as_markdown(ComparisonResult.of(changed)).splitlines() if line.startswith("|")]
     cells = [len(re.findall(r"(?<!\\)\|", line.replace(r"\\", ""))) for line in tables]
     assert cells[:8] == [cells[0]] * 8 and cells[8:] == [cells[8]] * len(cells[8:])
-    assert r"a\_b\|c" in tables[6] and r"\*s\* \`t\` \[u\] \<v\>" in tables[6]
+    assert r"a_b\|c" in tables[6] and r"\*s\* \`t\` \[u\] &lt;v&gt;" in tables[6]
 
-    lines = latex(changed).splitlines()
+    lines = as_latex(ComparisonResult.of(changed)).splitlines()
     body = [line for line in lines if not line.startswith("%")]
     row = next(line for line in body if line.startswith("e & "))
-    assert len(re.findall(r"(?<!\\)&", row)) == 1 + len(columns(changed))
+    assert len(re.findall(r"(?<!\\)&", row)) == 1 + len(columns(ComparisonResult.of(changed)))
     name = re.split(r"(?<!\\)&", row)[1]
     bare = re.sub(r"\\textbackslash(\{\}| )|\\text\w+\{\}|\\[&%$#_{}^~]", "", name)
     assert not re.search(r"[\\&%$#_{}^~]", bare), name

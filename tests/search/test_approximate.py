@@ -13,7 +13,8 @@ from ance_tele.console.errors import UserError
 from ance_tele.encode.vectors import Vectors
 from ance_tele.mining.config import MiningConfig
 from ance_tele.recipes import recipe
-from ance_tele.report.run_tables import description
+from ance_tele.report.conditions import description
+from ance_tele.runs.summary import Summary
 from ance_tele.search import approximate
 from ance_tele.search.approximate import approximate_topk, default_probes, number_of_lists, recall_of_exact
 from ance_tele.search.topk import TopK, exact_topk
@@ -198,6 +199,7 @@ def test_a_whole_run(
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["episodes"][0]["recall"] == recall
     low = min(recall["queries"], recall["positives"])
-    assert f"Mining searched approximately: recall@20 was at least {low:.3f} of exact." in description(summary)
+    said = f"Mining searched approximately: recall@20 was at least {low:.3f} of exact."
+    assert said in description(Summary.of(summary))
     told = f"; recall@20 {recall['queries']:.3f} of exact, {recall['positives']:.3f} around positives"
     assert told in capsys.readouterr().out

@@ -80,17 +80,19 @@ def conclude(out: Path) -> int:
     """Print the table of a finished run and name its report."""
     from rich.console import Console
 
-    from ance_tele.report.tables import episode_table, significance_lines
-    from ance_tele.report.write import read_summary
+    from ance_tele.report.renderers import terminal
+    from ance_tele.report.run_tables import results
+    from ance_tele.report.sentences import significance
+    from ance_tele.runs.summary import Summary
 
-    summary = read_summary(out)
+    summary = Summary.read(out)
     echo("")
-    Console().print(episode_table(summary))
-    for line in significance_lines(summary):
+    Console().print(terminal(results(summary)))
+    for line in significance(summary):
         echo(line)
     echo(f"\nReport: {out / 'report.html'}  (in short: {out / 'report.md'})")
-    if summary["episodes"]:
-        number = summary["episodes"][-1]["number"]
+    if summary.episodes:
+        number = summary.episodes[-1].number
         echo(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
         echo(f'Try:    ance-tele search {out} "your words"')
     return 0

@@ -46,12 +46,12 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
     seeds = given.seeds or [settings.pop("seed", EpisodeConfig().seed)]
 
     from ance_tele.data.load import load_collection
+    from ance_tele.evaluate.comparison import ComparisonResult
     from ance_tele.experiments.compare import compare_systems
     from ance_tele.experiments.grid import own_settings, system
+    from ance_tele.experiments.tables import cost, stem, terminal_tables
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.suited import suited
-    from ance_tele.report.comparison import cost, stem
-    from ance_tele.report.comparison_tables import comparison_tables
 
     collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
     introduce(collection)
@@ -82,9 +82,10 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
         with muted(quiet):
             return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder)
 
-    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    found = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    result = ComparisonResult.of(found)
     echo("")
-    for one in comparison_tables(result):
+    for one in terminal_tables(result):
         Console().print(one)
         echo("")
     echo(cost(result))

@@ -66,13 +66,14 @@ def data_verb(given: Given) -> int:
 
 def report_verb(given: Given) -> int:
     """Write the report of a run into its folder, or of several runs into a folder of its own."""
-    from ance_tele.report.write import read_summary, write_report, write_reports
+    from ance_tele.report.write import write_report, write_reports
+    from ance_tele.runs.summary import Summary
 
     runs = [Path(run) for run in given.runs]
     if len(runs) > 1 and not given.out:
         raise UserError("--out is missing: several runs take a folder for their common report.")
     for run in runs:
-        read_summary(run)
+        Summary.read(run)
 
     from ance_tele.analysis.analyse import analyse  # loads torch: after all that can be refused without it
 

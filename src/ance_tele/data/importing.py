@@ -115,7 +115,7 @@ def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, c
         example = table.slice(int(again[0]), 1).to_pylist()[0]
         before = table["line"][int(first[again[0]])].as_py()
         shown = f"'{example['id']}' in lines {before} and {example['line']}"
-        check.report(f"{unit} with an id that came before", where, len(again), shown)
+        check.report(f"{unit} with an id that stood before", where, len(again), shown)
         kept = table.take(np.flatnonzero(first == np.arange(len(first))))
         rewritten = path.with_suffix(".unique")
         with pa.OSFile(str(rewritten), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:

@@ -13,12 +13,12 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
-from ance_tele.evaluate.comparison import Entry, tabulate
 from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.experiments.cells import Job, beside, one_by_one
 from ance_tele.experiments.grid import Suit, grid, model_name, slug
+from ance_tele.experiments.tables import write_comparison
+from ance_tele.experiments.tabulate import Entry, tabulate
 from ance_tele.paper.figures import benchmark_of
-from ance_tele.report.comparison_formats import write_comparison
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.lists import anchor_lists, bm25_lists
@@ -79,17 +79,18 @@ def compare_systems(
             Entry(cell.recipe.name, model_name(cell.model), cell.recipe.episode.seed, out / cell.folder)
             for cell in done
         ]
-        result = {**tabulate(entries, collection.name, headline(collection)), "table": table} if entries else {}
-        if result:
+        result = tabulate(entries, collection.name, headline(collection), table) if entries else None
+        if result is not None:
             write_comparison(out, result)
     if failed:
         reasons = {why: [folder for folder, one in failed.items() if one == why] for why in failed.values()}
         lines = "; ".join(f"{', '.join(folders)}: {why.rstrip('.')}" for why, folders in reasons.items())
-        tables = f"; the tables of the others are in {out}" if result else ""
+        tables = f"; the tables of the others are in {out}" if result is not None else ""
         raise UserError(
             f"{len(failed)} of {len(cells)} cells failed ({lines}){tables}; the same command tries them again."
         )
-    return result
+    assert result is not None
+    return result.content()
 
 
 def headline(collection: Collection) -> tuple[str, ...]:

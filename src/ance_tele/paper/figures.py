@@ -167,6 +167,22 @@ def table2(collection: str, alpha: float, beta: float, negatives_per_query: int)
     return None
 
 
+def of_system(collection: str, system: str, start: str, shares: Mapping[str, float]) -> dict[str, float]:
+    """Return the paper's figures for a system of a comparison, by metric; {} where it has none.
+
+    Args:
+        collection: Name of the collection that was measured.
+        system: A recipe's name, with its own settings behind it if it has any ("ance-tele alpha=0.3").
+        start: The pretrained model.
+        shares: Its alpha, beta and negatives_per_query.
+    """
+    name, *own = system.split()
+    if own and name == "ance-tele" and {word.partition("=")[0] for word in own} <= shares.keys():
+        return table2(collection, shares["alpha"], shares["beta"], int(shares["negatives_per_query"])) or {}
+    tables = () if own else ("table3", "table8", "table1")
+    return next((known for table in tables if (known := published(collection, table, system, start))), {})
+
+
 def forgetting(collection: str, system: str) -> dict[int, float] | None:
     """Return the paper's forgetting rate by episode (Table 9, MS MARCO), as fractions, or None where it has none."""
     rates = _facts()["table9"].get(_recipe(system)) if benchmark_of(collection) == "msmarco" else None

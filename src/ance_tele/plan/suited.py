@@ -14,7 +14,7 @@ from ance_tele.paper.settings import SCALES
 from ance_tele.plan.defaults import Default, defaults
 from ance_tele.plan.facts import AtHand
 from ance_tele.recipes import recipe
-from ance_tele.runs.folder import read_settings
+from ance_tele.runs.identity import read_settings
 from ance_tele.settings import Recipe
 
 log = logging.getLogger(__name__)

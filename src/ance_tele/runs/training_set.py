@@ -100,6 +100,11 @@ class TrainingSet:
         return len(self.positives)
 
     @property
+    def without(self) -> int:
+        """How many training queries have no relevant passage of their own."""
+        return len(self.without_positive) + len(self.left_out)
+
+    @property
     def queries(self) -> np.ndarray:
         """Rows of the training queries, int64 [q], ascending."""
         return self.positives.queries
