@@ -555,7 +555,7 @@ def test_what_a_comparison_needs(toy: Path, tiny_model: Path, tmp_path: Path, re
     assert refusal(*some, data, model, out, "--seeds", 1, "x") == (
         "seeds is [1, 'x']; it must be numbers such as 1 2 3, in a file [1, 2, 3]."
     )
-    assert refusal(*some, "dpr alpha=3", data, model, out) == "alpha is 3; it must lie between 0 and 1."
+    assert refusal(*some, "dpr alpha=3", data, model, out) == "alpha is 3.0; it must lie between 0 and 1."
     assert refusal(*some, "dpr alpha", data, model, out).startswith("'alpha' in 'dpr alpha' is no setting;")
     assert refusal(*some, "--recipe=dpr", data, model, out).endswith("did you mean --recipes?")
     assert refusal(*some, data, model, out, "--scale=marko") == "There is no scale 'marko'; did you mean 'marco'?"

@@ -109,7 +109,7 @@ def test_the_source_of_the_page(
     assert re.search("same.category", (out / "report.html").read_text())
     suspects = json.loads((out / "analysis" / "suspects.json").read_text())
     assert suspects["by_source"]["same_category"]["pairs"] > 0
-    assert main(given) == 0 and capsys.readouterr().out.count(" stands ") >= 6
+    assert main(given) == 0 and capsys.readouterr().out.count(" cached ") >= 6
 
     # An edited function mines again.
     manifest = read_manifest(out / "episode-1" / "candidates.parquet")
