@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/ance-tele
 
-.PHONY: setup demo demo-full test check bench clean
+.PHONY: setup demo test check bench clean
 
 setup: .venv/installed
 
@@ -15,9 +15,6 @@ setup: .venv/installed
 
 demo: setup  ## train on real text: three episodes, about seven minutes on two cores
 	$(RUN) demo --out runs/demo
-
-demo-full: setup  ## the same, longer passages and all training queries
-	$(RUN) demo --full --out runs/demo-full
 
 test: setup  ## the tests: offline, about seven minutes on two cores
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder

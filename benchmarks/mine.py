@@ -35,10 +35,10 @@ from ance_tele.encode.loading import load_model
 from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.vectors import Vectors, encode_corpus
 from ance_tele.evaluate.retrieval import qrels_dict, run_of, score
-from ance_tele.mining.candidates import Candidates, Lists
+from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.mix import mix
-from ance_tele.mining.sources import lookahead
+from ance_tele.mining.sources import lookahead_lists
 from ance_tele.search.topk import exact_topk
 
 MINING, MEASURING = "mine_hard_negatives", "InformationRetrievalEvaluator"
@@ -77,8 +77,10 @@ def main() -> None:
                 stores.append(tokenize(part, tokenizer_of(model, task), form, folder, "benchmark", task))
             asked = encode_rows(model, stores[0], kept.queries, "query", config)
             vectors = encode_corpus(model, stores[1], "document", config, folder / "vectors", weights="")
-            by_query = Lists.from_topk(exact_topk(asked, vectors, settings.depth))
-            around = lookahead(kept, lambda rows: Lists.from_topk(exact_topk(vectors.take(rows), vectors, 200)), "all")
+            by_query = CandidateLists.from_topk(exact_topk(asked, vectors, settings.depth))
+            around = lookahead_lists(
+                kept, lambda rows: CandidateLists.from_topk(exact_topk(vectors.take(rows), vectors, 200)), "all"
+            )
             found = Candidates(kept.queries, {"query": by_query, "lookahead": around})
             mix(found, kept, settings, 1, 42)
             lengths = np.concatenate([stores[0].lengths()[kept.queries], stores[1].lengths()])

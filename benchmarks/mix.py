@@ -13,7 +13,7 @@ import numpy as np
 from common import Row, add_json, record
 
 from ance_tele.data.collection import Qrels
-from ance_tele.mining.candidates import Candidates, Lists
+from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.mix import mix
 
@@ -30,9 +30,9 @@ def main() -> None:
     ranks = np.tile(np.arange(1, DEPTH + 1, dtype=np.int16), queries)
     offsets = np.arange(0, queries * DEPTH + 1, DEPTH)
 
-    def lists() -> Lists:
+    def lists() -> CandidateLists:
         passages = rng.integers(0, PASSAGES, queries * DEPTH, dtype=np.int32)
-        return Lists(offsets, passages, rng.random(queries * DEPTH, dtype=np.float32), ranks)
+        return CandidateLists(offsets, passages, rng.random(queries * DEPTH, dtype=np.float32), ranks)
 
     candidates = Candidates(np.arange(queries), {"query": lists(), "lookahead": lists()})
     relevant = candidates.lists["query"].passages[::DEPTH].astype(np.int64)

@@ -68,7 +68,10 @@ def first_step(folder: Path, model: str, started: float) -> None:
         import ance_tele.training.trainer  # noqa: F401
         from ance_tele.data.load import load_collection
         from ance_tele.recipes import recipe
-        from ance_tele.runs.phases import Phases
+        from ance_tele.runs.inputs import RunInputs
+        from ance_tele.runs.mine import mine
+        from ance_tele.runs.mix import mix
+        from ance_tele.runs.train import train
     seconds = {"process": time.time() - started - seconds["imports"], **seconds}
     ended: list[float] = []
     register_optimizer_step_post_hook(lambda *_: ended.append(time.perf_counter()))
@@ -76,20 +79,23 @@ def first_step(folder: Path, model: str, started: float) -> None:
     chosen = recipe("ance-tele").with_settings(**settings)
     with phase("data"):
         collection = load_collection(folder / "data", folder / "cache")
-    phases = Phases(chosen, collection, model, folder / "run", folder / "cache")
+    inputs = RunInputs.of(chosen, collection, model, folder / "run", folder / "cache", announce=False)
+    model_given, (episode,) = inputs.start, inputs.episodes()
+    assert model_given is not None
+    retriever = inputs.retriever(model_given, 0)
     with phase("load model"):
-        phases.weights(0)
+        model_given.weights  # noqa: B018
     with phase("tokens"):
-        phases.encoding(0)
+        retriever.key  # noqa: B018
     with phase("encode"):
-        phases.vectors(0)
+        retriever.vectors  # noqa: B018
     with phase("mine"):
-        phases.training_lists(0)
-        phases.mine(1)
+        training = inputs.training_set()
+        candidates = mine(training, retriever, inputs.bm25, episode)
     with phase("mix"):
-        phases.mix(1)
+        pool = mix(candidates, training, [], episode)
     start = time.perf_counter()
-    phases.train(1)
+    train(model_given, pool, training, inputs.tokens, episode)
     seconds["first step"] = ended[0] - start
     print(json.dumps(seconds))
 

@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tests are offline: a name of the hub is not asked for again and again before it is given up.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def _without_pictures() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "panel_svg", lambda *panel: "<svg xmlns='http://www.w3.org/2000/svg'></svg>")
-        patch.setattr(write, "curves", lambda summary, logs, path: path.write_bytes(b""))
+        patch.setattr(write, "curves", lambda run: b"")
         yield
 
 
@@ -75,6 +75,14 @@ def undrawn_here() -> Iterator[None]:
     """The same for one test; what its module has made for all tests is drawn."""
     with _without_pictures():
         yield
+
+
+@pytest.fixture
+def data_only(undrawn_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without pictures, but with the data of their figures."""
+    from ance_tele.report.drawing import write_rows
+
+    monkeypatch.setattr("ance_tele.report.write.save", write_rows)
 
 
 @pytest.fixture(scope="session")
@@ -175,3 +183,41 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real collections on this machine")
     return folder
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command line that must fail; return its one sentence."""
+    from ance_tele.cli.main import main
+
+    def run(*argv: object) -> str:
+        capsys.readouterr()
+        assert main([str(word) for word in argv]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("ance-tele: ") and error.endswith("\n")
+        sentence = error.removeprefix("ance-tele: ").removesuffix("\n")
+        assert sentence and "\n" not in sentence and "Traceback" not in sentence and sentence[-1] in ".?"
+        return sentence
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def lexical(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the recipe bm25."""
+    from ance_tele.cli.main import main
+
+    out = tmp_path_factory.mktemp("runs") / "bm25"
+    assert main(["run", "bm25", "--data", str(toy), "--out", str(out), "--learning_rate", "1e-4"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def untrained(toy: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the recipe zero-shot."""
+    from ance_tele.cli.main import main
+
+    out = tmp_path_factory.mktemp("runs") / "zero-shot"
+    argv = ["run", "zero-shot", f"--data={toy}", f"--model={tiny_model}", f"--out={out}", "--baselines=[zero-shot]"]
+    assert main([*argv, "--query_prompt", "query: ", "--title_separator", "[SEP]", "--passage_max_len", "16"]) == 0
+    return out

@@ -9,7 +9,8 @@ from ance_tele.cli.convert import KINDS
 from ance_tele.cli.verbs import VERBS
 from ance_tele.data.load import NAMED, READERS
 from ance_tele.experiments.reproduce import TABLES
-from ance_tele.paper.published import CHECKPOINTS, STARTS
+from ance_tele.paper.published import CHECKPOINTS
+from ance_tele.paper.settings import STARTS
 from ance_tele.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]

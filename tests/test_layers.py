@@ -39,9 +39,18 @@ FLOORS: list[set[str]] = [
 ]
 # Where the order of the floors allows more than it should.
 ONLY = {
-    "report": {"console", "evaluate.config", "paper", "store"},
-    "plan": {"console", "data", "mining.mix", "paper", "recipes", "runs.folder", "settings", "store"},
-    "training": {"console", "data", "encode", "mining.known", "mining.pool", "mining.seeding", "store"},
+    "report": {
+        "console",
+        "evaluate.config",
+        "mining.sources",
+        "paper",
+        "runs.analysed",
+        "runs.losses",
+        "runs.summary",
+        "store",
+    },
+    "plan": {"console", "data", "mining.mix", "mining.plugins", "paper", "recipes", "runs.folder", "settings", "store"},
+    "training": {"console", "data", "encode", "mining.never", "mining.pool", "mining.seeding", "store"},
     "mining": {"console", "data", "search.topk", "store"},
 }
 
@@ -99,7 +108,7 @@ def test_the_test_sees_an_import_that_points_up(tmp_path: Path) -> None:
     assert list(offences("ance_tele.encode.x", path)) == ["ance_tele.encode.x line 2 imports training.loss"]
     assert len(list(offences("ance_tele.mining.x", path))) == 2
     assert len(list(offences("ance_tele.report.x", path))) == 2
-    assert list(offences("ance_tele.runs.phases", path)) == []
+    assert list(offences("ance_tele.episode", path)) == []
 
 
 def test_every_module_has_a_floor() -> None:
@@ -118,7 +127,7 @@ def test_there_are_no_circles() -> None:
 def test_nothing_inside_imports_the_public_face() -> None:
     for module, path in MODULES.items():
         faces = [name for _, target, name in imports(path) if target == "ance_tele"]
-        assert faces == (["__version__"] if module == "ance_tele.cli.parsers" else []), module
+        assert faces == (["__version__"] if module == "ance_tele.cli.main" else []), module
 
 
 def test_the_rooms_have_empty_fronts() -> None:

@@ -1,16 +1,18 @@
 import dataclasses
+import doctest
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
 import yaml
 
-from ance_tele.console.errors import UserError
+from ance_tele import recipes
+from ance_tele.console.errors import UserError, unknown
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
 from ance_tele.recipes import RECIPES, recipe
-from ance_tele.settings import PARTS, EpisodeConfig, Recipe, setting_types, unknown
+from ance_tele.settings import PARTS, EpisodeConfig, Recipe, setting_kinds
 from ance_tele.training.config import TrainingConfig
 
 
@@ -41,7 +43,7 @@ def test_no_two_parts_share_the_name_of_a_setting() -> None:
     assert {field.name for field in fields(made)} == {"name", *PARTS}
     names = [setting.name for part in PARTS for setting in fields(getattr(made, part))]
     assert sorted(set(names)) == sorted(names)
-    assert list(made.settings()) == names == list(setting_types())
+    assert list(made.settings()) == names == list(setting_kinds())
     assert not set(names) & {"recipe", "data", "model", "out", "config", "lenient", "help", "verb"}  # the other flags
 
 
@@ -178,7 +180,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"restart": None}, ["restart is None", "one of scratch, continue"]),
     ({"pooling": "average"}, ["pooling is 'average'", "cls, mean, max, lasttoken or null"]),
     ({"sources": "query"}, ["sources is 'query'", "a list, such as '[bm25]'"]),
-    ({"sources": [1]}, ["sources is (1,)", "a list"]),
+    ({"sources": [1]}, ["sources is [1]", "a list"]),
     ({"title_separator": None}, ["title_separator is None", "a text"]),
     ({"query_prompt": 5}, ["query_prompt is 5", "a text or null"]),
 ]
@@ -213,3 +215,8 @@ def test_the_edges_of_what_works_are_accepted(given: dict[str, Any]) -> None:
 def test_bm25_has_nothing_to_train() -> None:
     with pytest.raises(UserError, match=r"episodes is 2; recipe 'bm25' has no model to train"):
         recipe("bm25").with_settings(episodes=2)
+
+
+def test_the_examples_of_the_docstrings() -> None:
+    done = doctest.testmod(recipes)
+    assert done.attempted and not done.failed

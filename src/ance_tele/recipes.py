@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, unknown
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
-from ance_tele.settings import EpisodeConfig, Recipe, unknown
+from ance_tele.paper.settings import ANCE, SCALES
+from ance_tele.settings import EpisodeConfig, Recipe
+from ance_tele.store.plugins import is_plugin, load_plugin
 
 
 def ance_tele() -> Recipe:
@@ -105,56 +107,50 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "triviaqa": triviaqa,
 }
 
-# Table 5. The encoders of the paper are plain BERT folders: first token, no normalisation, dot product.
-_BERT = {"pooling": "cls", "normalize": False, "title_separator": "[SEP]", "query_max_len": 32, "learning_rate": 5e-6}
-_OPENQA = {
-    **_BERT,
-    "passage_max_len": 156,
-    "batch_queries": 128,
-    "negatives_per_query": 11,
-    "epochs": 40,
-    "refresh_step": 2000,
-    "pool_per_source": 80,
-    "untie_encoders": True,
-    "filter_answers": True,
-}
-SCALES = {
-    "marco": {
-        **_BERT,
-        "passage_max_len": 128,
-        "batch_queries": 8,
-        "negatives_per_query": 31,
-        "epochs": 3,
-        "refresh_step": 20_000,
-        "pool_per_source": 30,
-        "split": "dev",
-    },
-    "nq": _OPENQA,
-    "triviaqa": _OPENQA,
-}
-STARTS = {"marco": "Luyu/co-condenser-marco", "nq": "Luyu/co-condenser-wiki", "triviaqa": "Luyu/co-condenser-wiki"}
-# Table 7: ANCE after its BM25 episode. later_rate makes 5e-6 the paper's 1e-6.
-_ANCE = {"refresh_step": 10_000, "negatives_per_query": 7, "warmup_steps": 5000}
-# What the authors' public code does otherwise than the paper's text.
-OFFICIAL = {"momentum": "all", "mask_known_positives": False, "lookahead_positives": "first"}
-
 
 def at_scale(recipe: Recipe, benchmark: str) -> Recipe:
     """Return a recipe at the paper's settings for "marco", "nq" or "triviaqa" (Table 5; for ANCE also Table 7)."""
-    settings = SCALES[benchmark] | (_ANCE if recipe.name.startswith("ance+") or recipe.name == "ance" else {})
+    ance = ANCE if recipe.name.startswith("ance+") or recipe.name == "ance" else {}
     name = benchmark if recipe.name == "ance-tele" else f"{benchmark}/{recipe.name}"
-    return replace(recipe.with_settings(**settings), name=name)
+    return replace(recipe.with_settings(**{**SCALES[benchmark], **ance}), name=name)
 
 
 def recipe(name: str) -> Recipe:
-    """Return a recipe by name, such as "ance-tele" or, at the paper's settings for a benchmark, "marco/q-neg".
+    """Return a recipe by name.
+
+    Args:
+        name: One of :data:`RECIPES`; "my_module:my_recipe", a function of yours that takes nothing and returns a
+            recipe; either of them at the paper's settings for a benchmark, such as "marco/q-neg".
 
     Raises:
-        UserError: There is none of that name; the sentence names the nearest one.
+        UserError: There is none of that name (the sentence names the nearest one), or your function fails.
+
+    Example:
+        >>> recipe("ance-tele").with_settings(alpha=0.3).mining.alpha
+        0.3
     """
-    if isinstance(name, str) and name in RECIPES:
+    name = str(name)  # YAML may hold something else
+    if name in RECIPES:
         return RECIPES[name]()
-    benchmark, _, rest = str(name).partition("/")
-    if benchmark in SCALES and rest in RECIPES and rest not in SCALES:
-        return at_scale(RECIPES[rest](), benchmark)
+    benchmark, _, rest = name.partition("/")
+    if benchmark in SCALES and rest not in SCALES and (rest in RECIPES or is_plugin(rest)):
+        return at_scale(recipe(rest), benchmark)
+    if is_plugin(name):
+        return _of_user(name)
     raise UserError(unknown("recipe", name, RECIPES))
+
+
+def _of_user(reference: str) -> Recipe:
+    """Return the recipe that a user's function makes, under the name by which it can be had again."""
+    make = load_plugin(reference, "recipe")
+    try:
+        made = make()
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(f"The recipe '{reference}' failed: {reason}.") from error
+    if not isinstance(made, Recipe):
+        raise UserError(f"'{reference}' returned {type(made).__name__}; a recipe function returns a Recipe.")
+    made.check()
+    return replace(made, name=reference)

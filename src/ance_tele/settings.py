@@ -1,19 +1,16 @@
 """The configuration of a run: one frozen dataclass a room, gathered in a recipe, checked before anything starts."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
-from functools import partial
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from functools import cache, partial
+from typing import Annotated, Any, Literal, get_type_hints
 
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, unknown
+from ance_tele.console.values import check
 from ance_tele.data.hold_out import share_or_count
-from ance_tele.data.languages import LANGUAGES
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
-from ance_tele.mining.config import NEW_SOURCES, MiningConfig
+from ance_tele.mining.config import MiningConfig
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
 
@@ -41,19 +38,24 @@ class EpisodeConfig:
         seed: Of every draw.
     """
 
-    episodes: int = 3
-    refresh_fraction: float = 0.1
-    refresh_step: int | None = None
+    episodes: Annotated[int, (0, 255)] = 3
+    refresh_fraction: Annotated[float, (0, 1)] = 0.1
+    refresh_step: Annotated[int | None, (1, 1 << 30)] = None
     restart: Literal["scratch", "continue"] = "scratch"
     long_episode: Literal["last", "first"] = "last"
     rate_schedule: Literal["episode", "run"] = "episode"
-    later_rate: float = 1.0
-    max_train_queries: int | None = None
+    later_rate: Annotated[float, (0, 10)] = 1.0
+    max_train_queries: Annotated[int | None, (1, 1 << 30)] = None
     keep_vectors: bool = False
     watch_lookahead: bool = True
     strict: bool = True
     hold_out: float | None = None
-    seed: int = 42
+    seed: Annotated[int, (0, (1 << 32) - 1)] = 42
+
+    def check(self) -> None:
+        """Refuse what the type and the range of a field do not."""
+        if self.hold_out is not None:
+            share_or_count(self.hold_out)
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,13 @@ class Recipe:
         """Return a recipe with some settings changed.
 
         Raises:
-            UserError: A setting does not exist; the sentence names the nearest one.
+            UserError: A setting does not exist (the sentence names the nearest one), or cannot have that value.
         """
         owner = {setting.name: part for part in PARTS for setting in fields(getattr(self, part))}
         changed: dict[str, dict[str, Any]] = {}
         for name, value in settings.items():
+            if removed(name, value):
+                continue
             if name not in owner:
                 raise UserError(unknown("setting", name, owner))
             changed.setdefault(owner[name], {})[name] = tuple(value) if isinstance(value, list) else value
@@ -127,106 +131,57 @@ class Recipe:
         return Schedule(steps[episode], total, warmup, peak, begin, first_step)
 
     def check(self) -> None:
-        """Refuse settings that cannot work.
+        """Refuse settings that cannot work: types and ranges, then what each room refuses.
 
         Raises:
             UserError: What was given and what is possible.
         """
-        values = self.settings()
-        for name, kind in setting_types().items():
-            if not _fits(values[name], kind):
-                raise UserError(f"{name} is {values[name]!r}; it must be {wanted(kind)}.")
-        ranges = {
-            "alpha": (0, 1), "beta": (0, 1), "refresh_fraction": (0, 1), "warmup_ratio": (0, 1),
-            "depth": (1, 32767), "pool_per_source": (1, 32767), "batch_queries": (1, 1 << 20),
-            "negatives_per_query": (0, 32767), "epochs": (1, 1 << 20), "episodes": (0, 255),
-            "query_max_len": (3, 1 << 20), "passage_max_len": (3, 1 << 20), "eval_depth": (10, 1 << 20),
-            "learning_rate": (0, 10), "logging_steps": (1, 1 << 30), "encode_tokens": (1, 1 << 30),
-            "chunk_tokens": (1, 1 << 30), "shard_passages": (1, 1 << 30), "grad_cache_tokens": (1, 1 << 30),
-            "refresh_step": (1, 1 << 30), "save_steps": (1, 1 << 30), "max_train_queries": (1, 1 << 30),
-            "seed": (0, (1 << 32) - 1), "warmup_steps": (0, 1 << 30), "later_rate": (0, 10),
-            "relative_margin": (0, 1), "absolute_margin": (0, 1 << 30), "max_score": (-(1 << 30), 1 << 30),
-            "search_probes": (1, 1 << 20), "search_ef": (1, 1 << 20),
-            "relevance_level": (1, 1 << 30), "positive_level": (1, 1 << 30),
-            "range_min": (0, 32766), "weight_decay": (0, 10), "max_grad_norm": (0, 1 << 30),
-        }  # fmt: skip
-        for name, (low, high) in ranges.items():
-            if values[name] is not None and not low <= values[name] <= high:
-                raise UserError(f"{name} is {values[name]}; it must lie between {low} and {high}.")
-        if values["hold_out"] is not None:
-            share_or_count(values["hold_out"])
-        for name in ("sources", "first_sources"):
-            for source in values[name] or ():
-                if source not in NEW_SOURCES:
-                    raise UserError(unknown("source of negatives", source, NEW_SOURCES))
-            if len(set(values[name] or ())) < len(values[name] or ()):
-                raise UserError(f"{name} names a source twice: {', '.join(values[name])}.")
-        if not values["sources"] or values["first_sources"] == ():
-            raise UserError(f"sources is empty; name at least one of {', '.join(NEW_SOURCES)}.")
-        if values["range_min"] >= values["depth"]:
-            raise UserError(
-                f"range_min is {values['range_min']}; it must be below depth ({values['depth']}), or nothing is left."
-            )
-        if values["cross_encoder"] is not None and not self.mining.filters.keys() - {"range_min"}:
-            raise UserError(
-                f"cross_encoder is {values['cross_encoder']}, but there is nothing for its scores to decide; set "
-                "relative_margin, absolute_margin or max_score too, or leave it out."
-            )
-        for name, kind in (("search_probes", "ivf"), ("search_ef", "hnsw")):
-            if values[name] is not None and values["search"] != kind:
-                raise UserError(
-                    f"{name} is {values[name]}, but search is '{values['search']}'; set search to '{kind}', or leave "
-                    f"{name} out."
-                )
-        for name in values["baselines"]:
-            if name not in ("bm25", "zero-shot"):
-                raise UserError(unknown("baseline", name, ("bm25", "zero-shot")))
-        if values["language"] not in ("auto", "none", *LANGUAGES):
-            raise UserError(
-                f"language is '{values['language']}'; it must be auto, none, or one of {', '.join(LANGUAGES)}."
-            )
-        if values["temperature"] is not None and not values["temperature"] > 0:
-            raise UserError(f"temperature is {values['temperature']}; it must be above zero.")
-        if self.lexical and values["episodes"]:
-            raise UserError(f"episodes is {values['episodes']}; recipe 'bm25' has no model to train: it must be 0.")
+        for name, value in self.settings().items():
+            check(name, value, setting_kinds()[name])
+        for part in (self.episode, self.mining, self.training, self.evaluation):
+            part.check()
+        self._check_sources()
+        if self.lexical and self.episode.episodes:
+            raise UserError(f"episodes is {self.episode.episodes}; recipe 'bm25' has no model to train: it must be 0.")
+
+    def _check_sources(self) -> None:
+        """Refuse sources and filters that cannot be; functions of the user's own are imported when a run begins."""
+        from ance_tele.mining.sources import MINED  # needs numpy, which ``--help`` does without
+        from ance_tele.store.plugins import is_plugin
+
+        mining = self.mining
+        for name, sources in (("sources", mining.sources), ("first_sources", mining.first_sources)):
+            for source in sources or ():
+                if source not in MINED and not is_plugin(source):
+                    raise UserError(unknown("source of negatives", source, (*MINED, "module:function")))
+            if len(set(sources or ())) < len(sources or ()):
+                raise UserError(f"{name} names a source twice: {', '.join(sources or ())}.")
+        if not mining.sources or mining.first_sources == ():
+            raise UserError(f"sources is empty; name at least one of {', '.join(MINED)}.")
+        for one in mining.filters:
+            if not is_plugin(one):
+                raise UserError(f"filters names '{one}'; a filter of your own is named module:function.")
 
 
 PARTS = ("episode", "mining", "training", "encoder", "evaluation")
 
+# Settings of former versions, which the config.yaml of a run may hold, and their defaults.
+_REMOVED = {"negatives_cross_device": False, "search_ef": None}
 
-def setting_types() -> dict[str, Any]:
-    """Return the type of every setting, as its dataclass declares it."""
+
+def removed(name: str, value: Any) -> bool:
+    """Return whether a setting is one of a former version, to be left out.
+
+    Raises:
+        UserError: It is, and has another value than its default.
+    """
+    if name in _REMOVED and value != _REMOVED[name]:
+        raise UserError(f"{name} is {value}, but this setting was removed; take it out, or use an earlier version.")
+    return name in _REMOVED
+
+
+@cache
+def setting_kinds() -> dict[str, Any]:
+    """Return type and range of every setting, as its dataclass declares it: a type hint, for console.values."""
     parts = get_type_hints(Recipe)
-    return {name: kind for part in PARTS for name, kind in get_type_hints(parts[part]).items()}
-
-
-def _fits(value: object, kind: Any) -> bool:
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    if get_args(kind):
-        return any(_fits(value, one) for one in get_args(kind))
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
-
-
-def wanted(kind: Any) -> str:
-    """Say in words what a setting of this type takes."""
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
-    if get_origin(kind) is tuple:
-        return "a list, such as '[bm25]'"
-    if get_args(kind):
-        return " or ".join(map(wanted, get_args(kind)))
-    return {float: "a number", int: "a whole number", bool: "true or false", str: "a text", NoneType: "null"}[kind]
-
-
-def unknown(what: str, name: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """Say that there is no such thing, and name the nearest one that there is."""
-    near = get_close_matches(str(name).lower().replace("_", "-"), [key.replace("_", "-") for key in known], 1, 0.5)
-    original = {key.replace("_", "-"): key for key in known}
-    every = f"there are: {', '.join(known)}." if len(known) < 20 else "ance-tele run --help names those there are."
-    hint = f"did you mean '{original[near[0]]}'?" if near else every
-    return f"There is no {what} '{name}'; {hint}"
+    return {name: kind for part in PARTS for name, kind in get_type_hints(parts[part], include_extras=True).items()}

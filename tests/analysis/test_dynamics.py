@@ -6,16 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ance_tele.data.collection import Qrels
-from ance_tele.mining.candidates import Lists
+from ance_tele.mining.candidates import CandidateLists
 from ance_tele.runs import learning
 from ance_tele.runs.learning import change, new_share, reciprocal_ranks
 
 
-def ragged(lists: Sequence[Sequence[int]]) -> Lists:
+def ragged(lists: Sequence[Sequence[int]]) -> CandidateLists:
     flat = [passage for passages in lists for passage in passages]
     ranks = [rank for passages in lists for rank in range(1, len(passages) + 1)]
     offsets = np.cumsum([0, *map(len, lists)])
-    return Lists(offsets, np.array(flat, np.int32), np.zeros(len(flat), np.float32), np.array(ranks, np.int16))
+    return CandidateLists(offsets, np.array(flat, np.int32), np.zeros(len(flat), np.float32), np.array(ranks, np.int16))
 
 
 def judged(positives: Sequence[Sequence[int]]) -> Qrels:

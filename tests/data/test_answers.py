@@ -20,8 +20,8 @@ from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.evaluate.answers import answer_ranks, answer_recall, measure_answers
 from ance_tele.evaluate.retrieval import run_of
 from ance_tele.evaluate.run import Run
-from ance_tele.mining.candidates import Lists
-from ance_tele.mining.filters import answer_bearing_positives, without_answers
+from ance_tele.mining.candidates import CandidateLists
+from ance_tele.mining.filters import answer_bearing, answer_bearing_positives
 from ance_tele.search.bm25 import BM25
 
 UNSPACED = ("CJK UNIFIED", "HIRAGANA LETTER", "KATAKANA LETTER", "THAI CHARACTER")
@@ -232,19 +232,18 @@ def answers_of(strings: dict[int, list[str]]) -> Answers:
 BODIES = ["the fox is red", "a blue bird", "the sky is blue", "red and blue", "nothing", "grey"]
 
 
-def lists_of(rows: list[list[int]]) -> Lists:
+def lists_of(rows: list[list[int]]) -> CandidateLists:
     offsets, passages = ragged(rows)
     ranks = np.concatenate([np.arange(1, len(one) + 1) for one in rows]).astype(np.int16)
-    return Lists(offsets, passages, -ranks.astype(np.float32), ranks)
+    return CandidateLists(offsets, passages, -ranks.astype(np.float32), ranks)
 
 
 def test_candidates_that_hold_an_answer_are_dropped_and_counted() -> None:
     lists = lists_of([[0, 1, 3], [2, 4], [0, 3]])
     # Query 7 asks for red, query 9 for blue, query 11 has no answers.
-    left, dropped = without_answers(
-        lists, np.array([7, 9, 11]), answers_of({7: ["red"], 9: ["blue"]}), texts_of(BODIES)
-    )
-    assert dropped == 3
+    holds = answer_bearing(lists, np.array([7, 9, 11]), answers_of({7: ["red"], 9: ["blue"]}), texts_of(BODIES))
+    left = lists.where(~holds)
+    assert holds.sum() == 3
     assert [left[query].tolist() for query in range(3)] == [[1], [4], [0, 3]]
     assert left.ranks.tolist() == [2, 2, 1, 2]
     assert left.scores.tolist() == [-2, -2, -1, -2]
@@ -253,8 +252,8 @@ def test_candidates_that_hold_an_answer_are_dropped_and_counted() -> None:
 
 def test_the_title_of_a_passage_holds_no_answer() -> None:
     corpus = texts_of(["a bird", "a red bird"], titles=["Red", "Blue"])
-    left, dropped = without_answers(lists_of([[0, 1]]), np.array([0]), answers_of({0: ["red"]}), corpus)
-    assert (left[0].tolist(), dropped) == ([0], 1)
+    holds = answer_bearing(lists_of([[0, 1]]), np.array([0]), answers_of({0: ["red"]}), corpus)
+    assert holds.tolist() == [False, True]
 
 
 @given(st.lists(st.lists(st.integers(0, 5), max_size=6), min_size=1, max_size=6), st.data())
@@ -263,10 +262,11 @@ def test_what_the_filter_leaves_holds_no_answer_and_what_it_drops_does(
 ) -> None:
     some = st.lists(st.sampled_from(["red", "blue", "the", "is blue", ""]), max_size=2)
     strings = {query: data.draw(some) for query in range(len(rows))}
-    left, dropped = without_answers(lists_of(rows), np.arange(len(rows)), answers_of(strings), texts_of(BODIES))
+    holds = answer_bearing(lists_of(rows), np.arange(len(rows)), answers_of(strings), texts_of(BODIES))
+    left = lists_of(rows).where(~holds)
     kept = [[row for row in one if not has_answer(BODIES[row], strings[query])] for query, one in enumerate(rows)]
     assert [left[query].tolist() for query in range(len(rows))] == kept
-    assert dropped == sum(map(len, rows)) - sum(map(len, kept))
+    assert holds.sum() == sum(map(len, rows)) - sum(map(len, kept))
 
 
 def test_a_query_without_a_positive_gets_its_best_passage_that_holds_an_answer() -> None:

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ance_tele.cli import flags
 from ance_tele.cli.convert import convert
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
 from ance_tele.data import review as module
 from ance_tele.data.collection import Collection
-from ance_tele.data.load import cache_folder, collection_from_dicts, load_collection
+from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.data.review import VERDICTS, Verdict, load_review, read_review, write_review
 from ance_tele.episode import run
+from ance_tele.mining.config import MiningConfig
 from ance_tele.recipes import recipe
 from ance_tele.runs.folder import open_run
-from ance_tele.runs.phases import Phases
+from ance_tele.runs.training_set import TrainingSet
 from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -154,8 +154,8 @@ def test_only_what_decides_a_number_decides_the_fingerprint(toy_collection: Coll
     assert len(nothing.passages) == 0 and nothing.pairs[0].dtype == np.int64
 
 
-def ids(collection: Collection, phases: Phases, what: str) -> dict[str, list[str]]:
-    qrels = getattr(phases, what)
+def ids(collection: Collection, training: TrainingSet, what: str) -> dict[str, list[str]]:
+    qrels = getattr(training, what)
     found = {}
     for place, row in enumerate(qrels.queries):
         part = qrels.passages[qrels.offsets[place] : qrels.offsets[place + 1]]
@@ -172,15 +172,15 @@ def test_positives_and_what_is_known(tmp_path: Path) -> None:
     )
     rows = [("q1", "c", "relevant"), ("q1", "a", "relevant"), ("q2", "a", "negative"), ("q3", "d", "relevant")]
     path = written(tmp_path / "review.csv", *rows, ("q2", "e", "unsure"))
-    phases = {
-        use: Phases(recipe("bm25"), collection, None, tmp_path, cache_folder(), load_review(path, collection, use))
+    training = {
+        use: TrainingSet.of(collection, MiningConfig(), review=load_review(path, collection, use))
         for use in get_args(module.ReviewAs)
     }
-    added = phases["positives"]
+    added = training["positives"]
     assert ids(collection, added, "positives") == {"q1": ["c", "a"], "q2": ["b"], "q3": ["d"]}
     assert added.known is added.positives
-    assert ids(collection, phases["exclude"], "positives") == {"q1": ["c"], "q2": ["b"]}
-    assert ids(collection, phases["exclude"], "known") == {"q1": ["c", "a"], "q2": ["b"]}
+    assert ids(collection, training["exclude"], "positives") == {"q1": ["c"], "q2": ["b"]}
+    assert ids(collection, training["exclude"], "known") == {"q1": ["c", "a"], "q2": ["b"]}
 
 
 # ---- runs ----------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_what_is_excluded_is_in_no_pool(
     write_review(tmp_path / "more.csv", [*rows, replace(rows[0], passage_id="d23-5", verdict="unsure")])
     assert main(command(toy, tiny_model, out, f"--review={tmp_path / 'more.csv'}")) == 0
     told = capsys.readouterr().out
-    assert told.count(" stands ") == 9 and "made again" not in told
+    assert told.count(" cached ") == 9 and "made again" not in told
     # A run opened later knows its review, wherever the file is by then.
     opened = open_run(out)
     assert opened.review is not None and opened.review.fingerprint == identity["fingerprints"]["review"]
@@ -302,7 +302,6 @@ def test_what_is_added_is_a_positive(toy: Path, tiny_model: Path, plain: Path, r
 
 def test_flags_of_a_review(toy: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     review = written(tmp_path / "review.csv", ("q00-0", "d00-1", "relevant"))
-    assert get_args(flags.ReviewAs) == get_args(module.ReviewAs)
     out = tmp_path / "run"
     assert main(command(toy, tiny_model, out, f"--review={review}", "--review_as=keep")) == 2
     assert "review_as is 'keep'; it must be one of exclude, positives." in capsys.readouterr().err
@@ -319,7 +318,7 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
     """A passage that a review excludes is not pushed away either where another query brings it into the batch."""
     from ance_tele.data.collection import Qrels
     from ance_tele.data.tokens import TokenStore
-    from ance_tele.mining.known import Known
+    from ance_tele.mining.never import NeverNegative
     from ance_tele.mining.pool import COLUMNS, Pool
     from ance_tele.training.batches import BatchPlan, Collator
 
@@ -331,7 +330,7 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
     columns = {name: np.array([2, 3], kind) for name, kind in COLUMNS.items()}
     pool = Pool(queries, np.array([0, 1, 2]), **columns)
     store = TokenStore.from_lists([[5, 6]] * 4)
-    more = Known.rows(positives.extended(np.array([0]), np.array([3])))
+    more = NeverNegative.rows(positives.extended(np.array([0]), np.array([3])))
     for known, expected in ((None, [[0], [1]]), (more, [[0, 3], [1, -1]])):
         collator = Collator(BatchPlan(pool, positives, 2, 1, 0, known), store, store, Forward(), Forward())  # type: ignore[arg-type]
         batch = collator.collate(queries, [np.array([0, 2]), np.array([1, 3])])

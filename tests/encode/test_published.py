@@ -15,7 +15,8 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.loading import load_model
 from ance_tele.evaluate.model import evaluate_model
 from ance_tele.paper import figures as paper
-from ance_tele.paper.published import CHECKPOINTS, STARTS, known, start_of
+from ance_tele.paper.published import CHECKPOINTS, known
+from ance_tele.paper.settings import STARTS, start_of
 
 TIED = "ance-tele_msmarco_qry-psg-encoder"
 QUERY, PASSAGE = "ance-tele_nq_qry-encoder", "ance-tele_nq_psg-encoder"
@@ -113,9 +114,18 @@ def test_hours_of_table_6_add_up() -> None:
 def test_the_recipes_have_the_paper_s_hyperparameters() -> None:
     from ance_tele.recipes import recipe
 
-    for name, collection in (("marco", "msmarco"), ("nq", "nq"), ("triviaqa", "triviaqa"), ("marco/ance", "msmarco")):
-        settings, published = recipe(name).settings(), paper.hyperparameters(collection, name)
-        assert published
+    lengths, shares = ("query_max_len", "passage_max_len"), ("alpha", "beta", "warmup_ratio")
+    steps = ("depth", "batch_queries", "negatives_per_query", "epochs", "refresh_step")
+    table5 = {"marco": (32, 128, 200, 8, 31, 3, 20_000), "nq": (32, 156, 200, 128, 11, 40, 2000)}
+    table5["triviaqa"] = table5["nq"]
+    expected: dict[str, dict[str, float]] = {
+        name: dict(zip((*lengths, *steps, *shares, "learning_rate"), (*values, 0.5, 0.5, 0.1, 5e-6), strict=True))
+        for name, values in table5.items()
+    }
+    table7 = ("depth", 200), ("batch_queries", 8), ("negatives_per_query", 7), ("warmup_steps", 5000)
+    expected["marco/ance"] = {**dict(table7), "refresh_step": 10_000, "learning_rate": 1e-6}
+    for name, published in expected.items():
+        settings = recipe(name).settings()
         if name == "marco/ance":  # Table 7's rate is that of the episodes after DPR
             settings["learning_rate"] *= settings["later_rate"]
         assert {key: settings[key] for key in published} == pytest.approx(published)
@@ -144,8 +154,8 @@ def test_each_repository_is_known_with_its_figures() -> None:
 def test_short_names_of_starts() -> None:
     assert start_of("co-condenser-wiki") == "Luyu/co-condenser-wiki"
     assert start_of("some/model") == "some/model"
-    assert {paper.start_of(name) for name in STARTS} == {paper.start_of(name) for name in STARTS.values()}
-    assert None not in {paper.start_of(name) for name in STARTS}
+    assert {paper.start_family(name) for name in STARTS} == {paper.start_family(name) for name in STARTS.values()}
+    assert None not in {paper.start_family(name) for name in STARTS}
 
 
 @pytest.fixture

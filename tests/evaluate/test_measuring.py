@@ -26,8 +26,10 @@ from ance_tele.evaluate.model import evaluate_model
 from ance_tele.evaluate.retrieval import qrels_dict
 from ance_tele.evaluate.run import Run
 from ance_tele.recipes import recipe
-from ance_tele.report.markdown import markdown
-from ance_tele.report.tables import episode_table
+from ance_tele.report.markdown import report
+from ance_tele.report.renderers import terminal
+from ance_tele.report.run_tables import results
+from ance_tele.runs.summary import Summary
 from ance_tele.search.topk import TopK
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -164,9 +166,8 @@ def test_a_run_leaves_them_out_in_every_system(
     for query, ids in Run.read_trec(tmp_path / "run" / "final" / "run.trec").rankings():
         # The first is judged relevant to itself, and from topic 15 on ids meet by chance.
         assert len(ids) == 20 and (query not in ids or query == "q00-4" or query >= "q15")
-    assert "On test, 29 queries are passages themselves (by id and text), and such a passage is left" in markdown(
-        summary
-    )
+    said = "On test, 29 queries are passages themselves (by id and text), and such a passage is left"
+    assert said in report(Summary.of(summary))
     on_test = recipe("bm25").with_settings(eval_depth=20)
     run(on_test, load_collection(duplicates), None, tmp_path / "bm25", duplicates)
     rankings = dict(Run.read_trec(tmp_path / "bm25" / "bm25" / "run.trec").rankings())
@@ -183,8 +184,8 @@ def test_metrics_deeper_than_the_lists_are_left_out(
     assert set(summary["baselines"]["bm25"]) == set(metrics)
     (said,) = [line for line in logged if line.startswith("not measured on test")]
     assert said.endswith("(eval_depth): MRR@100, Recall@20, Recall@100, Recall@1000")
-    assert "Recall@1000 were not measured: 10 passages were retrieved" in markdown(summary)
-    Console(width=80).print(episode_table(summary))
+    assert "Recall@1000 were not measured: 10 passages were retrieved" in report(Summary.of(summary))
+    Console(width=80).print(terminal(results(Summary.of(summary))))
     assert "R@100" not in capsys.readouterr().out
     _, whole = evaluate_model(tiny_model, collection, "test", EncoderConfig())  # 144 passages: nothing lies deeper
     assert whole.means()["Recall@1000"] == 1.0

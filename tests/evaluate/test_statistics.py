@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ance_tele.evaluate.statistics import holm, pairwise_tests, permutation_test
+from ance_tele.evaluate.statistics import compare_with, holm, pairwise_tests, permutation_test
 
 VALUES = st.lists(
     st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1, max_size=9
@@ -155,3 +155,14 @@ def test_holm_rejects_step_by_step(p_values: list[float], level: float) -> None:
     adjusted = holm(p_values)
     assert [p <= level for p in adjusted] == rejected
     assert all(p <= a <= 1 for p, a in zip(p_values, adjusted, strict=True))
+
+
+def test_a_system_is_compared_with_several_on_the_queries_that_are_measured() -> None:
+    rng = np.random.default_rng(5)
+    values = np.append(rng.random(40), np.nan)
+    others = {"low": values - 0.2 - 0.1 * rng.random(41), "near": values + rng.normal(0, 0.1, 41)}
+    found = compare_with(values, others)
+    raw = [permutation_test(values[:-1], other[:-1]) for other in others.values()]
+    assert [p for _, p in found.values()] == holm(raw)
+    assert found["low"][0] == pytest.approx((values - others["low"])[:-1].mean()) and found["low"][1] < 0.01
+    assert compare_with(values, {}) == {}

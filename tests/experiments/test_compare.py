@@ -19,15 +19,16 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
+from ance_tele.evaluate.comparison import ComparisonResult
 from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.experiments import cells
 from ance_tele.experiments.compare import compare_systems
 from ance_tele.experiments.grid import Cell, beginning, grid, slug, system
 from ance_tele.experiments.reproduce import TABLES, systems_of
+from ance_tele.experiments.tables import as_latex, as_markdown, columns, scores
 from ance_tele.plan.defaults import NEGATIVES
 from ance_tele.recipes import RECIPES, recipe
-from ance_tele.report.comparison import cell, columns
-from ance_tele.report.comparison_formats import latex, markdown
+from ance_tele.report.tables import cell
 from ance_tele.store.files import read_json
 from ance_tele.store.manifests import read_manifest
 
@@ -58,18 +59,6 @@ def whole(toy: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def result(whole: Path) -> dict[str, Any]:
     return dict(read_json(whole / "comparison.json"))
-
-
-@pytest.fixture
-def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def refused(*words: Any) -> str:
-        capsys.readouterr()
-        assert main([str(word) for word in words]) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1 and error.startswith("ance-tele: ") and error[-2] in ".?"
-        return error.removeprefix("ance-tele: ").rstrip("\n")
-
-    return refused
 
 
 def row_of(result: dict[str, Any], name: str) -> dict[str, Any]:
@@ -145,8 +134,8 @@ def test_at_the_settings_of_a_benchmark() -> None:
         ("  ", None, "There is no recipe ''; there are: ance-tele, q-neg"),
         ("ance-tele alhpa=0.3", None, "There is no setting 'alhpa'; did you mean 'alpha'?"),
         ("ance-tele 0.3", None, "'0.3' in 'ance-tele 0.3' is no setting; write name=value, such as alpha=0.3."),
-        ("ance-tele alpha=[", None, "'[' in 'ance-tele alpha=[' is no value that can be read."),
-        ("ance-tele alpha=2", None, "alpha is 2; it must lie between 0 and 1."),
+        ("ance-tele alpha=[", None, "alpha is '['; it must be a number."),
+        ("ance-tele alpha=2", None, "alpha is 2.0; it must lie between 0 and 1."),
         ("ance-tele seed=2", None, "every system runs with all seeds of the comparison; use --seeds."),
         ("bm25 episodes=2", None, "episodes is 2; recipe 'bm25' has no model to train: it must be 0."),
         ("ance-tele", "marko", "There is no scale 'marko'; did you mean 'marco'?"),
@@ -466,7 +455,7 @@ def test_letters_agree_with_the_tests(result: dict[str, Any]) -> None:
     assert list(letters.values()) == list("abcdef")
     marked = 0
     for row in result["rows"]:
-        for split, metric in columns(result):
+        for split, metric in columns(ComparisonResult.of(result)):
             expected = set()
             for one in result["tests"]:
                 if (one["split"], one["metric"]) == (split, metric) and one["p"] < 0.05:
@@ -493,16 +482,20 @@ def test_csv_markdown_and_latex_hold_the_figures_of_the_json(whole: Path, result
     md = [line for line in (whole / "comparison.md").read_text().splitlines() if re.match(r"\| [a-f] \|", line)]
     tex = [line for line in (whole / "comparison.tex").read_text().splitlines() if re.match(r"[a-f] &", line)]
     assert len(md) == len(tex) == len(result["rows"])
+    comparison = ComparisonResult.of(result)
+    table = scores(comparison, "tiny-bert", columns(comparison))
+    shown = {str(row[0]): [cell(one) for one in row] for row in table.rows}
     for row, in_md, in_tex in zip(result["rows"], md, tex, strict=True):
-        for place, (split, metric) in enumerate(columns(result)):
-            mean, spread, letters = cell(row, split, metric)
+        cells = shown[row["letter"]]
+        for place, (split, metric) in enumerate(columns(comparison)):
+            mean, spread, letters = (getattr(cells[2 + place], name) for name in ("text", "spread", "letters"))
             assert float(mean) == pytest.approx(100 * row["values"][split][metric]["mean"], abs=0.0501)
-            shown = in_md.split(" | ")[2 + place], in_tex.removesuffix(r" \\").split(" & ")[2 + place]
-            for text in shown:
+            written = in_md.split(" | ")[2 + place], in_tex.removesuffix(r" \\").split(" & ")[2 + place]
+            for text in written:
                 numbers = re.findall(r"\d+\.\d+", text)
                 assert numbers == [mean, *([spread] if spread else [])], text
-            assert re.findall(r"<sup>(\w+)</sup>", shown[0]) == ([letters] if letters else [])
-            assert re.findall(r"textsuperscript\{(\w+)\}", shown[1]) == ([letters] if letters else [])
+            assert re.findall(r"<sup>(\w+)</sup>", written[0]) == ([letters] if letters else [])
+            assert re.findall(r"textsuperscript\{(\w+)\}", written[1]) == ([letters] if letters else [])
 
 
 def test_awkward_names_break_no_table(result: dict[str, Any]) -> None:
@@ -510,15 +503,15 @@ def test_awkward_names_break_no_table(result: dict[str, Any]) -> None:
     awkward = r"a_b|c & 50% #1 $x^2$ {y} ~z \n *s* `t` [u] <v>"
     text = json.dumps(result).replace('"q-neg"', json.dumps(awkward))
     changed = json.loads(text.replace('"tiny-bert"', json.dumps(awkward)).replace('"toy"', json.dumps(awkward)))
-    tables = [line for line in markdown(changed).splitlines() if line.startswith("|")]
+    tables = [line for line in as_markdown(ComparisonResult.of(changed)).splitlines() if line.startswith("|")]
     cells = [len(re.findall(r"(?<!\\)\|", line.replace(r"\\", ""))) for line in tables]
     assert cells[:8] == [cells[0]] * 8 and cells[8:] == [cells[8]] * len(cells[8:])
-    assert r"a\_b\|c" in tables[6] and r"\*s\* \`t\` \[u\] \<v\>" in tables[6]
+    assert r"a_b\|c" in tables[6] and r"\*s\* \`t\` \[u\] &lt;v&gt;" in tables[6]
 
-    lines = latex(changed).splitlines()
+    lines = as_latex(ComparisonResult.of(changed)).splitlines()
     body = [line for line in lines if not line.startswith("%")]
     row = next(line for line in body if line.startswith("e & "))
-    assert len(re.findall(r"(?<!\\)&", row)) == 1 + len(columns(changed))
+    assert len(re.findall(r"(?<!\\)&", row)) == 1 + len(columns(ComparisonResult.of(changed)))
     name = re.split(r"(?<!\\)&", row)[1]
     bare = re.sub(r"\\textbackslash(\{\}| )|\\text\w+\{\}|\\[&%$#_{}^~]", "", name)
     assert not re.search(r"[\\&%$#_{}^~]", bare), name
@@ -560,7 +553,7 @@ def test_what_a_comparison_needs(toy: Path, tiny_model: Path, tmp_path: Path, re
     assert refusal(*some, data, model, out, "--parallel", 0) == "parallel is 0; it must be at least 1."
     assert refusal(*some, data, model, out, "--seeds", 1, 1) == "A comparison needs different seeds, got 1, 1."
     assert refusal(*some, data, model, out, "--seeds", 1, "x") == (
-        "seeds is x; it must be whole numbers, such as --seeds 1 2 3."
+        "seeds is [1, 'x']; it must be numbers such as 1 2 3, in a file [1, 2, 3]."
     )
     assert refusal(*some, "dpr alpha=3", data, model, out) == "alpha is 3; it must lie between 0 and 1."
     assert refusal(*some, "dpr alpha", data, model, out).startswith("'alpha' in 'dpr alpha' is no setting;")
@@ -591,12 +584,16 @@ def test_only_the_folder_of_a_comparison_is_taken(
 def test_a_config_file(tmp_path: Path, refusal: Callable[..., str]) -> None:
     config = tmp_path / "grid.yaml"
     config.write_text("recipes: dpr\n")
-    assert refusal("compare", "--config", config) == f"{config}: recipes is 'dpr'; it must be a list: [dpr]."
+    assert refusal("compare", "--config", config) == (
+        f"{config} line 1: recipes is 'dpr'; it must be a list, such as '[bm25]'."
+    )
     config.write_text("seeds: 1\n")
-    assert "seeds is 1; it must be a list: [1]." in refusal("compare", "--config", config)
+    assert "seeds is 1; it must be numbers such as 1 2 3, in a file [1, 2, 3]." in refusal(
+        "compare", "--config", config
+    )
     config.write_text("recipe: dpr\nepochs: 1\n")
     assert refusal("compare", "--config", config) == (
-        "The --config file has a line 'recipe', which is not for ance-tele compare; take it out."
+        f"{config} line 1: There is no setting 'recipe'; did you mean 'recipes'?"
     )
 
 
@@ -629,7 +626,7 @@ def test_seeds_and_models(asked: Callable[..., dict[str, Any]]) -> None:
     assert asked(*some, "--model=m")["seeds"] == [42]
     assert asked(*some, "--model=m", "--seed=7")["seeds"] == [7], "not left unheard"
     found = asked(*some, "--models", "m", "co-condenser-marco", "--seeds", 3, 4, "--parallel=2")
-    assert (found["seeds"], found["parallel"]) == ([3, 4], 2)
+    assert (found["seeds"], found["parallel"]) == ((3, 4), 2)
     assert found["models"] == ["m", "Luyu/co-condenser-marco"]
 
 

@@ -20,7 +20,8 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.answers import has_answer
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.load import load_collection
-from ance_tele.recipes import OFFICIAL, RECIPES, recipe
+from ance_tele.paper.settings import OFFICIAL
+from ance_tele.recipes import RECIPES, recipe
 from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")

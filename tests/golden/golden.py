@@ -76,7 +76,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "positives-all": ("ance-tele", {"positives": "all", "episodes": 2, "collection": "given"}),
     "untied": ("ance-tele", {"untie_encoders": True, "episodes": 2}),
     "ivf": ("ance-tele", {"search": "ivf", "search_probes": 3, "episodes": 2}),
-    "hnsw": ("ance-tele", {"search": "hnsw", "search_ef": 32, "episodes": 2}),
     "grad-cache": ("ance-tele", {"grad_cache": True, "chunk_tokens": 256, "temperature": 0.1, "episodes": 1}),
     "few-queries": ("ance-tele", {"max_train_queries": 20, "hold_out": 0.2, "episodes": 2}),
 }

@@ -1,4 +1,6 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -7,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from ance_tele.data.collection import Qrels, Texts
+from ance_tele.data.collection import Collection, Qrels, Texts
 from ance_tele.data.given_lists import Given
-from ance_tele.mining import sources
-from ance_tele.mining.candidates import Candidates, Lists, concatenate
+from ance_tele.mining.candidates import CandidateLists, Candidates, concatenate
 from ance_tele.mining.config import MiningConfig
-from ance_tele.mining.sources import lookahead, mine
+from ance_tele.mining.context import MiningContext
+from ance_tele.mining.mine import mine
+from ance_tele.mining.sources import given_lists, lookahead_lists
 from ance_tele.search.bm25 import BM25
 from ance_tele.search.topk import TopK
 
@@ -28,17 +31,17 @@ class Searcher:
     def __init__(self, answers: dict[int, list[tuple[int, float]]]) -> None:
         self.answers, self.asked = answers, []
 
-    def __call__(self, rows: np.ndarray) -> Lists:
+    def __call__(self, rows: np.ndarray) -> CandidateLists:
         self.asked.append(rows.tolist())
         width = max(len(self.answers[row]) for row in rows.tolist())
         found = TopK(np.full((len(rows), width), -1), np.full((len(rows), width), -np.inf, dtype=np.float32))
         for line, row in enumerate(rows.tolist()):
             for place, (passage, score) in enumerate(self.answers[row]):
                 found.rows[line, place], found.scores[line, place] = passage, score
-        return Lists.from_topk(found)
+        return CandidateLists.from_topk(found)
 
 
-def plain(lists: Lists) -> list[list[tuple[int, int, float]]]:
+def plain(lists: CandidateLists) -> list[list[tuple[int, int, float]]]:
     """Passage, rank and score, per query."""
     rows = list(zip(lists.passages.tolist(), lists.ranks.tolist(), lists.scores.tolist(), strict=True))
     return [rows[start:stop] for start, stop in zip(lists.offsets[:-1], lists.offsets[1:], strict=True)]
@@ -54,7 +57,7 @@ def test_lookahead_around_several_positives() -> None:
     )
     positives = judged([[5, 3], [6], [3], [3, 6]])
     # By rank, then row; what two lists hold (5, 3 and 7) keeps its best rank, with the score it had there.
-    assert plain(lookahead(positives, search, "all")) == [
+    assert plain(lookahead_lists(positives, search, "all")) == [
         [(3, 1, 9.0), (5, 1, 9.5), (7, 2, 8.0), (8, 3, 8.0)],
         [(6, 1, 4.0), (7, 2, 3.0)],
         [(3, 1, 9.0), (7, 2, 8.0), (5, 3, 7.0)],
@@ -65,7 +68,7 @@ def test_lookahead_around_several_positives() -> None:
 
 def test_lookahead_around_the_first_positive() -> None:
     search = Searcher({5: [(5, 9.5), (3, 8.5)], 6: [(6, 4.0)], 9: [(9, 1.0), (2, 0.5)]})
-    found = lookahead(judged([[5, 3, 6], [6], [5, 6], [9, 5]]), search, "first")
+    found = lookahead_lists(judged([[5, 3, 6], [6], [5, 6], [9, 5]]), search, "first")
     assert plain(found) == [
         [(5, 1, 9.5), (3, 2, 8.5)],
         [(6, 1, 4.0)],
@@ -96,7 +99,7 @@ def test_lookahead_agrees_with_dictionaries(seed: int, which: str) -> None:
             for rank, (row, _) in enumerate(answers[passage], 1):
                 best[row] = min(rank, best.get(row, rank))
         expected.append(sorted(((row, rank, 1.0 - rank) for row, rank in best.items()), key=lambda n: (n[1], n[0])))
-    found = lookahead(judged(positives), search, which)
+    found = lookahead_lists(judged(positives), search, which)
     if which == "all":
         assert plain(found) == expected
     else:
@@ -108,7 +111,7 @@ def test_lookahead_agrees_with_dictionaries(seed: int, which: str) -> None:
 
 def test_places_that_a_search_left_empty_drop_out() -> None:
     found = TopK(np.array([[4, 2, -1], [-1, -1, -1], [1, 0, 5]]), np.array([[2, 1, -np.inf]] * 3, dtype=np.float32))
-    lists = Lists.from_topk(found)
+    lists = CandidateLists.from_topk(found)
     assert lists.offsets.tolist() == [0, 2, 2, 5]
     assert [(p, r) for line in plain(lists) for p, r, _ in line] == [(4, 1), (2, 2), (1, 1), (0, 2), (5, 3)]
     assert (lists.passages.dtype, lists.ranks.dtype, lists.scores.dtype) == (np.int32, np.int16, np.float32)
@@ -118,25 +121,17 @@ def test_places_that_a_search_left_empty_drop_out() -> None:
     assert plain(concatenate(parts)) == plain(lists)
 
 
-def nothing() -> Lists:
-    raise AssertionError("this source was not asked for")
-
-
-def nowhere(rows: np.ndarray) -> Lists:
-    raise AssertionError("this source was not asked for")
+def corpus(bodies: Sequence[str], ids: Sequence[str] | None = None) -> Texts:
+    columns = {"id": ids or [f"d{i}" for i in range(len(bodies))], "title": [""] * len(bodies), "text": bodies}
+    return Texts(pa.table({name: pa.array(column, pa.large_string()) for name, column in columns.items()}))
 
 
 def mined(
-    config: MiningConfig,
-    episode: int = 1,
-    seed: int = 42,
-    queries: int = 50,
-    passages: int = 30,
-    query_lists: Callable[[], Lists] = nothing,
-    bm25_lists: Callable[[], Lists] = nothing,
+    config: MiningConfig, episode: int = 1, seed: int = 42, queries: int = 50, passages: int = 30, **searches: Any
 ) -> Candidates:
-    positives = judged([[0]] * queries)
-    return mine(positives, config, episode, seed, passages, query_lists, nowhere, bm25_lists)
+    texts = corpus([""] * passages)
+    collection = Collection("toy", texts, texts, {}, "", Path())
+    return mine(MiningContext(collection, judged([[0]] * queries), config, episode, seed, **searches))
 
 
 def test_random_passages_never_repeat_within_a_query() -> None:
@@ -166,26 +161,15 @@ def test_random_passages_are_uniform_and_end_with_the_corpus() -> None:
 
 def test_only_the_sources_of_the_episode_are_asked() -> None:
     config = MiningConfig(sources=("query",), first_sources=("bm25",))
-    lexical = Lists.from_topk(TopK(np.array([[1]] * 50), np.ones((50, 1), dtype=np.float32)))
-    dense = Lists.from_topk(TopK(np.array([[2]] * 50), np.ones((50, 1), dtype=np.float32)))
-    first = mined(config, 1, bm25_lists=lambda: lexical)
+    lexical = CandidateLists.from_topk(TopK(np.array([[1]] * 50), np.ones((50, 1), dtype=np.float32)))
+    dense = CandidateLists.from_topk(TopK(np.array([[2]] * 50), np.ones((50, 1), dtype=np.float32)))
+    first = mined(config, 1, bm25=lambda: lexical)
     assert list(first.lists) == ["bm25"] and first.lists["bm25"] is lexical
-    second = mined(config, 2, query_lists=lambda: dense)
+    second = mined(config, 2, search_queries=lambda: dense)
     assert list(second.lists) == ["query"] and second.lists["query"] is dense
     assert second.queries.tolist() == list(range(10, 60))
-
-
-def test_an_unknown_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="No source is called 'bm52'; there are: query, lookahead, bm25, random"):
-        mined(MiningConfig(sources=("bm52",)))
-    assert sources.SOURCES == ("query", "lookahead", "bm25", "random", "momentum", "given"), (
-        "codes on disk: append only"
-    )
-
-
-def corpus(bodies: Sequence[str], ids: Sequence[str] | None = None) -> Texts:
-    columns = {"id": ids or [f"d{i}" for i in range(len(bodies))], "title": [""] * len(bodies), "text": bodies}
-    return Texts(pa.table({name: pa.array(column, pa.large_string()) for name, column in columns.items()}))
+    with pytest.raises(ValueError, match="make it with search_queries"):
+        mined(config, 2)
 
 
 def test_bm25_ranks_by_score_and_leaves_out_what_shares_no_word() -> None:
@@ -248,9 +232,9 @@ def test_given_negatives_keep_the_order_of_their_file_or_follow_a_teacher() -> N
     pairs = [pair for rows in listed.values() for pair in rows]
     passages, scores = (np.array(column) for column in zip(*pairs, strict=True))
     negatives = Given(np.array(list(listed)), offsets, passages, scores.astype(np.float32))
-    found = sources.given(negatives, np.array([1, 3, 4, 9, 12]), 3)
+    found = given_lists(negatives, np.array([1, 3, 4, 9, 12]), 3)
     assert [found[place].tolist() for place in range(5)] == [[], [7, 5, 9], [2, 1, 4], [0], []]
     assert found.ranks.tolist() == [1, 2, 3, 1, 2, 3, 1]
     assert found.scores.tolist() == [0, 0, 0, np.float32(0.9), np.float32(0.5), -1, 1]
-    assert len(sources.given(Given.none(), np.array([1, 2]), 3)) == 2
-    assert len(sources.given(negatives, np.array([0]), 3).passages) == 0
+    assert len(given_lists(Given.none(), np.array([1, 2]), 3)) == 2
+    assert len(given_lists(negatives, np.array([0]), 3).passages) == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ance_tele.data.collection import Texts
 from ance_tele.mining import storage
-from ance_tele.mining.candidates import Candidates, Lists
+from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.storage import read_candidates, read_lists, read_pool, write_candidates, write_lists, write_pool
 
@@ -25,10 +25,10 @@ QUERIES = texts([*reversed(ODD), *(f"q{number}" for number in range(30))])
 CORPUS = texts([*(f"d{number}" for number in range(40)), *ODD])
 
 
-def random_lists(rng: np.random.Generator, queries: int, most: int = 6) -> Lists:
+def random_lists(rng: np.random.Generator, queries: int, most: int = 6) -> CandidateLists:
     sizes = rng.integers(0, most + 1, queries) * rng.integers(0, 2, queries)
     passages = [rng.permutation(len(CORPUS))[:size] for size in sizes]
-    return Lists(
+    return CandidateLists(
         np.concatenate([[0], np.cumsum(sizes)]),
         np.concatenate([*passages, np.empty(0)]).astype(np.int32),
         rng.standard_normal(sizes.sum()).astype(np.float32),
@@ -98,8 +98,8 @@ def test_any_lists_come_back_as_they_were(tmp_path_factory: pytest.TempPathFacto
 
 def test_nothing_at_all_comes_back_as_nothing(tmp_path: Path) -> None:
     rows = np.array([2, 5, 9])
-    none = Lists(np.zeros(4, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int16))
-    one = Lists(np.array([0, 0, 1, 1]), np.array([3], np.int32), np.ones(1, np.float32), np.ones(1, np.int16))
+    none = CandidateLists(np.zeros(4, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.int16))
+    one = CandidateLists(np.array([0, 0, 1, 1]), np.array([3], np.int32), np.ones(1, np.float32), np.ones(1, np.int16))
     write_candidates(tmp_path / "some", Candidates(rows, {"bm25": none, "query": one}), QUERIES, CORPUS)
     back = read_candidates(tmp_path / "some", rows, QUERIES, CORPUS)
     assert list(back.lists) == ["bm25", "query"]
@@ -142,7 +142,9 @@ def test_the_columns_are_those_of_the_contract(tmp_path: Path) -> None:
         "rank": [5, 200, 1],
         "score": [1.5, -2.0, 0.0],
     }
-    one = Lists(np.array([0, 1, 1]), np.array([41], np.int32), np.array([2.5], np.float32), np.array([7], np.int16))
+    one = CandidateLists(
+        np.array([0, 1, 1]), np.array([41], np.int32), np.array([2.5], np.float32), np.array([7], np.int16)
+    )
     write_candidates(tmp_path / "found", Candidates(np.array([14, 16]), {"lookahead": one}), QUERIES, CORPUS)
     table = pq.read_table(tmp_path / "found")
     assert [(field.name, field.type) for field in table.schema] == [

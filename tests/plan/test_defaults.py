@@ -319,7 +319,7 @@ def test_a_run_tells_its_defaults_and_goes_on_with_them(
     (out / "config.yaml").write_text(yaml.safe_dump(settings), "utf-8")
     assert main(command(toy, tiny_model, out, *own)) == 0
     again = capsys.readouterr().out
-    assert "  batch_queries 8: as this run was begun\n" in again and "stands" in again
+    assert "  batch_queries 8: as this run was begun\n" in again and "cached" in again
     assert (
         main(["run", f"--config={out / 'config.yaml'}", f"--data={toy}", f"--model={tiny_model}", f"--out={out}"]) == 0
     )

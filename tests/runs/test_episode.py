@@ -16,7 +16,8 @@ from sentence_transformers import SentenceTransformer
 
 from ance_tele.cli.main import main
 from ance_tele.data.load import load_collection
-from ance_tele.search.topk import exact_topk
+from ance_tele.search.dense import DenseRetriever
+from ance_tele.search.topk import TopK
 from ance_tele.store.manifests import read_manifest
 
 SETTINGS = {
@@ -189,8 +190,8 @@ sys.exit(main(sys.argv[4:]))
 # phase, function that dies, at which call, what must stand by then and not be made again
 KILLS = [
     ("encode", "ance_tele.encode.vectors", "encode_rows", 3, "episode-0/vectors/passages-00001.npy"),
-    ("search", "ance_tele.runs.checkpoints", "exact_topk", 2, "episode-0/run.trec"),
-    ("search", "ance_tele.runs.searches", "write_lists", 2, "episode-0/around_positives.parquet"),
+    ("search", "ance_tele.search.dense", "DenseRetriever.nearest", 2, "episode-0/run.trec"),
+    ("search", "ance_tele.runs.lists", "write_lists", 2, "episode-0/around_positives.parquet"),
     ("mix", "ance_tele.mining.mix", "_draw", 1, "episode-1/candidates.parquet"),
     ("train", "ance_tele.training.batches", "Collator.__call__", 7, "episode-1/pool.parquet"),
     ("evaluate", "ance_tele.evaluate.retrieval", "measure", 1, "episode-1/model/model.safetensors"),
@@ -234,17 +235,18 @@ def test_queries_and_positives_share_a_pass(
     """One search for both finds what two find; where both together would hold too much, there are two."""
     searched: list[str] = []
 
-    def counted(*args: Any, **options: Any) -> Any:
-        searched.append(options["what"].removeprefix("searching "))
-        return exact_topk(*args, **options)
+    def counted(self: DenseRetriever, asked: np.ndarray, depth: int, what: str, *search: Any) -> TopK:
+        searched.append(what.removeprefix("searching "))
+        return nearest(self, asked, depth, what, *search)
 
-    monkeypatch.setattr("ance_tele.runs.checkpoints.exact_topk", counted)
+    nearest = DenseRetriever.nearest
+    monkeypatch.setattr(DenseRetriever, "nearest", counted)
     begin, end = ["for test queries"], ["for test queries", "for training queries"]
     settings = {"episodes": 1, "epochs": 1}
     assert main(command(toy, tiny_model, tmp_path / "one", **settings)) == 0
     assert searched == [*begin, "for training queries and around positives", *end]
     searched.clear()
-    monkeypatch.setattr("ance_tele.runs.searches.ONE_PASS_BYTES", 0)
+    monkeypatch.setattr("ance_tele.runs.lists.ONE_PASS_BYTES", 0)
     assert main(command(toy, tiny_model, tmp_path / "two", **settings)) == 0
     assert searched == [*begin, "for training queries", "around positives", *end]
     for name in ("episode-0/training_lists.parquet", "episode-1/candidates.parquet", "episode-1/pool.parquet"):

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +13,8 @@ from ance_tele.console.errors import UserError
 from ance_tele.encode.vectors import Vectors
 from ance_tele.mining.config import MiningConfig
 from ance_tele.recipes import recipe
-from ance_tele.report.run_tables import description
+from ance_tele.report.conditions import description
+from ance_tele.runs.summary import Summary
 from ance_tele.search import approximate
 from ance_tele.search.approximate import approximate_topk, default_probes, number_of_lists, recall_of_exact
 from ance_tele.search.topk import TopK, exact_topk
@@ -22,7 +22,6 @@ from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-KINDS = pytest.mark.parametrize("kind", ["ivf", "hnsw"])
 ALL = 1 << 20
 
 
@@ -54,7 +53,7 @@ def test_with_all_lists_it_is_exact(seed: int, count: int, k: int, block: int, c
     vectors = held(rng.integers(-9, 10, (count, 8)).astype(np.float32), count // 3)
     queries = rng.integers(-9, 10, (5, 8)).astype(np.float32)
     rank = rng.permutation(count)
-    found = approximate_topk(queries, vectors, k, "ivf", rank, ALL, None, "cpu", block, chunk)
+    found = approximate_topk(queries, vectors, k, rank, ALL, "cpu", block, chunk)
     exact = exact_topk(queries, vectors, k, rank)
     assert np.array_equal(found.scores, exact.scores) and found.rows.shape == exact.rows.shape
     inside = exact.scores > exact.scores[:, -1:]
@@ -64,23 +63,21 @@ def test_with_all_lists_it_is_exact(seed: int, count: int, k: int, block: int, c
     assert np.array_equal(order, np.broadcast_to(np.arange(order.shape[1]), order.shape))
 
 
-@KINDS
-def test_ties_go_to_the_lower_id(kind: approximate.Kind) -> None:
+def test_ties_go_to_the_lower_id() -> None:
     vectors = np.repeat(drawn(20, 96), 10, axis=0)
     rank = np.random.default_rng(1).permutation(200)
     queries = drawn(6, 96, 2)
-    found = approximate_topk(queries, held(vectors, 50), 10, kind, rank, probes=ALL, ef=200, block_rows=30)
+    found = approximate_topk(queries, held(vectors, 50), 10, rank, probes=ALL, block_rows=30)
     best = (queries @ vectors.T).argmax(axis=1)
     for line, row in zip(found.rows, best, strict=True):
         copies = np.flatnonzero((vectors == vectors[row]).all(axis=1))
         assert line.tolist() == copies[np.argsort(rank[copies])].tolist()
 
 
-@KINDS
-def test_the_engine_says_what_searched_and_finds_the_same_again(kind: approximate.Kind) -> None:
+def test_the_engine_says_what_searched_and_finds_the_same_again() -> None:
     vectors, queries = held(drawn(1500), 700), drawn(20, seed=1)
-    first, second = (approximate_topk(queries, vectors, 20, kind, block_rows=400) for _ in range(2))
-    assert first.engine == f"faiss {kind}"
+    first, second = (approximate_topk(queries, vectors, 20, block_rows=400) for _ in range(2))
+    assert first.engine == "faiss ivf"
     assert (first.rows.dtype, first.scores.dtype) == (np.int64, np.float32)
     assert np.array_equal(first.rows, second.rows) and np.array_equal(first.scores, second.scores)
     np.testing.assert_allclose(
@@ -88,14 +85,11 @@ def test_the_engine_says_what_searched_and_finds_the_same_again(kind: approximat
     )
 
 
-@pytest.mark.parametrize(
-    "kind, low, high", [("ivf", {"probes": 1}, {"probes": ALL}), ("hnsw", {"ef": 1}, {"ef": 1000})]
-)
-def test_more_effort_finds_more(kind: approximate.Kind, low: dict[str, int], high: dict[str, int]) -> None:
+def test_more_probes_find_more() -> None:
     vectors, queries = held(drawn(3000)), drawn(50, seed=1)
     recall = []
-    for effort in (low, high):
-        found = approximate_topk(queries, vectors, 10, kind, **effort)
+    for probes in (1, ALL):
+        found = approximate_topk(queries, vectors, 10, probes=probes)
         exact = exact_topk(queries, vectors, 10)
         by_hand = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.rows, exact.rows, strict=True)])
         recall.append(recall_of_exact(found, lambda some: queries[some], vectors))
@@ -123,13 +117,13 @@ def test_a_sample_measures_recall(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_copy_stands_for_another_when_recall_is_measured() -> None:
     vectors, queries = held(np.repeat(drawn(10, 96), 30, axis=0)), drawn(5, 96, 1)
     exact = exact_topk(queries, vectors, 10)
-    found = TopK(exact.rows + 10, exact.scores, "faiss hnsw")  # ten other copies of the best
+    found = TopK(exact.rows + 10, exact.scores, "faiss ivf")  # ten other copies of the best
     assert recall_of_exact(found, lambda some: queries[some], vectors) == 1.0
 
 
 def test_fewer_than_k() -> None:
     vectors = held(drawn(640))
-    found = approximate_topk(drawn(9, seed=1), vectors, 300, "ivf", probes=1)
+    found = approximate_topk(drawn(9, seed=1), vectors, 300, probes=1)
     missing = found.rows < 0
     assert missing.any() and found.rows.shape == (9, 300)
     assert (np.diff(missing.astype(int), axis=1) >= 0).all()  # last
@@ -138,35 +132,23 @@ def test_fewer_than_k() -> None:
         assert len(set(line[line >= 0])) == (line >= 0).sum() > 0
 
 
-@KINDS
-def test_small_corpora_are_searched_exactly(kind: approximate.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_corpora_are_searched_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(approximate, "FEW", 201)
     vectors, queries = held(drawn(200)), drawn(3, seed=1)
-    found, exact = approximate_topk(queries, vectors, 250, kind, probes=1), exact_topk(queries, vectors, 250)
+    found, exact = approximate_topk(queries, vectors, 250, probes=1), exact_topk(queries, vectors, 250)
     assert found.engine == exact.engine and np.array_equal(found.rows, exact.rows)
     assert recall_of_exact(found, lambda some: queries[some], vectors) == 1.0
 
 
-@KINDS
-def test_a_diverged_model_is_told(kind: approximate.Kind) -> None:
+def test_a_diverged_model_is_told() -> None:
     vectors = drawn(200)
     for bad in (np.nan, np.inf):
         broken = vectors.copy()
         broken[25, 3] = bad
         with pytest.raises(ValueError, match="Query vectors hold NaN or infinite values: the model has diverged"):
-            approximate_topk(broken[20:30], held(vectors), 3, kind)
+            approximate_topk(broken[20:30], held(vectors), 3)
         with pytest.raises(ValueError, match="Vectors 20 to 29 hold NaN or infinite values: the model has diverged"):
-            approximate_topk(vectors[:2], held(broken), 3, kind, block_rows=10)
-
-
-def test_threads_are_as_before() -> None:
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(2)
-    try:
-        approximate_topk(drawn(2), held(drawn(100)), 3, "hnsw")
-        assert faiss.omp_get_max_threads() == 2
-    finally:
-        faiss.omp_set_num_threads(before)
+            approximate_topk(vectors[:2], held(broken), 3, block_rows=10)
 
 
 def test_defaults_grow_with_the_corpus() -> None:
@@ -179,11 +161,9 @@ def test_defaults_grow_with_the_corpus() -> None:
 @pytest.mark.parametrize(
     "wrong, sentence",
     [
-        ({"search": "lsh"}, "search is 'lsh'; it must be one of exact, ivf, hnsw"),
+        ({"search": "lsh"}, "search is 'lsh'; it must be one of exact, ivf"),
         ({"search": "ivf", "search_probes": 0}, "search_probes is 0; it must lie between 1 and"),
-        ({"search": "hnsw", "search_ef": 0}, "search_ef is 0; it must lie between 1 and"),
         ({"search_probes": 8}, "search_probes is 8, but search is 'exact'; set search to 'ivf'"),
-        ({"search": "ivf", "search_ef": 8}, "search_ef is 8, but search is 'ivf'; set search to 'hnsw'"),
     ],
 )
 def test_settings_are_checked(wrong: dict[str, object], sentence: str) -> None:
@@ -194,7 +174,6 @@ def test_settings_are_checked(wrong: dict[str, object], sentence: str) -> None:
 def test_what_decides_the_lists() -> None:
     assert MiningConfig().searching == {}
     assert MiningConfig(search="ivf", search_probes=4).searching == {"search": "ivf", "search_probes": 4}
-    assert MiningConfig(search="hnsw").searching == {"search": "hnsw", "search_ef": None}
 
 
 def test_a_whole_run(
@@ -220,6 +199,7 @@ def test_a_whole_run(
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["episodes"][0]["recall"] == recall
     low = min(recall["queries"], recall["positives"])
-    assert f"Mining searched approximately: recall@20 was at least {low:.3f} of exact." in description(summary)
+    said = f"Mining searched approximately: recall@20 was at least {low:.3f} of exact."
+    assert said in description(Summary.of(summary))
     told = f"; recall@20 {recall['queries']:.3f} of exact, {recall['positives']:.3f} around positives"
     assert told in capsys.readouterr().out

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
+from ance_tele.store.artefacts import build, cached, writing
 from ance_tele.store.files import atomic, lock, read_json, write_json
 from ance_tele.store.fingerprints import file_sha256, fingerprint
-from ance_tele.store.manifests import SCHEMA, build, manifest_path, read_manifest
+from ance_tele.store.manifests import SCHEMA, Manifest, manifest_path, read_manifest
 
 
 def names(folder: Path) -> list[str]:
@@ -181,6 +182,15 @@ def test_an_artefact_without_its_manifest_never_passes_for_the_new_one(tmp_path:
     assert path.read_text() == "again"
 
 
+def spread(path: Path, inputs: dict[str, int], make: Callable[[Path], Any]) -> Manifest:
+    """Make an artefact of several files next to its name, unless it is there."""
+    if found := cached(path, inputs):
+        return found
+    with writing(path, "evaluation", inputs, spread=True) as made:
+        made.facts |= make(made.target) or {}
+    return made.manifest
+
+
 def test_a_spread_artefact_lies_beside_its_name(tmp_path: Path) -> None:
     def make(target: Path) -> dict[str, int]:
         target.mkdir()
@@ -189,15 +199,15 @@ def test_a_spread_artefact_lies_beside_its_name(tmp_path: Path) -> None:
         return {"n": 2}
 
     (tmp_path / "theirs").write_text("stays")
-    manifest = build(tmp_path / "evaluation", "evaluation", {"seed": 1}, make, spread=True)
+    manifest = spread(tmp_path / "evaluation", {"seed": 1}, make)
     assert names(tmp_path) == ["evaluation.manifest.json", "metrics.json", "run.trec", "theirs"]
     assert manifest.files == {"run.trec": 8, "metrics.json": 12}
-    assert build(tmp_path / "evaluation", "evaluation", {"seed": 1}, pytest.fail, spread=True) == manifest
+    assert spread(tmp_path / "evaluation", {"seed": 1}, pytest.fail) == manifest
     (tmp_path / "run.trec").write_text("")
     assert read_manifest(tmp_path / "evaluation") is None
-    build(tmp_path / "evaluation", "evaluation", {"seed": 1}, make, spread=True)
+    spread(tmp_path / "evaluation", {"seed": 1}, make)
     assert (tmp_path / "run.trec").read_text() == "run.trec"
-    build(tmp_path / "evaluation", "evaluation", {"seed": 2}, make, spread=True)
+    spread(tmp_path / "evaluation", {"seed": 2}, make)
     assert names(tmp_path) == ["evaluation.manifest.json", "metrics.json", "run.trec", "theirs"]
 
 
@@ -212,7 +222,7 @@ def test_a_spread_artefact_killed_while_it_was_spread_is_made_again(tmp_path: Pa
         for name in ("run.trec", "metrics.json"):
             (target / name).write_text("new")
 
-    build(path, "evaluation", {}, make, spread=True)
+    spread(path, {}, make)
     assert names(tmp_path) == ["evaluation.manifest.json", "metrics.json", "run.trec"]
     assert {(tmp_path / name).read_text() for name in ("metrics.json", "run.trec")} == {"new"}
 
@@ -220,7 +230,8 @@ def test_a_spread_artefact_killed_while_it_was_spread_is_made_again(tmp_path: Pa
 KILLED = """
 import sys, time
 from pathlib import Path
-from ance_tele.store.manifests import build
+from ance_tele.store.artefacts import build, cached, writing
+
 
 def make(target):
     target.mkdir()

@@ -22,14 +22,13 @@ from ance_tele.analysis.projection import project
 from ance_tele.analysis.rounds import Rounds
 from ance_tele.analysis.suspects import REASONS, SuspectConfig, bits_of, judge, named, suspicion
 from ance_tele.console.errors import UserError
-from ance_tele.mining.sources import SOURCES
-from ance_tele.runs.folder import open_run, recipe_of
+from ance_tele.runs.folder import OpenedRun, open_run, recipe_of
 from ance_tele.runs.learning import change, training_metric
-from ance_tele.runs.phases import Phases
 from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import build
 from ance_tele.store.files import read_json, write_json
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import build, read_manifest
+from ance_tele.store.manifests import read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def analyse(
     out: str | Path,
     config: SuspectConfig = SuspectConfig(),  # noqa: B008 (frozen)
     data: str | Path | None = None,
-    phases: Phases | None = None,
+    opened: OpenedRun | None = None,
 ) -> Path | None:
     """Write ``RUN/analysis/`` of a finished run, or find that it stands; None for a run without training.
 
@@ -56,7 +55,7 @@ def analyse(
         out: The run folder.
         config: What makes a negative suspect.
         data: Where the collection lies now, if it was moved.
-        phases: The run, where it is open already.
+        opened: The run, where it is open already.
 
     Raises:
         UserError: This is no run folder, or the run is not finished.
@@ -80,47 +79,50 @@ def analyse(
     stood = read_manifest(out / "analysis")
     if stood is not None and stood.inputs == {**inputs, "texts": True}:
         return out / "analysis"
-    phases = phases or _open(out, data)
-    with_texts = {**inputs, "texts": phases is not None}
+    opened = opened or _open(out, data)
+    with_texts = {**inputs, "texts": opened is not None}
 
     def make(target: Path) -> None:
         target.mkdir()
-        _Analysis(out, recipe, config, phases).write(target)
+        _Analysis(out, recipe, config, opened).write(target)
 
     build(out / "analysis", "analysis", with_texts, make, shared=True)
     return out / "analysis"
 
 
-def _open(out: Path, data: str | Path | None) -> Phases | None:
+def _open(out: Path, data: str | Path | None) -> OpenedRun | None:
     """Open a run's collection; without it there is no analysis of texts."""
-    from ance_tele.data.load import cache_folder
-
     try:
-        opened = open_run(out, data)
+        return open_run(out, data)
     except UserError as error:
         log.info(f"without texts: {error}")
         return None
-    return Phases(opened.recipe, opened.collection, opened.model, out, cache_folder(), opened.review)
+
+
+def _vectors(opened: OpenedRun, checkpoint: int, query: np.ndarray, passages: np.ndarray) -> np.ndarray:
+    """Encode a query, then passages, given by row, with a checkpoint: float32 [n, dimension]."""
+    retriever = opened.retriever(checkpoint)
+    return np.concatenate([retriever.encode_queries(query), retriever.encode_passages(passages)])
 
 
 class _Analysis:
     """The analysis of one run; every method below ``write`` makes one file."""
 
-    def __init__(self, out: Path, recipe: Recipe, config: SuspectConfig, phases: Phases | None) -> None:
-        self.out, self.recipe, self.config, self.phases = out, recipe, config, phases
+    def __init__(self, out: Path, recipe: Recipe, config: SuspectConfig, opened: OpenedRun | None) -> None:
+        self.out, self.recipe, self.config, self.opened = out, recipe, config, opened
         self.rounds = Rounds.of(out, recipe.mining, recipe.episode.episodes)
         self.mrr = self.rounds.reciprocal_ranks()
         self.summary: dict[str, Any] = read_json(out / "summary.json") if (out / "summary.json").is_file() else {}
 
     def write(self, target: Path) -> None:
         corpus = self.summary.get("data", {}).get("passages")
-        if corpus is None and self.phases is not None:
-            corpus = len(self.phases.collection.corpus)
+        if corpus is None and self.opened is not None:
+            corpus = len(self.opened.collection.corpus)
         sides = look_through(self.rounds, corpus, self.config)
         write_json(target / "dynamics.json", self.dynamics(sides, corpus))
         suspects = self.suspects(sides)
         pq.write_table(suspects.slice(0, MOST_SUSPECTS), target / "suspects.parquet")
-        write_json(target / "suspects.json", {**sides.tally.summary(self.config), "texts": self.phases is not None})
+        write_json(target / "suspects.json", {**sides.tally.summary(self.config), "texts": self.opened is not None})
         swings = np.concatenate(sides.negatives.swings)
         falls = np.diff(self.mrr, axis=0)
         lost = np.maximum(-falls, 0).sum(axis=0)
@@ -129,7 +131,7 @@ class _Analysis:
         columns = {f"mrr_{number}": values for number, values in enumerate(self.mrr)}
         columns |= {"falls": (falls < 0).sum(axis=0), "lost": lost, "swings": swings, "suspects": by_query}
         pq.write_table(pa.table({"query_id": self.rounds.order.ids, **columns}), target / "per_query.parquet")
-        if self.phases is not None:
+        if self.opened is not None:
             places = choose(swings, lost, CASES) if start_of(len(self.rounds.rounds)) else []
             ranks = ranks_by_round(self.rounds, places)
             self.cases(target, places, ranks)
@@ -152,7 +154,8 @@ class _Analysis:
             first = {str(met + 1): count / size for met, count in enumerate(counts[:number].tolist())}
             pools.append({"episode": number, "size": int(counts.sum()), "first": first})
             for listed, table in ((sources, sides.sources), (origins, sides.origins)):
-                shown = {name: count / size for name, count in zip(SOURCES, table[number - 1].tolist(), strict=True)}
+                by_source = zip(self.rounds.sources, table[number - 1].tolist(), strict=True)
+                shown = {name: count / size for name, count in by_source}
                 listed.append({"episode": number, **{name: share for name, share in shown.items() if share}})
         return {
             "schema": 1,
@@ -171,10 +174,10 @@ class _Analysis:
 
     def suspects(self, sides: Sides) -> pa.Table:
         """Judge the pairs that are worth it, and count the suspects; returns them, most suspect first."""
-        pairs, ids = sides.worth, sides.ids
+        pairs, ids, sources = sides.worth, sides.ids, self.rounds.sources
         overlap = np.full(len(pairs), np.nan)
-        if self.phases is not None and len(pairs):
-            corpus = self.phases.collection.corpus
+        if self.opened is not None and len(pairs):
+            corpus = self.opened.collection.corpus
             overlap = overlaps(pairs.owner, corpus.rows(ids), self.out / "positives.parquet", self.rounds.order, corpus)
         reasons = judge(pairs, overlap, len(self.rounds.rounds), self.config)
         keep = np.flatnonzero(reasons.any(axis=1))
@@ -185,7 +188,7 @@ class _Analysis:
                 "passage_id": ids.take(pa.array(keep)),
                 "reasons": pa.array(named(reasons[keep], REASONS), pa.string()),
                 "score": suspicion(reasons, pairs.margin, overlap)[keep],
-                "sources": pa.array(named(bits_of(pairs.origins[keep]), SOURCES), pa.string()),
+                "sources": pa.array(named(bits_of(pairs.origins[keep], len(sources)), sources), pa.string()),
                 "overlap": pa.array(overlap[keep], from_pandas=True),
                 "margin": pa.array(pairs.margin[keep], from_pandas=True),
                 "top_rounds": pairs.top_rounds[keep].astype(np.int16),
@@ -195,10 +198,10 @@ class _Analysis:
 
     def cases(self, target: Path, places: list[int], ranks: dict[int, dict[str, list[int | None]]]) -> None:
         """Write the cases of some queries, by place."""
-        assert self.phases is not None
+        assert self.opened is not None
         described = []
         for place in places:
-            mrr, collection = self.mrr[:, place], self.phases.collection
+            mrr, collection = self.mrr[:, place], self.opened.collection
             positives = self.positives_of(place)
             described.append(case(place, self.rounds, ranks[place], positives, mrr, collection, NEGATIVES_PER_CLASS))
         write_json(target / "cases.json", described)
@@ -212,11 +215,11 @@ class _Analysis:
 
     def projection(self, target: Path, places: list[int], ranks: dict[int, dict[str, list[int | None]]]) -> None:
         """Lay out the first of the cases on a plane, under the model of every episode."""
-        phases, episodes = self.phases, len(self.rounds.rounds) - 1
+        opened, episodes = self.opened, len(self.rounds.rounds) - 1
         start = start_of(len(self.rounds.rounds))
-        if not places or phases is None or start is None:
+        if not places or opened is None or start is None:
             return
-        place, collection = places[0], phases.collection
+        place, collection = places[0], opened.collection
         positives = self.positives_of(place)
         negatives = {passage: seen for passage, seen in ranks[place].items() if passage not in positives}
         members = {"positive": positives, **swinging(negatives, start)}
@@ -224,7 +227,7 @@ class _Analysis:
         query = self.rounds.order.ids[place].as_py()
         row, rows = collection.queries.rows([query]), collection.corpus.rows([key for _, key in kept])
         try:
-            vectors = [phases.few_vectors(number, row, rows) for number in range(episodes + 1)]
+            vectors = [_vectors(opened, number, row, rows) for number in range(episodes + 1)]
         except UserError as error:
             log.info(f"without projection: {error}")
             return

@@ -1,6 +1,6 @@
 """One pass over all lists and pools of a run: counts of the negatives, and the pairs that may be false ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -20,7 +20,6 @@ from ance_tele.analysis.suspects import (
 )
 from ance_tele.analysis.tables import Stream, Table, coded, spans
 from ance_tele.console.progress import progress
-from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.membership import membership
 from ance_tele.store.manifests import read_manifest
 
@@ -83,13 +82,14 @@ def look_through(rounds: Rounds, corpus: int | None, config: SuspectConfig) -> S
     count, episodes, total = len(rounds.order), len(rounds.rounds) - 1, len(rounds.rounds)
     positive_scores, reciprocal = rounds.positive_scores(), rounds.reciprocal_ranks()[-1]
     files = _Files(rounds, positive_scores is not None)
-    counts, tally = NegativeCounts.empty(total), Tally()
-    pools = [np.zeros((episodes, size), dtype=np.int64) for size in (episodes, len(SOURCES), len(SOURCES))]
+    sources = rounds.sources
+    counts, tally = NegativeCounts.empty(total), Tally(sources)
+    pools = [np.zeros((episodes, size), dtype=np.int64) for size in (episodes, len(sources), len(sources))]
     worth: list[tuple[Pairs, pa.Array]] = []
     with progress("looking back", count, "queries") as advance:
         for start, stop in spans(count, QUERIES_PER_BLOCK):
             best = None if positive_scores is None else positive_scores[start:stop].astype(np.float64)
-            block = _Block(files, start, stop)
+            block = _Block(files, start, stop, sources)
             counts.add(block.negatives(corpus))
             for table, added in zip(pools, block.pools(), strict=True):
                 table += added
@@ -109,8 +109,8 @@ def look_through(rounds: Rounds, corpus: int | None, config: SuspectConfig) -> S
 class _Block:
     """The queries ``start:stop``, with all that the files hold for them."""
 
-    def __init__(self, files: _Files, start: int, stop: int) -> None:
-        self.queries, self.rounds = stop - start, len(files.lists)
+    def __init__(self, files: _Files, start: int, stop: int, sources: Sequence[str]) -> None:
+        self.queries, self.rounds, self.sources = stop - start, len(files.lists), sources
         self.lists = [stream.take(start, stop) for stream in files.lists]
         self.ahead = [None if stream is None else stream.take(start, stop) for stream in files.ahead]
         self.pool_tables = [stream.take(start, stop) for stream in files.pools]
@@ -141,9 +141,12 @@ class _Block:
         first = [table.numbers("first_episode").astype(np.int64) - 1 for table in tables]
         return (
             np.stack([np.bincount(met, minlength=len(tables)) for met in first]),
-            np.stack([np.bincount(_codes(table, "source"), minlength=len(SOURCES)) for table in tables]),
-            np.stack([np.bincount(_codes(table, "origin"), minlength=len(SOURCES)) for table in tables]),
+            np.stack([self._by_source(table, "source") for table in tables]),
+            np.stack([self._by_source(table, "origin") for table in tables]),
         )
+
+    def _by_source(self, table: Table, column: str) -> np.ndarray:
+        return np.bincount(_codes(table, column, self.sources), minlength=len(self.sources))
 
     def in_pools(self, positive_scores: np.ndarray | None, reciprocal: np.ndarray) -> Pairs:
         """Return all pairs that stood in a pool, with what speaks against each."""
@@ -154,24 +157,24 @@ class _Block:
         if positive_scores is not None:
             last = self.lists[-1]
             margin = margins(pairs, *self.entries[id(last)], last.numbers("score"), positive_scores)
-        return pairs_in_pools(pairs, self.rounds, margin, reciprocal)
+        return pairs_in_pools(pairs, len(self.sources), self.rounds, margin, reciprocal)
 
     def _by_origin(self) -> list[Entries]:
         """Return the entries of all pools, by the source that once mined them."""
-        origin = np.concatenate([_codes(table, "origin") for table in self.pool_tables])
+        origin = np.concatenate([_codes(table, "origin", self.sources) for table in self.pool_tables])
         owner, codes = _together(self.of(self.pool_tables))
-        return [(owner[origin == number], codes[origin == number]) for number in range(len(SOURCES))]
+        return [(owner[origin == number], codes[origin == number]) for number in range(len(self.sources))]
 
     def ids(self, pairs: Pairs) -> pa.Array:
         """Return the ids of the passages of pairs."""
         return self.numbered.ids(pairs.passages).cast(pa.large_string())
 
 
-def _codes(table: Table, name: str) -> np.ndarray:
-    """Turn the names of a column of sources into their numbers; each chunk has a dictionary of its own."""
+def _codes(table: Table, name: str, sources: Sequence[str]) -> np.ndarray:
+    """Turn names of sources into their places among ``sources``; each chunk has a dictionary of its own."""
     parts = [np.empty(0, dtype=np.int64)]
     for chunk in table.columns[name].chunks:
-        numbers = np.array([SOURCES.index(one) for one in chunk.dictionary.to_pylist()], dtype=np.int64)
+        numbers = np.array([sources.index(one) for one in chunk.dictionary.to_pylist()], dtype=np.int64)
         parts.append(numbers[chunk.indices.to_numpy()])
     return np.concatenate(parts)
 

@@ -16,11 +16,12 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.evaluate.config import EvaluateConfig, headline
 from ance_tele.evaluate.evaluation import Evaluation
-from ance_tele.evaluate.statistics import holm, permutation_test
+from ance_tele.evaluate.statistics import compare_with, holm
 from ance_tele.runs.folder import read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import build
 from ance_tele.store.files import write_json
-from ance_tele.store.manifests import build, read_manifest
+from ance_tele.store.manifests import read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -114,18 +115,17 @@ def _measure(
             columns |= {f"{system} {metric}": values for metric, values in scores.values.items()}
             log.info(f"{collection.name}: {system} measured on {len(scores.query_ids):,} {split} queries")
         metric = headline(means["trained"])
-        pairs = [columns[f"{system} {metric}"] for system in SYSTEMS]
-        measured = ~np.isnan(pairs[0])
-        before, after = (values[measured] for values in pairs)
+        before, after = (columns[f"{system} {metric}"] for system in SYSTEMS)
+        difference, p = compare_with(after, {"zero-shot": before})["zero-shot"]
         pq.write_table(pa.table({"query_id": scores.query_ids, **columns}), target / "per_query.parquet")
         return {
             "collection": collection.name,
             "split": split,
-            "queries": int(measured.sum()),
+            "queries": int((~np.isnan(after)).sum()),
             "episode": episode,
             "metric": metric,
-            "difference": float((after - before).mean()),
-            "p": permutation_test(after, before),
+            "difference": difference,
+            "p": p,
             **means,
         }
 

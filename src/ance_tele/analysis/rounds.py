@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 from ance_tele.analysis.tables import Order
 from ance_tele.console.errors import UserError
 from ance_tele.mining.config import MiningConfig
+from ance_tele.mining.plugins import every_source
+from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.learning import read_reciprocal_ranks
 from ance_tele.store.manifests import read_manifest
+from ance_tele.store.plugins import plain_name
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ class Rounds:
         out: The run folder.
         rounds: In order; one more than there are episodes.
         order: The training queries.
+        sources: The names that pools may hold: the built-in sources, then the user's own.
     """
 
     out: Path
     rounds: tuple[Round, ...]
     order: Order
+    sources: tuple[str, ...]
 
     @classmethod
     def of(cls, out: Path, mining: MiningConfig, episodes: int) -> "Rounds":
@@ -70,7 +75,7 @@ class Rounds:
                     raise UserError(f"{path} is missing: the run is not finished; run the same command again.")
             rounds.append(Round(number, lists, source, ahead, pool))
         ids = pq.read_table(out / "episode-0" / "per_training_query.parquet", columns=["query_id"])["query_id"]
-        return cls(out, tuple(rounds), Order(ids))
+        return cls(out, tuple(rounds), Order(ids), source_names(mining))
 
     def reciprocal_ranks(self) -> np.ndarray:
         """Return the reciprocal rank of each training query by checkpoint, float64 [episodes + 1, queries]."""
@@ -84,10 +89,15 @@ class Rounds:
         return table["positive_score"].to_numpy() if "positive_score" in table.column_names else None
 
 
+def source_names(mining: MiningConfig) -> tuple[str, ...]:
+    """Return the sources that pools of a run may name: the built-in ones, then the user's own."""
+    return tuple(dict.fromkeys((*SOURCES, *map(plain_name, every_source(mining)))))
+
+
 def _ahead(folder: Path, mining: MiningConfig, number: int) -> Path | None:
     """Return the file that holds the whole of L: the one made to be looked at, else the candidates."""
     if read_manifest(folder / "lookahead_lists.parquet") is not None:
         return folder / "lookahead_lists.parquet"
     candidates = folder / "candidates.parquet"
-    whole = "lookahead" in mining.sources_at(number) and not (mining.filter_answers or mining.filters)
+    whole = "lookahead" in mining.sources_at(number) and not mining.filtered
     return candidates if whole and candidates.is_file() else None

@@ -9,11 +9,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ance_tele.analysis.analyse import analyse
+from ance_tele.analysis.rounds import source_names
 from ance_tele.analysis.suspects import REASONS
 from ance_tele.console.errors import UserError
 from ance_tele.data.review import Verdict
-from ance_tele.mining.sources import SOURCES
-from ance_tele.runs.folder import open_run
+from ance_tele.runs.folder import open_run, recipe_of
 from ance_tele.store.files import read_json
 
 
@@ -40,7 +40,8 @@ def suspects_of(
     Raises:
         UserError: This is no finished run with training, its collection is out of reach, or a name is unknown.
     """
-    for what, given, known in (("reason", reasons, REASONS), ("source", sources, SOURCES)):
+    known_sources = source_names(recipe_of(Path(run)).mining)
+    for what, given, known in (("reason", reasons, REASONS), ("source", sources, known_sources)):
         for name in given:
             if name not in known:
                 raise UserError(f"There is no {what} '{name}'; there are: {', '.join(known)}.")

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.membership import Membership
 
 REASONS = ("copy", "outscores", "kept")
@@ -22,12 +21,6 @@ REASONS = ("copy", "outscores", "kept")
 TOP_RANK = 3
 # How near to a positive a passage must be for its words to be compared: reading every pair would take hours.
 NEAR_RANK = 10
-
-# Numbers of the lists in the membership of a block: one for each source, then the positives, what is near them, and
-# the best ranks of each round.
-POSITIVES = len(SOURCES)
-NEAR = POSITIVES + 1
-TOP = NEAR + 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Pairs:
     Attributes:
         owner: Whose, counted from the block's first query.
         passages: Codes.
-        origins: Bit j: the source ``SOURCES[j]`` has mined it into a pool, uint64.
+        origins: Bit j: source j has mined it into a pool, uint64.
         near: Stood at most at rank 10 around a positive, bool.
         margin: Final score above the best positive's, in standard deviations; NaN where the final lists lack it.
         top_rounds: Rounds that had it at rank 1 to 3, int64.
@@ -79,19 +72,22 @@ class Pairs:
         return Pairs(*(getattr(self, column.name)[keep] for column in fields(self)))
 
 
-def pairs_in_pools(pairs: Membership, rounds: int, margin: np.ndarray, reciprocal: np.ndarray) -> Pairs:
+def pairs_in_pools(pairs: Membership, sources: int, rounds: int, margin: np.ndarray, reciprocal: np.ndarray) -> Pairs:
     """Take the pairs that stood in a pool, and are no positives, out of all pairs of a block.
 
     Args:
-        pairs: Lists by the numbers above.
+        pairs: Of these lists, in order: one for each source, the positives, what is near them, and the best ranks of
+            each round.
+        sources: How many sources there are.
         rounds: How many rounds there were.
         margin: Of each pair, float64; NaN where unknown.
         reciprocal: Reciprocal rank of each query's first positive under the final model, float64 [queries].
     """
-    origins = pairs.bits & np.uint64((1 << len(SOURCES)) - 1)
-    keep = np.flatnonzero((origins != 0) & ~pairs.has(POSITIVES))
-    top = np.stack([pairs.has(TOP + number)[keep] for number in range(rounds)]).sum(axis=0)
-    owner, near = pairs.owner[keep], pairs.has(NEAR)[keep]
+    positives, near_positives, first_top = range(sources, sources + 3)
+    origins = pairs.bits & np.uint64((1 << sources) - 1)
+    keep = np.flatnonzero((origins != 0) & ~pairs.has(positives))
+    top = np.stack([pairs.has(first_top + number)[keep] for number in range(rounds)]).sum(axis=0)
+    owner, near = pairs.owner[keep], pairs.has(near_positives)[keep]
     return Pairs(owner, pairs.passages[keep], origins[keep], near, margin[keep], top, reciprocal[owner])
 
 
@@ -164,27 +160,27 @@ def suspicion(reasons: np.ndarray, margin: np.ndarray, overlap: np.ndarray) -> n
 class Tally:
     """Counts of pairs and suspects, by source and by reason."""
 
-    def __init__(self) -> None:
-        self.pairs, self.suspects = 0, 0
-        self.pairs_of, self.suspects_of = (np.zeros(len(SOURCES), dtype=np.int64) for _ in range(2))
+    def __init__(self, sources: Sequence[str]) -> None:
+        self.pairs, self.suspects, self.sources = 0, 0, sources
+        self.pairs_of, self.suspects_of = (np.zeros(len(sources), dtype=np.int64) for _ in range(2))
         self.of_reason = np.zeros(len(REASONS), dtype=np.int64)
 
     def add_pairs(self, origins: np.ndarray) -> None:
         """Count pairs that stood in pools, given the sources that mined each (bits)."""
         self.pairs += len(origins)
-        self.pairs_of += bits_of(origins).sum(axis=0)
+        self.pairs_of += bits_of(origins, len(self.sources)).sum(axis=0)
 
     def add_suspects(self, origins: np.ndarray, reasons: np.ndarray) -> None:
         """Count suspects among them: the sources that mined each (bits), and its reasons, bool [n, 3]."""
         self.suspects += len(origins)
-        self.suspects_of += bits_of(origins).sum(axis=0)
+        self.suspects_of += bits_of(origins, len(self.sources)).sum(axis=0)
         self.of_reason += reasons.sum(axis=0)
 
     def summary(self, config: SuspectConfig) -> dict[str, object]:
         """Return the content of ``suspects.json``; a pair that two sources mined counts for both."""
         by_source = {
             name: {"pairs": int(pairs), "suspects": int(suspects), "share": float(suspects / pairs)}
-            for name, pairs, suspects in zip(SOURCES, self.pairs_of, self.suspects_of, strict=True)
+            for name, pairs, suspects in zip(self.sources, self.pairs_of, self.suspects_of, strict=True)
             if pairs
         }
         return {
@@ -196,9 +192,9 @@ class Tally:
         }
 
 
-def bits_of(origins: np.ndarray) -> np.ndarray:
+def bits_of(origins: np.ndarray, sources: int) -> np.ndarray:
     """Return which sources mined each pair, bool [n, sources]."""
-    return (origins[:, None] >> np.arange(len(SOURCES), dtype=np.uint64)) & np.uint64(1) != 0
+    return (origins[:, None] >> np.arange(sources, dtype=np.uint64)) & np.uint64(1) != 0
 
 
 def named(holds: np.ndarray, names: Sequence[str]) -> list[str]:

@@ -1,17 +1,26 @@
-"""What the verbs share: printing, the chosen recipe, a collection in a few lines, the end of a run."""
+"""What the verbs share: flags, printing, the chosen recipe, a collection in a few lines, the end of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jsonargparse import Namespace
-
-from ance_tele.cli.parsers import HINTS
+from ance_tele.cli.flags import Flag, Given, switch
 from ance_tele.console.errors import UserError
-from ance_tele.recipes import OFFICIAL, RECIPES, recipe
+from ance_tele.paper.settings import OFFICIAL
+from ance_tele.recipes import RECIPES, recipe
 from ance_tele.settings import Recipe
 
 if TYPE_CHECKING:
     from ance_tele.data.collection import Collection
+
+HINTS = {
+    "data": "a folder (BEIR, MS MARCO, DPR, Tevatron ...), a training file, 'irds:ID', 'hub:NAME', 'demo'",
+    "model": "folder or hub name of the model to start from",
+    "out": "the run folder",
+    "recipes": "systems: a recipe's name and, after spaces, settings of its own, e.g. 'ance-tele alpha=0.3'",
+}
+LENIENT = switch("--lenient", "leave out what does not add up, and count it")
+MOVED = Flag("--data", "where the collection lies now, if it was moved")
 
 
 def echo(line: str) -> None:
@@ -19,22 +28,33 @@ def echo(line: str) -> None:
     print(line, flush=True)
 
 
-def need(given: Namespace, *names: str) -> None:
+def need(given: Given, *names: str) -> None:
     """Refuse a command line that lacks what the verb needs."""
     for name in names:
         if not getattr(given, name):
             raise UserError(f"--{name} is missing: {HINTS[name]}.")
 
 
-def chosen_recipe(given: Namespace) -> Recipe:
+def settings_given(given: Given) -> dict[str, Any]:
+    """Return the settings that a command line gives, those of --lenient and --official among them."""
+    return {**given.settings, **({"strict": False} if given.lenient else {}), **(OFFICIAL if given.official else {})}
+
+
+def chosen_recipe(given: Given) -> Recipe:
     """Return the recipe of `run`, with the settings of the command line."""
     if given.recipe is None:
         raise UserError(f"Which recipe? There are: {', '.join(RECIPES)}.")
-    made = recipe(given.recipe)
-    settings = {name: getattr(given, name) for name in made.settings()}
-    if given.lenient:
-        settings["strict"] = False
-    return made.with_settings(**{**settings, **(OFFICIAL if given.official else {})})
+    return recipe(given.recipe).with_settings(**settings_given(given))
+
+
+def print_config(given: Given, settings: Mapping[str, Any]) -> int:
+    """Print flags and settings as a --config file."""
+    import yaml
+
+    flags = {name: value for name, value in vars(given).items() if name not in ("settings", "config", "print_config")}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in {**flags, **settings}.items()}
+    echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip())
+    return 0
 
 
 def introduce(collection: "Collection") -> None:
@@ -60,17 +80,19 @@ def conclude(out: Path) -> int:
     """Print the table of a finished run and name its report."""
     from rich.console import Console
 
-    from ance_tele.report.tables import episode_table, significance_lines
-    from ance_tele.report.write import read_summary
+    from ance_tele.report.renderers import terminal
+    from ance_tele.report.run_tables import results
+    from ance_tele.report.sentences import significance
+    from ance_tele.runs.summary import Summary
 
-    summary = read_summary(out)
+    summary = Summary.read(out)
     echo("")
-    Console().print(episode_table(summary))
-    for line in significance_lines(summary):
+    Console().print(terminal(results(summary)))
+    for line in significance(summary):
         echo(line)
     echo(f"\nReport: {out / 'report.html'}  (in short: {out / 'report.md'})")
-    if summary["episodes"]:
-        number = summary["episodes"][-1]["number"]
+    if summary.episodes:
+        number = summary.episodes[-1].number
         echo(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
         echo(f'Try:    ance-tele search {out} "your words"')
     return 0

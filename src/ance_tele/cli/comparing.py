@@ -3,38 +3,37 @@
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
-
-from ance_tele.cli.common import echo, introduce, need
-from ance_tele.cli.flags import settings_given
-from ance_tele.cli.parsers import HINTS
+from ance_tele.cli.common import HINTS, echo, introduce, need, print_config, settings_given
+from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
-from ance_tele.recipes import OFFICIAL, RECIPES, recipe
-from ance_tele.settings import Recipe
+from ance_tele.paper.settings import SCALES, start_of
+from ance_tele.plan.defaults import NEGATIVES
+from ance_tele.settings import EpisodeConfig, Recipe
 
 
-def compare_verb(given: Namespace, argv: list[str]) -> int:
+def compare_verb(given: Given) -> int:
     """Compare recipes, models and seeds."""
     if not given.recipes:
         raise UserError(f"--recipes is missing: {HINTS['recipes']}.")
-    return _comparison(given, argv, given.recipes, None)
+    return _comparison(given, given.recipes, None)
 
 
-def reproduce_verb(given: Namespace, argv: list[str]) -> int:
+def reproduce_verb(given: Given) -> int:
     """Compare the systems of one of the paper's tables."""
     from ance_tele.experiments.reproduce import systems_of
-    from ance_tele.plan.defaults import NEGATIVES
 
-    negatives = given.negatives_per_query
-    if "negatives_per_query" not in settings_given(argv):
-        negatives = recipe(given.scale).training.negatives_per_query if given.scale in RECIPES else NEGATIVES
-    return _comparison(given, argv, systems_of(given.table, negatives), given.table)
+    usual = SCALES[given.scale]["negatives_per_query"] if given.scale in SCALES else NEGATIVES
+    negatives = given.settings.get("negatives_per_query", usual)
+    return _comparison(given, systems_of(given.table, negatives), given.table)
 
 
-def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None) -> int:
+def _comparison(given: Given, names: Any, table: str | None) -> int:
     from rich.console import Console
 
+    if given.print_config:
+        return print_config(given, given.settings)
     need(given, "data")
     if not given.out:
         raise UserError("--out is missing: the folder of the comparison.")
@@ -43,22 +42,18 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
         raise UserError(f"--model is missing: {HINTS['model']}; --models takes several.")
     if given.parallel < 1:
         raise UserError(f"parallel is {given.parallel}; it must be at least 1.")
-    settings = {name: getattr(given, name) for name in settings_given(argv) if name != "seed"}
-    if given.lenient:
-        settings["strict"] = False
-    if given.official:
-        settings |= OFFICIAL
+    settings = settings_given(given)
+    seeds = given.seeds or [settings.pop("seed", EpisodeConfig().seed)]
 
     from ance_tele.data.load import load_collection
+    from ance_tele.evaluate.comparison import ComparisonResult
     from ance_tele.experiments.compare import compare_systems
     from ance_tele.experiments.grid import own_settings, system
-    from ance_tele.paper.published import start_of
+    from ance_tele.experiments.tables import cost, stem, terminal_tables
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.suited import suited
-    from ance_tele.report.comparison import cost, stem
-    from ance_tele.report.comparison_tables import comparison_tables
 
-    collection = load_collection(given.data, strict=not given.lenient).held_out(given.hold_out)
+    collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
     introduce(collection)
     if "split" not in settings and "dev" in collection.qrels:
         settings["split"] = "dev"  # episodes are watched on dev; the last one is measured on test too
@@ -87,12 +82,47 @@ def _comparison(given: Namespace, argv: list[str], names: Any, table: str | None
         with muted(quiet):
             return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder)
 
-    seeds = given.seeds or [given.seed]
-    result = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    found = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    result = ComparisonResult.of(found)
     echo("")
-    for one in comparison_tables(result):
+    for one in terminal_tables(result):
         Console().print(one)
         echo("")
     echo(cost(result))
     echo(f"Tables: {given.out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
     return 0
+
+
+def _flags(what: Flag) -> list[Flag]:
+    return recipe_flags(
+        [
+            what,
+            Flag("--models", "folders or hub names of models", tuple[str, ...], ()),
+            Flag("--seeds", "one run each; else that of --seed", tuple[int, ...], ()),
+            Flag("--data", HINTS["data"]),
+            Flag("--out", "folder of the comparison"),
+            CONFIG,
+            *("episodes", "epochs", "batch_queries", "learning_rate"),
+        ],
+        [
+            Flag("--model", "the same as --models, for a single one"),
+            Flag("--parallel", "cells at a time, spread over the GPUs there are", int, 1),
+            Flag("--scale", "settings of marco, nq or triviaqa (Table 5)"),
+        ],
+    )
+
+
+COMPARE = Verb(
+    compare_verb,
+    "Recipes x models x seeds: one table, with significance. The same command resumes. Settings that are given hold "
+    "for all systems, but for what makes a recipe what it is: DPR keeps its one episode.",
+    "--recipes q-neg 'ance-tele alpha=0.3' --seeds 1 2 3 --data DATA --model MODEL --out FOLDER [settings]",
+    _flags(Flag("--recipes", HINTS["recipes"], tuple[str, ...], ())),
+)
+
+REPRODUCE = Verb(
+    reproduce_verb,
+    "A table of the paper, on your data and models.",
+    "table3 --seeds 1 2 3 --data DATA --model MODEL --out FOLDER [settings]",
+    _flags(Flag("table", "table1, table2, table3, table8, table9, figure4 or figure8", str)),
+)

@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import get_args
 
-from ance_tele.console.errors import UserError
+import numpy as np
+
+from ance_tele.console.errors import UserError, unknown
+from ance_tele.data.collection import Qrels
 from ance_tele.data.formats.write import write_beir
-from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.data.load import load_collection
 from ance_tele.evaluate.export import export_dpr
 from ance_tele.evaluate.run import Run
 from ance_tele.mining.export import Kind, export_corpus, export_pool
+from ance_tele.mining.storage import read_pool
 from ance_tele.runs.folder import open_run
-from ance_tele.runs.phases import Phases
-from ance_tele.settings import unknown
+from ance_tele.runs.training_set import read_pairs
 
 KINDS = ("beir", *get_args(Kind), "dpr")
 
@@ -38,23 +41,23 @@ def convert(source: str, target: Path, to: str, episode: int | None = None, stri
         write_beir(collection, target)
         return f"{target}: {len(collection.corpus):,} passages, {len(collection.queries):,} queries in BEIR layout"
     run = Path(source)
-    opened = open_run(run, None)
+    opened = open_run(run)
     collection, recipe = opened.collection, opened.recipe
-    phases = Phases(recipe, collection, opened.model, run, cache_folder(), opened.review)
-    last = max(number for number in range(recipe.episode.episodes + 1) if number == 0 or phases.trained(number))
-    number = last if episode is None else episode
-    if not 0 <= number <= last:
-        raise UserError(f"{run} has no episode {number}; its last one is {last}.")
+    number = opened.last if episode is None else episode
+    if not 0 <= number <= opened.last:
+        raise UserError(f"{run} has no episode {number}; its last one is {opened.last}.")
     if to == "dpr":
-        ranked = (phases.folder(number) if opened.model else run / "bm25") / "run.trec"
+        ranked = (opened.folder.checkpoint(number) if opened.model else run / "bm25") / "run.trec"
         if not ranked.is_file():
             raise UserError(f"{ranked} does not exist: episode {number} is not evaluated yet; let the run go on.")
         written, left_out = export_dpr(Run.read_trec(ranked), collection, target)
         return f"{target}: {written:,} questions ({left_out:,} without answers left out)"
     if number == 0:
         raise UserError(f"Episode 0 of {run} is the model as it was given: it has no pool; give --episode 1 or more.")
-    positives = phases.positives
-    pool = phases.read_pool(number)
+    queries, passages = read_pairs(run / "positives.parquet", collection)
+    positives = Qrels.from_arrays(queries, passages, np.ones(len(queries), dtype=np.int64))
+    path = opened.folder.checkpoint(number) / "pool.parquet"
+    pool = read_pool(path, positives.queries, collection.queries, collection.corpus)
     kind: Kind = to  # type: ignore[assignment]
     negatives = recipe.training.negatives_per_query if to != "triplets" else None
     done = export_pool(pool, positives, collection, target, kind, negatives, recipe.episode.seed)

@@ -1,131 +1,222 @@
-"""What is looked at before the parser sees it: which recipe, which config file, which flags there are."""
+"""Verbs and their flags as data; the one parser of a command line and its --config files."""
 
-import re
-from collections.abc import Iterable
-from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Literal
+import json
+from argparse import SUPPRESS, Action, ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, get_origin
 
-from jsonargparse import ArgumentParser
-
-from ance_tele.console.errors import UserError
+from ance_tele.cli.config_file import read_configs
+from ance_tele.console.errors import UserError, nearest, unknown
+from ance_tele.console.values import check, read, wanted
+from ance_tele.paper.settings import OFFICIAL, SCALES
 from ance_tele.recipes import recipe
-from ance_tele.settings import setting_types, unknown, wanted
+from ance_tele.settings import removed, setting_kinds
 
-# As data.review has it; written out, because what that module loads would double the time of `--help`.
-ReviewAs = Literal["exclude", "positives"]
-
-# Flags that stand alone; every other one is followed by a value.
-SWITCHES = ("--lenient", "--help", "-h", "--print_config", "--plan", "--official", "--full")
-
-LISTS = ("recipes", "models", "seeds")
-
-# What a --config file may hold beside settings.
-BESIDE = ("recipe", "data", "model", "out", "review", "review_as", "recipes", "models", "seeds", "parallel", "scale")
+AT_HAND = "by what is at hand"
 
 
-def underscored(argv: list[str]) -> list[str]:
-    """Let --query-model and --query_model be the same flag."""
-    return [
-        re.sub(r"^--[^=]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), word) if word.startswith("--") else word
-        for word in argv
-    ]
+@dataclass(frozen=True)
+class Flag:
+    """A flag, or an argument without one.
+
+    Attributes:
+        name: "--data", "-k"; an argument has no dashes.
+        help: What it is for.
+        kind: Type of its value, for :mod:`ance_tele.console.values`. A tuple takes several words; an argument may be
+            left out where None is allowed.
+        default: Where it is not given.
+        setting: It is a setting of a recipe: kept apart from other flags, and without a default in what is given.
+        heading: Under which it is shown.
+    """
+
+    name: str
+    help: str
+    kind: Any = str | None
+    default: Any = None
+    setting: bool = False
+    heading: str = "Flags"
+
+    @property
+    def key(self) -> str:
+        """Its name without dashes."""
+        return self.name.lstrip("-")
 
 
-def plainly(complaint: str, verb: str) -> str:
-    """Turn what the parser complains about into a sentence."""
-    complaint = " ".join(complaint.split()).replace(f"{verb}.", "")
-    if stray := re.match(r"Subcommand '\w+' does not accept option '(\w+)'", complaint):
-        return f"The --config file has a line '{stray[1]}', which is not for ance-tele {verb}; take it out."
-    wrong = re.match(r'Parser key "(\w+)"(?: element \d+)?: .*?(?:Got value|Given value): (.*)', complaint)
-    if wrong is None:
-        return f"{complaint}; see ance-tele {verb} --help."
-    name, value = wrong.groups()
-    whole = {"k": int, "parallel": int, "port": int}
-    types = {"review_as": ReviewAs, **whole, "lenient": bool, "full": bool, **setting_types()}
-    if name == "seeds":
-        return f"seeds is {value}; it must be whole numbers, such as --seeds 1 2 3."
-    return f"{name} is {value!r}; it must be {wanted(types.get(name, str))}."
+def switch(name: str, help: str) -> Flag:
+    """Return a flag that takes no value."""
+    return Flag(name, help, bool, False)
 
 
-def recipe_named(argv: list[str]) -> str | None:
-    """Return the recipe that a command line of `run` names, itself or in its --config file.
+class Given(Namespace):
+    """What a command line and its --config files give: flags as attributes, settings in a dictionary.
+
+    Attributes:
+        settings: The settings that were given, and no others.
+    """
+
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line.
+
+    Attributes:
+        run: Carries it out; returns the exit code.
+        help: What it does; the first sentence stands in the list of verbs.
+        usage: What follows "ance-tele VERB".
+        flags: In the order in which they are shown.
+    """
+
+    run: Callable[[Given], int]
+    help: str
+    usage: str = ""
+    flags: Sequence[Flag] = ()
+
+
+def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
+    """Return what the words after a verb give: a later --config file wins over an earlier one, a word over both.
 
     Raises:
-        UserError: It names one, and the file another.
+        UserError: A flag does not exist, or a value cannot be one.
     """
-    if not argv or argv[0] != "run":
-        return None
-    in_file = config_content(argv).get("recipe")
-    words = iter(argv[1:])
-    for word in words:
-        if not word.startswith("-"):
-            if in_file not in (None, word):
-                raise UserError(f"The --config file is of recipe '{in_file}', not '{word}'; leave one of the two out.")
-            return word
-        if "=" not in word and word not in SWITCHES:
-            next(words, None)  # its value
-    return in_file
-
-
-def config_first(argv: list[str]) -> list[str]:
-    """Put --config first: what the command line says is said last, wherever it stands."""
-    configs: list[str] = []
-    rest: list[str] = []
-    words = iter(argv[1:])
-    for word in words:
-        value = next(words, None) if word == "--config" else None
-        word = word if value is None else f"--config={value}"
-        (configs if word.startswith("--config=") else rest).append(word)
-    return [argv[0], *configs, *rest]
-
-
-def config_content(argv: list[str]) -> dict[str, Any]:
-    """Return the content of the --config files of a command line, of which a later one wins; {} without one."""
-    import yaml
-
-    paths = [word.partition("=")[2] for word in argv if word.startswith("--config=")]
-    settings = tuple(recipe("ance-tele").settings())
-    found: dict[str, Any] = {}
-    for path in paths:
+    parser = _Parser(name, verb)
+    given, left = parser.parse_known_args([_underscored(word) for word in words], Given(settings={}))
+    for word in left:
+        if word.startswith("--"):
+            raise UserError(parser.unknown_flag(word[2:].partition("=")[0]))
+    if left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    for key, (value, where) in read_configs(getattr(given, "config", ())).items():
         try:
-            content = yaml.safe_load(Path(path).read_text("utf-8"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 (at byte {error.start}); convert it.") from None
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise UserError(f"{path} line {line} is not valid YAML ({error.problem}).") from None
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}); --config takes a YAML file.") from None
-        if not isinstance(content, dict):
-            raise UserError(f"{path} holds no settings; one 'name: value' a line is needed.")
-        for name in content:
-            if name not in (*settings, *BESIDE):
-                raise UserError(f"{path}: {unknown('setting', name, settings)}")
-        for name in LISTS:
-            if name in content and not isinstance(content[name], list):
-                raise UserError(f"{path}: {name} is {content[name]!r}; it must be a list: [{content[name]}].")
-        found |= content
-    return found
+            if not removed(key, value):
+                _take_from_file(given, parser.flag_in_file(key), value)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    for key, flag in parser.flags.items():
+        if not flag.setting and key not in given:
+            setattr(given, key, flag.default)
+    return given
 
 
-def settings_given(argv: list[str]) -> set[str]:
-    """Return the settings that a command line or its --config files name, as opposed to those left as they are."""
-    flags = {word[2:].partition("=")[0] for word in argv if word.startswith("--")}
-    return (flags | set(config_content(argv))) & set(setting_types())
+def _underscored(word: str) -> str:
+    """Return a word with --query-model written as --query_model, its value as it is."""
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if word.startswith("--") else word
 
 
-def check_flags(argv: list[str], parser: ArgumentParser) -> None:
-    """Refuse unknown flags of a verb, naming the nearest one there is."""
-    flags = [*parser.get_defaults().as_dict(), "help", "print_config"]
-    for word in argv[1:]:
-        name = word[2:].partition("=")[0]
-        if word.startswith("--") and name and name not in flags:
-            raise UserError(f"There is no setting --{name}; {_nearest(name, flags, argv[0])}")
+def _take(given: Given, flag: Flag, written: Any) -> None:
+    """Read a value, refuse what cannot be one, and put it among the settings or the other flags."""
+    value = read(written, flag.kind)
+    check(flag.key, value, flag.kind)
+    if flag.setting:
+        given.settings[flag.key] = value
+    else:
+        setattr(given, flag.key, value)
 
 
-def _nearest(name: str, flags: Iterable[str], verb: str) -> str:
-    near = get_close_matches(name, list(flags), 1, 0.5)
-    return f"did you mean --{near[0]}?" if near else f"see ance-tele {verb} --help."
+def _take_from_file(given: Given, flag: Flag, written: Any) -> None:
+    """Do the same with a value of a --config file, unless the command line gave another."""
+    own = given.settings.get(flag.key) if flag.setting else getattr(given, flag.key, None)
+    if flag.key == "recipe" and own not in (None, written):
+        raise UserError(f"this is a file of recipe '{written}', not '{own}'; leave one of the two out.")
+    if own is None and flag.key not in given.settings:
+        _take(given, flag, written)
+
+
+class _Parser(ArgumentParser):
+    """The parser of one verb."""
+
+    def __init__(self, name: str, verb: Verb) -> None:
+        usage = f"ance-tele {name} {verb.usage}".strip()
+        super().__init__(usage=usage, description=verb.help, add_help=False, allow_abbrev=False)
+        self.verb, self.flags = name, {flag.key: flag for flag in verb.flags}
+        headings = [*dict.fromkeys(flag.heading for flag in verb.flags)] or ["Flags"]
+        groups = {heading: self.add_argument_group(heading) for heading in headings}
+        for flag in verb.flags:
+            groups[flag.heading].add_argument(flag.name, action=_Take, flag=flag, **_shape(flag))
+        groups[headings[0]].add_argument("-h", "--help", action=_Help, nargs=0, default=SUPPRESS, help="print this")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line."""
+        raise UserError(f"{message}; see ance-tele {self.verb} --help.")
+
+    def unknown_flag(self, name: str) -> str:
+        """Return the sentence on a flag that does not exist."""
+        if name in OFFICIAL and "official" in self.flags:
+            return f"--{name} is no flag: --official sets it, or a line in a --config file."
+        near = nearest(name, self.flags)
+        return f"There is no setting --{name}; " + (
+            f"did you mean --{near}?" if near else f"see ance-tele {self.verb} --help."
+        )
+
+    def flag_in_file(self, key: str) -> Flag:
+        """Return what a line of a --config file sets: a flag, or one of the settings that are no flags."""
+        if key not in self.flags and key not in setting_kinds():
+            raise UserError(unknown("setting", key, {**setting_kinds(), **self.flags}))
+        return self.flags.get(key) or Flag(key, "", setting_kinds()[key], setting=True)
+
+    def explain(self, name: str | None) -> None:
+        """Add defaults to the help of the flags: those of a recipe, where one is named."""
+        settings, scaled = recipe(name).settings() if name else {}, (name or "").partition("/")[0] in SCALES
+        for action in self._actions:
+            if isinstance(action, _Take):
+                flag = action.flag
+                at_hand = flag.default == AT_HAND and not scaled
+                value = flag.default if at_hand else settings.get(flag.key, flag.default)
+                hidden = not flag.setting and value in (None, False, ())
+                action.help = flag.help.replace("%", "%%") + ("" if hidden else f" (default: {_written(value)})")
+
+
+def _written(value: Any) -> str:
+    """Return a value as one would write it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
+    return value if isinstance(value, str) and value.strip() else json.dumps(value)
+
+
+class _Take(Action):
+    """Takes in a flag."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, flag: Flag, **others: Any) -> None:
+        super().__init__(option_strings, dest, default=SUPPRESS, **others)
+        self.flag = flag
+
+    def __call__(self, parser: ArgumentParser, given: Namespace, written: Any, option: str | None = None) -> None:
+        """Take in its value; of --config, one more."""
+        assert isinstance(given, Given)
+        if self.flag.key == "config":
+            written = [*getattr(given, "config", ()), written]
+        _take(given, self.flag, True if self.nargs == 0 else written)
+
+
+class _Help(Action):
+    """Prints the help of a verb, with the defaults of the recipe that is named before it."""
+
+    def __call__(self, parser: ArgumentParser, given: Namespace, *_: Any) -> None:
+        """Print it and end."""
+        assert isinstance(parser, _Parser)
+        parser.explain(getattr(given, "recipe", None))
+        parser.print_help()
+        parser.exit()
+
+
+_METAVARS = {"a number": "X", "a whole number": "N", "true or false": "true|false", "a list": "[A,B]", "a text": "TEXT"}
+
+
+def _shape(flag: Flag) -> dict[str, Any]:
+    """Return how many words a flag takes, and how its help shows them."""
+    words = wanted(flag.kind)
+    if flag.key == "config":
+        return {"metavar": "FILE"}
+    if get_origin(flag.kind) is tuple and not flag.setting:
+        return {"nargs": "+"}
+    if not flag.name.startswith("-"):
+        return {"nargs": "?" if words.endswith(" or null") else None}
+    if flag.kind is bool and not flag.setting:
+        return {"nargs": 0}
+    if words.startswith("one of "):
+        return {"metavar": words.removeprefix("one of ").removesuffix(" or null").replace(", ", "|")}
+    shown = next(short for long, short in _METAVARS.items() if words.startswith(long))
+    return {"metavar": shown if flag.setting or shown != "TEXT" else None}

@@ -6,15 +6,12 @@ import re
 import sys
 from collections.abc import Sequence
 
-from jsonargparse import ArgumentError
-
+from ance_tele import __version__
 from ance_tele.cli.common import echo
-from ance_tele.cli.flags import check_flags, config_content, config_first, plainly, underscored
-from ance_tele.cli.parsers import make_parser
+from ance_tele.cli.flags import parse
 from ance_tele.cli.verbs import VERBS
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, unknown
 from ance_tele.console.log import log_to
-from ance_tele.settings import unknown
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,22 +53,25 @@ def _fail(sentence: str, code: int = 2) -> int:
     return code
 
 
-def _main(argv: list[str]) -> int:
-    if argv and argv[0] not in (*VERBS, "-h", "--help", "--version"):
-        raise UserError(unknown("verb", argv[0], tuple(VERBS)))
-    argv = underscored(argv)
-    if argv and argv[0] in ("run", "compare", "reproduce"):
-        argv = config_first(argv)
-        config_content(argv)  # a file that makes no sense is refused before the parser stumbles over it
-    parser, verbs = make_parser(argv)
-    if argv and argv[0] in verbs:
-        check_flags(argv, verbs[argv[0]])
-    try:
-        given = parser.parse_args(argv)
-    except ArgumentError as error:
-        raise UserError(plainly(str(error), argv[0])) from None
-    verb = given.verb
-    if verb is None:
-        parser.print_help()
+def _main(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(help_text())
         return 0
-    return VERBS[verb](getattr(given, verb), argv)
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    if words[0] not in VERBS:
+        raise UserError(unknown("verb", words[0], VERBS))
+    verb = VERBS[words[0]]
+    return verb.run(parse(words[0], verb, words[1:]))
+
+
+def help_text() -> str:
+    """Return what the command line prints of itself: the verbs, a line each."""
+    verbs = "\n".join(f"    {name:<11} {verb.help.partition('. ')[0].rstrip('.')}." for name, verb in VERBS.items())
+    return (
+        "usage: ance-tele VERB ...\n\n"
+        "Train dense retrievers with self-mined teleportation negatives, episode by episode.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "`ance-tele VERB --help` explains a verb; `ance-tele --version` prints the version."
+    )

@@ -1,24 +1,24 @@
 """The verb `evaluate`: a model on a collection, or a run on other collections."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
-from jsonargparse import Namespace
-
-from ance_tele.cli.common import echo, need
-from ance_tele.cli.flags import settings_given
-from ance_tele.cli.parsers import HINTS
+from ance_tele.cli.common import HINTS, LENIENT, echo, need
+from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
-from ance_tele.recipes import recipe
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.evaluate.config import EvaluateConfig
+from ance_tele.paper.settings import start_of
+from ance_tele.settings import EpisodeConfig, Recipe
 
 
-def evaluate_verb(given: Namespace, argv: list[str]) -> int:
+def evaluate_verb(given: Given) -> int:
     """Measure a model, or a pair; a published checkpoint beside its published figures."""
     from ance_tele.data.load import load_collection
-    from ance_tele.encode.config import EncoderConfig
 
     if given.on:
-        return elsewhere_verb(given, argv)
+        return elsewhere_verb(given)
     need(given, "data")
     pair = (given.query_model, given.passage_model)
     if any(pair) and (not all(pair) or given.model):
@@ -28,18 +28,20 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
     if given.run_file and (not Path(given.run_file).parent.is_dir() or Path(given.run_file).is_dir()):
         raise UserError(f"--run_file {given.run_file} cannot be written; it takes a file name in a folder there is.")
 
-    from ance_tele.paper.published import known, start_of
+    from ance_tele.paper.published import known
     from ance_tele.runs.folder import settings_of
 
     main = given.model or given.passage_model
     published = known(main)
-    own = {setting.name: getattr(given, setting.name) for setting in fields(EncoderConfig)}
     # What a model was trained with is what it is measured with, unless said otherwise.
     declared = published.settings if published is not None else settings_of(main)
-    own |= {name: declared[name] for name in own if name in declared and name not in settings_given(argv)}
-    config = recipe("zero-shot").with_settings(**own).encoder
-    collection = load_collection(given.data, strict=not given.lenient).held_out(given.hold_out)
-    split = given.split or ("test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev")
+    chosen = {**declared, **given.settings}
+    own = {one.name: chosen[one.name] for one in fields(EncoderConfig) if one.name in chosen}
+    config = Recipe("", encoder=EncoderConfig()).with_settings(**own).encoder
+    collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
+    split = given.settings.get("split") or (
+        "test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev"
+    )
 
     from ance_tele.evaluate.model import evaluate_model  # loads torch
 
@@ -51,8 +53,8 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
         config,
         query_model=given.query_model,
         passage_model=given.passage_model,
-        relevance_level=given.relevance_level,
-        exclude_self=given.exclude_self,
+        relevance_level=given.settings.get("relevance_level"),
+        exclude_self=given.settings.get("exclude_self", EvaluateConfig().exclude_self),
     )
     name = given.model or f"{given.query_model} + {given.passage_model}"
     if given.run_file:
@@ -67,16 +69,16 @@ def evaluate_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
-def elsewhere_verb(given: Namespace, argv: list[str]) -> int:
+def elsewhere_verb(given: Given) -> int:
     """Measure a run's start and its last model on other collections."""
     if not given.model or given.data or given.query_model or given.passage_model:
         raise UserError("--on stands between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
-    if own := settings_given(argv) - {"split"}:
+    if own := given.settings.keys() - {"split"}:
         raise UserError(f"With --on the run's own settings hold; leave out --{', --'.join(sorted(own))}.")
     from ance_tele.analysis.out_of_domain import evaluate_elsewhere
     from ance_tele.console.numbers import p_value, score, signed
 
-    found = evaluate_elsewhere(given.model, given.on, given.split, not given.lenient)
+    found = evaluate_elsewhere(given.model, given.on, given.settings.get("split"), not given.lenient)
     echo(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
     for one in found:
         before, after = (score(one.metrics[system][one.metric]) for system in ("zero-shot", "trained"))
@@ -84,3 +86,26 @@ def elsewhere_verb(given: Namespace, argv: list[str]) -> int:
         echo(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {said}")
     echo(f"\nIn the report: ance-tele report {given.model}")
     return 0
+
+
+_FIRST, _EVALUATION = "Most used", setting_flags(EvaluateConfig())
+
+EVALUATE = Verb(
+    evaluate_verb,
+    "Measure a model, or a pair of encoders, on a split of a collection.",
+    "MODEL --data DATA [--split SPLIT] [settings], or evaluate RUN --on DATA [DATA ...]",
+    [
+        Flag("model", "folder or hub name of a model; with --on, a run folder", heading=_FIRST),
+        Flag("--data", HINTS["data"], heading=_FIRST),
+        replace(_EVALUATION["split"], help="which split", default="test, or dev if there is none", heading=_FIRST),
+        Flag("--on", "collections: is a run's model worse there than its start?", tuple[str, ...], (), heading=_FIRST),
+        Flag("--run_file", "write the run here, in TREC format", heading=_FIRST),
+        Flag("--query_model", "with --passage_model: a pair instead", heading=_FIRST),
+        Flag("--passage_model", "the passages' encoder of a pair", heading=_FIRST),
+        replace(LENIENT, heading="More"),
+        setting_flags(EpisodeConfig())["hold_out"],
+        _EVALUATION["relevance_level"],
+        _EVALUATION["exclude_self"],
+        *setting_flags(EncoderConfig(), "Encoding").values(),
+    ],
+)

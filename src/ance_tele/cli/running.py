@@ -3,40 +3,43 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import Namespace
-
-from ance_tele.cli.common import chosen_recipe, conclude, echo, introduce, need
-from ance_tele.cli.flags import settings_given
+from ance_tele.cli.common import HINTS, chosen_recipe, conclude, echo, introduce, need, print_config
+from ance_tele.cli.flags import Flag, Given, Verb, switch
+from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
-from ance_tele.recipes import STARTS
+from ance_tele.data.grades import ReviewAs
+from ance_tele.paper.settings import START_OF_SCALE, start_of
 from ance_tele.settings import Recipe
 
 if TYPE_CHECKING:
     from ance_tele.data.collection import Collection
 
 
-def run_verb(given: Namespace, argv: list[str]) -> int:
+def run_verb(given: Given) -> int:
     """Carry out a recipe, or print what it would take."""
     from ance_tele.data.load import load_collection
+    from ance_tele.mining.plugins import load_all
 
     chosen = chosen_recipe(given)
+    if given.print_config:
+        return print_config(given, chosen.settings())
+    load_all(chosen.mining)  # before data of any size are read
     if given.plan:
-        return plan_verb(chosen, given, argv)
+        return plan_verb(chosen, given)
     need(given, "data", "out")
-    model = None if chosen.lexical else given.model or STARTS.get(given.recipe.partition("/")[0])
+    model = None if chosen.lexical else given.model or START_OF_SCALE.get(given.recipe.partition("/")[0])
     if not chosen.lexical and not model:
         need(given, "model")
     collection = load_collection(given.data, strict=chosen.episode.strict).held_out(chosen.episode.hold_out)
     introduce(collection)
-    chosen = _on_dev_without_test(chosen, collection, argv)
+    chosen = _on_dev_without_test(chosen, collection, given)
     echo(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
 
-    from ance_tele.paper.published import start_of
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.suited import suited
 
     start, review = start_of(model) if model else None, given.review
-    chosen = suited(chosen, AtHand(collection, start), settings_given(argv), Path(given.out))
+    chosen = suited(chosen, AtHand(collection, start), given.settings, Path(given.out))
 
     from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
@@ -44,11 +47,10 @@ def run_verb(given: Namespace, argv: list[str]) -> int:
     return conclude(Path(given.out))
 
 
-def plan_verb(chosen: Recipe, given: Namespace, argv: list[str]) -> int:
+def plan_verb(chosen: Recipe, given: Given) -> int:
     """Print what a run would take, without touching data (unless --data is given), model or GPU."""
     from ance_tele.console.numbers import duration
     from ance_tele.paper.figures import benchmark_of
-    from ance_tele.paper.published import start_of
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.hardware import GPUS, gpu_of, model_shape
     from ance_tele.plan.plan import plan, plan_benchmark
@@ -62,9 +64,9 @@ def plan_verb(chosen: Recipe, given: Namespace, argv: list[str]) -> int:
         collection = load_collection(given.data, strict=chosen.episode.strict)
         collection = collection.held_out(chosen.episode.hold_out)
         begun = Path(given.out) if given.out else None
-        chosen = _on_dev_without_test(chosen, collection, argv)
+        chosen = _on_dev_without_test(chosen, collection, given)
         start = start_of(given.model) if given.model else None
-        chosen = suited(chosen, AtHand(collection, start, download=False), settings_given(argv), begun)
+        chosen = suited(chosen, AtHand(collection, start, download=False), given.settings, begun)
         measured, queries, pairs = collection.split(chosen.evaluation.split), 0, 0
         if chosen.episode.episodes:
             train = collection.split("train").relevant(chosen.mining.positive_level)
@@ -82,9 +84,33 @@ def plan_verb(chosen: Recipe, given: Namespace, argv: list[str]) -> int:
     return 0
 
 
-def _on_dev_without_test(chosen: Recipe, collection: "Collection", argv: list[str]) -> Recipe:
+def _on_dev_without_test(chosen: Recipe, collection: "Collection", given: Given) -> Recipe:
     """Return the recipe, measured on dev where no split was named and the collection has dev but no test."""
-    named = "split" in settings_given(argv) or chosen.evaluation.split != "test"
+    named = "split" in given.settings or chosen.evaluation.split != "test"
     if named or "test" in collection.qrels or "dev" not in collection.qrels:
         return chosen
     return chosen.with_settings(split="dev")
+
+
+RUN = Verb(
+    run_verb,
+    "Carry out a recipe; the same command resumes. Settings: by what is at hand < recipe < --config file < command "
+    "line.",
+    "RECIPE --data DATA --model MODEL --out FOLDER [settings]",
+    recipe_flags(
+        [
+            Flag("recipe", "one of `ance-tele recipes`, or a function of yours: my_module:my_recipe"),
+            Flag("--data", HINTS["data"]),
+            Flag("--model", HINTS["model"]),
+            Flag("--out", HINTS["out"]),
+            CONFIG,
+            switch("--plan", "print steps, disk, memory and hours; touch nothing"),
+            *("episodes", "negatives_per_query", "epochs", "batch_queries", "learning_rate"),
+        ],
+        [
+            Flag("--review", "CSV of verdicts: query_id, passage_id, verdict"),
+            Flag("--review_as", "passages called relevant: no negatives, or positives", ReviewAs, "exclude"),
+            Flag("--gpu", "with --plan: on which GPU, e.g. H100"),
+        ],
+    ),
+)

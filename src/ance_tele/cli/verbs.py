@@ -1,26 +1,25 @@
-"""The verbs: each a thin call of a public function."""
+"""The verbs, each a thin call of a public function, and their flags."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from jsonargparse import Namespace
-
-from ance_tele.cli.common import conclude, echo
-from ance_tele.cli.comparing import compare_verb, reproduce_verb
-from ance_tele.cli.measuring import evaluate_verb
-from ance_tele.cli.running import run_verb
+from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, echo
+from ance_tele.cli.comparing import COMPARE, REPRODUCE
+from ance_tele.cli.flags import Flag, Given, Verb, switch
+from ance_tele.cli.measuring import EVALUATE
+from ance_tele.cli.running import RUN
 from ance_tele.console.errors import UserError
+from ance_tele.paper.settings import start_of
 from ance_tele.recipes import RECIPES
 
 
-def recipes_verb(given: Namespace, argv: list[str]) -> int:
+def recipes_verb(given: Given) -> int:
     """List the recipes."""
     for name, make in RECIPES.items():
         echo(f"{name:<19} {(make.__doc__ or '').strip().splitlines()[0]}")
     return 0
 
 
-def search_verb(given: Namespace, argv: list[str]) -> int:
+def search_verb(given: Given) -> int:
     """Ask a run one question."""
     from ance_tele.explorer.search import search_run
 
@@ -31,7 +30,7 @@ def search_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
-def serve_verb(given: Namespace, argv: list[str]) -> int:
+def serve_verb(given: Given) -> int:
     """Serve the explorer of a run until it is interrupted."""
     from ance_tele.explorer.serve import serve
 
@@ -39,7 +38,7 @@ def serve_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
-def data_verb(given: Namespace, argv: list[str]) -> int:
+def data_verb(given: Given) -> int:
     """Check a collection, or convert one, or what a run has made."""
     from ance_tele.data.describe import describe
     from ance_tele.data.load import load_collection
@@ -59,22 +58,22 @@ def data_verb(given: Namespace, argv: list[str]) -> int:
         echo(line)
     if given.model:
         from ance_tele.evaluate.model import lengths_for  # loads torch
-        from ance_tele.paper.published import start_of
 
         for line in lengths_for(start_of(given.model), collection):
             echo(line)
     return 0
 
 
-def report_verb(given: Namespace, argv: list[str]) -> int:
+def report_verb(given: Given) -> int:
     """Write the report of a run into its folder, or of several runs into a folder of its own."""
-    from ance_tele.report.write import read_summary, write_report, write_reports
+    from ance_tele.report.write import write_report, write_reports
+    from ance_tele.runs.summary import Summary
 
     runs = [Path(run) for run in given.runs]
     if len(runs) > 1 and not given.out:
         raise UserError("--out is missing: several runs take a folder for their common report.")
     for run in runs:
-        read_summary(run)
+        Summary.read(run)
 
     from ance_tele.analysis.analyse import analyse  # loads torch: after all that can be refused without it
 
@@ -88,7 +87,7 @@ def report_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
-def suspects_verb(given: Namespace, argv: list[str]) -> int:
+def suspects_verb(given: Given) -> int:
     """Show or write a run's suspects."""
     for name in ("k", "sample"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
@@ -119,25 +118,86 @@ def suspects_verb(given: Namespace, argv: list[str]) -> int:
     return 0
 
 
-def demo_verb(given: Namespace, argv: list[str]) -> int:
+def demo_verb(given: Given) -> int:
     """Train on the embedded demo data."""
     from ance_tele.experiments.demo import demo
 
     out = Path(given.out)
-    demo(out, given.full, given.model)
+    demo(out, given.model)
     return conclude(out)
 
 
-VERBS: dict[str, Callable[[Namespace, list[str]], int]] = {
-    "run": run_verb,
-    "compare": compare_verb,
-    "reproduce": reproduce_verb,
-    "recipes": recipes_verb,
-    "evaluate": evaluate_verb,
-    "search": search_verb,
-    "serve": serve_verb,
-    "data": data_verb,
-    "report": report_verb,
-    "suspects": suspects_verb,
-    "demo": demo_verb,
+_RUN_FOLDER = Flag("run", "a run folder", str)
+
+VERBS: dict[str, Verb] = {
+    "run": RUN,
+    "compare": COMPARE,
+    "reproduce": REPRODUCE,
+    "recipes": Verb(recipes_verb, "List the recipes."),
+    "evaluate": EVALUATE,
+    "search": Verb(
+        search_verb,
+        "Ask a trained run one question. Its last model searches the corpus of the run.",
+        "RUN WORDS [-k N]",
+        [_RUN_FOLDER, Flag("words", "the query", str), Flag("-k", "how many passages", int, 5), MOVED],
+    ),
+    "serve": Verb(
+        serve_verb,
+        "Explore a run in the browser: search, follow training queries, mark suspects.",
+        "RUN",
+        [
+            _RUN_FOLDER,
+            MOVED,
+            Flag("--host", "address to listen on; by default for this machine only", str, "127.0.0.1"),
+            Flag("--port", "port to listen on; 0 takes any that is free", int, 8000),
+            Flag("--episodes", "all, or only those whose vectors were kept: kept", str, "all"),
+        ],
+    ),
+    "data": Verb(
+        data_verb,
+        "Check or convert a collection. Checking prints counts, lengths, problems found.",
+        "DATA, or data convert FROM TO --to FORMAT",
+        [
+            Flag("data", HINTS["data"] + "; or 'convert'", str),
+            Flag("source", "convert: a collection, or a run folder"),
+            Flag("target", "convert: the file or folder to write"),
+            Flag("--to", "beir, tevatron, tevatron2, flagembedding, triplets, dpr", str, "beir"),
+            Flag("--model", "how long are the texts for this model?"),
+            Flag("--episode", "convert a run: which episode; the last one", int | None),
+            LENIENT,
+        ],
+    ),
+    "report": Verb(
+        report_verb,
+        "Write the report of a run, or of several. One goes into its folder, several into another: one page, and each "
+        "figure as PNG, SVG and CSV.",
+        "RUN [RUN ...] [--out FOLDER] [--paper]",
+        [
+            Flag("runs", "run folders", tuple[str, ...]),
+            Flag("--out", "folder of the report; needed for several runs"),
+            switch("--paper", "the paper's curves (MS MARCO) beside the runs' own"),
+            MOVED,
+        ],
+    ),
+    "suspects": Verb(
+        suspects_verb,
+        "Negatives of a run that are probably relevant. They can be judged and given to the next run.",
+        "RUN [-k N] [--to FILE]",
+        [
+            _RUN_FOLDER,
+            Flag("-k", "how many, most suspect first; 10, or all with --to", int | None),
+            Flag("--to", "write them here, as a review file (CSV)"),
+            Flag("--sample", "so many drawn at random instead", int | None),
+            Flag("--seed", "of that draw", int, 42),
+            Flag("--reasons", "only these: copy, outscores, kept", tuple[str, ...], ()),
+            Flag("--sources", "only of these, such as lookahead", tuple[str, ...], ()),
+            MOVED,
+        ],
+    ),
+    "demo": Verb(
+        demo_verb,
+        "Train on the embedded demo data. This is the command behind `make demo`.",
+        "[--out FOLDER]",
+        [Flag("--out", "the run folder", str, "runs/demo"), Flag("--model", "another model to start from")],
+    ),
 }

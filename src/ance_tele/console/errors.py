@@ -1,4 +1,6 @@
-"""The one exception for what a user can get wrong, and the sentence for a model that training has ruined."""
+"""The one exception for what a user can get wrong, and sentences that several rooms need."""
+
+from collections.abc import Iterable
 
 
 class UserError(ValueError):
@@ -36,3 +38,19 @@ def diverged(what: str) -> NotFiniteError:
         what: Which vectors, as a sentence begins.
     """
     return NotFiniteError(what)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the name most like one that does not exist, or None if none is like it."""
+    from difflib import get_close_matches  # only where something is wrong
+
+    plain = {key.replace("_", "-"): key for key in known}
+    near = get_close_matches(name.lower().replace("_", "-"), plain, 1, 0.5)
+    return plain[near[0]] if near else None
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """Return the sentence on a name that does not exist, with the nearest one that does."""
+    near, every = nearest(str(name), known), list(known)
+    others = f"there are: {', '.join(every)}." if len(every) < 20 else "ance-tele run --help names those there are."
+    return f"There is no {what} '{name}'; " + (f"did you mean '{near}'?" if near else others)

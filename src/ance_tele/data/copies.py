@@ -17,7 +17,7 @@ from ance_tele.console.progress import progress
 from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.ragged import ranges
-from ance_tele.store.manifests import build
+from ance_tele.store.artefacts import build
 
 # Texts in memory at a time.
 _TEXTS_PER_BLOCK = 16384

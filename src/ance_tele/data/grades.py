@@ -1,9 +1,12 @@
-"""Grades of relevance: one rule, whatever they come from."""
+"""Grades of relevance: one rule, whatever they come from; and the use of what people judge."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from ance_tele.console.errors import UserError
+
+# A passage that a review calls relevant is no negative of its query, or one more positive of it.
+ReviewAs = Literal["exclude", "positives"]
 
 
 def whole_grade(value: Any, where: str) -> int:

@@ -18,8 +18,8 @@ from ance_tele.data.collection import UNJUDGED, Collection, Texts
 from ance_tele.data.given import joined, resolve, write_given
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, RawCollection, Record
 from ance_tele.data.splits import split_order
+from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import build
 
 JUDGED = pa.schema(
     [("query", pa.large_string()), ("passage", pa.large_string()), ("grade", pa.int64()), ("line", pa.int64())]

@@ -5,19 +5,16 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
+from ance_tele.data.grades import ReviewAs
 from ance_tele.store.files import atomic
 from ance_tele.store.fingerprints import fingerprint
 
 VERDICTS = ("relevant", "negative", "unsure")
-
-# What becomes of a passage that a review calls relevant: no negative of its query, or one more positive of it.
-ReviewAs = Literal["exclude", "positives"]
 
 # The csv module reads no longer field; what is longer is there only for the reader.
 _LONGEST = 100_000

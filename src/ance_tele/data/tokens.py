@@ -11,8 +11,9 @@ from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
 from ance_tele.data.ragged import offsets_of
 from ance_tele.data.text_format import BatchTokenizer, Cut, TextFormat, batch_tokenizer, tokenizer_fingerprint
+from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import build, manifest_path, read_manifest
+from ance_tele.store.manifests import manifest_path, read_manifest
 
 T = TypeVar("T")
 

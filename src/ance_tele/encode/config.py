@@ -1,7 +1,7 @@
 """How texts become vectors."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class EncoderConfig:
         True
     """
 
-    query_max_len: int | None = None
-    passage_max_len: int | None = None
+    query_max_len: Annotated[int | None, (3, 1 << 20)] = None
+    passage_max_len: Annotated[int | None, (3, 1 << 20)] = None
     query_prompt: str | None = None
     passage_prompt: str | None = None
     title_separator: str = " "
@@ -42,6 +42,6 @@ class EncoderConfig:
     normalize: bool | None = None
     untie_encoders: bool = False
     precision: Literal["auto", "float32", "bf16"] = "auto"
-    encode_tokens: int = 32768
-    shard_passages: int = 65536
+    encode_tokens: Annotated[int, (1, 1 << 30)] = 32768
+    shard_passages: Annotated[int, (1, 1 << 30)] = 65536
     trust_remote_code: bool = False

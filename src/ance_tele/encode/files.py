@@ -8,7 +8,7 @@ from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_
 
 from ance_tele.console.errors import UserError
 from ance_tele.encode.adapters import bare_adapter
-from ance_tele.paper.published import start_of
+from ance_tele.paper.settings import start_of
 
 
 def resolve(name: str) -> str:

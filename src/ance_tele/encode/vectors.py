@@ -16,8 +16,9 @@ from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
 from ance_tele.encode.rows import encode_rows
+from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import build, read_manifest
+from ance_tele.store.manifests import read_manifest
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from collections.abc import Container
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from ance_tele.console.errors import UserError, unknown
+from ance_tele.data.languages import LANGUAGES
 
 METRICS = (
     "MRR@10",
@@ -15,6 +18,8 @@ METRICS = (
     "Success@10",
 )
 ANSWER_METRICS = ("Answer@5", "Answer@20", "Answer@100")
+
+BASELINES = ("bm25", "zero-shot")
 
 # What sentences, tests and curves are about: the first that was measured.
 HEADLINES = ("MRR@10", "Answer@20", "Answer@5")
@@ -57,8 +62,16 @@ class EvaluateConfig:
     """
 
     split: str = "test"
-    relevance_level: int | None = None
+    relevance_level: Annotated[int | None, (1, 1 << 30)] = None
     exclude_self: ExcludeSelf = "id_and_text"
-    eval_depth: int = 1000
-    baselines: tuple[str, ...] = ("bm25", "zero-shot")
+    eval_depth: Annotated[int, (10, 1 << 20)] = 1000
+    baselines: tuple[str, ...] = BASELINES
     language: str = "auto"
+
+    def check(self) -> None:
+        """Refuse what the type and the range of a field do not."""
+        for name in self.baselines:
+            if name not in BASELINES:
+                raise UserError(unknown("baseline", name, BASELINES))
+        if self.language not in ("auto", "none", *LANGUAGES):
+            raise UserError(f"language is '{self.language}'; it must be auto, none, or one of {', '.join(LANGUAGES)}.")

@@ -1,6 +1,5 @@
 """Measure a model that no run has trained: encode, search, score."""
 
-import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
@@ -10,21 +9,16 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
-from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, tokens_of
-from ance_tele.encode.finite import as_given
 from ance_tele.encode.lengths import TEXTS
 from ance_tele.encode.loading import adopt_model, load_model, load_pair
-from ance_tele.encode.rows import encode_rows
-from ance_tele.encode.vectors import encode_corpus
 from ance_tele.evaluate.config import EvaluateConfig, ExcludeSelf
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.metrics import Scores
 from ance_tele.evaluate.run import Run
-from ance_tele.search.topk import exact_topk
-
-log = logging.getLogger(__name__)
+from ance_tele.search.dense import DenseRetriever
 
 
 def evaluate_model(
@@ -55,22 +49,16 @@ def evaluate_model(
         UserError: The model cannot be loaded, both a model and a pair are given or half a pair, there is no such
             split, or none of its judgements reaches the level.
     """
-    how = EvaluateConfig(split, relevance_level, exclude_self, depth)
-    evaluation = Evaluation.of(how, collection)
+    on = Evaluation.of(EvaluateConfig(split, relevance_level, exclude_self, depth), collection)
     loaded = _load(model, query_model, passage_model, config)
-    stores: dict[Task, TokenStore] = {}
-    for task in get_args(Task):
-        texts = collection.queries if task == "query" else collection.corpus
-        stores[task] = tokens_of(loaded, config, task, texts, cache_folder(), collection.texts)
-        if (cut := stores[task].cut) is not None and cut.cut:
-            log.info(cut.line(TEXTS[task]))
-    device = "cpu" if loaded.device.type == "cpu" else str(loaded.device)
     name = query_model or (None if isinstance(model, SentenceTransformer) else model)
-    with as_given(loaded, name), TemporaryDirectory(dir=cache_folder()) as folder:
-        asked = encode_rows(loaded, stores["query"], evaluation.qrels.queries, "query", config)
-        vectors = encode_corpus(loaded, stores["document"], "document", config, Path(folder), weights="")
-        found = exact_topk(asked, vectors, evaluation.search_depth, collection.corpus.id_rank, device)
-    return evaluation.measure(found)
+    # Its vectors are not kept, so that their fingerprint is not needed.
+    checkpoint = Checkpoint(name, config, weights="", model=loaded, announce=True)
+    tokens = TokenizedCollection(checkpoint, collection, config)
+    with TemporaryDirectory(dir=cache_folder()) as folder:
+        retriever = DenseRetriever(checkpoint, tokens, config, Path(folder))
+        found = retriever.search(on.qrels.queries, on.search_depth)
+    return on.measure(found)
 
 
 def lengths_for(model: str | Path, collection: Collection) -> list[str]:

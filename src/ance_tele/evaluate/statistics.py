@@ -1,6 +1,6 @@
 """Significance: paired permutation tests, and Holm's adjustment for several comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,6 +35,26 @@ def permutation_test(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
         (a, b), difference, permutation_type="samples", n_resamples=resamples, batch=500, vectorized=True, rng=rng
     )
     return float(result.pvalue)
+
+
+def compare_with(values: np.ndarray, others: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Compare a system with each of several others, query by query.
+
+    Args:
+        values: Per-query values of the system, float [queries]; NaN where a query is not measured.
+        others: Those of the others, the same queries in the same order.
+
+    Returns:
+        By name: mean difference (positive where the system is better) and the p-value of :func:`permutation_test`,
+        adjusted for all of them (:func:`holm`).
+    """
+    measured = ~np.isnan(values)
+    own = values[measured]
+    p = holm([permutation_test(own, other[measured]) for other in others.values()])
+    return {
+        name: (float((own - other[measured]).mean()), adjusted)
+        for (name, other), adjusted in zip(others.items(), p, strict=True)
+    }
 
 
 def pairwise_tests(values: np.ndarray, resamples: int = 10_000, seed: int = 42) -> np.ndarray:

@@ -13,13 +13,17 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
-from ance_tele.evaluate.comparison import Entry, tabulate
 from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.experiments.cells import Job, beside, one_by_one
 from ance_tele.experiments.grid import Suit, grid, model_name, slug
+from ance_tele.experiments.tables import write_comparison
+from ance_tele.experiments.tabulate import Entry, tabulate
 from ance_tele.paper.figures import benchmark_of
-from ance_tele.report.comparison_formats import write_comparison
-from ance_tele.runs.phases import Phases
+from ance_tele.runs.folder import Episode
+from ance_tele.runs.inputs import RunInputs
+from ance_tele.runs.lists import anchor_lists, bm25_lists
+from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
+from ance_tele.runs.mine import search
 from ance_tele.settings import Recipe
 from ance_tele.store.files import lock
 from ance_tele.store.manifests import adopt
@@ -75,17 +79,18 @@ def compare_systems(
             Entry(cell.recipe.name, model_name(cell.model), cell.recipe.episode.seed, out / cell.folder)
             for cell in done
         ]
-        result = {**tabulate(entries, collection.name, headline(collection)), "table": table} if entries else {}
-        if result:
+        result = tabulate(entries, collection.name, headline(collection), table) if entries else None
+        if result is not None:
             write_comparison(out, result)
     if failed:
         reasons = {why: [folder for folder, one in failed.items() if one == why] for why in failed.values()}
         lines = "; ".join(f"{', '.join(folders)}: {why.rstrip('.')}" for why, folders in reasons.items())
-        tables = f"; the tables of the others are in {out}" if result else ""
+        tables = f"; the tables of the others are in {out}" if result is not None else ""
         raise UserError(
             f"{len(failed)} of {len(cells)} cells failed ({lines}){tables}; the same command tries them again."
         )
-    return result
+    assert result is not None
+    return result.content()
 
 
 def headline(collection: Collection) -> tuple[str, ...]:
@@ -116,35 +121,39 @@ def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Pa
     trained = [one for one in recipes if one.episode.episodes]
     ways = {one.encoder: one for one in reversed(trained or recipes)}
     for place, chosen in enumerate(reversed(ways.values()), 1):
-        phases = Phases(chosen, collection, model, folder, cache)
+        inputs = RunInputs.of(chosen, collection, model, folder, cache, announce=False)
+        assert inputs.start is not None
         try:
-            phases.weights(0)
+            inputs.start.weights  # noqa: B018 (loads it)
         except UserError:  # a setting of one system does not suit the model, or the model cannot be loaded at all
             if place == len(ways):
                 raise
         else:
             break
     try:
-        _begin(phases, recipes)
+        _begin(inputs, recipes)
     except UserError as error:
         log.info(f"not shared: {error}")  # what one system asks for; its own cells will fail, the others need not
     if (folder / "bm25").is_dir():
         adopt(folder / "bm25", out / "shared" / "bm25")
 
 
-def _begin(phases: Phases, recipes: Sequence[Recipe]) -> None:
+def _begin(inputs: RunInputs, recipes: Sequence[Recipe]) -> None:
     """Measure the model as it is, and mine with it."""
+    assert inputs.start is not None
     trained = [one for one in recipes if one.episode.episodes]
     if any("bm25" in one.evaluation.baselines for one in recipes):
-        phases.evaluate_bm25()
-    phases.evaluate(0)
+        evaluate_bm25(inputs)
+    retriever = inputs.retriever(inputs.start, 0)
+    evaluate(inputs, retriever, 0)
     if any(not one.episode.episodes and not one.lexical for one in recipes):
-        phases.evaluate_final(0)
+        evaluate_final(inputs, retriever, 0)
     if trained:
-        phases.training_lists(0)
+        training, first = inputs.training_set(), Episode(1, inputs.recipe, inputs.folder)
+        search(training, retriever, first)
         sources = {source for one in trained for source in one.mining.sources_at(1)}
         if "lookahead" in sources:
-            phases.around_positives(0, phases.lookahead_rows)
+            anchor_lists(training, retriever, inputs.recipe.mining, first.before)
         if "bm25" in sources | {source for one in trained for source in one.mining.sources}:
-            phases.bm25_lists()
-    phases.drop(0)
+            bm25_lists(training, inputs.bm25, inputs.recipe.mining.depth, inputs.folder.path)
+    retriever.close(inputs.recipe.episode.keep_vectors)

@@ -1,16 +1,16 @@
 """Recipes x models x seeds: the cells of a comparison, and which of them begin alike."""
 
-import json
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ance_tele.console.errors import UserError
-from ance_tele.recipes import SCALES, at_scale, recipe
-from ance_tele.settings import Recipe, unknown
+from ance_tele.console.errors import UserError, unknown
+from ance_tele.console.values import read
+from ance_tele.paper.settings import SCALES
+from ance_tele.recipes import at_scale, recipe
+from ance_tele.settings import Recipe, setting_kinds
 from ance_tele.store.fingerprints import fingerprint
 
 
@@ -39,7 +39,7 @@ def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:
             raise UserError(f"'{word}' in '{text}' is no setting; write name=value, such as alpha=0.3.")
         if key == "seed":
             raise UserError(f"'{word}' in '{text}': every system runs with all seeds of the comparison; use --seeds.")
-        changed[key] = _value(value, text)
+        changed[key] = read(value, setting_kinds().get(key, str))
     made = (at_scale(chosen, scale) if scale else chosen).with_settings(**changed)
     return replace(made, name=" ".join([name, *own]))
 
@@ -47,17 +47,6 @@ def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:
 def own_settings(name: str) -> tuple[str, ...]:
     """Return the names of the settings that a system's name gives: ("alpha",) of "ance-tele alpha=0.3"."""
     return tuple(word.partition("=")[0] for word in name.split()[1:])
-
-
-def _value(written: str, where: str) -> Any:
-    import yaml
-
-    with suppress(json.JSONDecodeError):  # what is no JSON may be YAML; but YAML takes 1e-5 for a text
-        return json.loads(written)
-    try:
-        return yaml.safe_load(written)
-    except yaml.YAMLError:
-        raise UserError(f"'{written}' in '{where}' is no value that can be read.") from None
 
 
 # Of a system, a model and the folder of a cell, the system as it is run there.

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from ance_tele.console.errors import UserError
-from ance_tele.settings import unknown
+from ance_tele.console.errors import UserError, unknown
 
 _ABLATION = ("ance", "q-neg", "q-neg+momentum", "q-neg+lookahead", "ance-tele")
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ance_tele.console.errors import UserError
-from ance_tele.explorer.search import ask, check_question
-from ance_tele.runs.checkpoints import Checkpoints
+from ance_tele.explorer.search import check_question, hits
+from ance_tele.runs.folder import OpenedRun
 from ance_tele.store.files import lock
 from ance_tele.store.fingerprints import fingerprint
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-    from ance_tele.encode.vectors import Vectors
+    from ance_tele.search.dense import DenseRetriever
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +31,11 @@ def shortened(text: str) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A checkpoint that can be asked: its number, its name, the vectors of its corpus."""
+    """A checkpoint that can be asked: its number, its name, its retriever."""
 
     checkpoint: int
     label: str
-    vectors: "Vectors"
+    retriever: "DenseRetriever"
 
 
 def label_of(checkpoint: int) -> str:
@@ -49,46 +47,20 @@ class Asker:
     """The checkpoints of a run, ready to be asked; a model is loaded at its first question, and then kept.
 
     Args:
-        checkpoints: Of the run, whose folder is only read.
+        opened: The run, whose folder is only read.
         cache: Where vectors that the run did not keep are encoded to.
         only_kept: Leave out the checkpoints that would have to be encoded first.
     """
 
-    def __init__(self, checkpoints: Checkpoints, cache: Path, only_kept: bool = False) -> None:
-        self._of, self._cache, self._lock = checkpoints, cache, threading.Lock()
-        self._models: dict[int, SentenceTransformer] = {}
-        trained = [n for n in range(1, checkpoints.recipe.episode.episodes + 1) if checkpoints.trained(n)]
-        # The last one first: its tokenizer does for all, also where the model that the run began with is gone.
-        self._device = checkpoints.load(max([0, *trained])).device
-        found = ((number, self._open(number, only_kept)) for number in [*trained, 0])
-        columns = [Column(number, label_of(number), vectors) for number, vectors in found if vectors is not None]
-        self.columns = sorted(columns, key=lambda column: column.checkpoint)
-
-    def _open(self, checkpoint: int, only_kept: bool) -> "Vectors | None":
-        """Return the vectors of a checkpoint: kept by the run, or cached, or encoded now; None if left out."""
-        from ance_tele.encode.encoder import resolve_precision
-        from ance_tele.encode.vectors import encode_corpus, open_vectors
-
-        of, config, tokens = self._of, self._of.recipe.encoder, self._of.passages
-        try:
-            weights = of.weights(checkpoint)
-        except UserError as error:  # the model that the run began with is not part of the run
-            log.info(f"{label_of(checkpoint)} is left out: {error}")
-            return None
-        kept = open_vectors(of.folder(checkpoint) / "vectors", weights, tokens.key, len(tokens))
-        if kept is not None:
-            return kept
-        precision = resolve_precision(config.precision, self._device)
-        key = fingerprint({"weights": weights, "tokens": tokens.key, "precision": precision})[:16]
-        folder = self._cache / "explorer" / key
-        cached = open_vectors(folder, weights, tokens.key, len(tokens))
-        if cached is not None or only_kept:
-            return cached
-        log.info(
-            f"encoding {len(tokens):,} passages with {label_of(checkpoint)}, once: the run did not keep its vectors"
-        )
-        with lock(folder.parent / f".{key}.lock", lambda: log.info("waiting for another process that encodes them")):
-            return encode_corpus(of.load(checkpoint), tokens, "document", config, folder, weights)
+    def __init__(self, opened: OpenedRun, cache: Path, only_kept: bool = False) -> None:
+        self._corpus, self._lock = opened.collection.corpus, threading.Lock()
+        numbers = range(opened.recipe.episode.episodes + 1)
+        trained = [number for number in numbers if number and opened.folder.weights(number)]
+        # The last one's tokenizer does for all, also where the model that the run began with is gone.
+        last = opened.retriever(max([0, *trained]), cache)
+        last.tokens.passages  # noqa: B018 (tokenised before anything is encoded)
+        found = {number: _open(opened, number, last, cache, only_kept) for number in [*trained, 0]}
+        self.columns = [Column(number, label_of(number), one) for number, one in sorted(found.items()) if one]
 
     def ask(self, checkpoint: int, words: str, k: int) -> list[dict[str, Any]]:
         """Return the k best passages under a checkpoint, best first: rank, score, id, title, text.
@@ -104,11 +76,37 @@ class Asker:
         column = next((column for column in self.columns if column.checkpoint == checkpoint), None)
         if column is None:
             raise UserError(f"There is no checkpoint {checkpoint} here; reload the page.")
-        of = self._of
-        with self._lock, of.explained(checkpoint):
-            if checkpoint not in self._models:
-                self._models[checkpoint] = of.load(checkpoint)
-            hits = ask(
-                self._models[checkpoint], column.vectors, of.collection.corpus, of.recipe.encoder, words.strip(), k
-            )
-        return [{**asdict(hit), "text": shortened(hit.text)} for hit in hits]
+        with self._lock:
+            found = hits(column.retriever.ask(words.strip(), k), self._corpus)
+        return [{**asdict(hit), "text": shortened(hit.text)} for hit in found]
+
+
+def _open(
+    opened: OpenedRun, number: int, last: "DenseRetriever", cache: Path, only_kept: bool
+) -> "DenseRetriever | None":
+    """Return the retriever of a checkpoint, over vectors kept by the run, cached, or encoded now; None if left out."""
+    from ance_tele.encode.encoder import resolve_precision
+    from ance_tele.encode.vectors import open_vectors
+    from ance_tele.search.dense import DenseRetriever
+
+    tokens, passages, config = last.tokens, last.tokens.passages, opened.recipe.encoder
+    checkpoint = opened.retriever(number, cache).checkpoint if number != opened.last else last.checkpoint
+    try:
+        weights = checkpoint.weights
+    except UserError as error:  # the model that the run began with is not part of the run
+        log.info(f"{label_of(number)} is left out: {error}")
+        return None
+    kept = open_vectors(opened.folder.checkpoint(number) / "vectors", weights, passages.key, len(passages))
+    precision = resolve_precision(config.precision, last.checkpoint.model.device)
+    key = fingerprint({"weights": weights, "tokens": passages.key, "precision": precision})[:16]
+    folder = cache / "explorer" / key
+    vectors = kept or open_vectors(folder, weights, passages.key, len(passages))
+    retriever = DenseRetriever(checkpoint, tokens, config, folder, vectors)
+    if vectors is not None:
+        return retriever
+    if only_kept:
+        return None
+    log.info(f"encoding {len(passages):,} passages with {label_of(number)}, once: the run did not keep its vectors")
+    with lock(folder.parent / f".{key}.lock", lambda: log.info("waiting for another process that encodes them")):
+        retriever.vectors  # noqa: B018 (encoded now)
+    return retriever

@@ -4,19 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
-from ance_tele.data.load import cache_folder
-from ance_tele.data.tokens import TokenStore
-from ance_tele.encode.config import EncoderConfig
 from ance_tele.runs.folder import open_run
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-    from ance_tele.encode.vectors import Vectors
+    from ance_tele.search.topk import TopK
 
 
 @dataclass(frozen=True)
@@ -42,19 +35,13 @@ def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None
     Raises:
         UserError: This is no run folder, or its data is gone or has changed.
     """
-    run = Path(run)
     check_question(words, k)
-    opened = open_run(run, data)
-    chosen, collection = opened.recipe, opened.collection
+    opened = open_run(Path(run), data)
     if opened.model is None:
-        raise UserError(f"{run} is a run without a model (recipe '{chosen.name}'); there is nothing to search with.")
-
-    from ance_tele.runs.phases import Phases  # loads torch
-
-    phases = Phases(chosen, collection, opened.model, run, cache_folder(), opened.review)
-    last = max(number for number in range(chosen.episode.episodes + 1) if number == 0 or phases.trained(number))
-    with phases.explained(last):
-        return ask(phases.load(last), phases.vectors(last), collection.corpus, chosen.encoder, words, k)
+        raise UserError(
+            f"{run} is a run without a model (recipe '{opened.recipe.name}'); there is nothing to search with."
+        )
+    return hits(opened.retriever(opened.last).ask(words, k), opened.collection.corpus)
 
 
 def check_question(words: str, k: int) -> None:
@@ -69,27 +56,8 @@ def check_question(words: str, k: int) -> None:
         raise UserError(f"k is {k}; it must be at least 1.")
 
 
-def ask(
-    model: "SentenceTransformer", vectors: "Vectors", corpus: Texts, config: EncoderConfig, words: str, k: int
-) -> list[Hit]:
-    """Return the k best passages for one question, best first: exact, ties by id.
-
-    Args:
-        model: What encoded the corpus.
-        vectors: Of the corpus, in its order.
-        corpus: The passages.
-        config: How texts become vectors.
-        words: The query.
-        k: How many passages; all of them where the corpus is smaller.
-    """
-    from ance_tele.encode.encoder import text_format, tokenizer_of  # loads torch
-    from ance_tele.encode.rows import encode_rows
-    from ance_tele.search.topk import exact_topk
-
-    form = text_format(model, config, "query")
-    ids = tokenizer_of(model, "query")(form.render([""], [words]), truncation=True, max_length=form.max_length)
-    asked = encode_rows(model, TokenStore.from_lists(ids["input_ids"]), np.array([0]), "query", config)
-    found = exact_topk(asked, vectors, k, corpus.id_rank)
+def hits(found: "TopK", corpus: Texts) -> list[Hit]:
+    """Return the passages that one query has found, best first, with their texts."""
     passages = [corpus[int(row)] for row in found.rows[0]]
     return [
         Hit(rank, float(score), passage["id"], passage["title"], passage["text"])

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.load import cache_folder
-from ance_tele.runs.checkpoints import Checkpoints
 from ance_tele.runs.folder import open_run
 
 if TYPE_CHECKING:
@@ -77,11 +76,10 @@ def open_explorer(
         raise UserError(f"{run} is not finished: it has no summary.json; run the same command again, then explore it.")
     if not is_loopback(host):
         log.info(f"Whoever reaches {host} can now read this collection and mark passages: there is no password.")
-    cache, collection = cache_folder(), opened.collection
+    collection = opened.collection
     training, marks = Training(run, opened.recipe, collection), Marks(run / "review.csv")
     marks.counts()  # a file that cannot be read is refused now
-    checkpoints = Checkpoints(opened.recipe, collection, opened.model, run, cache, opened.review)
-    asker = Asker(checkpoints, cache, episodes == "kept")
+    asker = Asker(opened, cache_folder(), episodes == "kept")
     about = {
         "run": run.resolve().name,
         "recipe": opened.recipe.name,

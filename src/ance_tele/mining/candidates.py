@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ance_tele.search.topk import TopK
+if TYPE_CHECKING:
+    from ance_tele.search.topk import TopK
 
 
 @dataclass(frozen=True)
-class Lists:
-    """One ranked list per query (ragged); the positives are still in.
+class CandidateLists:
+    """One ranked list of passages per query (ragged); the positives are still in.
 
     Attributes:
-        offsets: int64 [queries + 1].
+        offsets: int64 [queries + 1]; the list of the query at position i is ``offsets[i]:offsets[i + 1]``.
         passages: Rows of the corpus, int32 [n].
         scores: float32 [n].
         ranks: int16 [n], from 1.
@@ -27,22 +30,44 @@ class Lists:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, query: int) -> np.ndarray:
-        return self.passages[self.offsets[query] : self.offsets[query + 1]]
+    def __getitem__(self, position: int) -> np.ndarray:
+        return self.passages[self.offsets[position] : self.offsets[position + 1]]
 
-    def block(self, start: int, stop: int) -> "Lists":
-        """Return the lists of the queries ``start:stop``."""
+    @property
+    def query_positions(self) -> np.ndarray:
+        """The position of each candidate's query, int64 [n], ascending."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+
+    def block(self, start: int, stop: int) -> "CandidateLists":
+        """Return the lists of the queries at positions ``start:stop``."""
         part = slice(self.offsets[start], self.offsets[stop])
         offsets = self.offsets[start : stop + 1] - self.offsets[start]
-        return Lists(offsets, self.passages[part], self.scores[part], self.ranks[part])
+        return CandidateLists(offsets, self.passages[part], self.scores[part], self.ranks[part])
 
-    def where(self, keep: np.ndarray) -> "Lists":
+    def where(self, keep: np.ndarray) -> "CandidateLists":
         """Return the lists with only some of their candidates, bool [n]; these keep their ranks."""
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
-        return Lists(offsets, self.passages[keep], self.scores[keep], self.ranks[keep])
+        return CandidateLists(offsets, self.passages[keep], self.scores[keep], self.ranks[keep])
 
     @classmethod
-    def from_topk(cls, found: TopK) -> "Lists":
+    def of(cls, passages: Iterable[ArrayLike], scores: Iterable[ArrayLike] | None = None) -> "CandidateLists":
+        """Make lists of the rows of each query's passages, best first; without scores they all have 0.
+
+        Example:
+            >>> lists = CandidateLists.of([[7, 3], [], [5]])
+            >>> len(lists), lists[0].tolist(), lists.ranks.tolist()
+            (3, [7, 3], [1, 2, 1])
+        """
+        rows = [np.asarray(one, dtype=np.int32) for one in passages]
+        sizes = np.array([len(one) for one in rows], dtype=np.int64)
+        offsets, count = np.concatenate([[0], np.cumsum(sizes)]), int(sizes.sum())
+        given = [np.zeros(count)] if scores is None else [np.asarray(one) for one in scores]
+        ranks = 1 + np.arange(count) - np.repeat(offsets[:-1], sizes)
+        flat = np.concatenate([*rows, np.empty(0, np.int32)])
+        return cls(offsets, flat, np.concatenate([*given, np.empty(0)]).astype(np.float32), ranks.astype(np.int16))
+
+    @classmethod
+    def from_topk(cls, found: "TopK") -> "CandidateLists":
         """Turn search results into lists; places that the search left empty (row -1) drop out."""
         valid = found.rows >= 0
         offsets = np.concatenate([[0], np.cumsum(valid.sum(axis=1))])
@@ -50,29 +75,31 @@ class Lists:
         return cls(offsets, found.rows[valid].astype(np.int32), found.scores[valid], ranks[valid])
 
     @classmethod
-    def join(cls, lists: "Lists", owners: np.ndarray, members: np.ndarray, queries: int) -> "Lists":
-        """Give each query the union of several lists; an id in several of them keeps its best rank.
+    def join(
+        cls, lists: "CandidateLists", query_positions: np.ndarray, members: np.ndarray, queries: int
+    ) -> "CandidateLists":
+        """Give each query the union of several lists; a passage in several of them keeps its best rank.
 
         Args:
             lists: The lists to join.
-            owners: Which query a list is for, int64 [pairs], from 0.
+            query_positions: Which query a list is for, int64 [pairs], from 0.
             members: Which list, int64 [pairs].
             queries: How many queries there are.
         """
-        order = np.argsort(owners, kind="stable")
-        owners, members = owners[order], members[order]
+        order = np.argsort(query_positions, kind="stable")
+        query_positions, members = query_positions[order], members[order]
         lengths = np.diff(lists.offsets)[members]
-        owner = np.repeat(owners, lengths)
+        position = np.repeat(query_positions, lengths)
         inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         index = np.repeat(lists.offsets[members], lengths) + inside
         passages, ranks, scores = lists.passages[index], lists.ranks[index], lists.scores[index]
-        if len(owners) > len(np.unique(owners)):
-            order = np.lexsort((passages, ranks, owner))
-            pair = owner[order] * (int(passages.max(initial=0)) + 1) + passages[order]
+        if len(query_positions) > len(np.unique(query_positions)):
+            order = np.lexsort((passages, ranks, position))
+            pair = position[order] * (int(passages.max(initial=0)) + 1) + passages[order]
             _, first = np.unique(pair, return_index=True)
             order = order[np.sort(first)]
-            owner, passages, ranks, scores = owner[order], passages[order], ranks[order], scores[order]
-        offsets = np.searchsorted(owner, np.arange(queries + 1))
+            position, passages, ranks, scores = position[order], passages[order], ranks[order], scores[order]
+        offsets = np.searchsorted(position, np.arange(queries + 1))
         return cls(offsets, passages, scores, ranks)
 
 
@@ -86,14 +113,14 @@ class Candidates:
     """
 
     queries: np.ndarray
-    lists: dict[str, Lists]
+    lists: dict[str, CandidateLists]
 
 
-def concatenate(parts: Iterable[Lists]) -> Lists:
+def concatenate(parts: Iterable[CandidateLists]) -> CandidateLists:
     """Put the lists of consecutive queries together."""
     parts = list(parts)
     lengths = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Lists(
+    return CandidateLists(
         np.concatenate([[0], np.cumsum(lengths)]),
         np.concatenate([part.passages for part in parts]),
         np.concatenate([part.scores for part in parts]),
@@ -101,7 +128,7 @@ def concatenate(parts: Iterable[Lists]) -> Lists:
     )
 
 
-def member(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+def in_sorted(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     """Return which values are among ``ordered`` (ascending), bool [n]."""
     if not len(ordered):
         return np.zeros(len(values), dtype=bool)

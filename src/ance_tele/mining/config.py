@@ -1,13 +1,12 @@
 """Where negatives come from and how they are mixed."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-# What may be named as a source: what is mined anew in an episode.
-NEW_SOURCES = ("query", "lookahead", "bm25", "random", "given")
+from ance_tele.console.errors import UserError
 
 # In the order in which they act, as in sentence-transformers; a candidate counts for the first that drops it.
-FILTERS = ("absolute_margin", "relative_margin", "max_score", "range_min")
+THRESHOLDS = ("absolute_margin", "relative_margin", "max_score", "range_min")
 
 
 @dataclass(frozen=True)
@@ -15,8 +14,8 @@ class MiningConfig:
     """Where negatives come from and how they are mixed.
 
     Attributes:
-        sources: Newly mined lists: "query", "lookahead", "bm25", "random"; or "given", the negatives that training
-            files name, in their order or by a teacher's scores.
+        sources: Newly mined lists: "query", "lookahead", "bm25", "random"; "given", the negatives that training files
+            name, in their order or by a teacher's scores; or functions of your own, as ``module:function``.
         first_sources: The same for the first episode; None means ``sources``.
         positive_level: Grade from which on a passage is a positive of its training query.
         depth: Length K of a mined list (the paper's top-200).
@@ -28,6 +27,7 @@ class MiningConfig:
         dedup: Keep an id that several sources name only once (the paper keeps all: Table 8).
         lookahead_positives: "all" positives of a query are searched, or the "first" only (official code).
         filter_answers: Drop candidates that hold an answer string of the query (OpenQA).
+        filters: Functions of your own that drop candidates, as ``module:function``.
         relative_margin: Drop candidates that score above the positive less this share of its magnitude: 0.05 keeps what
             scores at least 5% below it (NV-Retriever's 95%). Of several positives the lowest score counts.
         absolute_margin: Drop candidates that score less than this below the positive.
@@ -37,56 +37,81 @@ class MiningConfig:
         cross_encoder: Folder or hub name of a cross-encoder whose scores decide on margins and ``max_score``, instead
             of the mining model's own.
         search: How passages near training queries and positives are found: "exact", or approximately, where exact takes
-            too long: "ivf" (inverted lists) or "hnsw" (graph), both faiss's, on the CPU, with all vectors in memory.
-            Recall against exact is measured on a sample at each mining. It holds for mining alone, and so for what is
-            read from the mined lists (forgetting, training MRR); evaluation, the explorer and the search for answers of
+            too long: "ivf" (faiss's inverted lists), on the CPU, with all vectors in memory. Recall against exact is
+            measured on a sample at each mining. It holds for mining alone, and so for what is read from the mined
+            lists (forgetting, training MRR); evaluation, the explorer and the search for answers of
             ``without_positive`` are always exact. So are corpora of fewer than 100,000 passages.
         search_probes: Lists that "ivf" looks into, of 4 times the square root of the corpus; None means 1/64 of them,
             more in corpora that are small for ``depth``.
-        search_ef: Candidates that "hnsw" keeps on its way; None means twice ``depth``, at least 256.
-        without_positive: What becomes of training queries that have answers but no relevant passage: "drop" them, or
-            take the best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
+        without_positive: For training queries that have answers but no relevant passage: "drop" them, or take the
+            best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
     """
 
     sources: tuple[str, ...] = ("query", "lookahead")
     first_sources: tuple[str, ...] | None = None
-    positive_level: int = 1
-    depth: int = 200
-    pool_per_source: int = 30
-    alpha: float = 0.5
-    beta: float = 0.5
+    positive_level: Annotated[int, (1, 1 << 30)] = 1
+    depth: Annotated[int, (1, 32767)] = 200
+    pool_per_source: Annotated[int, (1, 32767)] = 30
+    alpha: Annotated[float, (0, 1)] = 0.5
+    beta: Annotated[float, (0, 1)] = 0.5
     momentum: Literal["weighted", "all"] = "weighted"
     dedup: bool = False
     lookahead_positives: Literal["all", "first"] = "all"
     filter_answers: bool = False
-    relative_margin: float | None = None
-    absolute_margin: float | None = None
-    max_score: float | None = None
-    range_min: int = 0
+    filters: tuple[str, ...] = ()
+    relative_margin: Annotated[float | None, (0, 1)] = None
+    absolute_margin: Annotated[float | None, (0, 1 << 30)] = None
+    max_score: Annotated[float | None, (-(1 << 30), 1 << 30)] = None
+    range_min: Annotated[int, (0, 32766)] = 0
     cross_encoder: str | None = None
-    search: Literal["exact", "ivf", "hnsw"] = "exact"
-    search_probes: int | None = None
-    search_ef: int | None = None
+    search: Literal["exact", "ivf"] = "exact"
+    search_probes: Annotated[int | None, (1, 1 << 20)] = None
     without_positive: Literal["drop", "model", "bm25"] = "drop"
 
+    def check(self) -> None:
+        """Refuse what the type and the range of a field do not."""
+        if self.range_min >= self.depth:
+            raise UserError(
+                f"range_min is {self.range_min}; it must be below depth ({self.depth}), or nothing is left."
+            )
+        if self.cross_encoder is not None and not self.needs_scores:
+            raise UserError(
+                f"cross_encoder is {self.cross_encoder}, but there is nothing for its scores to decide; set "
+                "relative_margin, absolute_margin or max_score too, or leave it out."
+            )
+        if self.search_probes is not None and self.search != "ivf":
+            raise UserError(
+                f"search_probes is {self.search_probes}, but search is '{self.search}'; set search to 'ivf', or leave "
+                "search_probes out."
+            )
+
     @property
-    def filters(self) -> dict[str, float]:
-        """Return the filters of false negatives that are on, in the order in which they act; {} where none is."""
-        values = {name: getattr(self, name) for name in FILTERS}
+    def thresholds(self) -> dict[str, float]:
+        """Return the filters by score and rank that are on, in the order in which they act; {} where none is."""
+        values = {name: getattr(self, name) for name in THRESHOLDS}
         return {name: value for name, value in values.items() if value is not None and (name != "range_min" or value)}
+
+    @property
+    def needs_scores(self) -> bool:
+        """Return whether a built-in filter looks at the scores of queries and passages."""
+        return bool(self.thresholds.keys() - {"range_min"})
+
+    @property
+    def filtered(self) -> bool:
+        """Return whether candidates are fewer than what the sources found."""
+        return bool(self.filter_answers or self.filters or self.thresholds)
 
     @property
     def searching(self) -> dict[str, Any]:
         """Return what decides mined lists beside their depth, for their manifests; {} where search is exact."""
-        own = {"ivf": ("search_probes",), "hnsw": ("search_ef",)}.get(self.search)
-        return {} if own is None else {name: getattr(self, name) for name in ("search", *own)}
+        return {} if self.search == "exact" else {"search": self.search, "search_probes": self.search_probes}
 
     def beta_at(self, episode: int) -> float | None:
         """Return ``beta`` where an episode mixes query and lookahead, else None: it decides nothing there."""
         return self.beta if {"query", "lookahead"} <= set(self.sources_at(episode)) else None
 
     def main_source(self, episode: int) -> Literal["query", "bm25"]:
-        """Return whose lists are T of an episode: BM25's where it mines those and no query negatives."""
+        """Return the source of T of an episode: BM25 where it mines that and no query negatives."""
         sources = self.sources_at(episode)
         return "bm25" if "bm25" in sources and "query" not in sources else "query"
 

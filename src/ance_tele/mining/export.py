@@ -113,7 +113,7 @@ def export_corpus(collection: Collection, path: Path) -> int:
     """Write the corpus that the ids of "tevatron2" refer to, and return the number of passages.
 
     A line is ``docid`` and ``text``, the names that Tevatron v2 reads (src/tevatron/retriever/dataset.py). The title
-    stands at the start of the text: v2 reads a ``title`` when it encodes, but not when it trains.
+    is the start of the text: v2 reads a ``title`` when it encodes, but not when it trains.
 
     Raises:
         UserError: The name does not end in ``.jsonl``.

@@ -8,16 +8,15 @@ import numpy as np
 
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Qrels
-from ance_tele.mining.candidates import Candidates, member
+from ance_tele.mining.candidates import Candidates, in_sorted
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import SOURCES
+from ance_tele.store.plugins import plain_name
 
 # Queries mixed at a time: bounds the memory beyond candidates and pools. The result does not depend on it.
 QUERIES_PER_BLOCK = 4096
-
-MOMENTUM = SOURCES.index("momentum")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Quota:
 
 
 def quota(config: MiningConfig, episode: int, previous: int = 0) -> Quota:
-    """Settle how many negatives each part gives, so that ``alpha`` and ``beta`` are the shares they say.
+    """Return how many negatives each part gives, so that ``alpha`` and ``beta`` are shares of what is drawn.
 
     The newly mined part is ``pool_per_source`` for each source (a lone source fills the place of two);
     within query and lookahead, ``beta`` is the share of lookahead. Momentum then gets the share ``alpha``
@@ -47,7 +46,7 @@ def quota(config: MiningConfig, episode: int, previous: int = 0) -> Quota:
         episode: Counted from 1.
         previous: Target size of the previous episode's pool; 0 where there is no past.
     """
-    sources = config.sources_at(episode)
+    sources = tuple(map(plain_name, config.sources_at(episode)))
     total = config.pool_per_source * max(2, len(sources))
     pair = [name for name in sources if name in ("query", "lookahead")]
     other = [name for name in sources if name not in pair]
@@ -93,28 +92,36 @@ def mix(
         episode: Counted from 1.
         seed: The run's seed.
         history: The pools of all earlier episodes, in order, for the same queries.
+
+    Raises:
+        ValueError: Candidates or history are of other queries, or a source or an episode is missing.
+
+    Example:
+        Two training queries whose lists begin with their positives, rows 0 and 7:
+
+        >>> import numpy as np
+        >>> import ance_tele as at
+        >>> queries = np.array([0, 1])
+        >>> lists = at.CandidateLists.of([[0, 1, 2, 3], [7, 4, 5, 6]])
+        >>> positives = at.Qrels.from_arrays(queries, np.array([0, 7]), np.array([1, 1]))
+        >>> config = at.MiningConfig(sources=("query",), pool_per_source=1)
+        >>> pool = mix(at.Candidates(queries, {"query": lists}), positives, config, episode=1, seed=42)
+        >>> pool.sizes.tolist(), pool.by_source()
+        ([2, 2], {'query': 4})
+        >>> set(pool.passages.tolist()) & {0, 7}
+        set()
     """
-    if not np.array_equal(candidates.queries, positives.queries):
-        raise ValueError(
-            f"candidates hold {len(candidates.queries)} queries, positives {len(positives)}: they must be the same "
-            "queries in the same order; mine again for these positives."
-        )
-    if len(history) != episode - 1 or not all(np.array_equal(pool.queries, positives.queries) for pool in history):
-        raise ValueError(
-            f"history holds {len(history)} pools; episode {episode} needs those of the {episode - 1} episodes before "
-            "it, in order, for the same queries as positives."
-        )
     target = Quota({}, 0)
     for number in range(1, episode + 1):
         target = quota(config, number, target.total)
-    for source in target.new:
-        if source not in candidates.lists:
-            raise ValueError(f"candidates hold {list(candidates.lists)}, but not the source '{source}'; mine it.")
+    _check(candidates, positives, target, episode, history)
     width = 1 + max(
         [int(lists.passages.max(initial=0)) for lists in candidates.lists.values()]
         + [int(pool.passages.max(initial=0)) for pool in history]
         + [int(positives.passages.max(initial=0))]
     )
+    past = [name for pool in history for name in pool.names]
+    names = list(dict.fromkeys([*SOURCES, *past, *target.new]))
     count = len(positives)
     largest = sum(target.new.values()) * count + (len(history[-1]) if target.momentum else 0)
     columns: dict[str, Any] = {name: np.empty(largest, dtype=kind) for name, kind in COLUMNS.items()}
@@ -122,7 +129,7 @@ def mix(
     with progress("mixing", count, "queries") as advance:
         for start in range(0, count, QUERIES_PER_BLOCK):
             stop = min(start + QUERIES_PER_BLOCK, count)
-            block = _Block(start, stop, positives, width)
+            block = _Block(start, stop, positives, width, names)
             parts = [block.new(candidates, source, size, episode, seed) for source, size in target.new.items()]
             if target.momentum:
                 parts.append(block.momentum(history[-1], target.momentum, config, episode, seed))
@@ -139,7 +146,25 @@ def mix(
         "missing": int(short.sum()),
         "short_queries": int((short > 0).sum()),
     }
-    return Pool(positives.queries, np.concatenate([[0], np.cumsum(sizes)]), **columns, shortage=shortage)
+    return Pool(
+        positives.queries, np.concatenate([[0], np.cumsum(sizes)]), **columns, shortage=shortage, names=tuple(names)
+    )
+
+
+def _check(candidates: Candidates, positives: Qrels, target: Quota, episode: int, history: Sequence[Pool]) -> None:
+    if not np.array_equal(candidates.queries, positives.queries):
+        raise ValueError(
+            f"candidates hold {len(candidates.queries)} queries, positives {len(positives)}: they must be the same "
+            "queries in the same order; mine again for these positives."
+        )
+    if len(history) != episode - 1 or not all(np.array_equal(pool.queries, positives.queries) for pool in history):
+        raise ValueError(
+            f"history holds {len(history)} pools; episode {episode} needs those of the {episode - 1} episodes before "
+            "it, in order, for the same queries as positives."
+        )
+    for source in target.new:
+        if source not in candidates.lists:
+            raise ValueError(f"candidates hold {list(candidates.lists)}, but not the source '{source}'; mine it.")
 
 
 def _wanted(
@@ -159,9 +184,9 @@ def _wanted(
 
 @dataclass(frozen=True)
 class _Part:
-    """Negatives of one source in a block: parallel arrays, ordered by query; ``query`` counts from the block."""
+    """Negatives of one source in a block: parallel arrays, ordered by query; a position counts from the block."""
 
-    query: np.ndarray
+    position: np.ndarray
     passages: np.ndarray
     source: np.ndarray
     origin: np.ndarray
@@ -172,74 +197,75 @@ class _Part:
 class _Block:
     """The queries ``start:stop`` of a mix."""
 
-    def __init__(self, start: int, stop: int, positives: Qrels, width: int) -> None:
-        self.start, self.stop, self.width = start, stop, width
+    def __init__(self, start: int, stop: int, positives: Qrels, width: int, names: list[str]) -> None:
+        self.start, self.stop, self.width, self.names = start, stop, width, names
         self.rows = positives.queries[start:stop]
         part = slice(positives.offsets[start], positives.offsets[stop])
-        owner = np.repeat(np.arange(stop - start), np.diff(positives.offsets[start : stop + 1]))
-        self.positives = np.sort(owner * width + positives.passages[part])
+        position = np.repeat(np.arange(stop - start), np.diff(positives.offsets[start : stop + 1]))
+        self.positives = np.sort(position * width + positives.passages[part])
 
     def new(self, candidates: Candidates, source: str, size: int, episode: int, seed: int) -> _Part:
         lists = candidates.lists[source].block(self.start, self.stop)
-        owner = np.repeat(np.arange(len(lists), dtype=np.int64), np.diff(lists.offsets))
-        keep = np.flatnonzero(~member(owner * self.width + lists.passages, self.positives))
-        owner, passages = owner[keep], lists.passages[keep]
-        drawn = _draw(owner, hashed(seed, episode, source, self.rows[owner], passages), size, len(lists))
-        code = np.full(len(drawn), SOURCES.index(source), dtype=np.uint8)
+        position = lists.query_positions
+        keep = np.flatnonzero(~in_sorted(position * self.width + lists.passages, self.positives))
+        position, passages = position[keep], lists.passages[keep]
+        drawn = _draw(position, hashed(seed, episode, source, self.rows[position], passages), size, len(lists))
+        code = np.full(len(drawn), self.names.index(source), dtype=np.uint8)
         keep = keep[drawn]
-        return _Part(owner[drawn], passages[drawn], code, code, lists.ranks[keep], lists.scores[keep])
+        return _Part(position[drawn], passages[drawn], code, code, lists.ranks[keep], lists.scores[keep])
 
     def momentum(self, past: Pool, size: int, config: MiningConfig, episode: int, seed: int) -> _Part:
         part = slice(past.offsets[self.start], past.offsets[self.stop])
         sizes = past.sizes[self.start : self.stop]
-        owner = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
-        place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        position = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+        place = np.arange(len(position)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         # A history of other positives must not bring these in.
-        keep = np.flatnonzero(~member(owner * self.width + past.passages[part], self.positives))
-        owner, place = owner[keep], place[keep]
+        keep = np.flatnonzero(~in_sorted(position * self.width + past.passages[part], self.positives))
+        position, place = position[keep], place[keep]
         if config.momentum == "all":
-            drawn = np.arange(len(owner))
+            drawn = np.arange(len(position))
         else:
-            drawn = _draw(owner, hashed(seed, episode, "momentum", self.rows[owner], place), size, len(sizes))
+            drawn = _draw(position, hashed(seed, episode, "momentum", self.rows[position], place), size, len(sizes))
         columns = [getattr(past, name)[part][keep[drawn]] for name in ("passages", "origin", "ranks", "scores")]
         passages, origin, ranks, scores = columns
-        code = np.full(len(drawn), MOMENTUM, dtype=np.uint8)
-        return _Part(owner[drawn], passages, code, origin, ranks, scores)
+        code = np.full(len(drawn), self.names.index("momentum"), dtype=np.uint8)
+        renamed = np.array([self.names.index(name) for name in past.names], dtype=np.uint8)
+        return _Part(position[drawn], passages, code, renamed[origin], ranks, scores)
 
     def assemble(
         self, parts: list[_Part], history: Sequence[Pool], episode: int, dedup: bool
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        names = ("query", "passages", "source", "origin", "ranks", "scores")
+        names = ("position", "passages", "source", "origin", "ranks", "scores")
         whole = _Part(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-        order = np.argsort(whole.query, kind="stable")
+        order = np.argsort(whole.position, kind="stable")
         if dedup:
-            pair = whole.query[order] * self.width + whole.passages[order]
+            pair = whole.position[order] * self.width + whole.passages[order]
             _, first = np.unique(pair, return_index=True)
             order = order[np.sort(first)]
         whole = replace(whole, **{name: getattr(whole, name)[order] for name in names})
-        columns = {name: getattr(whole, name) for name in names if name != "query"}
+        columns = {name: getattr(whole, name) for name in names if name != "position"}
         columns["first"] = self._first_met(whole, history, episode)
-        return np.bincount(whole.query, minlength=self.stop - self.start), columns
+        return np.bincount(whole.position, minlength=self.stop - self.start), columns
 
     def _first_met(self, whole: _Part, history: Sequence[Pool], episode: int) -> np.ndarray:
         """first(q, d) = min {j : d in D_j(q)}."""
-        met = np.full(len(whole.query), episode, dtype=np.uint8)
-        pair = whole.query * self.width + whole.passages
+        met = np.full(len(whole.position), episode, dtype=np.uint8)
+        pair = whole.position * self.width + whole.passages
         for number, past in reversed(list(enumerate(history, 1))):
             part = slice(past.offsets[self.start], past.offsets[self.stop])
-            owner = np.repeat(np.arange(self.stop - self.start), past.sizes[self.start : self.stop])
-            met[member(pair, np.sort(owner * self.width + past.passages[part]))] = number
+            position = np.repeat(np.arange(self.stop - self.start), past.sizes[self.start : self.stop])
+            met[in_sorted(pair, np.sort(position * self.width + past.passages[part]))] = number
         return met
 
 
-def _draw(owner: np.ndarray, priority: np.ndarray, size: int, queries: int) -> np.ndarray:
-    """Draw ``size`` entries per query by ascending priority; returns their positions, ordered by query.
+def _draw(position: np.ndarray, priority: np.ndarray, size: int, queries: int) -> np.ndarray:
+    """Draw ``size`` entries per query by ascending priority; returns their indices, ordered by query.
 
     One sort of a combined key: the query in the upper bits (blocks are small), the priority in the lower.
     """
     assert queries <= 1 << 16, "a block of queries does not fit the upper bits of the key"
-    key = (owner.astype(np.uint64) << np.uint64(48)) | (priority >> np.uint64(16))
+    key = (position.astype(np.uint64) << np.uint64(48)) | (priority >> np.uint64(16))
     order = np.argsort(key)
-    counts = np.bincount(owner, minlength=queries)
-    place = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    counts = np.bincount(position, minlength=queries)
+    place = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
     return order[place < size]

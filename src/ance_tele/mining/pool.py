@@ -19,18 +19,19 @@ COLUMNS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Pool:
-    """Negatives per query, a multiset: an id that several sources name stands there several times.
+    """Negatives per query, a multiset: a passage that several sources name is in it several times.
 
     Attributes:
         queries: Rows of the training queries, int64 [q].
         offsets: int64 [q + 1]; the negatives of query i are ``offsets[i]:offsets[i + 1]``.
         passages: Rows of the corpus, int32 [n].
-        source: Where each came from in this episode, uint8 [n], an index into ``SOURCES``.
+        source: Where each came from in this episode, uint8 [n], an index into ``names``.
         origin: The source that once mined it (for momentum; else the same as ``source``), uint8 [n].
         first: The episode whose pool first held it for this query, uint8 [n].
         ranks: Its rank in the list it was mined from, int16 [n].
         scores: Its score there, float32 [n].
         shortage: "wanted", "missing" and "short_queries": how far the pool fell short of its target size.
+        names: Of the sources: the built-in ones, then the user's own.
     """
 
     queries: np.ndarray
@@ -42,6 +43,7 @@ class Pool:
     ranks: np.ndarray
     scores: np.ndarray
     shortage: dict[str, int] = field(default_factory=dict)
+    names: tuple[str, ...] = tuple(SOURCES)
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -51,18 +53,18 @@ class Pool:
         """Number of negatives of each query, int64 [q]."""
         return np.diff(self.offsets)
 
-    def negatives(self, query: int) -> np.ndarray:
-        """Return the negatives of the query at position ``query``, as rows of the corpus."""
-        return self.passages[self.offsets[query] : self.offsets[query + 1]]
+    def negatives(self, position: int) -> np.ndarray:
+        """Return the negatives of the query at a position, as rows of the corpus."""
+        return self.passages[self.offsets[position] : self.offsets[position + 1]]
 
-    def shuffled(self, query: int, seed: int) -> np.ndarray:
-        """Return the negatives of the query at position ``query`` in the order in which training draws them, int64."""
-        pool = self.negatives(query)
-        owner = np.full(len(pool), self.queries[query])
-        order = np.argsort(hashed(seed, 0, "draw", owner, np.arange(len(pool))), kind="stable")
+    def shuffled(self, position: int, seed: int) -> np.ndarray:
+        """Return the negatives of the query at a position in the order in which training draws them, int64."""
+        pool = self.negatives(position)
+        rows = np.full(len(pool), self.queries[position])
+        order = np.argsort(hashed(seed, 0, "draw", rows, np.arange(len(pool))), kind="stable")
         return pool[order].astype(np.int64)
 
     def by_source(self) -> dict[str, int]:
         """Count the negatives of each source that has any."""
-        counts = np.bincount(self.source, minlength=len(SOURCES))
-        return {name: int(count) for name, count in zip(SOURCES, counts, strict=True) if count}
+        counts = np.bincount(self.source, minlength=len(self.names))
+        return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}

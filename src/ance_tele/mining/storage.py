@@ -1,6 +1,6 @@
 """Candidates and pools on disk: Parquet with ids, one row per candidate or negative, ordered by query."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Texts
-from ance_tele.mining.candidates import Candidates, Lists
+from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.sources import SOURCES
 
@@ -18,7 +18,6 @@ QUERIES_PER_GROUP = 16384
 # Rows whose ids are looked up at a time: each look-up first hashes all ids of the corpus (4 s for 8.8 million).
 ROWS_PER_LOOKUP = 1 << 24
 
-_NAMES = pa.array(SOURCES)
 _SOURCE = pa.dictionary(pa.int8(), pa.string())
 _CANDIDATES = pa.schema(
     [
@@ -44,18 +43,16 @@ _POOL = pa.schema(
 
 def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus: Texts) -> None:
     """Write candidates: query_id, passage_id, source, rank, score; source after source."""
-    # The names stand apart, so that a source that found nothing at all is read back as such.
+    # The names are listed too, so that a source that found nothing at all is read back as such.
     schema = _CANDIDATES.with_metadata({"sources": ",".join(candidates.lists)})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for source, lists in candidates.lists.items():
+        for code, lists in enumerate(candidates.lists.values()):
             for start, stop in _groups(len(candidates.queries)):
                 block = lists.block(start, stop)
-                code = np.full(len(block.passages), SOURCES.index(source), dtype=np.int8)
-                owner = np.repeat(candidates.queries[start:stop], np.diff(block.offsets))
                 columns = [
-                    queries.take_ids(owner),
+                    queries.take_ids(candidates.queries[start + block.query_positions]),
                     corpus.take_ids(block.passages),
-                    pa.DictionaryArray.from_arrays(code, _NAMES),
+                    _named(np.full(len(block.passages), code), list(candidates.lists)),
                     pa.array(block.ranks),
                     pa.array(block.scores),
                 ]
@@ -75,7 +72,7 @@ def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts)
             ranks=table["rank"].to_numpy(),
         )
     empty = {"passages": np.int32, "scores": np.float32, "ranks": np.int16}
-    return Candidates(rows, {source: Lists(**found[source].whole(empty)) for source in found})
+    return Candidates(rows, {source: CandidateLists(**found[source].whole(empty)) for source in found})
 
 
 def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
@@ -86,8 +83,8 @@ def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
             columns = [
                 queries.take_ids(np.repeat(pool.queries[start:stop], pool.sizes[start:stop])),
                 corpus.take_ids(pool.passages[part]),
-                pa.DictionaryArray.from_arrays(pool.source[part].astype(np.int8), _NAMES),
-                pa.DictionaryArray.from_arrays(pool.origin[part].astype(np.int8), _NAMES),
+                _named(pool.source[part], pool.names),
+                _named(pool.origin[part], pool.names),
                 pa.array(pool.first[part]),
                 pa.array(pool.ranks[part]),
                 pa.array(pool.scores[part]),
@@ -97,26 +94,26 @@ def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
 
 def read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Pool:
     """Read what :func:`write_pool` wrote, for the same query rows."""
-    ragged = _Ragged(path, len(rows))
+    ragged, names = _Ragged(path, len(rows)), list(SOURCES)
     for table in _tables(path):
         ragged.add(
             _positions(path, table["query_id"], rows, queries),
             passages=_passages(path, table["passage_id"], corpus),
-            source=_codes(table["source"]),
-            origin=_codes(table["origin"]),
+            source=_codes(table["source"], names),
+            origin=_codes(table["origin"], names),
             first=table["first_episode"].to_numpy(),
             ranks=table["rank"].to_numpy(),
             scores=table["score"].to_numpy(),
         )
-    return Pool(rows, **ragged.whole(COLUMNS))
+    return Pool(rows, **ragged.whole(COLUMNS), names=tuple(names))
 
 
-def write_lists(path: Path, rows: np.ndarray, lists: Lists, queries: Texts, corpus: Texts) -> None:
+def write_lists(path: Path, rows: np.ndarray, lists: CandidateLists, queries: Texts, corpus: Texts) -> None:
     """Write the query lists of one checkpoint in the same form as candidates."""
     write_candidates(path, Candidates(rows, {"query": lists}), queries, corpus)
 
 
-def read_lists(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Lists:
+def read_lists(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> CandidateLists:
     """Read what :func:`write_lists` wrote."""
     return read_candidates(path, rows, queries, corpus).lists["query"]
 
@@ -190,10 +187,16 @@ def _passages(path: Path, ids: pa.ChunkedArray, corpus: Texts) -> np.ndarray:
     return found.astype(np.int32)
 
 
-def _codes(column: pa.ChunkedArray) -> np.ndarray:
-    """Turn names of sources into their numbers, uint8; each chunk has a dictionary of its own."""
+def _named(codes: np.ndarray, names: Sequence[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(codes.astype(np.int8), pa.array(names))
+
+
+def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
+    """Turn names of sources into their places in ``names``, uint8, adding those that are new."""
     parts = []
-    for chunk in column.chunks:
-        numbers = np.array([SOURCES.index(name) for name in chunk.dictionary.to_pylist()], dtype=np.uint8)
+    for chunk in column.chunks:  # each has a dictionary of its own
+        own = chunk.dictionary.to_pylist()
+        names.extend(name for name in own if name not in names)
+        numbers = np.array([names.index(name) for name in own], dtype=np.uint8)
         parts.append(numbers[chunk.indices.to_numpy()])
     return np.concatenate(parts)

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
+
+from ance_tele.paper.settings import STARTS
 
 Benchmark = Literal["msmarco", "nq", "triviaqa"]
 Start = Literal["bert-base", "condenser", "co-condenser"]
@@ -27,16 +29,6 @@ _BENCHMARKS: Mapping[str, Benchmark] = {
 }
 # Collections whose names hold such a word, but whose figures are not comparable.
 _OTHERS = {"document", "documents", "doc", "docs", "v2"}
-
-_STARTS: Mapping[str, Start] = {
-    "bert": "bert-base",
-    "bertbase": "bert-base",
-    "bertbaseuncased": "bert-base",
-    "condenser": "condenser",
-    "cocondenser": "co-condenser",
-    "cocondensermarco": "co-condenser",
-    "cocondenserwiki": "co-condenser",
-}
 
 
 @dataclass(frozen=True)
@@ -102,10 +94,21 @@ def benchmark_of(collection: str) -> Benchmark | None:
     return found.pop() if len(found) == 1 and not _OTHERS & set(words) else None
 
 
-def start_of(model: str) -> Start | None:
-    """Say which of the paper's pretrained starts a model is, by its name: Luyu/co-condenser-marco is co-condenser."""
+def start_family(model: str) -> Start | None:
+    """Return which of the paper's pretrained starts a model is, by its name: Luyu/co-condenser-marco is co-condenser.
+
+    Case and dashes do not matter; "bert" and "coCondenser" will do.
+    """
     last = model.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
-    return _STARTS.get(re.sub(r"[^a-z0-9]", "", last.lower()))
+    known = {_letters(short): short for short in (*STARTS, "bert", "co-condenser")}
+    short = known.get(_letters(last))
+    if short is None:
+        return None
+    return next(family for family in get_args(Start) if family.startswith(short) or short.startswith(family))
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def published(collection: str, table: str, system: str, start: str | None = None) -> dict[str, float] | None:
@@ -135,7 +138,7 @@ def published(collection: str, table: str, system: str, start: str | None = None
         return None
     found = _facts()[table]
     if table == "table3":
-        found = found.get(start_of(start or ""), {})
+        found = found.get(start_family(start or ""), {})
     return _named(benchmark, found[name]) if name in found else None
 
 
@@ -164,6 +167,22 @@ def table2(collection: str, alpha: float, beta: float, negatives_per_query: int)
     return None
 
 
+def of_system(collection: str, system: str, start: str, shares: Mapping[str, float]) -> dict[str, float]:
+    """Return the paper's figures for a system of a comparison, by metric; {} where it has none.
+
+    Args:
+        collection: Name of the collection that was measured.
+        system: A recipe's name, with its own settings behind it if it has any ("ance-tele alpha=0.3").
+        start: The pretrained model.
+        shares: Its alpha, beta and negatives_per_query.
+    """
+    name, *own = system.split()
+    if own and name == "ance-tele" and {word.partition("=")[0] for word in own} <= shares.keys():
+        return table2(collection, shares["alpha"], shares["beta"], int(shares["negatives_per_query"])) or {}
+    tables = () if own else ("table3", "table8", "table1")
+    return next((known for table in tables if (known := published(collection, table, system, start))), {})
+
+
 def forgetting(collection: str, system: str) -> dict[int, float] | None:
     """Return the paper's forgetting rate by episode (Table 9, MS MARCO), as fractions, or None where it has none."""
     rates = _facts()["table9"].get(_recipe(system)) if benchmark_of(collection) == "msmarco" else None
@@ -188,7 +207,7 @@ def curve(collection: str, name: str, system: str, start: str) -> dict[int, floa
     curves = _facts()["curves"]
     if name not in curves:
         raise ValueError(f"name is '{name}'; the curves are {', '.join(curves)}.")
-    points = curves[name].get(start_of(start), {}).get(_recipe(system), {})
+    points = curves[name].get(start_family(start), {}).get(_recipe(system), {})
     if benchmark_of(collection) != "msmarco" or not points:
         return None
     return {episode: _fraction(value) for episode, value in points.items()}
@@ -222,16 +241,9 @@ def hours(collection: str) -> Hours | None:
     return Hours(**{**facts, "training": tuple(facts["training"])})
 
 
-def hyperparameters(collection: str, system: str = "ance-tele") -> dict[str, float] | None:
-    """Return the paper's hyperparameters under the names of our settings (Table 5; for ANCE, Table 7), or None."""
-    benchmark = benchmark_of(collection)
-    key = "ance" if benchmark == "msmarco" and _recipe(system) in ("ance", "ance+cyclic-lr") else benchmark
-    return dict(_facts()["hyperparameters"][key]) if key else None
-
-
 @cache
 def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = yaml.safe_load(files("ance_tele.report").joinpath("paper.yaml").read_text("utf-8"))
+    facts: dict[str, Any] = yaml.safe_load(files("ance_tele.paper").joinpath("facts.yaml").read_text("utf-8"))
     return facts
 
 

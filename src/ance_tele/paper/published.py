@@ -1,21 +1,11 @@
-"""The paper's published checkpoints and pretrained starts: how each is to be read, and what it is said to score."""
+"""The paper's published checkpoints: how each is to be read, and what it is said to score."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal
 
-STARTS: Mapping[str, str] = {
-    "bert-base": "google-bert/bert-base-uncased",
-    "bert-base-uncased": "google-bert/bert-base-uncased",
-    "condenser": "Luyu/condenser",
-    "co-condenser-marco": "Luyu/co-condenser-marco",
-    "co-condenser-wiki": "Luyu/co-condenser-wiki",
-}
-"""Pretrained models by short name."""
-
-# The paper's encoders are plain BERT folders: first token, no normalisation, dot product.
-_BERT: Mapping[str, Any] = {"pooling": "cls", "normalize": False, "title_separator": "[SEP]", "query_max_len": 32}
+from ance_tele.paper.settings import BERT, SCALES, STARTS
 
 
 @dataclass(frozen=True)
@@ -46,11 +36,15 @@ class Published:
     note: str = ""
 
 
+def _encoder(scale: str) -> Mapping[str, Any]:
+    return {name: SCALES[scale][name] for name in (*BERT, "passage_max_len")}
+
+
 def _tied(
     name: str, start: str, figures: Mapping[str, float], table: tuple[str, str] | None, note: str, **others: Any
 ) -> Published:
     repository = f"OpenMatch/{name}_msmarco_qry-psg-encoder"
-    settings = {**_BERT, "passage_max_len": 128, **others}
+    settings = {**_encoder("marco"), **others}
     return Published(repository, repository, "msmarco", start, figures, table, settings=settings, note=note)
 
 
@@ -59,11 +53,11 @@ def _half(benchmark: Literal["nq", "triviaqa"], part: Literal["query", "passage"
         f"OpenMatch/ance-tele_{benchmark}_qry-encoder",
         f"OpenMatch/ance-tele_{benchmark}_psg-encoder",
         benchmark,
-        "Luyu/co-condenser-wiki",
+        STARTS["co-condenser-wiki"],
         dict(zip(("Answer@5", "Answer@20", "Answer@100"), recall, strict=True)),
         ("table1", "ANCE-Tele"),
         part,
-        {**_BERT, "passage_max_len": 156},
+        _encoder(benchmark),
         "Its model card labels recall at 100 as at 20 (and TriviaQA as NQ); the figures are those of Table 1.",
     )
 
@@ -73,7 +67,7 @@ _TITLES = "It was trained on passages with their titles, which the collection of
 CHECKPOINTS: tuple[Published, ...] = (
     _tied(
         "ance-tele",
-        "Luyu/co-condenser-marco",
+        STARTS["co-condenser-marco"],
         {"MRR@10": 0.391, "Recall@1000": 0.984},
         ("table1", "ANCE-Tele"),
         _TITLES,
@@ -86,7 +80,7 @@ CHECKPOINTS: tuple[Published, ...] = (
         "It is no model of the paper's: it was released later, trained from COCO-DR on passages without their titles.",
         title_separator=" ",
     ),
-    _tied("dpr_bert-base", "google-bert/bert-base-uncased", {"MRR@10": 0.324}, ("table3", "dpr"), _TITLES),
+    _tied("dpr_bert-base", STARTS["bert-base"], {"MRR@10": 0.324}, ("table3", "dpr"), _TITLES),
     _half("nq", "query", [0.770, 0.849, 0.897]),
     _half("nq", "passage", [0.770, 0.849, 0.897]),
     _half("triviaqa", "query", [0.769, 0.834, 0.873]),
@@ -106,8 +100,3 @@ def known(name: str) -> Published | None:
         if last == repository.rpartition("/")[2]:
             return checkpoint
     return None
-
-
-def start_of(name: str) -> str:
-    """Return the hub name of a start given by its short name ("co-condenser-marco"); any other name as it is."""
-    return STARTS.get(name, name)

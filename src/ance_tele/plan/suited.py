@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.data.collection import Collection
+from ance_tele.paper.settings import SCALES
 from ance_tele.plan.defaults import Default, defaults
 from ance_tele.plan.facts import AtHand
-from ance_tele.recipes import SCALES, recipe
+from ance_tele.recipes import recipe
 from ance_tele.runs.folder import read_settings
 from ance_tele.settings import Recipe
 

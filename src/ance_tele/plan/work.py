@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ance_tele.mining.mix import quota
+from ance_tele.mining.plugins import every_source
 from ance_tele.plan.hardware import GPU, ModelShape
 from ance_tele.settings import Recipe
+from ance_tele.store.plugins import is_plugin, plain_name
 
 # Mean tokens of a query and of a passage with their special tokens, before anything is cut.
 TOKENS: Mapping[str | None, tuple[float, float]] = {
@@ -244,6 +246,10 @@ class Work:
             yield "BM25 runs on the CPU; its hours are not in the plan."
         elif any("bm25" in self.recipe.mining.sources_at(e) for e in range(1, self.episodes + 1)):
             yield "BM25 negatives are searched on the CPU; those hours are not in the plan."
+        named = (*every_source(self.recipe.mining), *self.recipe.mining.filters)
+        own = [plain_name(name) for name in named if is_plugin(name)]
+        if own and self.episodes:
+            yield f"The hours of your own {' and '.join(own)} are not in the plan."
         if self.recipe.mining.filter_answers:
             yield "Matching answers runs on the CPU; its hours are not in the plan."
         if not self.gpu.bf16 and not self.recipe.lexical:

@@ -7,9 +7,11 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from ance_tele.paper.curves import Reference
 from ance_tele.report.drawing import Drawing, Panel
-from ance_tele.report.runs import RunData, Trajectories
-from ance_tele.report.style import on, plain
+from ance_tele.report.load import RunData
+from ance_tele.report.style import ink_on, plain
+from ance_tele.runs.analysed import Trajectories
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,27 +24,23 @@ SEED = 42
 MOST_LOST = 10
 
 
-def queries(runs: Sequence[RunData]) -> Drawing | None:
+def queries(runs: Sequence[RunData], reference: Reference | None = None) -> Drawing | None:
     """Draw the MRR of a fixed sample of the training queries that changed, and of those that lost most.
 
     Runs over the same queries show the same sample in the same order.
     """
-    known = [run for run in runs if run.trajectories is not None]
-    chosen = sample([run.trajectories for run in known if run.trajectories is not None])
+    known = [(run, run.analysis.trajectories) for run in runs if run.analysis.trajectories is not None]
+    chosen = sample([of for _, of in known])
     panels, rows = [], []
-    for run, ids in zip(known, chosen, strict=True):
-        of = run.trajectories
-        assert of is not None
-        if not ids:
-            continue
-        heat, title = of.mrr[ids], f"{len(ids)} sampled queries that changed"
-        lost = most_lost(of)
+    for (run, of), ids in zip(known, chosen, strict=True):
         suffix = f"\n{plain(run.name)}" if len(runs) > 1 else ""
-        whose = suffix.replace("\n", ", ")
-        metric = run.training_metric
-        alt = f"{metric} by episode of {len(ids)} sampled training queries{whose}; dark is low."
-        panels.append(Panel(alt, partial(_heat, mrr=heat, title=title + suffix, metric=metric)))
-        rows += _rows(run.name, "sample", of, ids)
+        whose, metric = suffix.replace("\n", ", "), run.training_metric
+        lost = most_lost(of) if ids else []
+        if ids:
+            title = f"{len(ids)} sampled queries that changed{suffix}"
+            alt = f"{metric} by episode of {len(ids)} sampled training queries{whose}; dark is low."
+            panels.append(Panel(alt, partial(_heat, mrr=of.mrr[ids], title=title, metric=metric)))
+            rows += _rows(run.name, "sample", of, ids)
         if lost:
             title = f"{metric} of those that lost most{suffix}"
             draw = partial(_heat, mrr=of.mrr[lost], title=title, metric=metric, names=[of.ids[row] for row in lost])
@@ -50,10 +48,8 @@ def queries(runs: Sequence[RunData]) -> Drawing | None:
             rows += _rows(run.name, "most lost", of, lost)
     if not panels:
         return None
-    title = "How single training queries fared"
-    return Drawing(
-        "queries", title, panels, ("run", "chosen as", "query", "episode", known[0].training_metric), rows, columns=2
-    )
+    header = ("run", "chosen as", "query", "episode", known[0][0].training_metric)
+    return Drawing("queries", "How single training queries fared", panels, header, rows, columns=2)
 
 
 def sample(found: Sequence[Trajectories]) -> list[list[int]]:
@@ -89,12 +85,8 @@ def most_lost(of: Trajectories) -> list[int]:
     return [int(row) for row in order if of.lost[row] > 0]
 
 
-def _rows(name: str, chosen: str, of: Trajectories, places: Sequence[int]) -> list[list[Any]]:
-    return [
-        [name, chosen, of.ids[row], episode, float(value)]
-        for row in places
-        for episode, value in enumerate(of.mrr[row])
-    ]
+def _rows(name: str, chosen: str, of: Trajectories, rows: Sequence[int]) -> list[list[Any]]:
+    return [[name, chosen, of.ids[row], episode, float(x)] for row in rows for episode, x in enumerate(of.mrr[row])]
 
 
 def _heat(axes: Axes, mrr: np.ndarray, title: str, metric: str, names: Sequence[str] = ()) -> None:
@@ -102,18 +94,16 @@ def _heat(axes: Axes, mrr: np.ndarray, title: str, metric: str, names: Sequence[
     from matplotlib import colormaps
     from matplotlib.colors import PowerNorm, to_hex
 
-    axes.set_title(title)
     # An MRR of 1, 0.5, 0.33 … is a rank of 1, 2, 3 …: the root keeps the low ones apart.
     scale, shades = PowerNorm(0.5, 0, 1), colormaps["viridis"]
     image = axes.imshow(mrr, aspect="auto", cmap=shades, norm=scale, interpolation="nearest")
-    axes.set_xticks(range(mrr.shape[1]))
-    axes.set_xlabel("episode (0: before training)")
+    axes.set(title=title, xticks=range(mrr.shape[1]), xlabel="episode (0: before training)")
     axes.grid(visible=False)
     axes.set_yticks(range(len(names)), [plain(name)[:24] for name in names], fontsize=8)
     if names:
         for (row, column), value in ((place, float(mrr[place])) for place in product(*map(range, mrr.shape))):
             text = "1" if value == 1 else f"{value:.2f}".lstrip("0") if value else "0"
-            ink = on(to_hex(shades(scale(value))))
+            ink = ink_on(to_hex(shades(scale(value))))
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
         return
     axes.set_ylabel("training queries, best first")

@@ -1,55 +1,71 @@
-"""All figures of the report, in its order."""
+"""All figures of the report, in its order: section, what draws each, what to read off it, how to take it."""
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from ance_tele.report.drawing import Drawing, save, the_style
+from ance_tele.console.numbers import percent, words
+from ance_tele.paper.curves import Reference
+from ance_tele.report import sentences
+from ance_tele.report.drawing import Drawing
 from ance_tele.report.figures_learning import curves, rates
 from ance_tele.report.figures_negatives import composition, new_negatives, swing
-from ance_tele.report.figures_outcome import elsewhere, projection, suspects
+from ance_tele.report.figures_outcome import out_of_domain, projection, suspects
 from ance_tele.report.figures_queries import queries
-from ance_tele.report.paper_curves import Reference, paper_runs
-from ance_tele.report.runs import RunData
+from ance_tele.report.load import RunData
 
-NAMES = (
-    "forgetting",
-    "learning-curves",
-    "queries",
-    "composition",
-    "new-negatives",
-    "swing",
-    "projection",
-    "suspects",
-    "elsewhere",
+LEARNING, NEGATIVES, SUSPECTS, OTHERS = SECTIONS = (
+    "Learning and forgetting",
+    "Negatives",
+    "Probable false negatives",
+    "Other collections",
 )
-"""What the figures' files are called."""
 
 
-def gallery(runs: Sequence[RunData], reference: Reference | None = None) -> dict[str, Drawing]:
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report; ``draw`` returns None where the runs have nothing to show in it."""
+
+    name: str
+    section: str
+    draw: Callable[[Sequence[RunData], Reference | None], Drawing | None]
+    reading: Callable[[RunData], str]
+
+
+FIGURES = (
+    Figure("forgetting", LEARNING, rates, sentences.forgetting),
+    Figure("learning-curves", LEARNING, curves, sentences.curves),
+    Figure("queries", LEARNING, queries, sentences.queries),
+    Figure("composition", NEGATIVES, composition, sentences.composition),
+    Figure("new-negatives", NEGATIVES, new_negatives, sentences.new),
+    Figure("swing", NEGATIVES, swing, sentences.swing),
+    Figure("projection", NEGATIVES, projection, sentences.projection),
+    Figure("suspects", SUSPECTS, suspects, sentences.suspects),
+    Figure("elsewhere", OTHERS, out_of_domain, sentences.out_of_domain),
+)
+
+NOTES = {
+    "forgetting": "Worse, better and the same: the rank of a query's first positive after the episode and before it.",
+    "queries": "The sample is drawn with a fixed seed; lost most: the sum of all its falls.",
+    "composition": "Mined lists: what a round found for the queries, less positives. Pools: what training drew from.",
+    "new-negatives": "Near a positive: among its nearest passages a round before. All of the first round is new.",
+    "projection": "An illustration, not a measurement: distances of t-SNE mean little, and this is one query.",
+    "suspects": "Suspect: nearly a copy of a positive, scored well above it, or kept at the very top.",
+}
+"""How to take a figure, by its name."""
+
+
+def gallery(runs: Sequence[RunData], shown: Reference | None = None) -> dict[str, Drawing]:
     """Return the figures that the runs have something to show in, by name."""
-    made = (
-        rates(runs, reference),
-        curves(runs, reference),
-        queries(runs),
-        composition(runs, reference),
-        new_negatives(runs),
-        swing(runs),
-        projection(runs),
-        suspects(runs),
-        elsewhere(runs),
-    )
-    return {drawing.name: drawing for drawing in made if drawing is not None}
+    drawings = {figure.name: figure.draw(runs, shown) for figure in FIGURES}
+    return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
-def paper_figures(folder: Path) -> list[Path]:
-    """Draw the paper's own curves (MS MARCO) as a report draws a run's; returns the files, PNG, SVG and CSV."""
-    shown = paper_runs()
-    drawings = (rates(shown), curves(shown), composition(shown))
-    files = []
-    with the_style():
-        for drawing in drawings:
-            assert drawing is not None
-            files += save(drawing, Path(folder))
-    return files
+def readings(figure: Figure, runs: Sequence[RunData], shown: Reference | None = None) -> list[str]:
+    """Return what to read off a figure: a sentence a run, none for a run that is not in it."""
+    found = [(run.name, sentence) for run in runs if (sentence := figure.reading(run))]
+    said = [f"{name}: {sentence}" if len(runs) > 1 else sentence for name, sentence in found]
+    if said and shown is not None and figure.name == "forgetting":
+        values = [(name, [y for _, y in points]) for name, points in shown.forgetting]
+        parts = [f"{name} {percent(min(found))} to {percent(max(found))}%" for name, found in values]
+        said.append(f"In the paper, on MS MARCO: {words(parts)}.")
+    return said

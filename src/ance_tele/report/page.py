@@ -1,49 +1,36 @@
 """The report as one HTML page that needs nothing but itself: no network, no scripts."""
 
-from __future__ import annotations
-
 import base64
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
-from ance_tele.console.numbers import DASH
+from ance_tele.console.numbers import DASH, count, score
+from ance_tele.paper.curves import Reference
 from ance_tele.report import run_tables
-from ance_tele.report.drawing import Drawing, panel_svg, the_style
-from ance_tele.report.page_tables import beside, cases, headline, headlines, joined, suspects
-from ance_tele.report.paper_curves import Reference
-from ance_tele.report.readings import readings
-from ance_tele.report.runs import RunData
-from ance_tele.report.summary import Summary, episodes, part, text
-from ance_tele.report.tables import significance_lines
+from ance_tele.report.conditions import description, recorded
+from ance_tele.report.drawing import SMALL, Drawing, panel_svg
+from ance_tele.report.gallery import FIGURES, NEGATIVES, NOTES, OTHERS, SECTIONS, readings
+from ance_tele.report.load import RunData
+from ance_tele.report.run_tables import cut, headline, short, shown_metrics
+from ance_tele.report.sentences import significance
+from ance_tele.report.style import the_style
+from ance_tele.report.tables import Table, cell, in_columns, joined
 from ance_tele.report.verdict import side_by_side, verdict
+from ance_tele.runs.summary import Summary
 
 MOST_ROWS = 130
 """Rows of a figure's data that the page itself holds; the CSV has them all."""
 
-GROUPS = (
-    ("Learning and forgetting", ("forgetting", "learning-curves", "queries")),
-    ("Negatives", ("composition", "new-negatives", "swing", "projection")),
-    ("Probable false negatives", ("suspects",)),
-    ("Other collections", ("elsewhere",)),
-)
-"""The figures by section."""
-
-NOTES = {
-    "forgetting": "Worse, better and the same: the rank of a query's first positive after the episode and before it.",
-    "queries": "The sample is drawn with a fixed seed; lost most: the sum of all its falls.",
-    "composition": "Mined lists: what a round found for the queries, less positives. Pools: what training drew from.",
-    "new-negatives": "Near a positive: among its nearest passages a round before. All of the first round is new.",
-    "projection": "An illustration, not a measurement: distances of t-SNE mean little, and this is one query.",
-    "suspects": "Suspect: nearly a copy of a positive, scored well above it, or kept at the very top.",
-}
-"""How to take a figure."""
+_SIGNS = {"*": "★", "^": "▲", "o": "●", "s": "■"}
 
 
 def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Reference | None = None) -> str:
-    """Write the report of one run or of several beside each other.
+    """Write the report of one run, or of several next to each other.
 
     Args:
         runs: The runs, with names that differ.
@@ -51,97 +38,114 @@ def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Refer
         reference: The paper's curves, if they are shown.
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    environment.filters |= {"cell": cell, "cut": cut, "marked": marked, "score": score, "count": count}
     folder = files("ance_tele.report") / "templates"
-    template = (folder / "report.html.jinja").read_text(encoding="utf-8")
-    style = (folder / "report.css").read_text(encoding="utf-8")
-    said = readings(runs, reference)
     with the_style():
-        figures = {name: _figure(drawing, said[name]) for name, drawing in drawings.items()}
-    trained = [run for run in runs if episodes(run.summary)]
-    return environment.from_string(template).render(
-        style=style,
+        figures = {
+            one.name: {**_figure(drawings[one.name]), "reading": readings(one, runs, reference)}
+            for one in FIGURES
+            if one.name in drawings
+        }
+    trained = [run for run in runs if run.summary.episodes]
+    return environment.from_string((folder / "report.html.jinja").read_text(encoding="utf-8")).render(
+        style=(folder / "report.css").read_text(encoding="utf-8"),
         title=_title(runs),
         runs=[_of(run) for run in runs],
         several=len(runs) > 1,
-        headlines=headlines(runs),
-        together=side_by_side(runs) if len(runs) > 1 else [],
-        results=joined(runs, run_tables.results),
+        side_by_side=side_by_side(runs) if len(runs) > 1 else [],
+        tables=_tables(runs, trained),
         trained=bool(trained),
-        groups=[(title, [figures[name] for name in names if name in figures]) for title, names in GROUPS],
-        missing=_missing(runs),
-        dynamics=joined(trained, run_tables.dynamics) if trained else None,
-        pools=joined(trained, run_tables.pools) if trained else None,
-        settings=beside(runs, run_tables.settings, differing_first=True),
-        data=beside(runs, run_tables.collection),
-        machine=beside(runs, run_tables.machine),
+        sections=[(title, [figures[one.name] for one in FIGURES if one.section == title and one.name in figures])
+                  for title in SECTIONS],
+        missing=_missing(runs, trained),
         paper=reference is not None,
-    )
+    )  # fmt: skip
 
 
 def _title(runs: Sequence[RunData]) -> str:
-    if len(runs) == 1:
-        return f"{text(runs[0].summary, 'recipe')} on {text(runs[0].summary, 'collection')}"
-    where = dict.fromkeys(text(run.summary, "collection") for run in runs)
-    return f"{len(runs)} runs on {', '.join(where)}"
+    where = ", ".join(dict.fromkeys(recorded(run.summary.collection, "collection") for run in runs))
+    what = f"{len(runs)} runs" if len(runs) > 1 else recorded(runs[0].summary.recipe, "recipe")
+    return f"{what} on {where}"
 
 
 def _of(run: RunData) -> dict[str, Any]:
-    """Gather what the page says of a run by itself."""
-    summary: Summary = run.summary
+    """Gather what the page shows of a run by itself."""
     return {
         "name": run.name,
-        "description": run_tables.description(summary),
+        "summary": run.summary,
+        "description": description(run.summary),
         "headline": headline(run),
         "verdict": verdict(run),
-        "significance": significance_lines(summary),
-        "suspects": suspects(run) if run.suspect_rows else None,
-        "cases": cases(run),
+        "significance": significance(run.summary),
+        "suspects": run_tables.suspects(run.analysis.suspect_rows) if run.analysis.suspect_rows else None,
+        "cases": run.analysis.cases,
         "metric": run.training_metric,
-        "model": summary.get("model"),
-        "review": part(part(summary, "data"), "review").get("as"),
     }
 
 
-def _figure(drawing: Drawing, reading: str) -> dict[str, Any]:
+def _tables(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, Table]:
+    """Lay out the tables: those of a single run as they are, those of several put together."""
+
+    def of(make: Callable[[Summary], Table], some: Sequence[RunData] = runs) -> list[tuple[str, Table]]:
+        return [(run.name, make(run.summary)) for run in some]
+
+    metrics = {short(name) for run in runs for name in shown_metrics(run.summary)}
+    tables = {
+        "headlines": in_columns([(run.name, run_tables.headlines(run)) for run in runs]),
+        "results": joined(of(run_tables.results), metrics),
+        "settings": in_columns(of(run_tables.settings), differing_first=True),
+        "collection": in_columns(of(run_tables.collection)),
+        "machine": in_columns(of(run_tables.machine)),
+    }
+    if trained:
+        tables["episodes"] = joined(of(run_tables.episodes, trained))
+        tables["pools"] = joined(of(run_tables.pools, trained))
+    return tables
+
+
+def _figure(drawing: Drawing) -> dict[str, Any]:
     panels = []
     for panel in drawing.panels:
-        svg = base64.b64encode(panel_svg(panel, drawing.small).encode("utf-8", "replace")).decode("ascii")
+        svg = base64.b64encode(panel_svg(panel, drawing.size).encode("utf-8", "replace")).decode("ascii")
         panels.append({"src": f"data:image/svg+xml;base64,{svg}", "alt": panel.alt})
-    body = [[_cell(cell) for cell in row] for row in drawing.rows] if len(drawing.rows) <= MOST_ROWS else []
+    rows = [[_shown(value) for value in row] for row in drawing.rows]
     return {
         "name": drawing.name,
         "title": drawing.title,
-        "reading": reading,
         "note": NOTES.get(drawing.name, ""),
         "panels": panels,
-        "small": drawing.small,
-        "pairs": drawing.columns == 2,
-        "key": [{"mark": {"*": "★", "^": "▲", "o": "●", "s": "■"}[mark], "colour": colour, "name": name}
-                for mark, colour, name in drawing.key],
-        "rows": len(drawing.rows),
-        "cells": run_tables.Cells(drawing.header, body, left=2),
-    }  # fmt: skip
+        "layout": " small" if drawing.size == SMALL else " pairs" if drawing.columns == 2 else "",
+        "key": [{"mark": _SIGNS[mark], "colour": colour, "name": name} for mark, colour, name in drawing.key],
+        "rows": len(rows),
+        "table": Table(drawing.header, rows, text_columns=2) if len(rows) <= MOST_ROWS else None,
+    }
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return DASH
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _shown(value: Any) -> str:
+    return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _missing(runs: Sequence[RunData]) -> dict[str, str]:
-    """Say, by section, what is not there and how to have it, where a reader would wonder."""
-    said: dict[str, str] = {}
-    trained = [run for run in runs if episodes(run.summary)]
+def _missing(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, str]:
+    """Return, by section, what is not there and how to have it, where a reader would wonder."""
+    missing: dict[str, str] = {}
 
-    def lacking(has: Any) -> str:
+    def lacking(has: Callable[[RunData], object]) -> str:
         names = [run.name for run in trained if not has(run)]
         return "" if not names else "This run" if len(runs) == 1 else ", ".join(names)
 
-    if who := lacking(lambda run: run.dynamics):
-        said["Negatives"] = f"{who}: not analysed yet; ance-tele report does that."
-    elif who := lacking(lambda run: run.cases):
-        said["Cases"] = f"{who}: no cases; run ance-tele report with the collection at hand (--data DATA)."
-    if trained and not any(run.elsewhere for run in runs):
-        said["Other collections"] = "Not measured on other collections; ance-tele evaluate RUN --on DATA does that."
-    return said
+    if who := lacking(lambda run: run.analysis.done):
+        missing[NEGATIVES] = f"{who}: not analysed yet; ance-tele report does that."
+    elif who := lacking(lambda run: run.analysis.cases):
+        missing["Cases"] = f"{who}: no cases; run ance-tele report with the collection at hand (--data DATA)."
+    if trained and not any(run.analysis.out_of_domain for run in runs):
+        missing[OTHERS] = "Not measured on other collections; ance-tele evaluate RUN --on DATA does that."
+    return missing
+
+
+def marked(text: str | None, words: Collection[str]) -> Markup:
+    """Escape a text and mark the given words (lower case) in it."""
+    wanted = {word.lower() for word in words}
+    pieces = re.split(r"(\w+)", cut(text or ""))
+    return Markup("").join(
+        Markup("<mark>{}</mark>").format(piece) if piece.lower() in wanted else escape(piece) for piece in pieces
+    )

@@ -1,87 +1,109 @@
-"""The results of a run for the terminal."""
+"""A table, whatever it is written in: what is in which cell, as text. ``renderers.py`` writes it."""
 
-from __future__ import annotations
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from collections.abc import Sequence
-
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from ance_tele.console.numbers import DASH, SIGNIFICANT, duration, number, p_value, percent, score, signed
-from ance_tele.report.summary import Comparison, Row, Summary, comparisons, episodes, metric_columns, rows, text
-
-TEST = "paired permutation test"
-"""The test behind every p-value of a run."""
+from ance_tele.console.numbers import DASH
 
 
-def best(listed: Sequence[Row], metric: str) -> set[str]:
-    """Name the systems with the highest value as it is shown; nobody is best alone.
+@dataclass(frozen=True)
+class Cell:
+    """A cell that is more than a text.
 
-    Values that read the same are best together: bold in one of two equal numbers would puzzle.
+    Attributes:
+        text: What it holds.
+        spread: A standard deviation, after it.
+        letters: Of the systems that this one is significantly better than, raised.
+        strong: The best of its column, or a value that differs from its neighbours'.
+        quiet: For reference only.
     """
-    shown = {row.name: score(row.metrics.get(metric)) for row in listed}
-    values = {name: float(value) for name, value in shown.items() if value != DASH}
-    return {name for name, value in values.items() if value == max(values.values())} if len(values) > 1 else set()
+
+    text: str
+    spread: str = ""
+    letters: str = ""
+    strong: bool = False
+    quiet: bool = False
 
 
-def episode_table(summary: Summary) -> Table:
-    """Lay out baselines and episodes with their metrics, dynamics and times, in at most 80 columns.
+@dataclass(frozen=True)
+class Table:
+    """A table.
 
-    Mining is search and mixing. Evaluation includes encoding: the corpus is encoded once per checkpoint,
-    and the next episode mines with the same vectors.
+    Attributes:
+        heading: Of the columns.
+        rows: Their cells; a plain text is a cell without marks.
+        text_columns: So many columns from the left are text, the others numbers.
+        title: Above it.
+        note: Below it.
+        groups: Columns that begin a group, set apart from the one before.
     """
-    table = Table(
-        title=Text(f"{text(summary, 'recipe')} on {text(summary, 'collection')}, {text(summary, 'split')} split"),
-        title_justify="left",
-        title_style="",
-        caption=Text("mine: search and mix; evaluate: encode and evaluate") if episodes(summary) else None,
-        caption_justify="left",
-        box=box.SIMPLE,
-        show_edge=False,
-        # One column between columns and none beside them: nine of them have to fit in 80.
-        padding=0,
-    )
-    table.add_column("system", no_wrap=True)
-    # The wider ones start a group: metrics, dynamics, times.
-    metrics = metric_columns(summary)
-    first, *others = metrics
-    headings = {
-        first: 7,
-        **{name: max(5, len(name)) for name in others},
-        "forgetting\n(%)": 11,
-        "new\nnegatives\n(%)": 9,
-    }
-    for heading, width in {**headings, "mine": 7, "train": 6, "evaluate": 8}.items():
-        table.add_column(heading, justify="right", no_wrap=True, min_width=width)
-    listed = rows(summary)
-    winners = {metric: best(listed, metric) for metric in metrics.values()}
-    for row in listed:
-        cells = [Text(row.name)]
-        for metric in metrics.values():
-            style = "bold" if row.name in winners[metric] else ""
-            cells.append(Text(score(row.metrics.get(metric)), style=style))
-        cells += [Text(percent(row.forgetting)), Text(percent(row.new_negatives))]
-        cells += [Text(duration(seconds)) for seconds in (row.mine, row.train, row.evaluate)]
-        table.add_row(*cells)
-    return table
+
+    heading: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    text_columns: int = 1
+    title: str = ""
+    note: str = ""
+    groups: Collection[int] = ()
 
 
-def significance_lines(summary: Summary) -> list[str]:
-    """Say each comparison in a line of plain text (print it with markup=False)."""
-    return [_line(one) for one in comparisons(summary)]
+def cell(of: str | Cell) -> Cell:
+    """Return a cell with its marks."""
+    return of if isinstance(of, Cell) else Cell(of)
 
 
-def is_significant(comparison: Comparison) -> bool:
-    """Tell whether a test was made and found a difference."""
-    p = number(comparison.p)
-    return p is not None and p < SIGNIFICANT and comparison.difference != 0
+def highest_strong(
+    heading: Sequence[str], rows: Sequence[Sequence[str]], columns: Collection[str]
+) -> list[list[str | Cell]]:
+    """Return rows with the highest number of each of the named columns marked; a number alone is not.
+
+    Numbers that read the same are marked together: bold in one of two equal numbers would puzzle.
+    """
+    marked: list[list[str | Cell]] = [list(row) for row in rows]
+    for place, name in enumerate(heading):
+        shown = [float(row[place]) for row in rows if name in columns and row[place] != DASH]
+        for row, texts in zip(marked, rows, strict=True):
+            if len(shown) > 1 and texts[place] != DASH and float(texts[place]) == max(shown):
+                row[place] = Cell(texts[place], strong=True)
+    return marked
 
 
-def _line(one: Comparison) -> str:
-    start = f"{one.system} against {one.baseline}: {one.metric} {signed(one.difference)}"
-    if one.p is None:
-        return f"{start}, not tested"
-    if is_significant(one):
-        return f"{start}, {p_value(one.p)} ({TEST})"
-    return f"{start}, no significant difference ({p_value(one.p)}) by a {TEST}"
+def joined(tables: Sequence[tuple[str, Table]], highest: Collection[str] = ()) -> Table:
+    """Put the same table of several runs under each other, with a column that names the run; one is as it is.
+
+    Args:
+        tables: Name of the run and its table.
+        highest: Columns whose highest number is marked, of all runs together.
+    """
+    if len(tables) == 1:
+        return tables[0][1]
+    heading: list[str] = []
+    for _, table in tables:
+        # Columns that the tables before lack go in front of what follows them in this one.
+        place = len(heading)
+        for name in reversed(table.heading):
+            if name in heading:
+                place = heading.index(name)
+            else:
+                heading.insert(place, name)
+    rows = []
+    for name, table in tables:
+        for row in table.rows:
+            cells = dict(zip(table.heading, (cell(one).text for one in row), strict=True))
+            rows.append([name, *(cells.get(column, DASH) for column in heading)])
+    return Table(["run", *heading], highest_strong(["run", *heading], rows, highest), text_columns=2)
+
+
+def in_columns(tables: Sequence[tuple[str, Table]], differing_first: bool = False) -> Table:
+    """Put tables of names and values next to each other, a column for each run; values that differ are marked."""
+    if len(tables) == 1:
+        return tables[0][1]
+    known = [{cell(row[0]).text: cell(row[1]).text for row in table.rows} for _, table in tables]
+    names = list(dict.fromkeys(name for values in known for name in values))
+    lines = [(name, [values.get(name, DASH) for values in known]) for name in names]
+    if differing_first:
+        lines.sort(key=lambda line: len(set(line[1])) == 1)
+    rows: list[list[str | Cell]] = [
+        [name, *(Cell(value, strong=len(set(values)) > 1) for value in values)] for name, values in lines
+    ]
+    heading = [tables[0][1].heading[0], *(name for name, _ in tables)]
+    return Table(heading, rows, text_columns=len(tables) + 1)

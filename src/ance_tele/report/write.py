@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ance_tele.console.errors import UserError
+from ance_tele.paper.curves import reference
 from ance_tele.paper.figures import benchmark_of
-from ance_tele.report.drawing import SUFFIXES, Drawing, save, the_style
-from ance_tele.report.figures import curves
-from ance_tele.report.gallery import NAMES, gallery
-from ance_tele.report.markdown import markdown
+from ance_tele.report.drawing import SUFFIXES, Drawing, image, save
+from ance_tele.report.figures_learning import overview
+from ance_tele.report.gallery import FIGURES, gallery
+from ance_tele.report.load import RunData, named_apart, read_run
+from ance_tele.report.markdown import report
 from ance_tele.report.page import page
-from ance_tele.report.paper_curves import reference
-from ance_tele.report.reading import read_logs, read_summary
-from ance_tele.report.runs import RunData, named_apart, read_run
-from ance_tele.report.style import RUN_COLOURS
+from ance_tele.report.style import RUNS, plain, the_style
+from ance_tele.store.files import atomic
 
-__all__ = ["read_logs", "read_summary", "write_report", "write_reports"]
-
-MOST_RUNS = len(RUN_COLOURS)
+MOST_RUNS = len(RUNS)
 """As many runs as there are colours that stay apart."""
 
 
@@ -29,7 +26,7 @@ def write_report(run: Path, paper: bool = False, figures: bool = False) -> Path:
 
     Args:
         run: The run folder.
-        paper: Show the paper's curves beside the run's; on MS MARCO they are shown anyway.
+        paper: Show the paper's curves next to the run's; on MS MARCO they are shown anyway.
         figures: Write each figure into ``figures/`` too, as PNG, SVG and CSV.
 
     Raises:
@@ -37,19 +34,18 @@ def write_report(run: Path, paper: bool = False, figures: bool = False) -> Path:
     """
     run = Path(run)
     (data,) = named_apart([read_run(run)])
-    report = markdown(data.summary)
     html, drawings = _page([data], paper)
-    _replace(run / "curves.png", lambda path: curves(data.summary, data.logs, path))
+    _write(run / "curves.png", curves(data))
     _write(run / "report.html", html)
     if figures:
         _figures(run / "figures", drawings)
     # Last, so that a report.md never shows a picture that is not there.
-    _write(run / "report.md", report)
+    _write(run / "report.md", report(data.summary))
     return run / "report.md"
 
 
 def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
-    """Write one report of several runs beside each other, and return its path; the run folders stay as they are.
+    """Write one report of several runs next to each other, and return its path; the run folders stay as they are.
 
     Args:
         runs: Run folders.
@@ -62,7 +58,7 @@ def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
     out, folders = Path(out), [Path(run).resolve() for run in runs]
     twice = next((run for place, run in enumerate(folders) if run in folders[:place]), None)
     if twice is not None:
-        raise UserError(f"{twice} is named twice; a run stands beside others, not beside itself.")
+        raise UserError(f"{twice} is named twice; name each run once.")
     if len(runs) > MOST_RUNS:
         raise UserError(f"{len(runs)} runs are too many for one report; give at most {MOST_RUNS}.")
     if any(path.exists() and not path.is_dir() for path in (out, *out.parents)):
@@ -75,8 +71,18 @@ def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
     return out / "report.html"
 
 
+def curves(run: RunData) -> bytes:
+    """Draw a run in one picture, a PNG."""
+    summary = run.summary
+    title = f"{plain(summary.recipe or '')} on {plain(summary.collection or '')}"
+    if summary.episodes or "zero-shot" in summary.untrained:
+        title += f", {plain(summary.model or '')}"
+    with the_style():
+        return image(overview(run), "png", title)
+
+
 def _page(runs: Sequence[RunData], paper: bool) -> tuple[str, dict[str, Drawing]]:
-    known = paper or all(benchmark_of(str(run.summary["collection"])) == "msmarco" for run in runs)
+    known = paper or all(benchmark_of(str(run.summary.collection)) == "msmarco" for run in runs)
     shown = reference() if known else None
     drawings = gallery(runs, shown)
     return page(runs, drawings, shown), drawings
@@ -88,23 +94,13 @@ def _figures(folder: Path, drawings: dict[str, Drawing]) -> None:
     with the_style():
         for drawing in drawings.values():
             save(drawing, folder)
-    for name in NAMES:
-        if name not in drawings:
+    for figure in FIGURES:
+        if figure.name not in drawings:
             for suffix in SUFFIXES:
-                (folder / f"{name}{suffix}").unlink(missing_ok=True)
+                (folder / f"{figure.name}{suffix}").unlink(missing_ok=True)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: str | bytes) -> None:
     # A lone half of a surrogate pair, which JSON can hold, has no bytes in UTF-8.
-    _replace(path, lambda temporary: temporary.write_bytes(text.encode("utf-8", "replace")))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name and move it into place, so that nobody finds half of it."""
-    # The suffix stays, because it chooses the format of a picture.
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic(path) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))

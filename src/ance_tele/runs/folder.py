@@ -1,61 +1,111 @@
-"""The run folder as a whole: whose it is, and what its per-query figures say beside each other."""
+"""The run folder: where things lie in it, whose it is, and how it is opened again."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import yaml
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review, write_review
-from ance_tele.evaluate.config import headline
-from ance_tele.evaluate.statistics import holm, permutation_test
 from ance_tele.settings import Recipe
 from ance_tele.store.files import atomic, lock, read_json, write_json
 from ance_tele.store.manifests import SCHEMA, read_manifest
 
 if TYPE_CHECKING:
-    from ance_tele.runs.phases import Phases
+    from ance_tele.encode.checkpoint import Checkpoint
+    from ance_tele.search.dense import DenseRetriever
+    from ance_tele.search.scorer import CrossEncoderScorer
+
+# Settings that change no number of the result, and so may differ when a run is resumed; of the cross-encoder, it is
+# the weights that may not.
+FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
 
 # What a run keeps of its review, which may be written on where it lies: the pairs called relevant.
 REVIEW = "given_review.csv"
 
 
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder: ``episode-N`` of each checkpoint, ``bm25``, ``final``."""
+
+    path: Path
+
+    def checkpoint(self, number: int) -> Path:
+        """Return the folder of a checkpoint: 0 is the model as it was given, N what episode N has trained."""
+        return self.path / f"episode-{number}"
+
+    def weights(self, number: int) -> str | None:
+        """Return the fingerprint of the weights that an episode has trained; None where it has not."""
+        manifest = read_manifest(self.checkpoint(number) / "model")
+        return None if manifest is None else str(manifest.facts["weights"])
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode of a run.
+
+    Attributes:
+        number: Counted from 1; one more than there are episodes stands for the search that looks back on the last.
+        recipe: Of the run.
+        folder: Of the run.
+    """
+
+    number: int
+    recipe: Recipe
+    folder: RunFolder
+
+    @property
+    def path(self) -> Path:
+        """Folder of its candidates, its pool and its checkpoint."""
+        return self.folder.checkpoint(self.number)
+
+    @property
+    def before(self) -> Path:
+        """Folder of the checkpoint that it mines with."""
+        return self.folder.checkpoint(self.number - 1)
+
+    @property
+    def last(self) -> bool:
+        """Whether the run ends with it."""
+        return self.number == self.recipe.episode.episodes
+
+    @property
+    def after(self) -> "Episode":
+        """What comes after it: where it is the last one, the search that looks back on it."""
+        return replace(self, number=self.number + 1)
+
+    def start(self, given: "Checkpoint", before: "Checkpoint") -> "Checkpoint":
+        """Return what its training starts from: the model as it was given, or the checkpoint before it."""
+        return given if self.recipe.episode.restart == "scratch" else before
+
+
 @contextmanager
 def claim(
-    out: Path,
+    folder: RunFolder,
     recipe: Recipe,
     collection: Collection,
-    model: str | Path | None,
+    start: "Checkpoint | None",
     data: str | Path | None,
-    phases: "Phases",
+    review: Review | None,
+    cross_encoder: "CrossEncoderScorer | None",
 ) -> Iterator[None]:
     """Hold a run folder while a run is at work in it; write, or check, what it is the folder of.
 
     Raises:
         UserError: Another process works in it; or it was begun with other settings, data or model.
     """
-    for path in (out, *out.parents):
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path} is a file; --out takes a folder, new or of the same run.")
-    if out.is_dir() and any(out.iterdir()) and not (out / "run.json").exists() and not _only_lock(out):
-        raise UserError(f"{out} is not empty and holds no run; give --out a new folder.")
-    recipe.check()  # what cannot work is refused before the folder is taken
-    for split in dict.fromkeys((recipe.evaluation.split, phases.final_split)):
-        phases.evaluation(split)
-    if recipe.episode.episodes:
-        phases.refuse()
+    out = folder.path
     out.mkdir(parents=True, exist_ok=True)
     with lock(out / ".lock", lambda: _busy(out)):
-        review = phases.review
         settings = _plain(recipe.settings())
+        model = None if start is None else start.name
         identity: dict[str, Any] = {
             "schema": SCHEMA,
             "recipe": recipe.name,
@@ -63,15 +113,15 @@ def claim(
             "model": relative(model, out),
             "fingerprints": {
                 "data": collection.fingerprint,
-                "model": phases.weights(0) if model is not None else None,
+                "model": None if start is None else start.weights,
             },
         }
         if review is not None:
             identity |= {"review": relative(review.path, out), "review_as": review.use}
             identity["fingerprints"]["review"] = review.fingerprint
-        if recipe.mining.cross_encoder is not None:
+        if cross_encoder is not None:
             identity["cross_encoder"] = relative(recipe.mining.cross_encoder, out)
-            identity["fingerprints"]["cross_encoder"] = phases.cross_encoder_key
+            identity["fingerprints"]["cross_encoder"] = cross_encoder.key
         if (out / "run.json").exists():
             _same(out, identity, settings)
         if review is not None:
@@ -81,6 +131,19 @@ def claim(
             temporary.write_text("# The resolved settings of this run; give it back with --config.\n" + text, "utf-8")
         write_json(out / "run.json", identity)
         yield
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be a run's.
+
+    Raises:
+        UserError: It is a file, or holds something else.
+    """
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file; --out takes a folder, new or of the same run.")
+    if out.is_dir() and any(out.iterdir()) and not (out / "run.json").exists() and not _only_lock(out):
+        raise UserError(f"{out} is not empty and holds no run; give --out a new folder.")
 
 
 def _only_lock(out: Path) -> bool:
@@ -96,8 +159,6 @@ def _busy(out: Path) -> None:
 
 
 def _same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    from ance_tele.runs.phases import FREE_SETTINGS
-
     before = read_identity(out)
     old = _plain(Recipe("").settings()) | read_settings(out)  # a setting younger than the run is as it was without it
     differ = [
@@ -165,12 +226,39 @@ def recipe_of(out: Path) -> Recipe:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """What a run folder says of itself: its recipe, its data, where its first model lies, its review, if any."""
+    """A run and what it was made of.
 
+    Attributes:
+        folder: Of the run.
+        recipe: With all its settings.
+        collection: Its data.
+        model: Folder or hub name of the model that it started from; None for a run without one.
+        review: The verdicts that it was given; None without.
+    """
+
+    folder: RunFolder
     recipe: Recipe
     collection: Collection
     model: str | None
     review: Review | None = None
+
+    @property
+    def last(self) -> int:
+        """The last checkpoint that is trained; 0 where none is."""
+        numbers = range(1, self.recipe.episode.episodes + 1)
+        return max((number for number in numbers if self.folder.weights(number)), default=0)
+
+    def retriever(self, number: int, cache: Path | None = None) -> "DenseRetriever":
+        """Return the retriever of a checkpoint, over the vectors that the run has kept or that are encoded now."""
+        from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
+        from ance_tele.search.dense import DenseRetriever
+
+        name = self.folder.checkpoint(number) / "model" if number else self.model
+        with muted():
+            config = with_common_prompt(self.recipe.encoder, self.collection)
+        checkpoint = Checkpoint(name, config, self.folder.weights(number), trained=number > 0)
+        tokens = TokenizedCollection(checkpoint, self.collection, self.recipe.encoder, cache)
+        return DenseRetriever(checkpoint, tokens, self.recipe.encoder, self.folder.checkpoint(number) / "vectors")
 
 
 def open_run(out: Path, data: str | Path | None = None) -> OpenedRun:
@@ -191,7 +279,8 @@ def open_run(out: Path, data: str | Path | None = None) -> OpenedRun:
     if collection.fingerprint != identity["fingerprints"]["data"]:
         raise UserError(f"{source} is not the data that {out} was made of; give that with --data.")
     review = load_review(out / REVIEW, collection, identity["review_as"]) if identity.get("review") else None
-    return OpenedRun(recipe, collection, identity["model"] and resolve(identity["model"], out), review)
+    model = identity["model"] and resolve(identity["model"], out)
+    return OpenedRun(RunFolder(out), recipe, collection, model, review)
 
 
 def held_out(recipe: Recipe, collection: Collection) -> tuple[Recipe, Collection]:
@@ -234,30 +323,3 @@ def resolve(name: str, out: Path) -> str:
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
-
-
-def unfit(out: Path) -> set[str]:
-    """Return the baselines of a run that nothing can be held against: BM25 where it finds nothing for most queries."""
-    measured = read_manifest(out / "bm25" / "evaluation")
-    return {"bm25"} if measured is not None and not measured.facts.get("usable", True) else set()
-
-
-def comparisons(out: Path, episodes: int, baselines: Iterable[str]) -> list[dict[str, Any]]:
-    """Compare the last episode with each baseline, query by query (paired permutation test, Holm).
-
-    On MRR@10; on answer recall where the split has no judgements.
-    """
-    if not episodes:
-        return []
-    table = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")
-    metric = headline([name for name in table.column_names[1:] if not np.isnan(table[name].to_numpy()).all()])
-    last = table[metric].to_numpy()
-    measured = ~np.isnan(last)
-    rows, p_values = [], []
-    for name in baselines:
-        folder = "bm25" if name == "bm25" else "episode-0"
-        other = pq.read_table(out / folder / "per_query.parquet")[metric].to_numpy()
-        row = {"system": f"episode {episodes}", "baseline": name, "metric": metric}
-        rows.append({**row, "difference": float((last - other)[measured].mean())})
-        p_values.append(permutation_test(last[measured], other[measured]))
-    return [{**row, "p": p} for row, p in zip(rows, holm(p_values), strict=True)]

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Qrels
-from ance_tele.mining.candidates import Lists, member
+from ance_tele.mining.candidates import CandidateLists, in_sorted
 from ance_tele.runs.membership import membership
 
 # Queries compared at a time: bounds the memory, and sorting many short arrays is faster than one long one.
 QUERIES_PER_BLOCK = 4096
 
 
-def reciprocal_ranks(lists: Lists, positives: Qrels, cutoff: int = 100) -> np.ndarray:
+def reciprocal_ranks(lists: CandidateLists, positives: Qrels, cutoff: int = 100) -> np.ndarray:
     """Return the reciprocal rank of the first positive within ``cutoff``, 0 where there is none, float64 [q].
 
     Args:
@@ -30,7 +30,7 @@ def reciprocal_ranks(lists: Lists, positives: Qrels, cutoff: int = 100) -> np.nd
         owner, relevant = _owner(block.offsets), positives.passages[part]
         width = 1 + max(int(block.passages.max(initial=0)), int(relevant.max(initial=0)))
         known = _owner(positives.offsets[start : stop + 1]) * width + relevant
-        hit = member(owner * width + block.passages, np.sort(known)) & (block.ranks <= cutoff)
+        hit = in_sorted(owner * width + block.passages, np.sort(known)) & (block.ranks <= cutoff)
         np.minimum.at(best, start + owner[hit], block.ranks[hit])
     return 1.0 / best
 
@@ -54,7 +54,7 @@ def change(before: np.ndarray, after: np.ndarray) -> Change:
     return Change(forgotten / count, learned / count, (len(before) - forgotten - learned) / count)
 
 
-def new_share(current: Lists, earlier: Sequence[Lists], positives: Qrels) -> float:
+def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positives: Qrels) -> float:
     """Return the share of the negatives of T_i that no earlier T_j held: sum |New_i| / sum |T_i|.
 
     Args:

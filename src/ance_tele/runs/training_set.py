@@ -1,169 +1,223 @@
-"""The training queries of a run, their positives, and what is never a negative of them."""
+"""The training set of a run: training queries, their positives, and what is never a negative of them."""
 
+import hashlib
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.collection import Qrels
+from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies
-from ance_tele.mining.candidates import Lists
+from ance_tele.data.review import Review
+from ance_tele.mining.candidates import CandidateLists
+from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.filters import answer_bearing_positives
-from ance_tele.mining.known import Known
+from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.seeding import hashed
-from ance_tele.mining.sources import around
-from ance_tele.runs.checkpoints import Checkpoints, hash_of
+from ance_tele.search.retriever import Retriever
+from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import cached, writing
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import build
 
 
-class TrainingSet(Checkpoints):
-    """What a run trains on; its start or BM25 finds positives by answer, for queries that have none."""
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a run trains on.
 
-    @cached_property
-    def positives(self) -> Qrels:
-        """Relevant passages of the training queries; of some of them, always the same, where so asked."""
-        positives = self._relevant
-        if len(self.without_positive) and self.recipe.mining.without_positive != "drop":
-            positives = self._with_found(positives)
-        limit = self.recipe.episode.max_train_queries
+    Attributes:
+        collection: Corpus and queries.
+        positives: The training queries, and the relevant passages of each.
+        known: Passages named as no negatives of these queries: their positives, and what a review excludes.
+        left_out: Rows of the training queries that have neither a relevant passage nor answer strings, int64.
+        without_positive: Rows of those that have answer strings, but no relevant passage, int64.
+        review: Fingerprint of the review that ``known`` or ``positives`` hold; None without.
+    """
+
+    collection: Collection
+    positives: Qrels
+    known: Qrels
+    left_out: np.ndarray
+    without_positive: np.ndarray
+    review: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        collection: Collection,
+        mining: MiningConfig,
+        limit: int | None = None,
+        review: Review | None = None,
+        out: Path | None = None,
+        ranker: Retriever | None = None,
+    ) -> "TrainingSet":
+        """Choose the training queries and their positives.
+
+        Args:
+            collection: With a split "train".
+            mining: ``positive_level``, ``without_positive``, ``depth``.
+            limit: Train on so many queries, the same ones whatever the seed; None takes all.
+            review: Verdicts of people; None without.
+            out: Run folder, to which positives that are found by answer are written.
+            ranker: What finds these; None leaves the queries without a relevant passage out.
+
+        Raises:
+            UserError: No query has a positive.
+        """
+        split = collection.split("train")
+        relevant = split.relevant(mining.positive_level)
+        if review is not None and review.use == "positives":
+            relevant = relevant.extended(*review.pairs)
+        answered = collection.answers.queries
+        left_out = np.setdiff1d(split.queries, np.concatenate([relevant.queries, answered]))
+        without = np.intersect1d(np.setdiff1d(split.queries, relevant.queries), answered)
+        positives = relevant
+        if len(without) and out is not None and ranker is not None:
+            positives = relevant.extended(*_found_by_answer(collection, without, mining, ranker, out))
         if limit is not None and limit < len(positives):
             lot = hashed(42, 0, "training queries", positives.queries)
             positives = positives.select(positives.queries[np.argsort(lot, kind="stable")[:limit]])
         if not len(positives):
-            raise UserError(self._no_positives())
-        return positives
+            raise UserError(no_positives(collection, mining.positive_level))
+        known = positives
+        if review is not None and review.use == "exclude":
+            queries, passages = review.pairs
+            ours = np.isin(queries, positives.queries)
+            known = positives.extended(queries[ours], passages[ours])
+        return cls(collection, positives, known, left_out, without, None if review is None else review.fingerprint)
 
-    def refuse(self) -> None:
-        """Refuse what cannot be trained on.
+    @classmethod
+    def none(cls, collection: Collection) -> "TrainingSet":
+        """Return the training set of a run that trains nothing."""
+        rows = np.empty(0, dtype=np.int64)
+        nothing = Qrels.from_arrays(rows, rows, rows)
+        return cls(collection, nothing, nothing, rows, rows)
 
-        Raises:
-            UserError: No query has a positive; or given negatives are a source, and there are none.
-        """
-        ours, given = self.positives.queries, self.collection.negatives.queries
-        asked = any("given" in self.recipe.mining.sources_at(number) for number in self._episodes)
-        if asked and not np.isin(given, ours).any():
-            raise UserError(
-                f"sources names 'given', but collection '{self.collection.name}' gives no negatives of its training "
-                "queries; name other sources, or bring files that have negatives (triplets, Tevatron, DPR)."
-            )
-
-    @property
-    def _episodes(self) -> range:
-        return range(1, self.recipe.episode.episodes + 1)
-
-    def unused(self) -> str | None:
-        """Return a line on given negatives and scores that the recipe does not use; None where it uses all."""
-        negatives, teacher = self.collection.negatives, self.collection.teacher
-        drawn = any("given" in self.recipe.mining.sources_at(number) for number in self._episodes)
-        counts = {
-            "given negatives": 0 if drawn else len(negatives.passages),
-            "scores of a teacher": int(np.isfinite(teacher.scores).sum()),
-        }
-        parts = [f"{count:,} {what}" for what, count in counts.items() if count]
-        how = "; sources '[query, given]' draws from the negatives" if counts["given negatives"] else ""
-        return f"not used: {' and '.join(parts)}{how}" if parts else None
-
-    @cached_property
-    def left_out(self) -> np.ndarray:
-        """Training queries (rows) that have neither a relevant passage nor answer strings: nothing to train on."""
-        usable = np.concatenate([self._relevant.queries, self.collection.answers.queries])
-        return np.setdiff1d(self.collection.split("train").queries, usable)
-
-    def left_out_line(self) -> str | None:
-        """Return a line on the training queries that are left out; None where none is."""
-        if not len(self.left_out):
-            return None
-        level = self.recipe.mining.positive_level
-        graded = f" of grade {level} or more" if level > 1 else ""
-        return f"{len(self.left_out):,} training queries have no relevant passage{graded}, and are left out"
-
-    def _no_positives(self) -> str:
-        """Return why there is nothing to train on."""
-        level, grades = self.recipe.mining.positive_level, self.collection.split("train").grades
-        if level > 1 and len(grades) and (grades >= 1).any():
-            return (
-                f"No training query of collection '{self.collection.name}' has a passage of grade {level} or more, its "
-                f"highest grade is {grades.max()}; lower positive_level."
-            )
-        return f"Collection '{self.collection.name}' has no training query with a relevant passage."
-
-    @cached_property
-    def _relevant(self) -> Qrels:
-        """Relevant passages of training queries: those that were judged, and those that a review adds."""
-        judged, review = self.collection.split("train").relevant(self.recipe.mining.positive_level), self.review
-        return judged if review is None or review.use != "positives" else judged.extended(*review.pairs)
-
-    @cached_property
-    def known(self) -> Qrels:
-        """Passages named as no negatives of the training queries: their positives, and what a review excludes."""
-        if self.review is None or self.review.use != "exclude":
-            return self.positives
-        queries, passages = self.review.pairs
-        ours = np.isin(queries, self.positives.queries)
-        return self.positives.extended(queries[ours], passages[ours])
-
-    @cached_property
-    def never(self) -> Known:
-        """What is never a negative of the training queries, copies and the queries themselves with it."""
-        return Known.of(self.known, self.collection, Copies.of(self.collection))
+    def __len__(self) -> int:
+        return len(self.positives)
 
     @property
-    def examples(self) -> int:
-        """Examples of an epoch: training queries, or pairs of these with their positives."""
-        every = self.recipe.training.positives == "all"
-        return len(self.positives.passages) if every else len(self.positives)
+    def without(self) -> int:
+        """How many training queries have no relevant passage of their own."""
+        return len(self.without_positive) + len(self.left_out)
+
+    @property
+    def queries(self) -> np.ndarray:
+        """Rows of the training queries, int64 [q], ascending."""
+        return self.positives.queries
+
+    @cached_property
+    def never(self) -> NeverNegative:
+        """What is never a negative of the training queries: known passages, copies of them, the query's own text."""
+        return NeverNegative.of(self.known, self.collection, Copies.of(self.collection))
+
+    @cached_property
+    def key(self) -> str:
+        """Fingerprint of the training queries and their positives."""
+        parts = (self.positives.queries, self.positives.offsets, self.positives.passages)
+        return fingerprint([self.collection.fingerprint, *(hash_of(part) for part in parts)])
 
     @property
     def same_texts(self) -> dict[str, str]:
         """Input of manifests where texts decide what is never a negative; {} where judgements alone do."""
         return {"never": "same text"} if self.never.by_text else {}
 
-    @cached_property
-    def lookahead_rows(self) -> np.ndarray:
-        """Rows of the distinct positives that lookahead searches around, ascending."""
-        passages, _ = around(self.positives, self.recipe.mining.lookahead_positives)
-        return np.unique(passages)
+    def examples(self, positives: str) -> int:
+        """Return the examples of an epoch: training queries ("rotate"), or pairs with their positives ("all")."""
+        return len(self.positives.passages) if positives == "all" else len(self)
 
-    @cached_property
-    def without_positive(self) -> np.ndarray:
-        """Training queries (rows) that have answer strings, but no relevant passage."""
-        split = self.collection.split("train")
-        rest = np.setdiff1d(split.queries, self._relevant.queries)
-        return np.intersect1d(rest, self.collection.answers.queries)
+    def write(self, path: Path) -> None:
+        """Write which passages are relevant to each training query, by id, for whoever reads run folders alone."""
+        inputs = {"training": self.key}
+        if cached(path, inputs) is None:
+            with writing(path, "positives", inputs) as made:
+                write_pairs(made.target, self.collection, self.positives.owners, self.positives.passages)
 
-    def _with_found(self, positives: Qrels) -> Qrels:
-        """Add the best-ranked passage that holds an answer, for the queries that have no relevant one."""
-        rows, depth, ranker = self.without_positive, self.recipe.mining.depth, self.recipe.mining.without_positive
-        inputs = {"data": self.collection.fingerprint, "depth": depth, "ranker": ranker}
-        inputs |= self.encoding(0) if ranker == "model" else self.lexical
 
-        def make(target: Path) -> dict[str, Any]:
-            if ranker == "model":
-                found = self.search(0, rows, depth, "query", "searching for answers")
-            else:
-                found = self.bm25(rows, depth)
-            collection = self.collection
-            queries, passages, missing = answer_bearing_positives(
-                Lists.from_topk(found), rows, collection.answers, collection.corpus
-            )
-            ids = collection.queries.take_ids(queries), collection.corpus.take_ids(passages)
-            pq.write_table(pa.table({"query_id": ids[0], "passage_id": ids[1]}), target)
-            return {"found": len(queries), "missing": missing}
+def check_training_set(collection: Collection, recipe: Recipe, review: Review | None) -> None:
+    """Refuse, before anything is searched, a collection that holds nothing to train on.
 
-        path = self.out / "found_positives.parquet"
-        build(path, "positives found by answer", inputs, make)
-        table = pq.read_table(path)
-        queries = self.collection.queries.rows(table["query_id"].combine_chunks())
-        passages = self.collection.corpus.rows(table["passage_id"].combine_chunks())
-        return positives.extended(queries, passages)
+    Raises:
+        UserError: No query has a positive; or given negatives are a source, and there are none.
+    """
+    given = collection.negatives.queries
+    asked = any("given" in recipe.mining.sources_at(number) for number in range(1, recipe.episode.episodes + 1))
+    if recipe.mining.without_positive == "drop" or not len(collection.answers):
+        limit = recipe.episode.max_train_queries
+        queries = TrainingSet.of(collection, recipe.mining, limit, review).queries
+    else:
+        queries = collection.split("train").queries
+    if asked and not np.isin(given, queries).any():
+        raise UserError(
+            f"sources names 'given', but collection '{collection.name}' gives no negatives of its training queries; "
+            "name other sources, or bring files that have negatives (triplets, Tevatron, DPR)."
+        )
 
-    @cached_property
-    def training_key(self) -> str:
-        """Fingerprint of the training queries and their positives."""
-        parts = (self.positives.queries, self.positives.offsets, self.positives.passages)
-        return fingerprint([self.collection.fingerprint, *(hash_of(part) for part in parts)])
+
+def notices(training: TrainingSet, recipe: Recipe) -> list[str]:
+    """Return a line for each thing in the training data that is left out or not used."""
+    lines, collection, level = [], training.collection, recipe.mining.positive_level
+    if len(training.left_out):
+        graded = f" of grade {level} or more" if level > 1 else ""
+        lines.append(f"{len(training.left_out):,} training queries have no relevant passage{graded}, and are left out")
+    drawn = any("given" in recipe.mining.sources_at(number) for number in range(1, recipe.episode.episodes + 1))
+    counts = {
+        "given negatives": 0 if drawn else len(collection.negatives.passages),
+        "scores of a teacher": int(np.isfinite(collection.teacher.scores).sum()),
+    }
+    parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+    if parts:
+        how = "; sources '[query, given]' draws from the negatives" if counts["given negatives"] else ""
+        lines.append(f"not used: {' and '.join(parts)}{how}")
+    return lines
+
+
+def no_positives(collection: Collection, level: int) -> str:
+    """Return why a collection has nothing to train on."""
+    grades = collection.split("train").grades
+    if level > 1 and len(grades) and (grades >= 1).any():
+        return (
+            f"No training query of collection '{collection.name}' has a passage of grade {level} or more, its highest "
+            f"grade is {grades.max()}; lower positive_level."
+        )
+    return f"Collection '{collection.name}' has no training query with a relevant passage."
+
+
+def _found_by_answer(
+    collection: Collection, rows: np.ndarray, mining: MiningConfig, ranker: Retriever, out: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for queries without a relevant passage, the best-ranked one that holds an answer: rows of both."""
+    path = out / "found_positives.parquet"
+    depth = mining.depth
+    inputs = {"data": collection.fingerprint, "depth": depth, "ranker": mining.without_positive, **ranker.key}
+    if cached(path, inputs) is None:
+        with writing(path, "positives found by answer", inputs) as made:
+            found = CandidateLists.from_topk(ranker.search(rows, depth, "searching for answers"))
+            queries, passages, missing = answer_bearing_positives(found, rows, collection.answers, collection.corpus)
+            write_pairs(made.target, collection, queries, passages)
+            made.facts = {"found": len(queries), "missing": missing}
+        return queries, passages
+    return read_pairs(path, collection)
+
+
+def read_pairs(path: Path, collection: Collection) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of queries and of passages, int64 [n] each, that :func:`write_pairs` wrote."""
+    table = pq.read_table(path)
+    return (
+        collection.queries.rows(table["query_id"].combine_chunks()),
+        collection.corpus.rows(table["passage_id"].combine_chunks()),
+    )
+
+
+def write_pairs(path: Path, collection: Collection, queries: np.ndarray, passages: np.ndarray) -> None:
+    """Write pairs of query and passage, given by row, as Parquet of ids."""
+    ids = collection.queries.take_ids(queries), collection.corpus.take_ids(passages)
+    pq.write_table(pa.table({"query_id": ids[0], "passage_id": ids[1]}), path)
+
+
+def hash_of(array: np.ndarray) -> str:
+    """Return the sha-256 (hex) of an integer array."""
+    return hashlib.sha256(np.ascontiguousarray(array, dtype=np.int64).tobytes()).hexdigest()

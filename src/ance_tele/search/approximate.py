@@ -1,12 +1,12 @@
-"""Approximate top-k by inner product, where exact search takes too long: faiss's inverted lists, or its graph.
+"""Approximate top-k by inner product, where exact search takes too long: faiss's inverted lists.
 
-Both run on the CPU, whatever the device, and hold a copy of all vectors in memory (4 bytes x rows x dimension; the
-graph 0.3 KB a row beside), fed block by block. What they miss is measured, not promised: :func:`recall_of_exact`.
+They are searched on the CPU, whatever the device, and hold a copy of all vectors in memory (4 bytes x rows x
+dimension), fed block by block. What they miss is measured, not promised: :func:`recall_of_exact`.
 """
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,17 +17,13 @@ from ance_tele.search.topk import BLOCK_ROWS, MARGIN, TopK, exact_topk
 if TYPE_CHECKING:
     from ance_tele.encode.vectors import Vectors
 
-Kind = Literal["ivf", "hnsw"]
-
-ENGINES = {"ivf": "faiss ivf", "hnsw": "faiss hnsw"}
+ENGINE = "faiss ivf"
 
 # Smaller corpora are searched exactly: the products of an exact search are blocked, these come one by one.
 FEW = 100_000
 
-SEED = 42  # Of k-means and of the samples; faiss seeds the graph's levels by itself.
+SEED = 42  # Of k-means and of the samples.
 TRAINED = 64  # Vectors per list that k-means sees; faiss wants 39 or more.
-LINKS = 32  # Of a vector in the graph; twice as many on its lowest level.
-BUILDING = 128  # Candidates while a vector's links are chosen.
 SAMPLE = 256  # Queries that recall is measured with.
 
 
@@ -35,10 +31,8 @@ def approximate_topk(
     queries: np.ndarray,
     vectors: "Vectors",
     k: int,
-    kind: Kind,
     id_rank: np.ndarray | None = None,
     probes: int | None = None,
-    ef: int | None = None,
     device: str = "cpu",
     block_rows: int = BLOCK_ROWS,
     query_rows: int = 4096,
@@ -46,17 +40,16 @@ def approximate_topk(
 ) -> TopK:
     """Return rows that are probably the k best for each query: of those found, score descending, then id ascending.
 
-    The same call gives the same rows on the same machine: k-means is seeded, and the graph is built by one thread
-    (the search itself uses all). Fewer than :data:`FEW` vectors are searched exactly, which ``engine`` then says.
+    The same call gives the same rows on the same machine: k-means is seeded. Fewer than :data:`FEW` vectors are
+    searched exactly, which ``engine`` then says.
 
     Args:
         queries: float32 [queries, dimension].
         vectors: What to search.
         k: How many.
-        kind: "ivf" looks into the lists whose centres are nearest to the query; "hnsw" walks a graph of neighbours.
         id_rank: Rank of each row's id, int64 [rows]; the row number itself by default.
-        probes: Lists that "ivf" looks into; by default :func:`default_probes`.
-        ef: Candidates that "hnsw" keeps on its way; by default twice k, at least 256.
+        probes: How many lists are searched, those whose centres are nearest to the query; by default
+            :func:`default_probes`.
         device: Of an exact search.
         block_rows: Rows of vectors that are added at a time.
         query_rows: Queries searched at a time.
@@ -68,29 +61,20 @@ def approximate_topk(
     Raises:
         ValueError: Queries or vectors hold NaN or infinite values.
     """
-    from ance_tele.encode.vectors import pair_scores
-
     count = len(vectors)
     if count < FEW:
         return exact_topk(queries, vectors, k, id_rank, device, block_rows, query_rows, what)
     if not np.isfinite(queries).all():
         raise diverged("Query vectors")
     k, keep = min(k, count), min(k + MARGIN, count)
-    index = _inverted_lists(vectors) if kind == "ivf" else _graph(vectors.dimension)
-    _fill(index, vectors, block_rows, one_thread=kind == "hnsw")
-    if kind == "ivf":
-        index.nprobe = min(probes or default_probes(count, k), index.nlist)
-    else:
-        index.hnsw.efSearch = max(ef or max(2 * k, 256), keep)
-    best = TopK(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32), ENGINES[kind])
+    index = _inverted_lists(vectors)
+    _fill(index, vectors, block_rows)
+    index.nprobe = min(probes or default_probes(count, k), index.nlist)
+    best = TopK(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32), ENGINE)
     with progress(what, len(queries), "queries") as advance:
         for start in range(0, len(queries), query_rows):
             part = slice(start, start + query_rows)
             scores, rows = index.search(np.ascontiguousarray(queries[part]), keep)
-            if kind == "hnsw":  # its walk sums up in different orders, so that copies of a text would score apart
-                offsets = np.arange(len(rows) + 1) * keep
-                pairs = pair_scores(queries[part], vectors, offsets, np.maximum(rows, 0).reshape(-1), query_rows=64)
-                scores = pairs.reshape(rows.shape)
             scores[rows < 0] = -np.inf
             rank = rows if id_rank is None else id_rank[rows]
             order = np.lexsort((rank, rows < 0, -scores), axis=1)[:, :k]
@@ -120,7 +104,7 @@ def recall_of_exact(
     """
     from ance_tele.encode.vectors import pair_scores
 
-    if found.engine not in ENGINES.values() or not found.rows.size:
+    if found.engine != ENGINE or not found.rows.size:
         return 1.0
     count, k = found.rows.shape
     sample = np.sort(np.random.default_rng(SEED).choice(count, min(SAMPLE, count), replace=False))
@@ -156,29 +140,13 @@ def _inverted_lists(vectors: "Vectors") -> Any:
     return index
 
 
-def _graph(dimension: int) -> Any:
-    import faiss
-
-    index = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = BUILDING
-    return index
-
-
-def _fill(index: Any, vectors: "Vectors", block_rows: int, one_thread: bool) -> None:
-    """Add all vectors, block by block; by one thread where the order of adding decides what comes out."""
-    import faiss
-
+def _fill(index: Any, vectors: "Vectors", block_rows: int) -> None:
+    """Add all vectors, block by block."""
     from ance_tele.encode.vectors import ahead
 
-    threads = faiss.omp_get_max_threads()
-    if one_thread:
-        faiss.omp_set_num_threads(1)
-    try:
-        with progress("building the index", len(vectors), "vectors") as advance:
-            for first, block in ahead(vectors.blocks(block_rows)):
-                if not np.isfinite(block).all():
-                    raise diverged(f"Vectors {first} to {first + len(block) - 1}")
-                index.add(np.ascontiguousarray(block))
-                advance(len(block))
-    finally:
-        faiss.omp_set_num_threads(threads)
+    with progress("building the index", len(vectors), "vectors") as advance:
+        for first, block in ahead(vectors.blocks(block_rows)):
+            if not np.isfinite(block).all():
+                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+            index.add(np.ascontiguousarray(block))
+            advance(len(block))

@@ -1,13 +1,58 @@
 """BM25: the lexical top-k, for the baseline and as a source of negatives."""
 
+import logging
 from collections import defaultdict
+from functools import cached_property
 
 import numpy as np
 
 from ance_tele.console.progress import progress
-from ance_tele.data.collection import Texts
-from ance_tele.search.terms import Terms, import_bm25s
+from ance_tele.data.collection import Collection, Texts
+from ance_tele.data.detection import Detected, detect, sample
+from ance_tele.search.terms import VERSION, Terms, describe, import_bm25s
 from ance_tele.search.topk import TopK
+
+log = logging.getLogger(__name__)
+
+
+class BM25Retriever:
+    """BM25 over the corpus of a collection, indexed on first use.
+
+    Args:
+        collection: What is searched, and the queries.
+        language: ISO code, "none", or "auto" for the language that passages and queries are detected to be in.
+    """
+
+    def __init__(self, collection: Collection, language: str = "auto") -> None:
+        self._collection, self._language = collection, language
+
+    @cached_property
+    def language(self) -> Detected:
+        """The language that the texts are taken for: as set, or as detected; logged once."""
+        found, automatic = Detected(self._language), self._language == "auto"
+        if automatic:
+            found = detect([*sample(self._collection.corpus), *sample(self._collection.queries)])
+        log.info(f"BM25: {found.named(automatic)}, {describe(found.code)}")
+        return found
+
+    @property
+    def reads(self) -> str:
+        """How the texts are read, in words: language and what it does to their words."""
+        return f"{self.language.named(self._language == 'auto')}, {describe(self.language.code)}"
+
+    @property
+    def key(self) -> dict[str, object]:
+        """What decides its results."""
+        return {"language": self.language.code, "terms": VERSION}
+
+    @cached_property
+    def _index(self) -> "BM25":
+        return BM25(self._collection.corpus, self.language.code)
+
+    def search(self, queries: np.ndarray, depth: int, what: str = "searching") -> TopK:
+        """Return the best passages of queries, given by row; see :class:`ance_tele.search.retriever.Retriever`."""
+        texts = self._collection.queries.table["text"].take(queries).to_pylist()
+        return self._index.search(texts, depth, self._collection.corpus.id_rank)
 
 
 class BM25:

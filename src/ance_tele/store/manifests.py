@@ -9,14 +9,13 @@ import json
 import logging
 import os
 import shutil
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ance_tele.store.files import atomic, lock, remove, write_json
+from ance_tele.store.files import atomic, write_json
 
 log = logging.getLogger(__name__)
 
@@ -86,52 +85,6 @@ def file_sizes(path: Path) -> dict[str, int]:
     """Return the sizes in bytes of a file, or of all files of a folder, by name relative to its parent."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path.parent)): file.stat().st_size for file in files}
-
-
-def build(
-    path: Path,
-    kind: str,
-    inputs: Mapping[str, Any],
-    make: Callable[[Path], Mapping[str, Any] | None],
-    spread: bool = False,
-    shared: bool = False,
-) -> Manifest:
-    """Make the artefact at ``path`` unless it is there, whole and made of the same inputs.
-
-    Args:
-        path: Where the artefact belongs.
-        kind: What it is, e.g. ``"pool"``.
-        inputs: Everything that decides its content (JSON-serialisable).
-        make: Gets a temporary path, makes the file or folder there, returns facts for the manifest.
-        spread: The artefact is several files: what ``make`` puts into a folder goes next to ``path``, which
-            only names the manifest.
-        shared: Other processes may want the same artefact at the same time: one makes it, the others wait.
-
-    Returns:
-        The manifest of the artefact, which is there now.
-    """
-    inputs = json.loads(json.dumps(inputs))  # what will be read back: tuples are lists, keys are strings
-    found = read_manifest(path)
-    if found is not None and found.inputs == inputs and found.schema == SCHEMA:
-        return replace(found, reused=True)
-    if shared:
-        with lock(path.with_name(f".{path.name}.lock"), lambda: log.info(f"waiting for another process: {kind}")):
-            return build(path, kind, inputs, make, spread)
-    if found is not None:
-        log.info(f"{kind} {path.name} is made again: {difference(found.inputs, inputs)}")
-    manifest_path(path).unlink(missing_ok=True)
-    start = time.perf_counter()
-    with atomic(path) as temporary:
-        facts = make(temporary) or {}
-    files = file_sizes(path)
-    if spread:
-        files = {name.partition("/")[2]: size for name, size in files.items()}
-        for name in files:
-            (path / name).replace(path.parent / name)
-        remove(path)
-    manifest = Manifest(kind, inputs, files, facts, round(time.perf_counter() - start, 3))
-    manifest.save(path)
-    return manifest
 
 
 def adopt(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from ance_tele.data.collection import Qrels
 from ance_tele.data.ragged import offsets_of, owners, within
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.encoder import Forward
-from ance_tele.mining.known import Known
+from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.seeding import hashed
 
@@ -40,7 +40,7 @@ class BatchPlan:
     batch_queries: int
     negatives: int
     seed: int
-    known: Known | None = None
+    known: NeverNegative | None = None
     every: bool = False
 
     @property
@@ -54,9 +54,9 @@ class BatchPlan:
         return -(-self.examples // self.batch_queries)
 
     @cached_property
-    def never(self) -> Known:
+    def never(self) -> NeverNegative:
         """What is never a negative of the queries."""
-        return self.known or Known.rows(self.positives)
+        return self.known or NeverNegative.rows(self.positives)
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the order of the examples in an epoch, int64 [examples]."""

@@ -1,7 +1,9 @@
 """How an episode is trained."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from ance_tele.console.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,6 @@ class TrainingConfig:
         temperature: Scores are divided by it; None means 0.05 for normalised vectors, 1 otherwise.
         in_batch_negatives: The passages of the other queries of a batch are negatives too.
         mask_known_positives: Leave out passages known to be relevant to the query (official code does not).
-        negatives_cross_device: Share negatives across devices.
         train_precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
         chunk_tokens: Most tokens, padding included, of one forward pass over passages; a CPU takes at most 1,024.
         grad_cache: Hold the activations of one chunk at a time (each is computed twice); None means only
@@ -38,23 +39,27 @@ class TrainingConfig:
         True
     """
 
-    batch_queries: int = 8
-    negatives_per_query: int = 31
+    batch_queries: Annotated[int, (1, 1 << 20)] = 8
+    negatives_per_query: Annotated[int, (0, 32767)] = 31
     positives: Literal["rotate", "all"] = "rotate"
-    epochs: int = 3
-    learning_rate: float = 5e-6
-    warmup_ratio: float = 0.1
-    warmup_steps: int | None = None
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    epochs: Annotated[int, (1, 1 << 20)] = 3
+    learning_rate: Annotated[float, (0, 10)] = 5e-6
+    warmup_ratio: Annotated[float, (0, 1)] = 0.1
+    warmup_steps: Annotated[int | None, (0, 1 << 30)] = None
+    weight_decay: Annotated[float, (0, 10)] = 0.0
+    max_grad_norm: Annotated[float, (0, 1 << 30)] = 1.0
     temperature: float | None = None
     in_batch_negatives: bool = True
     mask_known_positives: bool = True
-    negatives_cross_device: bool = False
     train_precision: Literal["auto", "float32", "bf16"] = "auto"
-    chunk_tokens: int = 32768
+    chunk_tokens: Annotated[int, (1, 1 << 30)] = 32768
     grad_cache: bool | None = None
-    grad_cache_tokens: int = 65536
-    logging_steps: int = 10
-    save_steps: int | None = None
+    grad_cache_tokens: Annotated[int, (1, 1 << 30)] = 65536
+    logging_steps: Annotated[int, (1, 1 << 30)] = 10
+    save_steps: Annotated[int | None, (1, 1 << 30)] = None
     report_to: tuple[str, ...] = ("auto",)
+
+    def check(self) -> None:
+        """Refuse what the type and the range of a field do not."""
+        if self.temperature is not None and not self.temperature > 0:
+            raise UserError(f"temperature is {self.temperature}; it must be above zero.")

@@ -78,11 +78,10 @@ class TeleportationLoss(nn.Module):
         passage_forward: How passages enter it.
         temperature: Scores are divided by it.
         in_batch_negatives: The passages of other queries are negatives too.
-        mask_known_positives: Known relevant passages are no negatives.
+        mask_known_positives: NeverNegative relevant passages are no negatives.
         chunk_tokens: Most tokens of one forward pass over passages; see ``batch_budget``.
         grad_cache: True, False, or None: where a batch exceeds ``grad_cache_tokens``.
         grad_cache_tokens: See ``grad_cache``.
-        cross_device: Share negatives across devices.
         pack: Leave padding out on a GPU; for training in bf16.
     """
 
@@ -97,7 +96,6 @@ class TeleportationLoss(nn.Module):
         chunk_tokens: int = 32768,
         grad_cache: bool | None = None,
         grad_cache_tokens: int = 65536,
-        cross_device: bool = False,
         pack: bool = False,
     ) -> None:
         super().__init__()
@@ -106,7 +104,6 @@ class TeleportationLoss(nn.Module):
         self.temperature = temperature
         self.in_batch_negatives, self.mask_known_positives = in_batch_negatives, mask_known_positives
         self.chunk_tokens, self.grad_cache, self.grad_cache_tokens = chunk_tokens, grad_cache, grad_cache_tokens
-        self.cross_device = cross_device
         self.one_pass = False
         if pack and model.device.type == "cuda":
             forwards = query_forward, passage_forward
@@ -130,8 +127,6 @@ class TeleportationLoss(nn.Module):
         if "place" in passage:  # a passage that several queries meet was encoded once
             passages = passages[passage["place"]]
         target, rows, owner = query["target"], passage["row"], passage["owner"]
-        if self.cross_device:
-            passages, rows, owner, target = _gather(passages, rows, owner, target)
         excluded = torch.zeros(len(queries), len(passages), dtype=torch.bool, device=queries.device)
         if self.mask_known_positives:
             excluded |= known_positives(rows, query["positives"])
@@ -168,17 +163,3 @@ class TeleportationLoss(nn.Module):
             "in_batch_negatives": self.in_batch_negatives,
             "mask_known_positives": self.mask_known_positives,
         }
-
-
-def _gather(passages: Tensor, rows: Tensor, owner: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Share passages across devices; ``owner`` and ``target`` of this device's queries stay its own."""
-    import torch.distributed as dist
-    from sentence_transformers.util import all_gather, all_gather_with_grad
-
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return passages, rows, owner, target
-    count = len(passages)
-    mine = dist.get_rank() * count
-    everyone = torch.full((count * dist.get_world_size(),), -1, dtype=owner.dtype, device=owner.device)
-    everyone[mine : mine + count] = owner
-    return all_gather_with_grad(passages), all_gather(rows), everyone, target + mine

@@ -112,7 +112,6 @@ def train(
         config.chunk_tokens,
         config.grad_cache,
         config.grad_cache_tokens,
-        config.negatives_cross_device,
         pack=resolve_precision(config.train_precision, model.device) == "bf16",
     )
     collator = Collator(plan, queries, passages, query_forward, passage_forward)

@@ -1,0 +1,43 @@
+"""Files of settings: what --config takes, such as the config.yaml of a run."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ance_tele.console.errors import UserError
+
+
+def read_configs(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
+    """Return what files of settings hold, a later one winning: the value, with file and line, by name.
+
+    Raises:
+        UserError: A file cannot be read or holds no settings; file and line are named.
+    """
+    return {name: found for path in paths for name, found in _read(path).items()}
+
+
+def _read(path: str) -> dict[str, tuple[Any, str]]:
+    import yaml  # only where there is a file
+
+    try:
+        text = Path(path).read_text("utf-8")
+        content = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (at byte {error.start}); convert it.") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path} line {line} is not valid YAML ({error.problem}).") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); --config takes a YAML file.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no settings; one 'name: value' a line is needed.")
+    return {str(name): (value, f"{path}{_line(text, name)}") for name, value in content.items()}
+
+
+def _line(text: str, name: Any) -> str:
+    """Return " line N" of a setting, "" where it is not at the beginning of one."""
+    found = re.search(rf"^['\"]?{re.escape(str(name))}['\"]?\s*:", text, re.MULTILINE)
+    return f" line {text.count(chr(10), 0, found.start()) + 1}" if found else ""

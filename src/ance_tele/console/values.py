@@ -1,0 +1,81 @@
+"""Values as people write them: read from a word or from YAML as their type asks, and checked in one place."""
+
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from ance_tele.console.errors import UserError
+
+
+def read(written: Any, kind: Any) -> Any:
+    """Return a value as a type asks for it; what cannot be read comes back as it is, for :func:`check` to refuse.
+
+    Args:
+        written: A word of the command line, or what YAML holds. YAML 1.1 takes 1e-4 for a text, a word is always one.
+        kind: Type of the value: a type hint of numbers, texts, true or false, None, Literal, or tuples of them.
+    """
+    items = next((get_args(one)[0] for one in _types(kind) if get_origin(one) is tuple), None)
+    if isinstance(written, list):
+        return written if items is None else tuple(read(item, items) for item in written)
+    if isinstance(written, int) and not isinstance(written, bool) and float in _types(kind):
+        return float(written)
+    if not isinstance(written, str):
+        return written
+    if NoneType in _types(kind) and written == "null":
+        return None
+    if items is not None and written[:1] == "[" and written[-1:] == "]":
+        words = [word.strip(" '\"") for word in written[1:-1].split(",")]
+        return tuple(read(word, items) for word in words if word)
+    for one in _types(kind):
+        if one is bool:
+            return {"true": True, "false": False}.get(written.lower(), written)
+        if one in (int, float):
+            try:
+                return one(written)
+            except ValueError:
+                continue
+    return written
+
+
+def check(name: str, value: Any, kind: Any) -> None:
+    """Refuse a value of the wrong type, or outside the range that ``Annotated[type, (low, high)]`` gives.
+
+    Raises:
+        UserError: Name, value, and what is possible.
+    """
+    if not any(_fits(value, one) for one in _types(kind)):
+        shown = list(value) if isinstance(value, tuple) else value
+        raise UserError(f"{name} is {shown!r}; it must be {wanted(kind)}.")
+    if get_origin(kind) is Annotated and value is not None:
+        low, high = kind.__metadata__[0]
+        if not low <= value <= high:
+            raise UserError(f"{name} is {value}; it must lie between {low} and {high}.")
+
+
+def wanted(kind: Any) -> str:
+    """Return in words which values a type takes."""
+    return " or ".join(map(_words, _types(kind)))
+
+
+def _types(kind: Any) -> tuple[Any, ...]:
+    """Return the types that a type hint allows, None last."""
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    is_union = get_origin(kind) not in (None, Literal, tuple)
+    return get_args(kind) if is_union else (kind,)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return "numbers such as 1 2 3, in a file [1, 2, 3]" if int in get_args(kind) else "a list, such as '[bm25]'"
+    return {float: "a number", int: "a whole number", bool: "true or false", str: "a text", NoneType: "null"}[kind]

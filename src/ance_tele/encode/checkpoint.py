@@ -1,0 +1,143 @@
+"""A checkpoint: an encoder by name, loaded on first use, known by the fingerprint of its weights."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+from sentence_transformers import SentenceTransformer
+
+from ance_tele.console.log import muted
+from ance_tele.data.collection import Collection
+from ance_tele.data.load import cache_folder
+from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import Task, tokens_of, weights_fingerprint
+from ance_tele.encode.finite import as_given
+from ance_tele.encode.lengths import TEXTS
+from ance_tele.encode.loading import load_model
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoint:
+    """An encoder that is loaded when it is first used.
+
+    Args:
+        name: Folder or hub name; None for a model that has none.
+        config: Lengths, prompts, pooling.
+        weights: Fingerprint of its weights, where a manifest has it; else it is computed of the loaded model.
+        model: The model, where it is in memory already.
+        trained: This package trained it, so that vectors that are no numbers are its training's fault, not its files'.
+        announce: Log, when it is first loaded, what it does not declare as it is used.
+
+    Raises:
+        UserError: On first use, if the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        name: str | Path | None,
+        config: EncoderConfig,
+        weights: str | None = None,
+        model: SentenceTransformer | None = None,
+        trained: bool = False,
+        announce: bool = False,
+    ) -> None:
+        self.name, self.config, self.trained, self.announce = name, config, trained, announce
+        self._weights, self._model, self._loaded = weights, model, False
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The model, loaded now unless it was before."""
+        if self._model is None:
+            assert self.name is not None
+            with muted(self._loaded or not self.announce):
+                self._model = load_model(self.name, self.config)
+            self._loaded = True
+        return self._model
+
+    @property
+    def weights(self) -> str:
+        """Fingerprint of its weights."""
+        if self._weights is None:
+            self._weights = weights_fingerprint(self.model)
+        return self._weights
+
+    @property
+    def device(self) -> str:
+        """Where its vectors are searched: "cpu" or a torch device."""
+        device = self.model.device
+        return "cpu" if device.type == "cpu" else str(device)
+
+    def take(self) -> SentenceTransformer:
+        """Return the model for somebody who will change its weights; the next use of the checkpoint loads it again."""
+        self.weights  # noqa: B018 (of the weights before they change)
+        model, self._model = self.model, None
+        return model
+
+    def release(self) -> None:
+        """Free the memory of the model, unless it is only there."""
+        if self.name is not None:
+            self._model = None
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Explain vectors that are no numbers, if the model was given so: which tensor causes them."""
+        with nullcontext() if self.trained else as_given(self.model, self.name):
+            yield
+
+
+class TokenizedCollection:
+    """The tokens of a collection's queries and passages as a model reads them, made on first use and cached.
+
+    Args:
+        checkpoint: Whose tokenizer; training leaves it as it is, so that any checkpoint of a run will do. None where
+            nothing is going to read tokens.
+        collection: The texts.
+        config: Separator and lengths.
+        cache: Folder for the token stores.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint | None, collection: Collection, config: EncoderConfig, cache: Path | None = None
+    ) -> None:
+        self._checkpoint, self.collection, self._config = checkpoint, collection, config
+        self._cache = cache or cache_folder()
+
+    @cached_property
+    def queries(self) -> TokenStore:
+        """Tokens of all queries."""
+        return self._tokens("query")
+
+    @cached_property
+    def passages(self) -> TokenStore:
+        """Tokens of the corpus."""
+        return self._tokens("document")
+
+    def _tokens(self, task: Task) -> TokenStore:
+        assert self._checkpoint is not None, "tokens of no model"
+        texts = self.collection.corpus if task == "document" else self.collection.queries
+        store = tokens_of(self._checkpoint.model, self._config, task, texts, self._cache, self.collection.texts)
+        if self._checkpoint.announce and store.cut is not None and store.cut.cut:
+            log.info(store.cut.line(TEXTS[task]))
+        return store
+
+
+def with_common_prompt(config: EncoderConfig, collection: Collection) -> EncoderConfig:
+    """Return a configuration whose query prompt is the instruction that all training queries have, if they have one.
+
+    So it becomes the trained model's prompt, and whatever is asked of that model gets it too. A prompt that is set
+    stays.
+    """
+    prompts = getattr(collection.queries, "prompts", None)
+    if prompts is None or config.query_prompt is not None or "train" not in collection.qrels:
+        return config
+    distinct = prompts.take(pa.array(collection.qrels["train"].queries)).fill_null("").unique().to_pylist()
+    if len(distinct) != 1 or not distinct[0]:
+        return config
+    log.info(f"all training queries have one instruction ({distinct[0]!r}): it is the model's prompt for queries")
+    return replace(config, query_prompt=distinct[0])

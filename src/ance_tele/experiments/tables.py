@@ -1,0 +1,254 @@
+"""The tables of a comparison with the paper's figures in them, its curves, and the files of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ance_tele.console.numbers import DASH, SIGNIFICANT, duration
+from ance_tele.evaluate.comparison import ComparisonResult, EpisodeScores, Spread, System
+from ance_tele.paper.figures import forgetting, of_system, table1
+from ance_tele.report.axes import Line, run_line
+from ance_tele.report.drawing import Drawing, Panel, image
+from ance_tele.report.figures_learning import draw_quality, draw_rate
+from ance_tele.report.renderers import csv_text, escape, latex, markdown, terminal
+from ance_tele.report.run_tables import short
+from ance_tele.report.style import plain, the_style
+from ance_tele.report.tables import Cell, Table
+from ance_tele.store.files import atomic, write_json
+
+if TYPE_CHECKING:
+    import rich.table
+
+WIDTH = 80
+"""Columns of text that every terminal shows."""
+
+NOTE = (
+    "In %: mean and standard deviation over seeds. Letters: significantly better than that system (paired permutation "
+    f"test over queries, values averaged over seeds; p < {SIGNIFICANT}, Holm over all pairs of a column). "
+    "Bold: highest."
+)
+
+Column = tuple[str, str]
+"""Split and metric."""
+
+
+def stem(result: ComparisonResult) -> str:
+    """Return the name of a comparison's files: that of the paper's table, or "comparison"."""
+    return result.table or "comparison"
+
+
+def percent(value: float) -> str:
+    """Return a fraction in %, as the paper has its figures: 39.1."""
+    return f"{100 * value:.1f}"
+
+
+def seeds(result: ComparisonResult) -> str:
+    """Return how many seeds there are."""
+    return f"{len(result.seeds)} seeds" if len(result.seeds) > 1 else f"seed {result.seeds[0]}"
+
+
+def cost(result: ComparisonResult) -> str:
+    """Return what a comparison took."""
+    spent = result.cost
+    return (
+        f"{duration(sum(spent.seconds.values()))} of work in the cells, {spent.training_share:.0%} of it training; "
+        f"at most {spent.peak_bytes / 2**30:.1f} GiB a process"
+    )
+
+
+def columns(result: ComparisonResult) -> list[Column]:
+    """Return the columns of the scores."""
+    return [(split, metric) for split in result.splits for metric in result.metrics]
+
+
+def scores(result: ComparisonResult, model: str, shown: Sequence[Column], with_paper: bool = True) -> Table:
+    """Lay out the scores of a model's systems in %, and the paper's.
+
+    Args:
+        result: The comparison.
+        model: Whose rows.
+        shown: Which columns.
+        with_paper: Add the paper's figures, where it has any.
+    """
+    rows = result.of_model(model)
+    known = [of_system(result.collection, row.system, row.model, row.shares) if with_paper else {} for row in rows]
+    paper = [metric for metric in result.metrics if any(metric in one for one in known)]
+    best = {column: _highest([_mean(row, column) for row in rows]) for column in shown}
+    body = []
+    for row, theirs in zip(rows, known, strict=True):
+        cells: list[str | Cell] = [row.letter, row.system]
+        cells += [_cell(row, column, best[column]) for column in shown]
+        body.append([*cells, *(percent(theirs[metric]) if metric in theirs else DASH for metric in paper)])
+    heads = [f"{split} {short(metric)}" for split, metric in [*shown, *(("paper", metric) for metric in paper)]]
+    title = f"{result.collection}, from {model}, {seeds(result)}; in %"
+    note = f"± standard deviation over seeds; letters: significantly better than (p < {SIGNIFICANT}, Holm)"
+    apart = range(2 + len(shown))
+    return Table(["", "system", *heads], body, text_columns=len(apart), title=title, note=note, groups=apart)
+
+
+def _mean(row: System, column: Column) -> str:
+    score = row.score(*column)
+    return DASH if score is None else percent(score.mean)
+
+
+def _highest(means: Sequence[str]) -> str | None:
+    """Return the highest mean of a column; None where fewer than two systems have one."""
+    known = [mean for mean in means if mean != DASH]
+    return max(known, key=float) if len(known) > 1 else None
+
+
+def _cell(row: System, column: Column, best: str | None) -> str | Cell:
+    score, mean = row.score(*column), _mean(row, column)
+    if score is None:
+        return mean
+    spread = "" if score.spread is None else percent(score.spread)
+    return Cell(mean, spread, "".join(score.better_than), strong=mean == best)
+
+
+def by_episode(result: ComparisonResult, models: Sequence[str]) -> Table | None:
+    """Lay out the first metric on the first split and the share of training queries that did worse, by episode."""
+    rows = [row for row in result.rows if row.episodes and row.model in models]
+    if not rows:
+        return None
+    longest = max(len(row.episodes) for row in rows)
+    body = []
+    for row in rows:
+        paper = forgetting(result.collection, row.system) or {}
+        cells = [_episode(one, result.metrics[0], paper.get(one.number)) for one in row.episodes]
+        body.append([row.model, row.system, *cells, *[""] * (longest - len(cells))])
+    title = f"By episode: {short(result.metrics[0])} on {result.splits[0]}, and forgetting in % of training queries"
+    heading = ["model", "system", *(f"episode {number}" for number in range(1, longest + 1))]
+    return Table(heading, body, text_columns=2, title=title)
+
+
+def _episode(one: EpisodeScores, metric: str, paper: float | None) -> str:
+    reached, forgotten = one.metrics.get(metric), one.forgetting_rate
+    shown = [percent(found.mean) if found else DASH for found in (reached, forgotten)]
+    return f"{shown[0]}, {shown[1]}%" + (f" (paper {percent(paper)}%)" if paper is not None else "")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row of Table 1: a published system, or one of this comparison (``ours``)."""
+
+    system: str
+    params: str
+    negatives: str
+    values: dict[str, float]
+    reference: bool = False
+    ours: bool = False
+
+
+def standings(result: ComparisonResult) -> Table | None:
+    """Lay out all systems of the paper's Table 1 and those of a comparison, larger models last; None for other data."""
+    published = table1(result.collection)
+    if result.table != "table1" or not published:
+        return None
+    rows = [Standing(r.system, r.params or DASH, r.negatives or DASH, r.metrics, r.reference) for r in published]
+    for row in result.rows:
+        final = row.values.get(result.splits[0], {})
+        values = {metric: final[metric].mean for metric in result.metrics if metric in final}
+        rows.append(Standing(f"{row.system} (this run, {row.model})", DASH, DASH, values, ours=True))
+    body: list[list[str | Cell]] = [
+        [
+            Cell(row.system, strong=row.ours, quiet=row.reference),
+            row.params,
+            row.negatives,
+            *(percent(row.values[metric]) if metric in row.values else DASH for metric in result.metrics),
+        ]
+        for row in sorted(rows, key=lambda row: row.reference)
+    ]
+    title = "Among the systems of the paper's Table 1; dim or in italics: larger models or taught ones, for reference"
+    heading = ["system", "parameters", "negatives", *map(short, result.metrics)]
+    return Table(heading, body, text_columns=3, title=title)
+
+
+def terminal_tables(result: ComparisonResult) -> list[rich.table.Table]:
+    """Return the tables for the terminal: of each model the scores, split by split where they are wide, and courses."""
+    from rich.console import Console
+
+    tables: list[Table | None] = []
+    for model in result.models:
+        whole = scores(result, model, columns(result))
+        if Console(width=10 * WIDTH).measure(terminal(whole)).maximum <= WIDTH:
+            tables.append(whole)
+        else:
+            for split in result.splits:
+                own = [column for column in columns(result) if column[0] == split]
+                tables.append(scores(result, model, own, with_paper=split == result.splits[-1]))
+        tables.append(by_episode(result, [model]))
+    return [terminal(table) for table in [*tables, standings(result)] if table is not None]
+
+
+def as_markdown(result: ComparisonResult) -> str:
+    """Return the tables as Markdown."""
+    tables = [scores(result, model, columns(result)) for model in result.models]
+    shown = [table for table in (*tables, by_episode(result, result.models), standings(result)) if table is not None]
+    untested = f" Not tested, since it finds nothing for most queries: {', '.join(map(escape, result.untested))}."
+    parts = [f"# {escape(result.collection)}: {len(result.rows)} systems, {seeds(result)}"]
+    parts += [part for table in shown for part in (escape(table.title), markdown(table))]
+    return "\n\n".join([*parts, f"{cost(result)}.", NOTE + (untested if result.untested else "")]) + "\n"
+
+
+def as_latex(result: ComparisonResult) -> str:
+    """Return the scores as LaTeX (needs the package booktabs)."""
+    return "\n".join([r"% \usepackage{booktabs}", *(latex(scores(result, m, columns(result))) for m in result.models)])
+
+
+def as_csv(result: ComparisonResult) -> str:
+    """Return all figures as CSV: one line per model, system, split, metric and seed."""
+    rows = [
+        (row.model, row.system, split, metric, seed, f"{value:.6f}")
+        for row in result.rows
+        for split, metrics in row.values.items()
+        for metric, score in metrics.items()
+        for seed, value in zip(row.seeds, score.by_seed, strict=True)
+    ]
+    return csv_text(["model", "system", "split", "metric", "seed", "value"], rows)
+
+
+def curves(result: ComparisonResult) -> Drawing | None:
+    """Draw, for each model, the first metric and the forgetting rate over the episodes (paper, Figures 4 and 8)."""
+    panels = []
+    for model in result.models:
+        rows = [row for row in result.of_model(model) if row.episodes]
+        metric, split = result.metrics[0], result.splits[0]
+        quality = _lines(rows, [[(one.number, one.metrics.get(metric)) for one in row.episodes] for row in rows])
+        rates = _lines(rows, [[(one.number, one.forgetting_rate) for one in row.episodes] for row in rows])
+        title = f"{short(metric)} on {plain(split)}, from {plain(model)}"
+        if quality:
+            panels.append(Panel(title, partial(draw_quality, lines=quality, title=title, from_zero=False)))
+        if rates:
+            panels.append(Panel("Forgetting", partial(draw_rate, lines=rates, title="Training queries that did worse")))
+    return Drawing(stem(result), "", panels, (), [], size=(5.5, 3.9), columns=2) if panels else None
+
+
+def _lines(rows: Sequence[System], found: Sequence[Sequence[tuple[int, Spread | None]]]) -> list[Line]:
+    lines = []
+    for place, (row, points) in enumerate(zip(rows, found, strict=True)):
+        # Next to each other, so that bars of the same episode do not hide each other.
+        shift = 0.03 * (place - (len(rows) - 1) / 2)
+        known = [(number + shift, one.mean, one.spread or 0.0) for number, one in points if one]
+        if known:
+            spreads = [spread for *_, spread in known]
+            lines.append(run_line(row.system, [(x, y) for x, y, _ in known], place, spread=spreads))
+    return lines
+
+
+def write_comparison(out: Path, result: ComparisonResult) -> None:
+    """Write a comparison into a folder: ``comparison.json``, ``.md``, ``.tex``, ``.csv`` and, of episodes, ``.png``.
+
+    Of one of the paper's tables the files have its name: ``table3.json`` and so on.
+    """
+    name = stem(result)
+    write_json(out / f"{name}.json", result.content())
+    for suffix, content in (("md", as_markdown(result)), ("tex", as_latex(result)), ("csv", as_csv(result))):
+        with atomic(out / f"{name}.{suffix}") as temporary:
+            temporary.write_text(content, "utf-8")
+    if drawing := curves(result):
+        with the_style(), atomic(out / f"{name}.png") as temporary:
+            temporary.write_bytes(image(drawing, "png"))

@@ -1,0 +1,214 @@
+"""Finished runs of several systems and seeds as one comparison."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from string import ascii_lowercase
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ance_tele.console.numbers import SIGNIFICANT
+from ance_tele.evaluate.comparison import ComparisonResult, Cost, EpisodeScores, Score, Spread, System, Test
+from ance_tele.evaluate.statistics import holm, pairwise_tests
+from ance_tele.runs.summary import Summary
+from ance_tele.store.files import read_json
+from ance_tele.store.manifests import SCHEMA
+
+Columns = Mapping[str, Mapping[str, np.ndarray]]
+"""Per-query values by split and metric, float [queries] each."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished run of a comparison."""
+
+    system: str
+    model: str
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished run with its summary and its final per-query values."""
+
+    entry: Entry
+    summary: Summary
+    values: Columns
+
+
+def tabulate(
+    entries: Sequence[Entry], collection: str, metrics: Sequence[str], table: str | None = None
+) -> ComparisonResult:
+    """Compare finished runs.
+
+    Two systems are compared on the same queries: the values of a query are averaged over the seeds of each system,
+    then a paired permutation test is made over the queries (two-sided), Holm-adjusted over all pairs of a column. BM25
+    takes no part where it finds nothing for most queries.
+
+    Args:
+        entries: Runs, in the order of the rows; those that differ in nothing but the seed share one.
+        collection: Name of the data.
+        metrics: What the columns show and the tests are about; of these, those that were measured.
+        table: Name of the paper's table that is reproduced.
+    """
+    runs: dict[tuple[str, str], list[Measured]] = {}
+    for entry in entries:
+        summary = Summary.read(entry.folder)
+        measured = Measured(entry, summary, per_query(entry.folder, summary))
+        runs.setdefault((entry.model, entry.system), []).append(measured)
+    models, systems = (list(dict.fromkeys(names)) for names in zip(*runs, strict=True))
+    letters = {name: ascii_lowercase[place % 26] * (1 + place // 26) for place, name in enumerate(systems)}
+    first = [group[0].values for group in runs.values()]
+    shown = [name for name in metrics if any(name in columns for values in first for columns in values.values())]
+    splits = list(dict.fromkeys(split for values in first for split in values))
+    untested = {system for (_, system), group in runs.items() if _finds_little(group[0].summary)}
+    tested = {key: group for key, group in runs.items() if key[1] not in untested}
+    tests = [
+        test
+        for model in models
+        for split in splits
+        for metric in shown
+        for test in _tests(model, split, metric, tested)
+    ]
+    return ComparisonResult(
+        schema=SCHEMA,
+        collection=collection,
+        metrics=tuple(shown),
+        splits=tuple(splits),
+        models=tuple(models),
+        seeds=tuple(sorted({entry.seed for entry in entries})),
+        rows=tuple(_row(model, system, group, letters, tests) for (model, system), group in runs.items()),
+        tests=tuple(tests),
+        untested=tuple(sorted(untested)),
+        cost=_cost([one for group in runs.values() for one in group]),
+        table=table,
+    )
+
+
+def _finds_little(summary: Summary) -> bool:
+    """Return whether a run is of BM25 alone, and found nothing for most queries."""
+    return summary.model is None and summary.bm25 is not None and summary.bm25.usable is False
+
+
+def per_query(folder: Path, summary: Summary) -> dict[str, dict[str, np.ndarray]]:
+    """Return the final per-query values of a run by split and metric: of the chosen split, and of the test split."""
+    last = folder / ("bm25" if summary.model is None else f"episode-{len(summary.episodes)}")
+    places = {str(summary.split): last}
+    if (folder / "final" / "per_query.parquet").exists():
+        places["test"] = folder / "final"
+    found = {}
+    for split, place in places.items():
+        table = pq.read_table(place / "per_query.parquet")
+        columns = {name: table[name].to_numpy() for name in table.column_names if name != "query_id"}
+        found[split] = {name: column for name, column in columns.items() if not np.isnan(column).all()}
+    return found
+
+
+def _row(
+    model: str, system: str, group: Sequence[Measured], letters: Mapping[str, str], tests: Sequence[Test]
+) -> System:
+    values: dict[str, dict[str, Score]] = {}
+    for split, columns in group[0].values.items():
+        values[split] = {}
+        for metric in columns:
+            by_seed = spread([float(np.nanmean(run.values[split][metric])) for run in group])
+            worse = _worse(
+                system, [one for one in tests if (one.model, one.split, one.metric) == (model, split, metric)]
+            )
+            values[split][metric] = Score(**vars(by_seed), better_than=tuple(letters[one] for one in worse))
+    settings = group[0].summary.settings
+    return System(
+        letter=letters[system],
+        system=system,
+        model=model,
+        seeds=tuple(run.entry.seed for run in group),
+        shares={name: settings[name] for name in ("alpha", "beta", "negatives_per_query")},
+        values=values,
+        episodes=tuple(_episode(one, group) for one in range(max(len(run.summary.episodes) for run in group))),
+        folders=tuple(run.entry.folder.name for run in group),
+    )
+
+
+def _worse(system: str, column: Sequence[Test]) -> list[str]:
+    """Return the systems that a system is significantly better than, on one column."""
+    signs = [
+        (one, one.difference if one.a == system else -one.difference) for one in column if system in (one.a, one.b)
+    ]
+    return [one.b if one.a == system else one.a for one, lead in signs if one.p < SIGNIFICANT and lead > 0]
+
+
+def _episode(place: int, group: Sequence[Measured]) -> EpisodeScores:
+    """Gather an episode over the seeds of a system."""
+    every = [run.summary.episodes[place] for run in group]
+
+    def over_seeds(name: str) -> Spread | None:
+        known = [value for one in every if (value := getattr(one, name)) is not None]
+        return spread(known) if len(known) == len(every) else None
+
+    return EpisodeScores(
+        number=place + 1,
+        metrics={metric: spread([one.metrics[metric] for one in every]) for metric in every[0].metrics},
+        forgetting_rate=over_seeds("forgetting_rate"),
+        learned_rate=over_seeds("learned_rate"),
+        new_negatives=over_seeds("new_negatives"),
+        training_mrr=over_seeds("training_mrr"),
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean, standard deviation and the values themselves."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(mean=float(np.mean(values)), spread=deviation, by_seed=tuple(values))
+
+
+def _tests(model: str, split: str, metric: str, runs: Mapping[tuple[str, str], Sequence[Measured]]) -> list[Test]:
+    """Compare all pairs of systems of a model on one column."""
+    means = {
+        system: np.mean([run.values[split][metric] for run in group], axis=0)
+        for (owner, system), group in runs.items()
+        if owner == model and metric in group[0].values.get(split, {})
+    }
+    if len(means) < 2:
+        return []
+    table = np.stack(list(means.values()))
+    table = table[:, ~np.isnan(table).any(axis=0)]
+    p, names = pairwise_tests(table), list(means)
+    pairs = list(combinations(range(len(means)), 2))
+    adjusted = holm([float(p[a, b]) for a, b in pairs])
+    return [
+        Test(
+            model=model,
+            split=split,
+            metric=metric,
+            a=names[a],
+            b=names[b],
+            difference=float((table[a] - table[b]).mean()),
+            p=value,
+        )
+        for (a, b), value in zip(pairs, adjusted, strict=True)
+    ]
+
+
+def _cost(runs: Sequence[Measured]) -> Cost:
+    """Add up the seconds of all runs by phase; the largest memory of a process."""
+    seconds: dict[str, float] = {}
+    counted: set[tuple[object, ...]] = set()
+    peak = 0
+    for run in runs:
+        for episode in run.summary.episodes:
+            # An episode that several runs have in common has the same times, to the millisecond, in all of them.
+            times = (episode.number, *episode.seconds.items())
+            for phase, spent in episode.seconds.items() if times not in counted else ():
+                seconds[phase] = seconds.get(phase, 0.0) + spent
+            counted.add(times)
+        if (run.entry.folder / "cost.json").exists():
+            peak = max(peak, read_json(run.entry.folder / "cost.json")["peak_bytes"])
+    total = sum(seconds.values())
+    return Cost(
+        seconds={phase: round(spent, 1) for phase, spent in seconds.items()},
+        training_share=seconds.get("train", 0.0) / total if total else 0.0,
+        peak_bytes=peak,
+    )

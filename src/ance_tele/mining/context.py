@@ -1,0 +1,71 @@
+"""What a source or a filter gets to see of a run: an episode's training queries, their positives, and searches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ance_tele.data.collection import Collection, Qrels
+from ance_tele.mining.candidates import CandidateLists
+from ance_tele.mining.config import MiningConfig
+from ance_tele.mining.never import NeverNegative
+
+# Returns the score of each pair of a training query (its position, ascending) and a passage (its row): float32 [n].
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _missing(*_: Any) -> Any:
+    raise ValueError(
+        "A source or filter asks this MiningContext for what it was not given; make it with search_queries, "
+        "search_passages, bm25 and score, as far as they are needed."
+    )
+
+
+@dataclass(frozen=True)
+class MiningContext:
+    """What sources and filters of negatives are functions of; all of it can be made by hand.
+
+    Attributes:
+        collection: Corpus and queries, with texts and ids; also the negatives that its files give.
+        positives: Relevant passages of the training queries; ``positives.queries`` are the queries' rows, int64 [q],
+            ascending. A query's position, 0 to q - 1, is its place among these.
+        config: The settings of mining.
+        episode: Counted from 1.
+        seed: Of the run.
+        named: Passages of the same queries that judgements or a review name as no negatives; None means the positives.
+        never: All that is never a negative of these queries, by text too; None means what is named.
+        search_queries: Returns the ``config.depth`` nearest passages of every training query under the mining model.
+        search_passages: Gets rows of the corpus, int64 [n], ascending; returns the nearest passages of each.
+        bm25: Returns the best passages of every training query by BM25.
+        score: Gets positions of training queries, int64 [n], ascending, and rows of the corpus, int64 [n]; returns the
+            score of each pair, float32 [n], by the mining model or by a cross-encoder.
+    """
+
+    collection: Collection
+    positives: Qrels
+    config: MiningConfig = field(default_factory=MiningConfig)
+    episode: int = 1
+    seed: int = 42
+    named: Qrels | None = field(default=None, repr=False)
+    never: NeverNegative | None = field(default=None, repr=False)
+    search_queries: Callable[[], CandidateLists] = _missing
+    search_passages: Callable[[np.ndarray], CandidateLists] = _missing
+    bm25: Callable[[], CandidateLists] = _missing
+    score: Score = _missing
+
+    @property
+    def queries(self) -> np.ndarray:
+        """Rows of the training queries among all queries, int64 [q], ascending."""
+        return self.positives.queries
+
+    @property
+    def known(self) -> Qrels:
+        """Passages that judgements or a review name as no negatives."""
+        return self.positives if self.named is None else self.named
+
+    @cached_property
+    def excluded(self) -> NeverNegative:
+        """All that is never a negative of the training queries."""
+        return NeverNegative.rows(self.known) if self.never is None else self.never

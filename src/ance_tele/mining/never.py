@@ -1,0 +1,102 @@
+"""Passages that are never negatives of a training query: relevant ones, copies of these, and the query itself."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ance_tele.data.collection import Collection, Qrels
+from ance_tele.data.copies import Copies, first_queries
+from ance_tele.mining.candidates import CandidateLists, in_sorted
+
+# Queries looked at together: bounds the memory. The result does not depend on it.
+_QUERIES_PER_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class NeverNegative:
+    """The passages that are never negatives of training queries.
+
+    Queries of the same text share theirs, and of passages of the same text only the first is listed, so that many that
+    are alike take no more room than one.
+
+    Attributes:
+        groups: Which group of queries of the same text each training query is in, int64 [q].
+        offsets: Of each group among the passages, int64 [groups + 1].
+        passages: Rows of the corpus, int64 [n]; of passages of the same text the first.
+        first: For each row of the corpus the first that has its text, int64; None where no two have the same.
+        by_text: Texts decide something: there are copies, queries of the same text, or queries that are passages.
+    """
+
+    groups: np.ndarray
+    offsets: np.ndarray
+    passages: np.ndarray
+    first: np.ndarray | None = None
+    by_text: bool = False
+
+    @classmethod
+    def rows(cls, known: Qrels) -> "NeverNegative":
+        """Return the passages that judgements name, whatever their texts."""
+        return cls(np.arange(len(known)), known.offsets, known.passages)
+
+    @classmethod
+    def of(cls, known: Qrels, collection: Collection, copies: Copies) -> "NeverNegative":
+        """Add copies of the passages, what is known of other queries of the same text, and the queries themselves.
+
+        Args:
+            known: Passages known to be relevant to the training queries.
+            collection: Of both.
+            copies: Of the collection's passages.
+        """
+        alike = first_queries(collection.queries, known.queries)
+        themselves, passages = copies.of_queries(collection.queries, known.queries)
+        if not (copies.count or len(themselves) or (alike != np.arange(len(alike))).any()):
+            return cls.rows(known)
+        _, groups = np.unique(alike, return_inverse=True)
+        owners = np.concatenate([np.repeat(groups, np.diff(known.offsets)), groups[themselves]])
+        width = len(collection.corpus)
+        pairs = np.unique(owners * width + np.concatenate([copies.first[known.passages], passages]))
+        offsets = np.searchsorted(pairs, np.arange(groups.max(initial=-1) + 2) * width)
+        return cls(groups, offsets, pairs % width, copies.first if copies.count else None, by_text=True)
+
+    def texts(self, passages: np.ndarray) -> np.ndarray:
+        """Return, for rows of the corpus, the first row that has the same text."""
+        return passages if self.first is None else self.first[passages]
+
+    def of_query(self, query: int) -> np.ndarray:
+        """Return what is never a negative of the query at a position, as :meth:`texts` names it."""
+        group = self.groups[query]
+        return self.passages[self.offsets[group] : self.offsets[group + 1]]
+
+    def among(self, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
+        """Return which pairs of a query, given by its position, and a passage are no negatives, bool [pairs]."""
+        texts, (pairs, width) = self.texts(passages), self._pairs
+        inside = texts < width  # beyond it nothing is known
+        return inside & in_sorted(self.groups[queries] * width + texts, pairs)
+
+    @cached_property
+    def _pairs(self) -> tuple[np.ndarray, int]:
+        """All pairs of group and passage as numbers, ascending, and what a group's number is multiplied by."""
+        width = 1 + int(self.passages.max(initial=0))
+        owners = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        return np.sort(owners * width + self.passages), width
+
+
+def same_text(lists: CandidateLists, named: Qrels, never: NeverNegative) -> np.ndarray:
+    """Return which candidates have the text of a relevant passage or of the query, and are not judged themselves.
+
+    Args:
+        lists: One list per training query.
+        named: What judgements name, of the same queries.
+        never: What is never a negative of them.
+
+    Returns:
+        bool [candidates].
+    """
+    judged, found = NeverNegative.rows(named), np.empty(len(lists.passages), dtype=bool)
+    for start in range(0, len(lists), _QUERIES_PER_BLOCK):
+        stop = min(start + _QUERIES_PER_BLOCK, len(lists))
+        block, part = lists.block(start, stop), slice(lists.offsets[start], lists.offsets[stop])
+        positions, passages = start + block.query_positions, block.passages.astype(np.int64)
+        found[part] = never.among(positions, passages) & ~judged.among(positions, passages)
+    return found

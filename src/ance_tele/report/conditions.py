@@ -1,0 +1,133 @@
+"""How a run was made and measured, in sentences: what it trained on, what was short, cut or left out, what it took."""
+
+from ance_tele.console.numbers import DASH, count, counted, duration, percent, score, words
+from ance_tele.runs.summary import EpisodeSummary, Summary
+
+_FILTERS = {"answer_bearing": "filter_answers", "same_text": "text (that of a relevant passage or of the query)"}
+_SAME = {"id": "by id", "text": "by text"}
+
+
+def recorded(value: object, name: str) -> str:
+    """Return a value as text, or that there is none."""
+    return f"(no {name} recorded)" if value in (None, "") else str(value)
+
+
+def description(summary: Summary) -> str:
+    """Return what was run, in a sentence, and what was unusual in how it was measured."""
+    data, episodes = summary.data, len(summary.episodes)
+    recipe, model = recorded(summary.recipe, "recipe"), recorded(summary.model, "model")
+    split, seed = recorded(summary.split, "split"), recorded(summary.seed, "seed")
+    collection = recorded(summary.collection, "collection")
+    on = collection if data.passages is None else f"{collection} ({count(data.passages)} passages)"
+    if episodes:
+        used, available = count(data.training_queries_used), count(data.queries.get("train"))
+        amount = "" if used == DASH else f" on {used} training queries"
+        if amount and available not in (DASH, used):
+            amount = f" on {used} of the {available} training queries"
+        run = f"Recipe {recipe} trained {model} for {counted(episodes, 'episode', 'episodes')}{amount} of {on}"
+        run += f", with seed {seed}"
+    else:
+        names = [{"bm25": "BM25", "zero-shot": f"{model} as it is"}[name] for name in summary.untrained]
+        run = f"Recipe {recipe} searched {on}{' with ' + words(names) if names else ''}, without any training"
+    asked = count(data.queries.get(split))
+    measured = f"measured on the {'' if asked == DASH else asked + ' '}{split} queries."
+    return " ".join([f"{run}; {measured}", *approximate(summary), *unusual(summary)])
+
+
+def approximate(summary: Summary) -> list[str]:
+    """Return how much of the exact lists an approximate search found at least, where there was one."""
+    recalls = [one.recall for one in summary.episodes if one.recall]
+    found = [one[name] for one in recalls for name in ("queries", "positives") if name in one]
+    if not found:
+        return []
+    depth = count(recalls[0].get("depth"))
+    return [f"Mining searched approximately: recall@{depth} was at least {score(min(found))} of exact."]
+
+
+def unusual(summary: Summary) -> list[str]:
+    """Return a sentence for each condition of measurement that is not the usual one."""
+    found = []
+    for split, of in summary.evaluation.items():
+        level, own, deeper = of.get("relevance_level"), of.get("queries_excluded"), of.get("not_measured")
+        if level not in (None, 1):
+            found.append(
+                f"On {split}, MRR, recall and success count a passage as relevant from grade {count(level)} on."
+            )
+        if own:
+            same = _SAME.get(str(of.get("exclude_self")), "by id and text")
+            found.append(
+                f"On {split}, {counted(own, 'query is a passage itself', 'queries are passages themselves')} ({same}), "
+                "and such a passage is left out of its query's ranking."
+            )
+        if isinstance(deeper, list) and deeper:
+            depth = count(of.get("eval_depth"))
+            names = words([str(name) for name in deeper])
+            found.append(f"On {split}, {names} were not measured: {depth} passages were retrieved.")
+    metric = summary.forgetting_metric
+    if summary.episodes and metric != "MRR@100":
+        found.append(f"Forgetting is read from {metric} of the training queries: no more passages were mined.")
+    return found
+
+
+def making(summary: Summary) -> list[str]:
+    """Return what was dropped, short or cut on the way, and the time it took."""
+    return [*_dropped(summary), *_pairs(summary), *_shortage(summary), *_cut(summary), *_times(summary)]
+
+
+def _dropped(summary: Summary) -> list[str]:
+    parts = []
+    for one in summary.episodes:
+        counts = [
+            f"{count(sum(by_source.values()))} by {_FILTERS.get(name, name)}"
+            for name, by_source in one.pool.dropped.items()
+        ]
+        if counts:
+            parts.append(f"{words(counts)} in episode {one.number}")
+    return [f"Candidates that filters dropped: {'; '.join(parts)}."] if parts else []
+
+
+def _pairs(summary: Summary) -> list[str]:
+    used = [one for one in summary.episodes if one.pairs]
+    if not used:
+        return []
+    parts = [f"{count(one.pairs.get('used'))} in episode {one.number}" for one in used]
+    return [f"Of {count(used[-1].pairs.get('all'))} pairs of query and positive, trained on: {words(parts)}."]
+
+
+def _shortage(summary: Summary) -> list[str]:
+    troubles = [(one.number, _troubles(one)) for one in summary.episodes]
+    return [f"Shortage in episode {number}: {words(found)}." for number, found in troubles if found]
+
+
+def _troubles(episode: EpisodeSummary) -> list[str]:
+    pool, found = episode.pool, []
+    if pool.without:
+        found.append(f"{counted(pool.without, 'training query', 'training queries')} had no negative at all")
+    if pool.short_queries:
+        found.append(f"{counted(pool.short_queries, 'training query', 'training queries')} had too few negatives")
+    if pool.missing:
+        found.append(f"{counted(pool.missing, 'negative was', 'negatives were')} missing")
+    if pool.repeats:
+        found.append(f"each pass of training repeated {counted(pool.repeats, 'negative', 'negatives')}")
+    return found
+
+
+def _cut(summary: Summary) -> list[str]:
+    return [
+        f"{percent(of['cut'] / of['texts'])}% of the {what} are longer than {count(of.get('max_length'))} tokens and "
+        f"are cut there (median {count(of.get('median'))} tokens)."
+        for what, of in summary.data.tokens.items()
+        if of.get("texts") and of.get("cut")
+    ]
+
+
+def _times(summary: Summary) -> list[str]:
+    phases = {"mining": ("search", "mix"), "training": ("train",), "encoding and evaluation": ("encode", "evaluate")}
+    parts = []
+    for title, names in phases.items():
+        taken = [spent for one in summary.episodes if (spent := one.spent(*names)) is not None]
+        if taken:
+            parts.append(f"{duration(sum(taken))} for {title}")
+    amount = len(summary.episodes)
+    whole = "1 episode" if amount == 1 else f"{count(amount)} episodes together"
+    return [f"Time of the {whole}: {words(parts)}."] if parts else []

@@ -1,0 +1,75 @@
+"""A run as the report shows it: its summary, its losses, and what the analysis found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ance_tele.runs.analysed import Analysis, Learned, New
+from ance_tele.runs.losses import read_losses
+from ance_tele.runs.summary import Summary
+
+
+@dataclass(frozen=True)
+class RunData:
+    """All that the report knows of a run; ``name`` is what legends call it, ``folder`` its folder's name."""
+
+    name: str
+    summary: Summary
+    folder: str = ""
+    losses: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    analysis: Analysis = field(default_factory=Analysis)
+
+    @property
+    def training_metric(self) -> str:
+        """What learning and forgetting are read from: MRR@100, or less far down."""
+        return self.analysis.dynamics.metric or self.summary.forgetting_metric
+
+    @property
+    def learning(self) -> list[Learned]:
+        """What each episode changed: from the analysis; without one, from the summary."""
+        return list(self.analysis.dynamics.learning) or [
+            Learned(one.number, one.forgetting_rate, one.learned_rate, one.unchanged_rate)
+            for one in self.summary.episodes
+            if one.forgetting_rate is not None
+        ]
+
+    @property
+    def most_forgetting(self) -> Learned | None:
+        """The episode after which most training queries did worse."""
+        return max(self.learning, key=lambda one: one.forgotten, default=None)
+
+    @property
+    def new(self) -> list[New]:
+        """New negatives by round, from the second on: all of the first are new."""
+        return [one for one in self.analysis.dynamics.new if one.round != 1]
+
+    @property
+    def pools(self) -> list[tuple[int, dict[str, float]]]:
+        """The shares of the sources by episode: from the analysis; without one, from the summary."""
+        analysed = self.analysis.dynamics.composed("sources")
+        summed = [(one.number, one.pool.shares()) for one in self.summary.episodes]
+        return analysed or [(number, shares) for number, shares in summed if shares]
+
+
+def read_run(folder: Path) -> RunData:
+    """Read a run folder; whatever part of the analysis is absent is empty.
+
+    Raises:
+        UserError: The summary is missing, or a file is broken; the message says which, and what to do.
+    """
+    folder = Path(folder)
+    summary = Summary.read(folder)
+    return RunData(
+        str(summary.recipe), summary, folder.resolve().name, read_losses(folder, summary), Analysis.read(folder)
+    )
+
+
+def named_apart(runs: Sequence[RunData]) -> list[RunData]:
+    """Give the runs names that differ: the recipe, its folder too where it repeats, and a number where both do."""
+    recipes = [run.name for run in runs]
+    longer = [run.name if recipes.count(run.name) == 1 else f"{run.name} ({run.folder})" for run in runs]
+    names: list[str] = []
+    for name in longer:
+        again = names.count(name) + sum(one.startswith(f"{name} #") for one in names)
+        names.append(f"{name} #{again + 1}" if again else name)
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]

@@ -1,0 +1,114 @@
+"""A table for the terminal, in Markdown, in LaTeX; any data as CSV. HTML is written by the page's template."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ance_tele.console.numbers import DASH
+from ance_tele.report.tables import Cell, Table, cell
+
+_RAISED = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ")
+
+
+class Markdown(str):
+    """Markdown that the report itself wrote; every other text is escaped."""
+
+    __slots__ = ()
+
+
+def terminal(table: Table) -> RichTable:
+    """Return a table for rich to print: headings are broken where one is wider than its cells."""
+    made = RichTable(
+        title=Text(table.title) if table.title else None,
+        title_justify="left",
+        title_style="",
+        caption=Text(table.note) if table.note else None,
+        caption_justify="left",
+        box=box.SIMPLE,
+        show_edge=False,
+        padding=0,  # one column between columns: nine of them have to fit in 80
+    )
+    rows = [[_rich(cell(one)) for one in row] for row in table.rows]
+    widths = [max((row[place].cell_len for row in rows), default=0) for place in range(len(table.heading))]
+    broken = any(len(heading) > width for heading, width in zip(table.heading, widths, strict=True))
+    for place, (heading, widest) in enumerate(zip(table.heading, widths, strict=True)):
+        lines = heading.replace(" ", "\n") if broken else heading
+        width = max(widest, *map(len, lines.split("\n"))) + (place in table.groups)
+        side = "left" if place < table.text_columns else "right"
+        made.add_column(Text(lines), justify=side, no_wrap=True, min_width=width)  # type: ignore[arg-type]
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def _rich(one: Cell) -> Text:
+    around = f"±{one.spread}" if one.spread else ""
+    letters = " " + one.letters.translate(_RAISED) if one.letters else ""
+    return Text.assemble((one.text, "bold" if one.strong else "dim" if one.quiet else ""), (around, "dim"), letters)
+
+
+def markdown(table: Table) -> Markdown:
+    """Return a table in Markdown."""
+    rule = ["---" if column < table.text_columns else "---:" for column in range(len(table.heading))]
+    lines = [[escape(name) for name in table.heading], rule]
+    lines += [[_markdown(cell(one)) for one in row] for row in table.rows]
+    return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+
+def _markdown(one: Cell) -> str:
+    text = escape(one.text)
+    marked = f"**{text}**" if one.strong else f"*{text}*" if one.quiet and text else text
+    return marked + (f" ±{one.spread}" if one.spread else "") + (f" <sup>{one.letters}</sup>" if one.letters else "")
+
+
+def escape(plain: str) -> str:
+    """Escape a text for Markdown, for a table's cell too, so that it is shown as it is."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in plain).split())
+    # As entities, because not every renderer knows these after a backslash. Before a space "<" opens nothing,
+    # and "p < 0.001" should stay legible in the file.
+    line = re.sub(r"<(?! )", "&lt;", line.replace("&", "&amp;").replace(">", "&gt;"))
+    line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
+    # Only these start something at the beginning of a line: a heading or a list.
+    line = re.sub(r"^([#+-])(?=[#\s])", r"\\\1", line)
+    # Inside a word an underscore is nothing but itself, and batch_size should stay legible in the file.
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
+
+
+def latex(table: Table) -> str:
+    """Return a table in LaTeX; it needs the package booktabs."""
+    text = table.text_columns
+    columns = "l" * text + "r" * (len(table.heading) - text)
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
+    lines += [" & ".join(map(_tex, table.heading)) + r" \\", r"\midrule"]
+    lines += [" & ".join(_latex(cell(one)) for one in row) + r" \\" for row in table.rows]
+    return "\n".join([f"% {_tex(table.title)}", *lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _latex(one: Cell) -> str:
+    text = "--" if one.text == DASH else _tex(one.text)
+    marked = rf"\textbf{{{text}}}" if one.strong else text
+    raised = rf"\textsuperscript{{{one.letters}}}" if one.letters else ""
+    return marked + raised + (rf" {{\small $\pm${one.spread}}}" if one.spread else "")
+
+
+_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_TEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
+
+def _tex(text: str) -> str:
+    return " ".join("".join(_TEX.get(char, char) for char in text).split())
+
+
+def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows as CSV; None is an empty field, numbers have all their digits."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue()

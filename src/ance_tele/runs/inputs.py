@@ -1,0 +1,160 @@
+"""What a run is made of: recipe, data, start and what is opened of them once, for all its phases."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ance_tele.console.log import muted
+from ance_tele.data.collection import Collection
+from ance_tele.data.review import Review, ReviewAs, load_review
+from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
+from ance_tele.evaluate.evaluation import Evaluation
+from ance_tele.mining.plugins import load_all
+from ance_tele.runs.folder import Episode, OpenedRun, RunFolder, check_folder, claim, held_out, portable
+from ance_tele.runs.train import check_start
+from ance_tele.runs.training_set import TrainingSet, check_training_set, notices
+from ance_tele.search.bm25 import BM25Retriever
+from ance_tele.search.dense import DenseRetriever
+from ance_tele.search.retriever import Retriever
+from ance_tele.search.scorer import CrossEncoderScorer
+from ance_tele.settings import Recipe
+from ance_tele.store.manifests import adopt
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run is made of.
+
+    Attributes:
+        recipe: What to do.
+        collection: On which data.
+        folder: Where.
+        start: The model as it was given; None for a recipe without one.
+        tokens: Of the collection, as the model reads it.
+        bm25: Over the collection.
+        review: Verdicts of people; None without.
+        cross_encoder: What decides in filters; None for the model itself.
+        evaluations: How each split is measured, by its name.
+    """
+
+    recipe: Recipe
+    collection: Collection
+    folder: RunFolder
+    start: Checkpoint | None
+    tokens: TokenizedCollection
+    bm25: BM25Retriever
+    review: Review | None
+    cross_encoder: CrossEncoderScorer | None
+    evaluations: dict[str, Evaluation]
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        collection: Collection,
+        model: str | Path | None,
+        out: str | Path,
+        cache: Path | None = None,
+        review: str | Path | None = None,
+        review_as: ReviewAs = "exclude",
+        announce: bool = True,
+    ) -> "RunInputs":
+        """Open what a run is made of; models are loaded and texts tokenised when they are first used.
+
+        With ``announce``, what is worth knowing of the start and of the lengths of texts is logged once.
+
+        Raises:
+            UserError: A split is missing, or the review cannot be used.
+        """
+        recipe, collection = held_out(portable(recipe), collection)
+        verdicts = None if review is None else load_review(review, collection, review_as)
+        splits = [recipe.evaluation.split, *(["test"] if "test" in collection.qrels else [])]
+        evaluations = {split: Evaluation.of(recipe.evaluation, collection, split) for split in dict.fromkeys(splits)}
+        start = None
+        if model is not None:
+            with muted(not announce):
+                config = with_common_prompt(recipe.encoder, collection)
+            start = Checkpoint(model, config, announce=announce)
+        tokens, cross_encoder = TokenizedCollection(start, collection, recipe.encoder, cache), None
+        if recipe.mining.cross_encoder is not None:
+            cross_encoder = CrossEncoderScorer(recipe.mining.cross_encoder, recipe.encoder, collection)
+        bm25 = BM25Retriever(collection, recipe.evaluation.language)
+        return cls(recipe, collection, RunFolder(Path(out)), start, tokens, bm25, verdicts, cross_encoder, evaluations)
+
+    def retriever(self, checkpoint: Checkpoint, number: int) -> DenseRetriever:
+        """Return the retriever of a checkpoint, given its number."""
+        vectors = self.folder.checkpoint(number) / "vectors"
+        return DenseRetriever(checkpoint, self.tokens, self.recipe.encoder, vectors)
+
+    def training_set(self) -> TrainingSet:
+        """Return what the run trains on, if anything; positives that are found by answer are searched for now.
+
+        Raises:
+            UserError: No query has a positive.
+        """
+        if not self.recipe.episode.episodes:
+            return TrainingSet.none(self.collection)
+        mining, ranker = self.recipe.mining, None
+        if mining.without_positive != "drop" and self.start is not None:
+            ranker = self.retriever(self.start, 0) if mining.without_positive == "model" else self.bm25
+        limit = self.recipe.episode.max_train_queries
+        training = TrainingSet.of(self.collection, mining, limit, self.review, self.folder.path, ranker)
+        for line in notices(training, self.recipe):
+            log.info(line)
+        training.write(self.folder.path / "positives.parquet")
+        return training
+
+    @property
+    def final_split(self) -> str:
+        """The split of the final figures: test, where there is one."""
+        return "test" if "test" in self.collection.qrels else self.recipe.evaluation.split
+
+    def episodes(self) -> Iterator[Episode]:
+        """Yield the episodes of the run."""
+        for number in range(1, self.recipe.episode.episodes + 1):
+            yield Episode(number, self.recipe, self.folder)
+
+    def opened(self) -> OpenedRun:
+        """Return the run as :func:`ance_tele.runs.folder.open_run` does."""
+        model = None if self.start is None else str(self.start.name)
+        return OpenedRun(self.folder, self.recipe, self.collection, model, self.review)
+
+    def tag(self, retriever: Retriever, number: int) -> str:
+        """Return the name of a system in runs, no other one's: recipe, seed, episode, a bit of the weights."""
+        if not isinstance(retriever, DenseRetriever):
+            return "bm25"
+        name = f"{self.recipe.name}-s{self.recipe.episode.seed}-e{number}" if number else "zero-shot"
+        return f"{name}-{retriever.checkpoint.weights[:6]}"
+
+
+@contextmanager
+def claimed(inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None = None) -> Iterator[None]:
+    """Hold the run folder while the run is at work in it; what cannot work is refused before it is taken.
+
+    Args:
+        inputs: What the run is made of.
+        data: Where the collection was loaded from.
+        adopted: Parts of other run folders to begin with, by their name here.
+
+    Raises:
+        UserError: Another process works in it, it belongs to another run, or the settings do not suit the data.
+    """
+    recipe, folder, review = inputs.recipe, inputs.folder, inputs.review
+    if review is not None:
+        what = "never drawn as negatives" if review.use == "exclude" else "further positives"
+        log.info(f"review {review.path}: {len(review.passages):,} passages called relevant, {what}")
+    check_folder(folder.path)
+    recipe.check()
+    load_all(recipe.mining)
+    if recipe.episode.episodes:
+        check_training_set(inputs.collection, recipe, review)
+    if inputs.start is not None:
+        check_start(inputs.start, recipe)
+    with claim(folder, recipe, inputs.collection, inputs.start, data, review, inputs.cross_encoder):
+        for name, part in (adopted or {}).items():
+            adopt(part, folder.path / name)
+        yield

@@ -1,0 +1,190 @@
+"""The candidate lists that mining searches for: T of the training queries, L of the anchors, BM25's.
+
+Each is searched once for a checkpoint, as an artefact. T also shows what the checkpoint has learned so far.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ance_tele.encode.vectors import pair_scores
+from ance_tele.evaluate.config import ExcludeSelf
+from ance_tele.evaluate.evaluation import own_passages
+from ance_tele.mining.candidates import CandidateLists
+from ance_tele.mining.config import MiningConfig
+from ance_tele.mining.sources import lookahead_anchors
+from ance_tele.mining.storage import read_lists, write_lists
+from ance_tele.runs.learning import reciprocal_ranks, training_metric
+from ance_tele.runs.training_set import TrainingSet, hash_of
+from ance_tele.search.approximate import approximate_topk, recall_of_exact
+from ance_tele.search.bm25 import BM25Retriever
+from ance_tele.search.dense import DenseRetriever, Search
+from ance_tele.search.topk import TopK, exact_topk
+from ance_tele.store.artefacts import Artefact, cached, writing
+
+log = logging.getLogger(__name__)
+
+
+# Training queries and anchors are searched in one pass over the vectors, as long as what both hold fits.
+ONE_PASS_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a checkpoint was searched for.
+
+    Attributes:
+        queries: T: one list per training query, positives still in it.
+        anchors: L, one list per anchor, ascending by row, where the same pass has found it; else None.
+    """
+
+    queries: Artefact[CandidateLists]
+    anchors: Artefact[CandidateLists] | None = None
+
+
+def lookahead_rows(training: TrainingSet, config: MiningConfig) -> np.ndarray:
+    """Return the anchors: rows of the distinct positives that lookahead searches around, ascending."""
+    return np.unique(lookahead_anchors(training.positives, config.lookahead_positives)[0])
+
+
+def training_lists(
+    training: TrainingSet,
+    retriever: DenseRetriever,
+    config: MiningConfig,
+    folder: Path,
+    exclude_self: ExcludeSelf,
+    anchors: np.ndarray | None = None,
+) -> Searched:
+    """Search for every training query: T of the next episode, and the reciprocal rank of each query's positive.
+
+    Args:
+        training: The queries and their positives.
+        retriever: The mining checkpoint.
+        config: Depth, and whether the search is exact.
+        folder: Of the checkpoint.
+        exclude_self: Which passages are a query itself, and so no miss of its positive.
+        anchors: Passages (rows) that the next episode looks around, ascending: the same pass over the vectors finds
+            their neighbours, unless that takes too much memory.
+    """
+    collection, depth, queries = training.collection, config.depth, training.queries
+    path, file = folder / "training_lists", folder / "training_lists.parquet"
+    inputs: dict[str, Any] = {**retriever.key, "training": training.key, "depth": depth, **config.searching}
+    own = own_passages(collection, training.positives, exclude_self)
+    if len(own[0]):
+        inputs["exclude_self"] = exclude_self
+    read = partial(read_lists, file, queries, collection.queries, collection.corpus)
+    if found := cached(path, inputs):
+        return Searched(Artefact(found, read))
+    with writing(path, "lists of training queries", inputs, spread=True) as made:
+        made.target.mkdir()
+        asked = retriever.encode_queries(queries)
+        best, ahead = _in_one_pass(asked, retriever, config, anchors)
+        lists = CandidateLists.from_topk(best)
+        # An artefact of its own: killed after it, only the queries are searched again.
+        around = None if ahead is None else anchor_lists(training, retriever, config, folder, ahead)
+        ranks = reciprocal_ranks(CandidateLists.from_topk(best.without(*own, depth)), training.positives)
+        relevant = training.positives
+        scores = pair_scores(asked, retriever.vectors, relevant.offsets, relevant.passages)
+        metric = training_metric(depth, len(collection.corpus))
+        columns = {metric: ranks, "positive_score": np.maximum.reduceat(scores, relevant.offsets[:-1])}
+        ids = collection.queries.take_ids(queries)
+        pq.write_table(pa.table({"query_id": ids, **columns}), made.target / "per_training_query.parquet")
+        write_lists(made.target / file.name, queries, lists, collection.queries, collection.corpus)
+        recall = _recall(best, retriever, config, lambda places: asked[places])
+        made.facts = {metric: float(ranks.mean()), "search_engine": best.engine, **recall}
+    return Searched(made.artefact(read, lists), around)
+
+
+def anchor_lists(
+    training: TrainingSet, retriever: DenseRetriever, config: MiningConfig, folder: Path, found: TopK | None = None
+) -> Artefact[CandidateLists]:
+    """Search around the anchors: L of the next episode, one list per anchor, before it is joined by query.
+
+    Args:
+        training: Whose positives the anchors are.
+        retriever: The mining checkpoint.
+        config: Depth, and whether the search is exact.
+        folder: Of the checkpoint.
+        found: Their neighbours, where a pass for something else has found them already: they are only written.
+    """
+    corpus, rows = training.collection.corpus, lookahead_rows(training, config)
+    path = folder / "around_positives.parquet"
+    inputs = {**retriever.key, "positives": hash_of(rows), "depth": config.depth, **config.searching}
+    read = partial(read_lists, path, rows, corpus, corpus)
+    if manifest := cached(path, inputs):
+        return Artefact(manifest, read)
+    with writing(path, "lists around positives", inputs) as made:
+        if found is None:
+            what = "searching around positives"
+            found = retriever.nearest(retriever.vectors.take(rows), config.depth, what, _search(config))
+        lists = CandidateLists.from_topk(found)
+        write_lists(made.target, rows, lists, corpus, corpus)
+        recall = _recall(found, retriever, config, lambda places: retriever.vectors.take(rows[places]))
+        made.facts = {"search_engine": found.engine, **recall}
+    return made.artefact(read, lists)
+
+
+def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path) -> Artefact[CandidateLists]:
+    """Search for every training query with BM25."""
+    collection, queries = training.collection, training.queries
+    path = out / "bm25" / "training_lists.parquet"
+    inputs = {"data": collection.fingerprint, "training": training.key, "depth": depth, **bm25.key}
+    read = partial(read_lists, path, queries, collection.queries, collection.corpus)
+    if found := cached(path, inputs):
+        return Artefact(found, read)
+    with writing(path, "BM25 lists of training queries", inputs) as made:
+        lists = CandidateLists.from_topk(bm25.search(queries, depth))
+        write_lists(made.target, queries, lists, collection.queries, collection.corpus)
+        without = int((np.diff(lists.offsets) == 0).sum())
+        if without:
+            log.info(f"BM25 found nothing for {without:,} of {len(queries):,} training queries")
+        made.facts = {"queries": len(queries), "found_nothing": without}
+    return made.artefact(read, lists)
+
+
+def _in_one_pass(
+    asked: np.ndarray, retriever: DenseRetriever, config: MiningConfig, anchors: np.ndarray | None
+) -> tuple[TopK, TopK | None]:
+    """Search for training queries, float32 [q, dimension], and with them around anchors, if both fit in memory."""
+    count, depth, search = len(asked), config.depth, _search(config)
+    rows = np.empty(0, dtype=np.int64) if anchors is None else anchors
+    fits = (count + len(rows)) * (4 * asked.shape[1] + 20 * depth) <= ONE_PASS_BYTES
+    # An index takes as long to build as to search, and more memory than both.
+    if not len(rows) or not (fits or config.search != "exact"):
+        return retriever.nearest(asked, depth, "searching for training queries", search), None
+    both = np.concatenate([asked, retriever.vectors.take(rows)])
+    found = retriever.nearest(both, depth, "searching for training queries and around positives", search)
+    parts = slice(None, count), slice(count, None)
+    queries, ahead = (TopK(found.rows[part], found.scores[part], found.engine) for part in parts)
+    return queries, ahead
+
+
+def _search(config: MiningConfig) -> Search:
+    """Return how mining finds nearest vectors: exactly, or by an index."""
+    if config.search == "exact":
+        return exact_topk
+    return partial(approximate_topk, probes=config.search_probes)
+
+
+def _recall(
+    found: TopK, retriever: DenseRetriever, config: MiningConfig, asked: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, float]:
+    """Return how much of the exact lists an approximate search has found; {} where the search is exact.
+
+    Args:
+        found: What it found.
+        retriever: Under which it searched.
+        config: How.
+        asked: Returns the vectors that it searched for, by position.
+    """
+    if config.search == "exact":
+        return {}
+    rank, device = retriever.tokens.collection.corpus.id_rank, retriever.checkpoint.device
+    return {"recall": round(recall_of_exact(found, asked, retriever.vectors, rank, device), 4)}

@@ -1,0 +1,72 @@
+"""The line that a phase of a run logs: what it took, what it found."""
+
+import logging
+
+from ance_tele.console.numbers import duration
+from ance_tele.evaluate.config import headline
+from ance_tele.store.manifests import Manifest
+from ance_tele.store.plugins import plain_name
+
+log = logging.getLogger(__name__)
+
+
+def log_phase(where: str, phase: str, found: str, *manifests: Manifest) -> None:
+    """Log a phase in one line.
+
+    Args:
+        where: Such as "episode 1".
+        phase: Such as "mine".
+        found: What it found, in words.
+        manifests: Of what it made or found; the time is that of those that were made now.
+    """
+    made = [manifest.seconds for manifest in manifests if not manifest.reused]
+    log.info(f"{where:<10}  {phase:<9} {duration(sum(made)) if made else 'cached':>7}   {found}")
+
+
+def evaluated(measured: Manifest) -> str:
+    """Return what an evaluation found: the metrics that sentences are about."""
+    facts = measured.facts
+    shown = dict.fromkeys([headline(facts["metrics"]), "nDCG@10", "Answer@20"])
+    found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in shown if name in facts["metrics"])
+    if facts.get("found_nothing"):
+        found += f"; found nothing for {facts['found_nothing']:,} of {facts['queries']:,} queries"
+        if not facts["usable"]:
+            found += ": no baseline to test against"
+    return found
+
+
+def mined(lists: Manifest, candidates: Manifest) -> str:
+    """Return how many candidates an episode has mined, and how many were left out."""
+    facts = {**lists.facts, **candidates.facts}
+    found = (
+        ", ".join(f"{facts[name]:,} {name}" for name in map(plain_name, candidates.inputs["sources"])) + " candidates"
+    )
+    if same := sum(facts.get("same_text", {}).values()):
+        found += f"; {same:,} left out that have the text of a relevant passage or of the query"
+    if dropped := sum(facts.get("answer_bearing", {}).values()):
+        found += f"; {dropped:,} left out that hold an answer"
+    filtered = {name: sum(counts.values()) for name, counts in facts.get("filtered", {}).items()}
+    if filtered:
+        found += "; left out: " + ", ".join(f"{count:,} by {name}" for name, count in filtered.items())
+    if "recall" in facts:
+        around = f", {facts['recall_around']:.3f} around positives" if "recall_around" in facts else ""
+        found += f"; recall@{lists.inputs['depth']} {facts['recall']:.3f} of exact{around}"
+    return found
+
+
+def mixed(pool: Manifest) -> str:
+    """Return what a pool holds, by source, and what it lacks."""
+    facts = pool.facts
+    found = ", ".join(f"{count:,} {source}" for source, count in facts["by_source"].items())
+    found += f"; {facts['missing']:,} short" if facts["missing"] else ""
+    found += f"; {facts['without_negatives']:,} queries have none" if "without_negatives" in facts else ""
+    return found
+
+
+def trained(model: Manifest) -> str:
+    """Return how far an episode was trained."""
+    facts = model.facts
+    found = f"{facts['steps']:,} of {facts['scheduled']:,} steps"
+    if facts.get("pairs", 0) > facts.get("queries", 0):
+        found += f", on {facts['pairs_used']:,} of {facts['pairs']:,} pairs of query and positive"
+    return found

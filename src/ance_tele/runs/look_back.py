@@ -1,0 +1,50 @@
+"""What an episode has changed in the training queries: learned, forgotten, new negatives."""
+
+from dataclasses import asdict, replace
+
+from ance_tele.mining.candidates import CandidateLists
+from ance_tele.mining.storage import read_lists
+from ance_tele.runs.folder import Episode
+from ance_tele.runs.learning import change, new_share, read_reciprocal_ranks
+from ance_tele.runs.training_set import TrainingSet
+from ance_tele.store.artefacts import cached, writing
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import Manifest, read_manifest
+
+
+def look_back(training: TrainingSet, episode: Episode) -> Manifest:
+    """Compare an episode with those before it, once the lists of its checkpoint are there.
+
+    Returns:
+        The manifest; its facts hold the shares of learned, forgotten and unchanged queries, the share of new negatives
+        and the mean reciprocal rank of the training queries.
+    """
+    config, folder, last = episode.recipe.mining, episode.folder, episode.number
+    path = episode.path / "dynamics.json"
+    searched = [read_manifest(folder.checkpoint(number) / "training_lists") for number in range(last + 1)]
+    inputs = {
+        "lists": [fingerprint(manifest.inputs) for manifest in searched if manifest is not None],
+        "mined": [config.main_source(number) for number in range(1, last + 1)],
+    }
+    if found := cached(path, inputs):
+        return found
+    with writing(path, "dynamics", inputs) as made:
+        ranks = [
+            read_reciprocal_ranks(folder.checkpoint(number) / "per_training_query.parquet")
+            for number in (last - 1, last)
+        ]
+        *earlier, current = (_mined(training, replace(episode, number=number)) for number in range(1, last + 1))
+        made.facts = {
+            **asdict(change(*ranks)),
+            "new_negatives": new_share(current, earlier, training.positives),
+            "training_mrr": float(ranks[1].mean()),
+        }
+        made.write_json(made.facts)
+    return made.manifest
+
+
+def _mined(training: TrainingSet, episode: Episode) -> CandidateLists:
+    """Read back T of an episode: what it mined for the queries."""
+    lexical = episode.recipe.mining.main_source(episode.number) == "bm25"
+    home, collection = episode.folder.path / "bm25" if lexical else episode.before, training.collection
+    return read_lists(home / "training_lists.parquet", training.queries, collection.queries, collection.corpus)

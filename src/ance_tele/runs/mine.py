@@ -1,0 +1,151 @@
+"""Mining: the candidates of an episode, from all its sources, without what the filters drop."""
+
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+from ance_tele.mining.candidates import Candidates
+from ance_tele.mining.context import MiningContext
+from ance_tele.mining.filters import filter_candidates, mined_facts
+from ance_tele.mining.mine import mine as collect
+from ance_tele.mining.never import same_text
+from ance_tele.mining.plugins import plugin_inputs
+from ance_tele.mining.sources import lookahead
+from ance_tele.mining.storage import read_candidates, write_candidates
+from ance_tele.runs.folder import Episode
+from ance_tele.runs.lists import Searched, anchor_lists, bm25_lists, lookahead_rows, training_lists
+from ance_tele.runs.log import log_phase, mined
+from ance_tele.runs.look_back import look_back
+from ance_tele.runs.training_set import TrainingSet
+from ance_tele.search.bm25 import BM25Retriever
+from ance_tele.search.dense import DenseRetriever
+from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer
+from ance_tele.store.artefacts import Artefact, cached, writing
+from ance_tele.store.files import remove
+from ance_tele.store.manifests import read_manifest
+
+
+def mine(
+    training: TrainingSet,
+    retriever: DenseRetriever,
+    bm25: BM25Retriever,
+    episode: Episode,
+    cross_encoder: CrossEncoderScorer | None = None,
+) -> Artefact[Candidates]:
+    """Collect the candidates of an episode with the checkpoint before it.
+
+    Args:
+        training: The training queries and their positives.
+        retriever: The checkpoint before the episode.
+        bm25: For the source "bm25".
+        episode: Its sources, depth, filters, seed.
+        cross_encoder: What decides in filters, instead of the checkpoint itself.
+    """
+    config, collection = episode.recipe.mining, training.collection
+    searched = search(training, retriever, episode)
+    sources, path = config.sources_at(episode.number), episode.path / "candidates.parquet"
+    inputs: dict[str, Any] = {
+        **retriever.key,
+        "training": training.key,
+        "sources": sources,
+        "depth": config.depth,
+        "lookahead_positives": config.lookahead_positives,
+        "filter_answers": config.filter_answers,
+        "draw": [episode.number, episode.recipe.episode.seed] if "random" in sources else None,
+        **config.searching,
+        **training.same_texts,
+    }
+    if config.thresholds:
+        key = None if cross_encoder is None else cross_encoder.key
+        inputs["filters"] = {**config.thresholds, "cross_encoder": key}
+    inputs |= plugin_inputs(config, episode.number)
+    if training.review is not None:
+        inputs["review"] = training.review
+    read = partial(read_candidates, path, training.queries, collection.queries, collection.corpus)
+    found = cached(path, inputs)
+    candidates = Artefact(found, read) if found else None
+    if candidates is None:
+        with writing(path, "candidates", inputs) as made:
+            context = mining_context(training, searched, retriever, bm25, episode, cross_encoder)
+            kept, dropped = filter_candidates(context, collect(context))
+            made.facts = mined_facts(kept, dropped)
+            around = read_manifest(episode.before / "around_positives.parquet")
+            if "lookahead" in sources and around is not None and "recall" in around.facts:
+                made.facts["recall_around"] = around.facts["recall"]  # the lists themselves are removed
+            write_candidates(made.target, kept, collection.queries, collection.corpus)
+        candidates = made.artefact(read, kept)
+    if cross_encoder is not None:
+        cross_encoder.release()  # memory that training needs
+    if episode.recipe.episode.watch_lookahead and ("lookahead" not in sources or config.filtered):
+        write_lookahead(mining_context(training, searched, retriever, bm25, episode), training, retriever, episode)
+    for name in ("around_positives.parquet", "around_positives.parquet.manifest.json"):
+        remove(episode.before / name)  # the candidates hold them, by query
+    manifests = searched.queries.manifest, candidates.manifest
+    log_phase(f"episode {episode.number}", "mine", mined(*manifests), *manifests)
+    return candidates
+
+
+def search(training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> Searched:
+    """Search with the checkpoint before an episode: for the training queries and, where that is due, for the anchors.
+
+    After the last episode too: the lists of a checkpoint show what its episode has learned and forgotten.
+    """
+    recipe, number = episode.recipe, episode.number
+    wanted = number <= recipe.episode.episodes and (
+        recipe.episode.watch_lookahead or "lookahead" in recipe.mining.sources_at(number)
+    )
+    finished = episode.before / "around_positives.parquet", episode.path / "candidates.parquet"
+    due = wanted and not any(read_manifest(path) for path in finished)
+    anchors = lookahead_rows(training, recipe.mining) if due else None
+    exclude_self = recipe.evaluation.exclude_self
+    searched = training_lists(training, retriever, recipe.mining, episode.before, exclude_self, anchors)
+    if number > 1:
+        look_back(training, replace(episode, number=number - 1))
+    return searched
+
+
+def mining_context(
+    training: TrainingSet,
+    searched: Searched,
+    retriever: DenseRetriever,
+    bm25: BM25Retriever,
+    episode: Episode,
+    cross_encoder: CrossEncoderScorer | None = None,
+) -> MiningContext:
+    """Return what the sources and filters of an episode see of the run."""
+    config, scorer = episode.recipe.mining, cross_encoder or DenseScorer(retriever)
+    score = cache(lambda: scorer.of(training.queries))  # encodes the queries, where something asks for scores
+    return MiningContext(
+        training.collection,
+        training.positives,
+        config,
+        episode.number,
+        episode.recipe.episode.seed,
+        training.known,
+        training.never,
+        searched.queries.load,
+        lambda rows: (searched.anchors or anchor_lists(training, retriever, config, episode.before)).load(),
+        lambda: bm25_lists(training, bm25, config.depth, episode.folder.path).load(),
+        lambda positions, passages: score()(positions, passages),
+    )
+
+
+def write_lookahead(context: MiningContext, training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> None:
+    """Write L of an episode by query, where its candidates do not hold the whole of it: only to be looked at."""
+    path, collection, config = episode.path / "lookahead_lists.parquet", training.collection, episode.recipe.mining
+    inputs = {
+        **retriever.key,
+        "training": training.key,
+        "depth": config.depth,
+        "lookahead_positives": config.lookahead_positives,
+        **config.searching,
+        **training.same_texts,
+    }
+    if cached(path, inputs):
+        return
+    with writing(path, "lists around positives, by query", inputs) as made:
+        lists = lookahead(context)
+        if training.never.by_text:
+            lists = lists.where(~same_text(lists, training.known, training.never))
+        found = Candidates(training.queries, {"lookahead": lists})
+        write_candidates(made.target, found, collection.queries, collection.corpus)

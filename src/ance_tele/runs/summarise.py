@@ -1,0 +1,189 @@
+"""Make the summary of a run from the manifests and tables of its folder."""
+
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from ance_tele.evaluate.config import headline
+from ance_tele.evaluate.statistics import compare_with
+from ance_tele.mining.plugins import plugin_sources
+from ance_tele.runs.folder import RunFolder
+from ance_tele.runs.inputs import RunInputs
+from ance_tele.runs.learning import training_metric
+from ance_tele.runs.summary import (
+    BASELINES,
+    BM25Summary,
+    Comparison,
+    DataSummary,
+    Environment,
+    EpisodeSummary,
+    PoolSummary,
+    ReviewSummary,
+    Summary,
+)
+from ance_tele.runs.training_set import TrainingSet
+from ance_tele.search.bm25 import BM25Retriever
+from ance_tele.store.manifests import SCHEMA, Manifest, package_versions, read_manifest
+
+FOLDERS = {"bm25": "bm25", "zero-shot": "episode-0"}
+"""Where a baseline is measured."""
+
+
+def summarise(
+    inputs: RunInputs, training: TrainingSet | None, episodes: int, final: Mapping[str, float] | None = None
+) -> Summary:
+    """Write the summary of a run after any number of episodes, from the manifests of what is there.
+
+    Args:
+        inputs: What the run is made of.
+        training: What it trains on; None for a run without a model.
+        episodes: How many are done.
+        final: Metrics of the last checkpoint on the final split, once they are measured.
+    """
+    recipe, collection, out = inputs.recipe, inputs.collection, inputs.folder.path
+    measured = {name: read_manifest(out / FOLDERS[name] / "evaluation") for name in BASELINES}
+    baselines = {
+        name: manifest.facts["metrics"]
+        for name, manifest in measured.items()
+        if manifest is not None and name in recipe.evaluation.baselines
+    }
+    model = None if inputs.start is None else inputs.start.name
+    metric = training_metric(recipe.mining.depth, len(collection.corpus))
+    summary = Summary(
+        schema=SCHEMA,
+        recipe=recipe.name,
+        collection=collection.name,
+        model=_model_name(model),
+        seed=recipe.episode.seed,
+        split=recipe.evaluation.split,
+        data=_data(inputs, training),
+        baselines=baselines,
+        bm25=_bm25(inputs.bm25, measured["bm25"]),
+        episodes=tuple(_episode(inputs.folder, number) for number in range(1, episodes + 1)),
+        final=final or {},
+        training_metric=metric if recipe.episode.episodes else None,
+        evaluation={split: on.facts for split, on in inputs.evaluations.items()},
+        comparisons=comparisons(out, episodes, [name for name in baselines if _usable(measured[name])]),
+        settings=recipe.settings(),
+        environment=Environment(
+            machine=f"{platform.system()} {platform.machine()}, {'cpu' if model is None else _processor()}",
+            python=sys.version.split()[0],
+            packages=package_versions(),
+        ),
+        sources=plugin_sources(recipe.mining),
+    )
+    summary.write(out)
+    return summary
+
+
+def comparisons(out: Path, episodes: int, baselines: list[str]) -> tuple[Comparison, ...]:
+    """Compare the last episode with each baseline on MRR@10; on answer recall where the split has no judgements."""
+    if not episodes:
+        return ()
+    table = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")
+    metric = headline([name for name in table.column_names[1:] if not np.isnan(table[name].to_numpy()).all()])
+    others = {name: pq.read_table(out / FOLDERS[name] / "per_query.parquet")[metric].to_numpy() for name in baselines}
+    found = compare_with(table[metric].to_numpy(), others)
+    return tuple(
+        Comparison(system=f"episode {episodes}", baseline=name, metric=metric, difference=difference, p=p)
+        for name, (difference, p) in found.items()
+    )
+
+
+def _usable(manifest: Manifest | None) -> bool:
+    """Return whether a baseline can be tested against: BM25 that finds nothing for most queries cannot."""
+    return manifest is not None and bool(manifest.facts.get("usable", True))
+
+
+def _model_name(model: Any) -> str | None:
+    return None if model is None else Path(str(model)).name if Path(str(model)).exists() else str(model)
+
+
+def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
+    collection, review, tokens = inputs.collection, inputs.review, inputs.tokens
+    stores = {} if inputs.start is None else {"queries": tokens.queries, "passages": tokens.passages}
+    return DataSummary(
+        fingerprint=collection.fingerprint,
+        passages=len(collection.corpus),
+        queries={split: len(qrels) for split, qrels in collection.qrels.items()},
+        training_queries_used=0 if training is None else len(training),
+        training_queries_without_positive=0 if training is None else training.without,
+        problems=collection.problems,
+        notes=collection.notes,
+        review=None if review is None else ReviewSummary(use=review.use, pairs=len(review.passages)),
+        tokens={what: asdict(store.cut) for what, store in stores.items() if store.cut is not None},
+    )
+
+
+def _bm25(bm25: BM25Retriever, measured: Manifest | None) -> BM25Summary | None:
+    """Return how BM25 read the texts, and for how many queries it found nothing, where it was measured."""
+    if measured is None or "usable" not in measured.facts:  # of an older version
+        return None
+    return BM25Summary(
+        reads=bm25.reads, **{name: measured.facts[name] for name in ("queries", "found_nothing", "usable")}
+    )
+
+
+def _episode(run: RunFolder, number: int) -> EpisodeSummary:
+    """Gather one episode's figures from its manifests."""
+    folder, before = run.checkpoint(number), run.checkpoint(number - 1)
+    names = ("candidates.parquet", "pool.parquet", "model", "evaluation")
+    mined, mixed, trained, measured = (read_manifest(folder / name) for name in names)
+    lists = read_manifest(before / "training_lists")
+    assert mined and mixed and trained and measured and lists
+    several = trained.facts.get("pairs", 0) > trained.facts.get("queries", 0)
+    dynamics = read_manifest(folder / "dynamics.json")
+    learned = {} if dynamics is None else dynamics.facts
+    return EpisodeSummary(
+        number=number,
+        metrics=measured.facts["metrics"],
+        forgetting_rate=learned.get("forgotten"),
+        new_negatives=learned.get("new_negatives"),
+        seconds={
+            "encode": measured.facts["encode_seconds"],
+            "search": round(lists.seconds + mined.seconds, 3),
+            "mix": mixed.seconds,
+            "train": trained.seconds,
+            "evaluate": measured.facts["search_seconds"],
+        },
+        steps=trained.facts["steps"],
+        stopped_at_refresh=trained.facts["steps"] < trained.facts["whole"],
+        pool=_pool(mined, mixed, trained),
+        pairs={"used": trained.facts["pairs_used"], "all": trained.facts["pairs"]} if several else {},
+        recall=_recall(lists, mined),
+        learned_rate=learned.get("learned"),
+        unchanged_rate=learned.get("unchanged"),
+        training_mrr=learned.get("training_mrr"),
+    )
+
+
+def _pool(mined: Manifest, mixed: Manifest, trained: Manifest) -> PoolSummary:
+    answers = {name: mined.facts[name] for name in ("same_text", "answer_bearing") if name in mined.facts}
+    return PoolSummary(
+        size=mixed.facts["size"],
+        by_source=mixed.facts["by_source"],
+        short_queries=mixed.facts["short_queries"],
+        missing=mixed.facts["missing"],
+        repeats=trained.facts["repeats_per_epoch"],
+        without=mixed.facts.get("without_negatives"),
+        dropped={**answers, **mined.facts.get("filtered", {})},
+    )
+
+
+def _recall(lists: Manifest, mined: Manifest) -> dict[str, float]:
+    """Return how much of the exact lists an approximate search found, where there was one."""
+    if "recall" not in lists.facts:
+        return {}
+    around = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
+    return {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **around}
+
+
+def _processor() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"

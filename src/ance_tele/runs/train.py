@@ -1,0 +1,159 @@
+"""Training: the encoder of an episode, from its pool; a training that was killed goes on from its last checkpoint."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+from ance_tele.console.errors import UserError
+from ance_tele.encode.adapters import check_trainable
+from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
+from ance_tele.encode.encoder import emulated_bf16, text_format, weights_fingerprint
+from ance_tele.encode.loading import quiet
+from ance_tele.mining.pool import Pool
+from ance_tele.runs.folder import FREE_SETTINGS, Episode
+from ance_tele.runs.log import log_phase, trained
+from ance_tele.runs.training_set import TrainingSet
+from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import Artefact, cached, writing
+from ance_tele.store.files import remove, write_json
+from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.manifests import package_versions
+from ance_tele.training.batches import BatchPlan, by_turn
+from ance_tele.training.card import model_card
+from ance_tele.training.config import TrainingConfig
+from ance_tele.training.trainer import train as train_model
+
+log = logging.getLogger(__name__)
+
+# Settings that are gone, at their defaults: manifests of models that were trained before hold them.
+_FORMER = {"negatives_cross_device": False}
+
+
+def train(
+    start: Checkpoint,
+    pool: Artefact[Pool],
+    training: TrainingSet,
+    tokens: TokenizedCollection,
+    episode: Episode,
+) -> Checkpoint:
+    """Train the encoder of an episode.
+
+    Args:
+        start: What it starts from: the model as it was given, or the checkpoint before.
+        pool: Its negatives.
+        training: The training queries and their positives.
+        tokens: Of the collection.
+        episode: Its batches, schedule, seed.
+
+    Raises:
+        UserError: No training query would meet a negative; or training has diverged.
+    """
+    recipe = episode.recipe
+    config, seed = recipe.training, recipe.episode.seed
+    schedule = recipe.schedule(episode.number, training.examples(config.positives))
+    several = len(training.positives.passages) > len(training)
+    free = (*FREE_SETTINGS, *(() if several else ("positives",)))
+    inputs = {
+        "pool": fingerprint(pool.manifest.inputs),
+        "training": training.key,
+        "start": start.weights,
+        "tokens": [tokens.queries.key, tokens.passages.key],
+        "untie_encoders": recipe.encoder.untie_encoders,
+        "settings": {**{name: value for name, value in asdict(config).items() if name not in free}, **_FORMER},
+        "schedule": asdict(schedule),
+        "seed": seed,
+        **training.same_texts,
+    }
+    path, work = episode.path / "model", episode.path / "checkpoints"
+    manifest, model = cached(path, inputs), None
+    if manifest is None:
+        with writing(path, "model", inputs) as made:
+            turns = by_turn(training.positives, seed)
+            batch, negatives, every = config.batch_queries, config.negatives_per_query, config.positives == "all"
+            plan = BatchPlan(pool.load(), turns, batch, negatives, seed, training.never, every)
+            _check_negatives(plan, training, config)
+            model = start.take()
+            # The inputs as the manifest will hold them: so a checkpoint of the same training is known as such.
+            same = {"training": fingerprint(inputs)}
+            with quiet():
+                result = train_model(model, plan, tokens.queries, tokens.passages, config, work, schedule, same)
+                model.save_pretrained(str(made.target), create_model_card=False)
+            made.facts = {
+                "weights": weights_fingerprint(model),
+                "steps": result.steps,
+                "scheduled": result.scheduled,
+                "whole": plan.steps_per_epoch * config.epochs,
+                "queries": len(turns),
+                "pairs": len(turns.passages),
+                "pairs_used": plan.pairs_used(schedule.steps, schedule.first_step),
+                "repeats_per_epoch": plan.repeats(),
+                "queries_without_negatives": int((plan.pool.sizes == 0).sum()),
+            }
+            _describe(model, made.target, made.facts, start, training, episode)
+            log_file = {"loss": result.loss, "learning_rate": result.learning_rate}
+            write_json(episode.path / "training_log.json", log_file)
+        manifest = made.manifest
+    remove(work)
+    log_phase(f"episode {episode.number}", "train", trained(manifest), manifest)
+    return Checkpoint(path, start.config, manifest.facts["weights"], model, trained=True)
+
+
+def _describe(
+    model: SentenceTransformer,
+    target: Path,
+    facts: Mapping[str, Any],
+    start: Checkpoint,
+    training: TrainingSet,
+    episode: Episode,
+) -> None:
+    """Write the model card."""
+    recipe = episode.recipe
+    score = "cosine similarity" if model.similarity_fn_name == "cosine" else "dot product"
+    card = {
+        **facts,
+        "base": start.name,
+        "recipe": recipe.name,
+        "collection": training.collection.name,
+        "episode": episode.number,
+        "version": package_versions()["ance-tele"],
+        "score": score,
+        "separator": text_format(model, recipe.encoder, "document").title_separator,
+    }
+    (target / "README.md").write_text(model_card(card, recipe.settings()), "utf-8")
+
+
+def _check_negatives(plan: BatchPlan, training: TrainingSet, config: TrainingConfig) -> None:
+    """Refuse to train where the loss would be 0 at every step; log the number of queries for which it is."""
+    count = len(training)
+    without = plan.without_negative(config.in_batch_negatives, config.mask_known_positives)
+    if without < count:
+        if without:
+            log.info(f"{without:,} of {count:,} training queries meet no negative: nothing is learned from them")
+        return
+    if not config.in_batch_negatives:
+        why, remedy = "in_batch_negatives is off", "switch it on, or have negatives_per_query above 0"
+    elif min(config.batch_queries, count) == 1:
+        why, remedy = "a batch holds one query", "train on more queries, with batch_queries above 1"
+    else:
+        why, remedy = "all passages that a batch can hold are relevant to its queries", "add other passages"
+    raise UserError(
+        f"None of the {count:,} training queries would meet a negative, and the loss be 0 at every step: there is "
+        f"none of its own in a pool, and {why}; {remedy}."
+    )
+
+
+def check_start(start: Checkpoint, recipe: Recipe) -> None:
+    """Refuse a model that cannot be trained; log what will not be trained of it, or not at the speed expected.
+
+    Raises:
+        UserError: It has no weight to train.
+    """
+    if recipe.episode.episodes and (frozen := check_trainable(start.model, str(start.name))):
+        log.info(frozen)
+    asked = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)
+    if asked and (warning := emulated_bf16(start.model.device)):
+        log.info(warning)

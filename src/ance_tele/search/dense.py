@@ -1,0 +1,106 @@
+"""Dense retrieval: one encoder over one corpus, whose vectors are encoded on first use and searched exactly."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import text_format, tokenizer_of
+from ance_tele.encode.rows import encode_rows
+from ance_tele.encode.vectors import Vectors, encode_corpus
+from ance_tele.search.topk import TopK, exact_topk
+from ance_tele.store.files import remove
+
+# Finds the best rows of vectors, as exact_topk does: (queries, vectors, k, id_rank=, device=, what=).
+Search = Callable[..., TopK]
+
+
+class DenseRetriever:
+    """One encoder over the corpus of one collection.
+
+    Args:
+        checkpoint: The encoder.
+        tokens: Of the collection, as the encoder reads it.
+        config: How texts become vectors.
+        folder: Where the corpus vectors belong; those that are there, of the same encoder, are reused.
+        vectors: The corpus vectors, where somebody has opened them already.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        tokens: TokenizedCollection,
+        config: EncoderConfig,
+        folder: Path,
+        vectors: Vectors | None = None,
+    ) -> None:
+        self.checkpoint, self.tokens, self.config, self.folder = checkpoint, tokens, config, folder
+        self._vectors = vectors
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What decides its results: weights, tokens, precision."""
+        return {
+            "weights": self.checkpoint.weights,
+            "passages": self.tokens.passages.key,
+            "queries": self.tokens.queries.key,
+            "precision": self.config.precision,
+            "encode_tokens": self.config.encode_tokens,
+        }
+
+    @property
+    def vectors(self) -> Vectors:
+        """Vectors of the corpus; the shards that are missing are encoded now."""
+        if self._vectors is None:
+            model, tokens = self.checkpoint.model, self.tokens.passages
+            with self.checkpoint.explained():
+                self._vectors = encode_corpus(
+                    model, tokens, "document", self.config, self.folder, self.checkpoint.weights
+                )
+        return self._vectors
+
+    def encode_queries(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of queries, given by row, float32 [n, dimension]."""
+        with self.checkpoint.explained():
+            return encode_rows(self.checkpoint.model, self.tokens.queries, rows, "query", self.config)
+
+    def encode_passages(self, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of a few passages, given by row, float32 [n, dimension]; the corpus is not encoded."""
+        with self.checkpoint.explained():
+            return encode_rows(self.checkpoint.model, self.tokens.passages, rows, "document", self.config)
+
+    def search(self, queries: np.ndarray, depth: int, what: str = "searching") -> TopK:
+        """Return the best passages of queries, given by row; see :class:`ance_tele.search.retriever.Retriever`."""
+        return self.nearest(self.encode_queries(queries), depth, what)
+
+    def nearest(self, asked: np.ndarray, depth: int, what: str = "searching", search: Search = exact_topk) -> TopK:
+        """Return the passages whose vectors are nearest to others.
+
+        Args:
+            asked: Of queries or of passages, float32 [n, dimension].
+            depth: How many of each.
+            what: For the progress bar.
+            search: Exact unless something else is given.
+        """
+        rank, device = self.tokens.collection.corpus.id_rank, self.checkpoint.device
+        return search(asked, self.vectors, depth, id_rank=rank, device=device, what=what)
+
+    def ask(self, words: str, k: int) -> TopK:
+        """Return the k best passages for a text that is no query of the collection: one row of a TopK."""
+        model = self.checkpoint.model
+        form = text_format(model, self.config, "query")
+        ids = tokenizer_of(model, "query")(form.render([""], [words]), truncation=True, max_length=form.max_length)
+        with self.checkpoint.explained():
+            store = TokenStore.from_lists(ids["input_ids"])
+            return self.nearest(encode_rows(model, store, np.array([0]), "query", self.config), k)
+
+    def close(self, keep_vectors: bool) -> None:
+        """Free the model's memory; remove the corpus vectors too, unless they are to be kept."""
+        self.checkpoint.release()
+        self._vectors = None
+        if not keep_vectors:
+            remove(self.folder)

@@ -1,0 +1,88 @@
+"""What scores pairs of a query and a passage: the encoder itself, or a cross-encoder."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from sentence_transformers import CrossEncoder
+
+from ance_tele.data.collection import Collection
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.cross_encoder import cross_scores, load_cross_encoder
+from ance_tele.encode.encoder import weights_fingerprint
+from ance_tele.encode.vectors import pair_scores
+from ance_tele.search.dense import DenseRetriever
+
+# Returns the score of each pair of a query (its position, ascending) and a passage (its row): float32 [n].
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Scorer(Protocol):
+    """Something that scores queries with passages."""
+
+    @property
+    def key(self) -> str | None:
+        """What decides its scores beside the mining checkpoint; None where that decides alone."""
+
+    def of(self, queries: np.ndarray) -> Score:
+        """Return what scores the given queries, rows of the collection, int64 [q]."""
+
+
+class DenseScorer:
+    """Dot products of an encoder."""
+
+    key = None
+
+    def __init__(self, retriever: DenseRetriever) -> None:
+        self._retriever = retriever
+
+    def of(self, queries: np.ndarray) -> Score:
+        """Return what scores queries; see :class:`Scorer`."""
+        asked, vectors = self._retriever.encode_queries(queries), self._retriever.vectors
+
+        def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+            places, offsets = _grouped(positions)
+            return pair_scores(asked[places], vectors, offsets, passages)
+
+        return score
+
+
+class CrossEncoderScorer:
+    """A cross-encoder, by folder or hub name, loaded on first use."""
+
+    def __init__(self, name: str, config: EncoderConfig, collection: Collection) -> None:
+        self._name, self._config, self._collection = name, config, collection
+        self._held: CrossEncoder | None = None
+
+    @property
+    def _model(self) -> CrossEncoder:
+        if self._held is None:
+            self._held = load_cross_encoder(self._name, self._config)
+        return self._held
+
+    @cached_property
+    def key(self) -> str:
+        """Fingerprint of its weights."""
+        return weights_fingerprint(self._model)
+
+    def of(self, queries: np.ndarray) -> Score:
+        """Return what scores queries; see :class:`Scorer`."""
+        texts, corpus = self._collection.queries.table["text"].take(queries), self._collection.corpus
+        model, separator = self._model, self._config.title_separator
+
+        def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+            places, offsets = _grouped(positions)
+            return cross_scores(model, texts.take(places).to_pylist(), offsets, passages, corpus, separator)
+
+        return score
+
+    def release(self) -> None:
+        """Free the memory of the model."""
+        self._held = None
+
+
+def _grouped(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct positions, ascending, and the offsets of their pairs, int64 [distinct + 1]."""
+    places, starts = np.unique(positions, return_index=True)
+    return places, np.append(starts, len(positions))

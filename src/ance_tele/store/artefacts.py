@@ -1,0 +1,132 @@
+"""Artefacts as values: what a phase has just made, or where it lies and how to read it back."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from ance_tele.store.files import atomic, lock, remove, write_json
+from ance_tele.store.manifests import SCHEMA, Manifest, difference, file_sizes, manifest_path, read_manifest
+
+log = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Artefact(Generic[T]):
+    """Something in a run folder, made or found.
+
+    Attributes:
+        manifest: What it was made of, and what is worth knowing of it.
+        read: Reads it back from disk.
+        value: What was just made, so that it is not read back; None where the artefact was found.
+    """
+
+    manifest: Manifest
+    read: Callable[[], T]
+    value: T | None = None
+
+    def load(self) -> T:
+        """Return the content: as it was made, else as it is read back."""
+        return self.read() if self.value is None else self.value
+
+    def on_disk(self) -> "Artefact[T]":
+        """Return the same artefact without its content, which is read back when it is next asked for."""
+        return replace(self, value=None)
+
+
+@dataclass
+class Writing:
+    """An artefact in the making.
+
+    Attributes:
+        target: Temporary path of the file or folder that is to be made.
+        facts: What is worth knowing without opening it.
+        manifest: Of the artefact; there once the block has ended.
+    """
+
+    target: Path
+    facts: dict[str, Any] = field(default_factory=dict)
+    manifest: Manifest = field(init=False)
+
+    def write_json(self, value: object) -> None:
+        """Write the artefact as a JSON file."""
+        write_json(self.target, value)
+
+    def artefact(self, read: Callable[[], T], value: T | None = None) -> Artefact[T]:
+        """Return what was written, after the block has ended."""
+        return Artefact(self.manifest, read, value)
+
+
+def cached(path: Path, inputs: Mapping[str, Any]) -> Manifest | None:
+    """Return the manifest of an artefact that is whole and made of the same inputs; None where there is none."""
+    found = read_manifest(path)
+    same = found is not None and found.inputs == as_read_back(inputs) and found.schema == SCHEMA
+    return replace(found, reused=True) if found is not None and same else None
+
+
+def as_read_back(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return inputs as a manifest holds them: tuples are lists, keys are texts."""
+    plain: dict[str, Any] = json.loads(json.dumps(inputs))
+    return plain
+
+
+@contextmanager
+def writing(path: Path, kind: str, inputs: Mapping[str, Any], spread: bool = False) -> Iterator[Writing]:
+    """Make the artefact at ``path``: atomically, and with a manifest, written last, that makes it exist.
+
+    Args:
+        path: Where it belongs.
+        kind: What it is, e.g. ``"pool"``.
+        inputs: Everything that decides its content (JSON-serialisable).
+        spread: It is several files: what the block puts into a folder goes beside ``path``, which only names the
+            manifest.
+    """
+    inputs, before = as_read_back(inputs), read_manifest(path)
+    if before is not None:
+        log.info(f"{kind} {path.name} is made again: {difference(before.inputs, inputs)}")
+    manifest_path(path).unlink(missing_ok=True)
+    start = time.perf_counter()
+    with atomic(path) as temporary:
+        made = Writing(temporary)
+        yield made
+    files = file_sizes(path)
+    if spread:
+        files = {name.partition("/")[2]: size for name, size in files.items()}
+        for name in files:
+            (path / name).replace(path.parent / name)
+        remove(path)
+    made.manifest = Manifest(kind, inputs, files, made.facts, round(time.perf_counter() - start, 3))
+    made.manifest.save(path)
+
+
+def build(
+    path: Path,
+    kind: str,
+    inputs: Mapping[str, Any],
+    make: Callable[[Path], Mapping[str, Any] | None],
+    shared: bool = False,
+) -> Manifest:
+    """Make the artefact at ``path`` unless it is there, whole and made of the same inputs; return its manifest.
+
+    Args:
+        path: Where the artefact belongs.
+        kind: What it is.
+        inputs: Everything that decides its content (JSON-serialisable).
+        make: Gets a temporary path, makes the file or folder there, returns facts for the manifest.
+        shared: Other processes may want the same artefact at the same time: one makes it, the others wait.
+    """
+    if found := cached(path, inputs):
+        return found
+    if shared:
+        with lock(path.with_name(f".{path.name}.lock"), lambda: log.info(f"waiting for another process: {kind}")):
+            return build(path, kind, inputs, make)
+    with writing(path, kind, inputs) as made:
+        made.facts |= make(made.target) or {}
+    return made.manifest

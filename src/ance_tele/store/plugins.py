@@ -1,0 +1,80 @@
+"""Functions of the user's own, named ``module:function`` on the command line, in YAML or in Python."""
+
+import hashlib
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ance_tele.console.errors import UserError
+
+_NAMED = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<function>[^\W\d]\w*)")
+
+
+def is_plugin(name: str) -> bool:
+    """Return whether a name has the form ``module:function``."""
+    return _NAMED.fullmatch(name) is not None
+
+
+def plain_name(name: str) -> str:
+    """Return the function's name of ``module:function``; the name itself where it has no colon."""
+    return name.rpartition(":")[2]
+
+
+def load_plugin(name: str, what: str) -> Callable[..., Any]:
+    """Import the function that ``module:function`` names; modules of the current directory are found too.
+
+    Args:
+        name: Such as ``my_sources:same_category``.
+        what: What it is to be, for the sentence of an error: "source of negatives".
+
+    Raises:
+        UserError: There is no such module, it cannot be imported, or it has no such function.
+    """
+    parts = _NAMED.fullmatch(name)
+    if parts is None:
+        raise UserError(f"'{name}' names no {what}; a function of your own is named module:function.")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # at the end, so that no file there hides a library
+    importlib.invalidate_caches()  # the module may be younger than the last look into its folder
+    try:
+        module = importlib.import_module(parts["module"])
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and f"{parts['module']}.".startswith(f"{error.name}.")
+        if missing:
+            raise UserError(
+                f"There is no module '{parts['module']}' for the {what} '{name}'; it must lie in {here} or be "
+                "installed."
+            ) from None
+        raise UserError(
+            f"The module '{parts['module']}' of the {what} '{name}' cannot be imported: "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    found = getattr(module, parts["function"], None)
+    if found is None:
+        raise UserError(f"{module.__file__} has no '{parts['function']}', which '{name}' names as {what}.")
+    if not callable(found):
+        raise UserError(f"'{parts['function']}' in {module.__file__} is no function, so it can be no {what}.")
+    function: Callable[..., Any] = found
+    return function
+
+
+@cache
+def code_hash(function: Callable[..., Any]) -> str:
+    """Return the sha-256 (hex) of a function's source code, so that what it made is made again once it is edited.
+
+    Only the function's own lines count, with its decorators; what it calls does not.
+
+    Raises:
+        UserError: There is no code to be read.
+    """
+    try:
+        code = inspect.getsource(function)
+    except (OSError, TypeError) as error:
+        raise UserError(f"{function!r} has no source code to be read ({error}); define it in a .py file.") from None
+    return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
