@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from ance_tele.report.findings import findings
 from judges import write_judge
 
 from ance_tele.cli.main import main
@@ -15,7 +16,6 @@ from ance_tele.data.load import load_collection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.mining.config import THRESHOLDS, MiningConfig
 from ance_tele.recipes import recipe
-from ance_tele.report.findings import findings
 from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -80,6 +80,11 @@ class Qrels:
         offsets: int64 [q + 1]; the judgements of ``queries[i]`` are ``offsets[i]:offsets[i + 1]``.
         passages: Rows of the judged passages, int64 [n].
         grades: int64 [n]; above zero means relevant.
+
+    Example:
+        >>> qrels = Qrels.from_arrays(np.array([4, 2, 4]), passages=np.array([7, 1, 9]), grades=np.array([1, 1, 0]))
+        >>> qrels.queries.tolist(), qrels.offsets.tolist(), qrels.relevant().passages.tolist()
+        ([2, 4], [0, 1, 3], [1, 7])
     """
 
     queries: np.ndarray
