@@ -192,7 +192,7 @@ def pool(run: RunData) -> str:
     if not run.pools:
         return ""
     episode, shares = run.pools[-1]
-    parts = [f"{shown(share)} {source_title(name)}" for name, share in shares.items()]
+    parts = [f"{shown(share)} {source_title(name, run.summary.sources)}" for name, share in shares.items()]
     return f"The pool of episode {episode} is {words(parts)} negatives."
 
 
@@ -266,7 +266,7 @@ def suspects(run: RunData) -> str:
     sentence = f"{count(of.suspects)} of {count(of.pairs)} query-negative pairs ({shown(of.share)}) are suspect"
     if of.most_suspect:
         name, share = of.most_suspect
-        sentence += f", most often those from {source_title(name)} ({shown(share)})"
+        sentence += f", most often those from {source_title(name, run.summary.sources)} ({shown(share)})"
     if any(of.by_reason.values()):
         reason = max(of.by_reason, key=lambda one: of.by_reason[one])
         sentence += f"; the most frequent reason ({count(of.by_reason[reason])}): {REASONS.get(reason, reason)}"
