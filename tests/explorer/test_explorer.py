@@ -223,7 +223,9 @@ def test_one_training_query_through_the_rounds(client: TestClient, run: Path) ->
     best = [one["best"] or 10**9 for one in told["negatives"]]
     assert best == sorted(best)
     suspects = [one for one in told["negatives"] if one["reasons"]]
-    assert [(one["id"], one["reasons"], one["suspicion"]) for one in suspects] == [(HOSTILE, ["copy", "kept"], 2.5)]
+    assert [(one["id"], one["reasons"], one["suspicion"]) for one in suspects] == [
+        (HOSTILE, ["near_duplicate", "persistently_top"], 2.5)
+    ]
     mrr = [pq.read_table(run / f"episode-{c}" / "per_training_query.parquet")["MRR@20"][0].as_py() for c in (0, 1, 2)]
     assert told["mrr"] == mrr
 
@@ -239,7 +241,12 @@ def test_a_verdict_is_kept_changed_and_taken_back(client: TestClient, unmarked: 
     assert client.get("/review.csv").status_code == 404
     assert mark("relevant")["verdicts"] == {HOSTILE: "relevant"}
     row = read_review(unmarked)[0]
-    assert (row.query_id, row.passage_id, row.verdict, row.reasons) == ("q00-0", HOSTILE, "relevant", "copy,kept")
+    assert (row.query_id, row.passage_id, row.verdict, row.reasons) == (
+        "q00-0",
+        HOSTILE,
+        "relevant",
+        "near_duplicate,persistently_top",
+    )
     assert row.title == "t0 <b>" and row.text.endswith(" <script>window.hacked=1</script><b>")
     assert row.query.startswith("t0 u0")
     assert mark("unsure")["review"]["counts"] == {"relevant": 0, "negative": 0, "unsure": 1}
