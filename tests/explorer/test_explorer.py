@@ -396,9 +396,9 @@ MARK = {"query_id": "q00-0", "passage_id": HOSTILE, "verdict": "relevant"}
         ("search", {**QUESTION, "k": 0}, "k is 0; it must be at least 1."),
         ("search", {**QUESTION, "k": 101}, "k is 101; it must be at most 100."),
         ("search", {**QUESTION, "checkpoint": 7}, "There is no checkpoint 7 here"),
-        ("search", {**QUESTION, "k": "3"}, "The request is not as it should be (k: "),
-        ("search", {"words": "x"}, "The request is not as it should be (checkpoint: "),
-        ("search", {**QUESTION, "more": 1}, "The request is not as it should be (more: "),
+        ("search", {**QUESTION, "k": "3"}, "The request is malformed (k: "),
+        ("search", {"words": "x"}, "The request is malformed (checkpoint: "),
+        ("search", {**QUESTION, "more": 1}, "The request is malformed (more: "),
         ("review", {**MARK, "query_id": "q99"}, "This run has no training query 'q99'"),
         ("review", {**MARK, "query_id": "q00-5"}, "This run has no training query 'q00-5'"),  # one of the test split
         ("review", {**MARK, "passage_id": "d99"}, "'d99' is no negative of the query 'q00-0'"),
