@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_toy
+from toy import write_toy
 
 from ance_tele.analysis.analyse import analyse
 from ance_tele.analysis.cases import choose, start_of, swinging
