@@ -11,6 +11,7 @@ import numpy as np
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.grades import ReviewAs
+from ance_tele.data.reasons import current_reasons
 from ance_tele.store.files import atomic
 from ance_tele.store.fingerprints import fingerprint
 
@@ -31,7 +32,7 @@ class Verdict:
         query: Text of the query.
         title: Title of the passage.
         text: Text of the passage.
-        reasons: Why the pair was suspected, e.g. "copy,kept".
+        reasons: Why the pair was suspected, e.g. "near_duplicate,persistently_top".
         sources: How the passage came into pools, e.g. "query,lookahead".
         line: Where it begins in its file, counted from 1; 0 for one that was never read.
 
@@ -158,6 +159,7 @@ def _row(path: Path, line: int, header: list[str], values: list[str]) -> Verdict
         if not row[name]:
             raise UserError(f"{path} line {line} has no {name}; fill it in, or take the line out.")
     _check_verdict(row["verdict"], f"{path} line {line}")
+    row["reasons"] = current_reasons(row.get("reasons", ""))
     return Verdict(**{name: row.get(name, "") for name in COLUMNS}, line=line)
 
 
