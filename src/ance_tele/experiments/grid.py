@@ -25,6 +25,12 @@ def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:
 
     Raises:
         UserError: There is no such recipe or setting, or a value cannot be read.
+
+    Example:
+        >>> system("ance-tele alpha=0.3", alpha=0.5, episodes=5).settings()["alpha"]
+        0.3
+        >>> system("dpr", episodes=5).episode.episodes
+        1
     """
     name, *own = text.split() or [""]
     chosen = recipe(name)
