@@ -50,7 +50,7 @@ def analyse(
     data: str | Path | None = None,
     opened: OpenedRun | None = None,
 ) -> Path | None:
-    """Write ``RUN/analysis/`` of a finished run, or find that it stands; None for a run without training.
+    """Write ``RUN/analysis/`` of a finished run, unless it is there; return it, None for a run without training.
 
     Args:
         out: The run folder.

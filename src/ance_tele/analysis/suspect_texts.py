@@ -38,6 +38,9 @@ def suspects_of(
         sources: Only those that one of these has mined, such as "lookahead".
         data: Where the collection lies now, if it was moved.
 
+    Returns:
+        The rows, most suspect first, those of a draw too.
+
     Raises:
         UserError: This is no finished run with training, its collection is out of reach, or a name is unknown.
     """
@@ -48,7 +51,7 @@ def suspects_of(
                 raise UserError(f"There is no {what} '{name}'; there are: {', '.join(known)}.")
     folder = analyse(run, data=data)
     if folder is None:
-        raise UserError(f"{run} is a run without training; it has no pools that suspects could stand in.")
+        raise UserError(f"{run} is a run without training; it has no pools, and so no suspects.")
     table = pq.read_table(folder / "suspects.parquet")
     for column, names in (("reasons", reasons), ("sources", sources)):
         if names:

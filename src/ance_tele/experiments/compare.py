@@ -42,7 +42,7 @@ def compare_systems(
     table: str | None = None,
     suit: Suit | None = None,
 ) -> dict[str, Any]:
-    """Run every system from every model with every seed, and set them side by side.
+    """Run every system from every model with every seed, and compare them in one table.
 
     Args:
         systems: What to compare; see :func:`ance_tele.experiments.grid.system`.
@@ -52,7 +52,7 @@ def compare_systems(
         out: Folder of the comparison; called again, it goes on where it was.
         cache: Folder for collections and token stores.
         parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
-        table: Name of the paper's table whose figures belong beside, e.g. "table3".
+        table: Name of the paper's table whose figures are shown with ours, e.g. "table3".
         suit: Makes a system suit a model and its cell, as :func:`ance_tele.plan.suited.suited` does; gets both and the
             cell's run folder. Without it all cells of a system have the same settings.
 

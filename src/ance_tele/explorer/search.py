@@ -32,8 +32,12 @@ def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None
         k: How many passages.
         data: Where the collection lies now, if it was moved.
 
+    Returns:
+        The best passages, best first; fewer than k where the corpus has fewer.
+
     Raises:
-        UserError: This is no run folder, or its data is gone or has changed.
+        UserError: This is no run folder, its data is gone or has changed, the run has no model, there are no words, or
+            k is below 1.
     """
     check_question(words, k)
     opened = open_run(Path(run), data)
