@@ -13,7 +13,7 @@ from ance_tele.mining.context import MiningContext
 from ance_tele.mining.margins import without_false_negatives
 from ance_tele.mining.never import same_text
 from ance_tele.mining.plugins import Filter, resolve_filter
-from ance_tele.store.plugins import plain_name
+from ance_tele.store.plugins import failing_as, plain_name
 
 # How many candidates were dropped, by filter and source.
 Dropped = dict[str, dict[str, int]]
@@ -61,7 +61,17 @@ def _filters(context: MiningContext) -> dict[str, Filter]:
         filters["same_text"] = without_same_text
     if context.config.filter_answers:
         filters["answer_bearing"] = without_answer
-    return filters | {plain_name(name): resolve_filter(name) for name in context.config.filters}
+    return filters | {plain_name(name): _of_user(name) for name in context.config.filters}
+
+
+def _of_user(name: str) -> Filter:
+    keeps = resolve_filter(name)
+
+    def reported(context: MiningContext, source: str, lists: CandidateLists) -> np.ndarray:
+        with failing_as("filter", name):
+            return keeps(context, source, lists)
+
+    return reported
 
 
 def without_same_text(context: MiningContext, source: str, lists: CandidateLists) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ance_tele.paper.curves import Reference
 from ance_tele.report.axes import Line, draw_stacks, run_line
@@ -12,9 +12,6 @@ from ance_tele.report.drawing import Drawing, Panel
 from ance_tele.report.figures_learning import draw_rate
 from ance_tele.report.load import RunData
 from ance_tele.report.style import BM25, Own, plain, source_colour, source_title, sources_in_order
-
-if TYPE_CHECKING:
-    pass
 
 Bars = Sequence[tuple[int, Mapping[str, float]]]
 
