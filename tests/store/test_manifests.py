@@ -374,5 +374,5 @@ def test_json_that_cannot_be_read(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
     for damage in (b'{"a": ', b"\xff"):
         (tmp_path / "x.json").write_bytes(damage)
-        with pytest.raises(UserError, match=r"x\.json is not valid JSON .*; delete it"):
+        with pytest.raises(UserError, match=r"x\.json is not valid JSON .*: delete it"):
             read_json(tmp_path / "x.json")
