@@ -49,7 +49,17 @@ ONLY = {
         "runs.summary",
         "store",
     },
-    "plan": {"console", "data", "mining.mix", "mining.plugins", "paper", "recipes", "runs.folder", "settings", "store"},
+    "plan": {
+        "console",
+        "data",
+        "mining.mix",
+        "mining.plugins",
+        "paper",
+        "recipes",
+        "runs.identity",
+        "settings",
+        "store",
+    },
     "training": {"console", "data", "encode", "mining.never", "mining.pool", "mining.seeding", "store"},
     "mining": {"console", "data", "search.topk", "store"},
 }

@@ -194,8 +194,10 @@ def collection() -> Any:
     )
 
 
-def figures_alone(folder: Path, prepare: Callable[[Any], None] = lambda model: None) -> dict[str, float]:
-    """Return MRR@10 and nDCG@10 of the test split, made by sentence-transformers and numpy alone."""
+def figures_alone(
+    folder: Path, prepare: Callable[[Any], None] = lambda model: None
+) -> tuple[dict[str, float], np.ndarray]:
+    """Return MRR@10 and nDCG@10 of the test split, and passage vectors, by sentence-transformers and numpy alone."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
@@ -208,10 +210,11 @@ def figures_alone(folder: Path, prepare: Callable[[Any], None] = lambda model: N
     order = np.argsort(-scores, axis=1, kind="stable")
     rank = 1 + (order == np.array(relevant["test"])[:, None]).argmax(1)
     inside = rank <= 10
-    return {
+    figures = {
         "MRR@10": float(np.where(inside, 1 / rank, 0).mean()),
         "nDCG@10": float(np.where(inside, 1 / np.log2(rank + 1), 0).mean()),
     }
+    return figures, found.numpy()
 
 
 # ---- what becomes of a kind ----------------------------------------------------------------------
@@ -255,23 +258,16 @@ def figures_ours(folder: Path) -> dict[str, float]:
     return {name: means[name] for name in ("MRR@10", "nDCG@10")}
 
 
-def least_cosine(folder: Path, prepare: Callable[[Any], None] = lambda model: None) -> float:
+def least_cosine(model: Any, theirs: np.ndarray) -> float:
     """Encode the passages among others, in batches of several sizes; compare them to sentence-transformers' own."""
-    from sentence_transformers import SentenceTransformer
-
     from ance_tele.data.tokens import TokenStore
     from ance_tele.encode.encoder import text_format, tokenizer_of
-    from ance_tele.encode.loading import load_model
     from ance_tele.encode.rows import encode_rows
 
     config = settings()
-    model = load_model(folder, config, "cpu")
     form, passages = text_format(model, config, "document"), texts()[0]
     rendered = form.render([""] * len(passages), passages)
     ids = tokenizer_of(model, "document")(rendered, truncation=True, max_length=form.max_length)["input_ids"]
-    alone = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": "float32"})
-    prepare(alone)
-    theirs = alone.encode_document(passages, batch_size=1)
     least = 1.0
     for tokens in (1, 100, 1024):
         rows = np.arange(len(passages))
@@ -290,7 +286,7 @@ def outcome(name: str, work: Path, whole: bool = False) -> Outcome:
         whole: By a whole run of one episode, rather than by a few steps of training.
     """
     from ance_tele.console.errors import UserError
-    from ance_tele.encode.loading import quiet
+    from ance_tele.encode.loading import load_model, quiet
 
     kind, folder = KINDS[name], work / "model"
     with quiet():
@@ -300,22 +296,23 @@ def outcome(name: str, work: Path, whole: bool = False) -> Outcome:
     except UserError as error:
         return Outcome(refused=str(error))
     with quiet():
-        before = ours, figures_alone(folder, kind.alone)
-        company = least_cosine(folder, kind.alone)
+        figures, vectors = figures_alone(folder, kind.alone)
+        before, model = (ours, figures), load_model(folder, settings(), "cpu")
+        company = least_cosine(model, vectors)
     try:
-        told, changed, still = (_episode if whole else _steps)(folder, work)
+        told, changed, still = _episode(folder, work) if whole else _steps(model, work)
     except UserError as error:
         return Outcome(untrained=str(error), before=before, company=company)
     with quiet():
-        after = told, figures_alone(work / "saved")
+        after = told, figures_alone(work / "saved")[0]
     return Outcome(before=before, after=after, company=company, changed=changed, still=still)
 
 
-def _steps(folder: Path, work: Path) -> tuple[dict[str, float], tuple[int, int], tuple[str, ...]]:
+def _steps(model: Any, work: Path) -> tuple[dict[str, float], tuple[int, int], tuple[str, ...]]:
     """Train for two steps with random negatives, and save; return figures and what has changed."""
     from ance_tele.data.tokens import tokenize
     from ance_tele.encode.encoder import text_format, tokenizer_of
-    from ance_tele.encode.loading import load_model, quiet
+    from ance_tele.encode.loading import quiet
     from ance_tele.mining.pool import COLUMNS, Pool
     from ance_tele.training.batches import BatchPlan
     from ance_tele.training.config import TrainingConfig
@@ -323,7 +320,6 @@ def _steps(folder: Path, work: Path) -> tuple[dict[str, float], tuple[int, int],
     from ance_tele.training.trainer import train
 
     ours, config = collection(), settings()
-    model = load_model(folder, config, "cpu")
     stores = [
         tokenize(part, tokenizer_of(model, task), text_format(model, config, task), work, ours.fingerprint, what)
         for part, task, what in ((ours.queries, "query", "queries"), (ours.corpus, "document", "passages"))

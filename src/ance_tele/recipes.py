@@ -8,7 +8,7 @@ from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
 from ance_tele.paper.settings import ANCE, SCALES
 from ance_tele.settings import EpisodeConfig, Recipe
-from ance_tele.store.plugins import is_plugin, load_plugin
+from ance_tele.store.plugins import failing_as, is_plugin, load_plugin
 
 
 def ance_tele() -> Recipe:
@@ -143,13 +143,8 @@ def recipe(name: str) -> Recipe:
 def _of_user(reference: str) -> Recipe:
     """Return the recipe that a user's function makes, under the name by which it can be had again."""
     make = load_plugin(reference, "recipe")
-    try:
+    with failing_as("recipe", reference):
         made = make()
-    except UserError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UserError(f"The recipe '{reference}' failed: {reason}.") from error
     if not isinstance(made, Recipe):
         raise UserError(f"'{reference}' returned {type(made).__name__}; a recipe function returns a Recipe.")
     made.check()

@@ -11,7 +11,7 @@ from steps import Refusal, settings_of
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
 from ance_tele.recipes import RECIPES, recipe
-from ance_tele.runs.folder import recipe_of
+from ance_tele.runs.identity import recipe_of
 
 CONFIGS = {
     "alpah: 0.5\n": ["c.yaml", "no setting 'alpah'", "did you mean 'alpha'?"],

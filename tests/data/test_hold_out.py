@@ -14,7 +14,8 @@ from ance_tele.data.describe import describe, warnings
 from ance_tele.data.formats.write import write_beir
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.load import collection_from_dicts, load_collection
-from ance_tele.runs.folder import held_out, open_run, read_settings
+from ance_tele.runs.folder import open_run
+from ance_tele.runs.identity import held_out, read_settings
 from ance_tele.settings import Recipe
 
 # ---- grades --------------------------------------------------------------------------------------

@@ -15,7 +15,9 @@ from ance_tele.data.load import load_collection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.mining.config import THRESHOLDS, MiningConfig
 from ance_tele.recipes import recipe
-from ance_tele.report.findings import findings
+from ance_tele.report.load import RunData
+from ance_tele.report.sentences import findings
+from ance_tele.runs.summary import Summary
 from ance_tele.store.manifests import read_manifest
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -94,12 +96,10 @@ def test_a_run_with_filters(
         assert total["relative_margin"] > 100 and total["range_min"] > 50
         assert f"left out: {total['relative_margin']:,} by relative_margin, {total['range_min']:,} by range_min" in said
         sentence = f"{total['relative_margin']:,} by relative_margin and {total['range_min']:,} by range_min in episode"
-        assert (
-            sentence
-            in findings(summary)[[line.startswith("Candidates that") for line in findings(summary)].index(True)]
-        )
+        found = findings(RunData("", Summary.of(summary)))
+        assert sentence in next(line for line in found if line.startswith("Candidates that"))
     assert str(tmp_path) not in (out / "config.yaml").read_text() + (out / "summary.json").read_text()
-    assert main(given) == 0 and capsys.readouterr().out.count(" stands ") >= 8
+    assert main(given) == 0 and capsys.readouterr().out.count(" cached ") >= 8
     assert main(command(toy, tiny_model, out, relative_margin=0.1, range_min=2, cross_encoder=judge)) == 2
     assert "relative_margin was 0.05, is 0.1" in capsys.readouterr().err
     other = write_judge(tiny_model, tmp_path / "other", 1)

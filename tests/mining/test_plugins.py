@@ -1,5 +1,6 @@
 """Sources and filters of the user's own: the examples of docs/extending.md, through the command line; errors."""
 
+import importlib.util
 import json
 import re
 import sys
@@ -14,8 +15,8 @@ import pytest
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.data.load import load_collection
-from ance_tele.mining.candidates import CandidateLists
+from ance_tele.data.load import collection_from_dicts, load_collection
+from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.context import MiningContext
 from ance_tele.mining.declared import source
@@ -26,6 +27,7 @@ from ance_tele.mining.plugins import PALETTE, load_all, plugin_inputs, plugin_so
 from ance_tele.mining.storage import read_pool, write_pool
 from ance_tele.recipes import recipe
 from ance_tele.store.manifests import read_manifest
+from ance_tele.store.plugins import code_hash
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 QUICK = (
@@ -109,7 +111,7 @@ def test_the_source_of_the_page(
     assert re.search("same.category", (out / "report.html").read_text())
     suspects = json.loads((out / "analysis" / "suspects.json").read_text())
     assert suspects["by_source"]["same_category"]["pairs"] > 0
-    assert main(given) == 0 and capsys.readouterr().out.count(" stands ") >= 6
+    assert main(given) == 0 and capsys.readouterr().out.count(" cached ") >= 6
 
     # An edited function mines again.
     manifest = read_manifest(out / "episode-1" / "candidates.parquet")
@@ -298,3 +300,31 @@ def test_two_functions_of_one_name_are_refused(plug: Path) -> None:
         load_all(MiningConfig(filters=("a:one", "b:one")))
     with pytest.raises(UserError, match="'plug:max_score' must be called otherwise"):
         load_all(MiningConfig(filters=("plug:max_score",)))
+
+
+def test_a_function_that_raises_is_named_with_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raising.py").write_text("def sick(*given):\n    return int('title')\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    qrels = {"train": {"q": {"a": 1}}}
+    collection = collection_from_dicts({"a": "one", "b": "two"}, {"q": "first"}, qrels)
+    positives = collection.split("train").relevant()
+    found = CandidateLists.of([[0, 1]])
+    for settings, what in (({"sources": ("raising:sick",)}, "source"), ({"filters": ("raising:sick",)}, "filter")):
+        config = MiningConfig(**settings)  # type: ignore[arg-type]
+        context = MiningContext(collection, positives, config, search_queries=lambda: found)
+        with pytest.raises(UserError, match=f"The {what}.* 'raising:sick' failed .*raising.py, line 2.: ValueError: "):
+            candidates = mine(context) if what == "source" else Candidates(context.queries, {"query": found})
+            filter_candidates(context, candidates)
+
+
+def test_a_change_of_colour_alone_mines_nothing_again(tmp_path: Path) -> None:
+    def code(name: str, colour: str, body: str) -> str:
+        path = tmp_path / f"{name}.py"
+        path.write_text(f"import ance_tele as at\n\n@at.source('t', '{colour}')\ndef f(context):\n    return {body}\n")
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return code_hash(module.f.function)
+
+    assert code("first", "#000000", "1") == code("second", "#FFFFFF", "1") != code("third", "#000000", "2")

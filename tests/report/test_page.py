@@ -47,7 +47,7 @@ def test_the_page_says_what_to_read_off(whole: Path) -> None:
         "2 of 5 training queries (40.0%) did worse in some episode, and 1 of these end below their best.",
         "Of the lists of round 4, 30.0% had been in no list before and 50.0% were first met in round 2",
         "The pool of episode 2 is 25.0% query, 25.0% lookahead and 50.0% momentum negatives.",
-        "6.2% of the new ones of round 4 lay near a positive, 5.0 times as many as of random passages",
+        "6.2% of the new ones of round 4 lay near a positive, against 1.2% of random passages",
         "8.0% of the lists of round 1 were gone in round 2 and back in round 3, the most of all rounds.",
         "class A was in the list of round 2, out in 3 and back in 4; class B in 3, out in 4, back in 5.",
         "20 of 1,000 query-negative pairs (2.0%) are suspect, most often those from query (3.0%)",

@@ -23,7 +23,8 @@ from ance_tele.analysis.rounds import Rounds
 from ance_tele.analysis.suspects import REASONS, SuspectConfig, bits_of, judge, named, suspect_counts, suspicion
 from ance_tele.console.errors import UserError
 from ance_tele.mining.config import MiningConfig
-from ance_tele.runs.folder import OpenedRun, open_run, recipe_of
+from ance_tele.runs.folder import OpenedRun, open_run
+from ance_tele.runs.identity import recipe_of
 from ance_tele.runs.learning import change, training_metric
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import build

@@ -12,7 +12,8 @@ from ance_tele.analysis.rounds import source_names
 from ance_tele.console.errors import UserError
 from ance_tele.data.reasons import REASONS, current_reasons
 from ance_tele.data.review import Verdict
-from ance_tele.runs.folder import open_run, recipe_of
+from ance_tele.runs.folder import open_run
+from ance_tele.runs.identity import recipe_of
 
 
 def suspects_of(

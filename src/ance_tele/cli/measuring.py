@@ -29,7 +29,7 @@ def evaluate_verb(given: Given) -> int:
         raise UserError(f"--run_file {given.run_file} cannot be written; it takes a file name in a folder there is.")
 
     from ance_tele.paper.published import known
-    from ance_tele.runs.folder import settings_of
+    from ance_tele.runs.identity import settings_of
 
     main = given.model or given.passage_model
     published = known(main)

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.answer_lists import Answers
 from ance_tele.data.arrow import read_arrow
-from ance_tele.data.given_lists import Given
+from ance_tele.data.given_lists import Answers, Given
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
 from ance_tele.store.fingerprints import fingerprint
@@ -80,6 +79,11 @@ class Qrels:
         offsets: int64 [q + 1]; the judgements of ``queries[i]`` are ``offsets[i]:offsets[i + 1]``.
         passages: Rows of the judged passages, int64 [n].
         grades: int64 [n]; above zero means relevant.
+
+    Example:
+        >>> qrels = Qrels.from_arrays(np.array([4, 2, 4]), passages=np.array([7, 1, 9]), grades=np.array([1, 1, 0]))
+        >>> qrels.queries.tolist(), qrels.offsets.tolist(), qrels.relevant().passages.tolist()
+        ([2, 4], [0, 1, 3], [1, 7])
     """
 
     queries: np.ndarray

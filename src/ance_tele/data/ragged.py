@@ -62,3 +62,27 @@ def blocks(offsets: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
         stop = min(max(stop, start + 1), count)
         yield start, stop
         start = stop
+
+
+def spans(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield ``start`` and ``stop`` of blocks of at most ``most`` lists, of so many lists.
+
+    >>> list(spans(5, 2))
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    for start in range(0, count, most):
+        yield start, min(start + most, count)
+
+
+def pair_keys(offsets: np.ndarray, values: np.ndarray, width: int) -> np.ndarray:
+    """Return each pair of a list, counted from the first, and a value of it as one number, int64 [values].
+
+    Args:
+        offsets: Of the lists.
+        values: The flat array, of integers from 0 to ``width - 1``.
+        width: What the list's number is multiplied by.
+
+    >>> pair_keys(np.array([0, 1, 3]), np.array([5, 0, 2]), width=10).tolist()
+    [5, 10, 12]
+    """
+    return owners(offsets) * width + values[offsets[0] : offsets[-1]]

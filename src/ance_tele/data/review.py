@@ -26,8 +26,6 @@ class Verdict:
     """A judgement of one passage for one query; all but the first three is there only for the reader.
 
     Attributes:
-        query_id: Of the query.
-        passage_id: Of the passage.
         verdict: "relevant", "negative" or "unsure".
         query: Text of the query.
         title: Title of the passage.
@@ -58,10 +56,6 @@ _NEEDED = COLUMNS[:3]
 
 def write_review(path: str | Path, rows: Iterable[Verdict]) -> None:
     """Write a review file, atomically: UTF-8, with a header; texts over 100,000 characters are cut.
-
-    Args:
-        path: The file.
-        rows: In the order of the file.
 
     Raises:
         UserError: A verdict is none of those there are.
@@ -98,14 +92,12 @@ def read_review(path: str | Path) -> list[Verdict]:
     header: list[str] = []
     found: dict[tuple[str, str], Verdict] = {}
     rows: list[Verdict] = []
-    last = 0
     while True:
-        first = last + 1
+        first = lines.line_num + 1
         try:
             values = next(lines, None)
         except csv.Error as error:
             raise UserError(f"{path} line {first} is not well-formed CSV ({error}).") from None
-        last = lines.line_num
         if values is None:
             break
         if not values:

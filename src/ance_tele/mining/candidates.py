@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ance_tele.data.ragged import offsets_of, owners, ranges, within
+
 if TYPE_CHECKING:
     from ance_tele.search.topk import TopK
 
@@ -20,6 +22,11 @@ class CandidateLists:
         passages: Rows of the corpus, int32 [n].
         scores: float32 [n].
         ranks: int16 [n], from 1.
+
+    Example:
+        >>> lists = CandidateLists.of([[7, 3], [], [5]])
+        >>> len(lists), lists[0].tolist(), lists.ranks.tolist(), lists.query_positions.tolist()
+        (3, [7, 3], [1, 2, 1], [0, 0, 2])
     """
 
     offsets: np.ndarray
@@ -36,7 +43,7 @@ class CandidateLists:
     @property
     def query_positions(self) -> np.ndarray:
         """The position of each candidate's query, int64 [n], ascending."""
-        return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
+        return owners(self.offsets)
 
     def block(self, start: int, stop: int) -> "CandidateLists":
         """Return the lists of the queries at positions ``start:stop``."""
@@ -46,23 +53,16 @@ class CandidateLists:
 
     def where(self, keep: np.ndarray) -> "CandidateLists":
         """Return the lists with only some of their candidates, bool [n]; these keep their ranks."""
-        offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
+        offsets = offsets_of(keep)[self.offsets]
         return CandidateLists(offsets, self.passages[keep], self.scores[keep], self.ranks[keep])
 
     @classmethod
     def of(cls, passages: Iterable[ArrayLike], scores: Iterable[ArrayLike] | None = None) -> "CandidateLists":
-        """Make lists of the rows of each query's passages, best first; without scores they all have 0.
-
-        Example:
-            >>> lists = CandidateLists.of([[7, 3], [], [5]])
-            >>> len(lists), lists[0].tolist(), lists.ranks.tolist()
-            (3, [7, 3], [1, 2, 1])
-        """
+        """Make lists of the rows of each query's passages, best first; without scores they all have 0."""
         rows = [np.asarray(one, dtype=np.int32) for one in passages]
-        sizes = np.array([len(one) for one in rows], dtype=np.int64)
-        offsets, count = np.concatenate([[0], np.cumsum(sizes)]), int(sizes.sum())
-        given = [np.zeros(count)] if scores is None else [np.asarray(one) for one in scores]
-        ranks = 1 + np.arange(count) - np.repeat(offsets[:-1], sizes)
+        offsets = offsets_of([len(one) for one in rows])
+        given = [np.zeros(offsets[-1])] if scores is None else [np.asarray(one) for one in scores]
+        ranks = 1 + within(offsets)
         flat = np.concatenate([*rows, np.empty(0, np.int32)])
         return cls(offsets, flat, np.concatenate([*given, np.empty(0)]).astype(np.float32), ranks.astype(np.int16))
 
@@ -70,7 +70,7 @@ class CandidateLists:
     def from_topk(cls, found: "TopK") -> "CandidateLists":
         """Turn search results into lists; places that the search left empty (row -1) drop out."""
         valid = found.rows >= 0
-        offsets = np.concatenate([[0], np.cumsum(valid.sum(axis=1))])
+        offsets = offsets_of(valid.sum(axis=1))
         ranks = np.broadcast_to(np.arange(1, found.rows.shape[1] + 1, dtype=np.int16), valid.shape)
         return cls(offsets, found.rows[valid].astype(np.int32), found.scores[valid], ranks[valid])
 
@@ -90,8 +90,7 @@ class CandidateLists:
         query_positions, members = query_positions[order], members[order]
         lengths = np.diff(lists.offsets)[members]
         position = np.repeat(query_positions, lengths)
-        inside = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        index = np.repeat(lists.offsets[members], lengths) + inside
+        index = ranges(lists.offsets[members], lengths)
         passages, ranks, scores = lists.passages[index], lists.ranks[index], lists.scores[index]
         if len(query_positions) > len(np.unique(query_positions)):
             order = np.lexsort((passages, ranks, position))
@@ -109,7 +108,12 @@ class Candidates:
 
     Attributes:
         queries: Rows of the training queries, int64 [q].
-        lists: By source, one list per query.
+        lists: By source, one list per query, in the order of ``queries``.
+
+    Example:
+        >>> candidates = Candidates(np.array([4, 9]), {"query": CandidateLists.of([[7, 3], [5]])})
+        >>> candidates.lists["query"][1].tolist()  # of the query of row 9
+        [5]
     """
 
     queries: np.ndarray
@@ -119,9 +123,8 @@ class Candidates:
 def concatenate(parts: Iterable[CandidateLists]) -> CandidateLists:
     """Put the lists of consecutive queries together."""
     parts = list(parts)
-    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
     return CandidateLists(
-        np.concatenate([[0], np.cumsum(lengths)]),
+        offsets_of(np.concatenate([np.diff(part.offsets) for part in parts])),
         np.concatenate([part.passages for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.ranks for part in parts]),

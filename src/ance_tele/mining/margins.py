@@ -6,6 +6,7 @@ import numpy as np
 
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Qrels
+from ance_tele.data.ragged import offsets_of, owners, pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, Candidates, concatenate, in_sorted
 from ance_tele.mining.context import Score
 
@@ -45,7 +46,7 @@ def keep_negatives(
     Returns:
         Which candidates are kept, bool [n]; how many each filter dropped, counted for the first that does.
     """
-    position = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    position = owners(offsets)
     keep, dropped = np.ones(len(position), dtype=bool), {}
 
     def drop(name: str, near: np.ndarray) -> None:
@@ -58,9 +59,8 @@ def keep_negatives(
             if name in thresholds:
                 drop(name, too_near(scores, positive_scores[position], np.float32(thresholds[name])))
     if "range_min" in thresholds:
-        place = np.cumsum(keep & ~known)
-        before = np.concatenate([[0], place])[offsets[:-1]]
-        drop("range_min", place - before[position] <= thresholds["range_min"])
+        left = offsets_of(keep & ~known)
+        drop("range_min", left[1:] - left[offsets[:-1]][position] <= thresholds["range_min"])
     return keep, dropped
 
 
@@ -87,11 +87,12 @@ def without_false_negatives(
     rows = [lists.passages for lists in found.lists.values()] + [positives.passages, known.passages]
     width = 1 + max(int(one.max(initial=0)) for one in rows)
     with progress("filtering candidates", len(positives), "queries") as advance:
-        for start in range(0, len(positives), _QUERIES_PER_BLOCK):
-            stop = min(start + _QUERIES_PER_BLOCK, len(positives))
+        for start, stop in spans(len(positives), _QUERIES_PER_BLOCK):
             blocks = {source: lists.block(start, stop) for source, lists in found.lists.items()}
-            pairs = {source: block.query_positions * width + block.passages for source, block in blocks.items()}
-            relevant, excluded = (_pairs(qrels, start, stop, width) for qrels in (positives, known))
+            pairs = {source: pair_keys(block.offsets, block.passages, width) for source, block in blocks.items()}
+            relevant, excluded = (
+                pair_keys(qrels.offsets[start : stop + 1], qrels.passages, width) for qrels in (positives, known)
+            )
             excluded.sort()
             distinct = np.unique(np.concatenate([*pairs.values(), relevant]))
             scores = lowest = None
@@ -109,10 +110,3 @@ def without_false_negatives(
                     dropped[name][source] += count
             advance(stop - start)
     return Candidates(found.queries, {source: concatenate(part) for source, part in parts.items()}), dropped
-
-
-def _pairs(qrels: Qrels, start: int, stop: int, width: int) -> np.ndarray:
-    """Number the judged pairs of the queries at positions ``start:stop``, int64."""
-    offsets = qrels.offsets[start : stop + 1]
-    positions = np.repeat(np.arange(stop - start, dtype=np.int64), np.diff(offsets))
-    return positions * width + qrels.passages[offsets[0] : offsets[-1]]

@@ -1,5 +1,7 @@
 """Mining: all sources of an episode, one after the other."""
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from ance_tele.console.errors import UserError
@@ -7,6 +9,7 @@ from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.context import MiningContext
 from ance_tele.mining.declared import Source
 from ance_tele.mining.plugins import resolve_source
+from ance_tele.store.plugins import failing_as, is_plugin
 
 
 def mine(context: MiningContext) -> Candidates:
@@ -35,8 +38,13 @@ def mine(context: MiningContext) -> Candidates:
         >>> candidates.lists["query"][1].tolist()
         [3, 1, 0]
     """
-    sources = [resolve_source(name) for name in context.config.sources_at(context.episode)]
-    return Candidates(context.queries, {one.name: checked(one, one(context), context) for one in sources})
+    lists = {}
+    for name in context.config.sources_at(context.episode):
+        source = resolve_source(name)
+        with failing_as("source of negatives", name) if is_plugin(name) else nullcontext():
+            found = source(context)
+        lists[source.name] = checked(source, found, context)
+    return Candidates(context.queries, lists)
 
 
 def checked(source: Source, lists: CandidateLists, context: MiningContext) -> CandidateLists:

@@ -1,13 +1,14 @@
 """Mixing: query, lookahead and momentum negatives become the pool of an episode (paper, Section 4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Qrels
+from ance_tele.data.ragged import offsets_of, owners, pair_keys, spans, within
 from ance_tele.mining.candidates import Candidates, in_sorted
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.pool import COLUMNS, Pool
@@ -127,8 +128,7 @@ def mix(
     columns: dict[str, Any] = {name: np.empty(largest, dtype=kind) for name, kind in COLUMNS.items()}
     sizes, filled = np.zeros(count, dtype=np.int64), 0
     with progress("mixing", count, "queries") as advance:
-        for start in range(0, count, QUERIES_PER_BLOCK):
-            stop = min(start + QUERIES_PER_BLOCK, count)
+        for start, stop in spans(count, QUERIES_PER_BLOCK):
             block = _Block(start, stop, positives, width, names)
             parts = [block.new(candidates, source, size, episode, seed) for source, size in target.new.items()]
             if target.momentum:
@@ -146,9 +146,7 @@ def mix(
         "missing": int(short.sum()),
         "short_queries": int((short > 0).sum()),
     }
-    return Pool(
-        positives.queries, np.concatenate([[0], np.cumsum(sizes)]), **columns, shortage=shortage, names=tuple(names)
-    )
+    return Pool(positives.queries, offsets_of(sizes), **columns, shortage=shortage, names=tuple(names))
 
 
 def _check(candidates: Candidates, positives: Qrels, target: Quota, episode: int, history: Sequence[Pool]) -> None:
@@ -182,8 +180,7 @@ def _wanted(
     return wanted
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """Negatives of one source in a block: parallel arrays, ordered by query; a position counts from the block."""
 
     position: np.ndarray
@@ -200,9 +197,7 @@ class _Block:
     def __init__(self, start: int, stop: int, positives: Qrels, width: int, names: list[str]) -> None:
         self.start, self.stop, self.width, self.names = start, stop, width, names
         self.rows = positives.queries[start:stop]
-        part = slice(positives.offsets[start], positives.offsets[stop])
-        position = np.repeat(np.arange(stop - start), np.diff(positives.offsets[start : stop + 1]))
-        self.positives = np.sort(position * width + positives.passages[part])
+        self.positives = np.sort(pair_keys(positives.offsets[start : stop + 1], positives.passages, width))
 
     def new(self, candidates: Candidates, source: str, size: int, episode: int, seed: int) -> _Part:
         lists = candidates.lists[source].block(self.start, self.stop)
@@ -215,17 +210,15 @@ class _Block:
         return _Part(position[drawn], passages[drawn], code, code, lists.ranks[keep], lists.scores[keep])
 
     def momentum(self, past: Pool, size: int, config: MiningConfig, episode: int, seed: int) -> _Part:
-        part = slice(past.offsets[self.start], past.offsets[self.stop])
-        sizes = past.sizes[self.start : self.stop]
-        position = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
-        place = np.arange(len(position)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        offsets = past.offsets[self.start : self.stop + 1]
+        part, position, place = slice(offsets[0], offsets[-1]), owners(offsets), within(offsets)
         # A history of other positives must not bring these in.
         keep = np.flatnonzero(~in_sorted(position * self.width + past.passages[part], self.positives))
         position, place = position[keep], place[keep]
         if config.momentum == "all":
             drawn = np.arange(len(position))
         else:
-            drawn = _draw(position, hashed(seed, episode, "momentum", self.rows[position], place), size, len(sizes))
+            drawn = _draw(position, hashed(seed, episode, "momentum", self.rows[position], place), size, len(self.rows))
         columns = [getattr(past, name)[part][keep[drawn]] for name in ("passages", "origin", "ranks", "scores")]
         passages, origin, ranks, scores = columns
         code = np.full(len(drawn), self.names.index("momentum"), dtype=np.uint8)
@@ -235,26 +228,23 @@ class _Block:
     def assemble(
         self, parts: list[_Part], history: Sequence[Pool], episode: int, dedup: bool
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        names = ("position", "passages", "source", "origin", "ranks", "scores")
-        whole = _Part(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        whole = _Part(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         order = np.argsort(whole.position, kind="stable")
         if dedup:
             pair = whole.position[order] * self.width + whole.passages[order]
             _, first = np.unique(pair, return_index=True)
             order = order[np.sort(first)]
-        whole = replace(whole, **{name: getattr(whole, name)[order] for name in names})
-        columns = {name: getattr(whole, name) for name in names if name != "position"}
-        columns["first"] = self._first_met(whole, history, episode)
-        return np.bincount(whole.position, minlength=self.stop - self.start), columns
+        whole = _Part(*(column[order] for column in whole))
+        columns = {**whole._asdict(), "first": self._first_met(whole, history, episode)}
+        return np.bincount(columns.pop("position"), minlength=self.stop - self.start), columns
 
     def _first_met(self, whole: _Part, history: Sequence[Pool], episode: int) -> np.ndarray:
         """first(q, d) = min {j : d in D_j(q)}."""
         met = np.full(len(whole.position), episode, dtype=np.uint8)
         pair = whole.position * self.width + whole.passages
         for number, past in reversed(list(enumerate(history, 1))):
-            part = slice(past.offsets[self.start], past.offsets[self.stop])
-            position = np.repeat(np.arange(self.stop - self.start), past.sizes[self.start : self.stop])
-            met[in_sorted(pair, np.sort(position * self.width + past.passages[part]))] = number
+            known = pair_keys(past.offsets[self.start : self.stop + 1], past.passages, self.width)
+            met[in_sorted(pair, np.sort(known))] = number
         return met
 
 
@@ -266,6 +256,4 @@ def _draw(position: np.ndarray, priority: np.ndarray, size: int, queries: int) -
     assert queries <= 1 << 16, "a block of queries does not fit the upper bits of the key"
     key = (position.astype(np.uint64) << np.uint64(48)) | (priority >> np.uint64(16))
     order = np.argsort(key)
-    counts = np.bincount(position, minlength=queries)
-    place = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return order[place < size]
+    return order[within(offsets_of(np.bincount(position, minlength=queries))) < size]

@@ -7,6 +7,7 @@ import numpy as np
 
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies, first_queries
+from ance_tele.data.ragged import pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, in_sorted
 
 # Queries looked at together: bounds the memory. The result does not depend on it.
@@ -78,8 +79,7 @@ class NeverNegative:
     def _pairs(self) -> tuple[np.ndarray, int]:
         """All pairs of group and passage as numbers, ascending, and what a group's number is multiplied by."""
         width = 1 + int(self.passages.max(initial=0))
-        owners = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
-        return np.sort(owners * width + self.passages), width
+        return np.sort(pair_keys(self.offsets, self.passages, width)), width
 
 
 def same_text(lists: CandidateLists, named: Qrels, never: NeverNegative) -> np.ndarray:
@@ -94,8 +94,7 @@ def same_text(lists: CandidateLists, named: Qrels, never: NeverNegative) -> np.n
         bool [candidates].
     """
     judged, found = NeverNegative.rows(named), np.empty(len(lists.passages), dtype=bool)
-    for start in range(0, len(lists), _QUERIES_PER_BLOCK):
-        stop = min(start + _QUERIES_PER_BLOCK, len(lists))
+    for start, stop in spans(len(lists), _QUERIES_PER_BLOCK):
         block, part = lists.block(start, stop), slice(lists.offsets[start], lists.offsets[stop])
         positions, passages = start + block.query_positions, block.passages.astype(np.int64)
         found[part] = never.among(positions, passages) & ~judged.among(positions, passages)

@@ -36,8 +36,8 @@ def resolve_source(name: str) -> Source:
         return SOURCES[name]
     if not is_plugin(name):
         raise UserError(
-            f"There is no source of negatives '{name}'; there are: {', '.join(MINED)}, and functions of your own as "
-            "module:function."
+            f"There is no source of negatives '{name}'; there are: {', '.join(MINED)}, or a function of "
+            "yours as module:function."
         )
     own = _own_name(name, (*SOURCES, *RESERVED))
     found = load_plugin(name, "source of negatives")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ance_tele.data.ragged import owners
 from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.declared import Source, source
 from ance_tele.mining.seeding import hashed
@@ -93,8 +94,7 @@ def lookahead_lists(
     anchors, offsets = lookahead_anchors(positives, which)
     distinct, members = np.unique(anchors, return_inverse=True)
     found = search_passages(distinct)
-    query_positions = np.repeat(np.arange(len(positives)), np.diff(offsets))
-    return CandidateLists.join(found, query_positions, members, len(positives))
+    return CandidateLists.join(found, owners(offsets), members, len(positives))
 
 
 def random_lists(queries: np.ndarray, passages: int, depth: int, seed: int, episode: int) -> CandidateLists:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Texts
+from ance_tele.data.ragged import offsets_of, spans
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.sources import SOURCES
@@ -19,26 +20,10 @@ QUERIES_PER_GROUP = 16384
 ROWS_PER_LOOKUP = 1 << 24
 
 _SOURCE = pa.dictionary(pa.int8(), pa.string())
-_CANDIDATES = pa.schema(
-    [
-        ("query_id", pa.large_string()),
-        ("passage_id", pa.large_string()),
-        ("source", _SOURCE),
-        ("rank", pa.int16()),
-        ("score", pa.float32()),
-    ]
-)
-_POOL = pa.schema(
-    [
-        ("query_id", pa.large_string()),
-        ("passage_id", pa.large_string()),
-        ("source", _SOURCE),
-        ("origin", _SOURCE),
-        ("first_episode", pa.uint8()),
-        ("rank", pa.int16()),
-        ("score", pa.float32()),
-    ]
-)
+_IDS = [("query_id", pa.large_string()), ("passage_id", pa.large_string()), ("source", _SOURCE)]
+_PLACE = [("rank", pa.int16()), ("score", pa.float32())]
+_CANDIDATES = pa.schema([*_IDS, *_PLACE])
+_POOL = pa.schema([*_IDS, ("origin", _SOURCE), ("first_episode", pa.uint8()), *_PLACE])
 
 
 def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus: Texts) -> None:
@@ -47,7 +32,7 @@ def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus:
     schema = _CANDIDATES.with_metadata({"sources": ",".join(candidates.lists)})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for code, lists in enumerate(candidates.lists.values()):
-            for start, stop in _groups(len(candidates.queries)):
+            for start, stop in spans(len(candidates.queries), QUERIES_PER_GROUP):
                 block = lists.block(start, stop)
                 columns = [
                     queries.take_ids(candidates.queries[start + block.query_positions]),
@@ -78,7 +63,7 @@ def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts)
 def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
     """Write a pool: query_id, passage_id, source, origin, first_episode, rank, score."""
     with pq.ParquetWriter(path, _POOL, compression="zstd") as writer:
-        for start, stop in _groups(len(pool.queries)):
+        for start, stop in spans(len(pool.queries), QUERIES_PER_GROUP):
             part = slice(pool.offsets[start], pool.offsets[stop])
             columns = [
                 queries.take_ids(np.repeat(pool.queries[start:stop], pool.sizes[start:stop])),
@@ -118,11 +103,6 @@ def read_lists(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> C
     return read_candidates(path, rows, queries, corpus).lists["query"]
 
 
-def _groups(count: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, count, QUERIES_PER_GROUP):
-        yield start, min(start + QUERIES_PER_GROUP, count)
-
-
 def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:
     """Yield row groups in a row together, at most ``ROWS_PER_LOOKUP`` rows unless a single group has more."""
     file, held = pq.ParquetFile(path), list[pa.Table]()
@@ -160,7 +140,7 @@ class _Ragged:
             name: np.concatenate([part.pop(name) for part in self.parts] or [np.empty(0)]).astype(kind, copy=False)
             for name, kind in kinds.items()
         }
-        return {"offsets": np.concatenate([[0], np.cumsum(self.counts)]), **whole}
+        return {"offsets": offsets_of(self.counts), **whole}
 
 
 def _positions(path: Path, ids: pa.ChunkedArray, rows: np.ndarray, queries: Texts) -> np.ndarray:

@@ -140,7 +140,8 @@ def _changes(summary: Summary) -> Callable[[Axes], None]:
 def _pools(summary: Summary) -> Callable[[Axes], None]:
     bars = [(one.number, one.pool.shares()) for one in summary.episodes]
     names = sources_in_order(name for _, shares in bars for name in shares)
-    layers, title = {name: (source_title(name), source_colour(name)) for name in names}, "Where the negatives come from"
+    own, title = summary.sources, "Where the negatives come from"
+    layers = {name: (source_title(name, own), source_colour(name, own)) for name in names}
     if not names:
         return partial(draw_nothing, title=title, sentence="Not recorded in this run.")
     return partial(draw_stacks, bars=bars, layers=layers, title=title, of="share of the pool (%)")

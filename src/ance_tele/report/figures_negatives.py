@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ance_tele.paper.curves import Reference
 from ance_tele.report.axes import Line, draw_stacks, run_line
 from ance_tele.report.drawing import Drawing, Panel
 from ance_tele.report.figures_learning import draw_rate
 from ance_tele.report.load import RunData
-from ance_tele.report.style import BM25, plain, source_colour, source_title, sources_in_order
-
-if TYPE_CHECKING:
-    pass
+from ance_tele.report.style import BM25, Own, plain, source_colour, source_title, sources_in_order
 
 Bars = Sequence[tuple[int, Mapping[str, float]]]
 
@@ -34,11 +31,13 @@ def composition(runs: Sequence[RunData], reference: Reference | None = None) -> 
     rows: list[list[Any]] = []
     rounds = max((place for run in runs for place, _ in run.analysis.dynamics.composed("mined")), default=0)
 
+    own = {name: look for run in runs for name, look in run.summary.sources.items()}
+
     def add(who: str, bars: Bars, part: str, whose: str, lexical: bool) -> None:
         title, by = PARTS[part], "round" if part == "mined" else "episode"
         rows.extend([who, title, place, what, share] for place, bar in bars for what, share in bar.items())
         whole = f"{title}\n{whose}" if whose else title
-        layers = _layers(bars, rounds, lexical)
+        layers = _layers(bars, rounds, lexical, own)
         draw = partial(draw_stacks, bars=bars, layers=layers, title=whole, by=ROUND if part == "mined" else by)
         panels.append(Panel(f"Stacked bars by {by}, in percent: {whole}.".replace("\n", ", "), draw))
 
@@ -55,14 +54,14 @@ def composition(runs: Sequence[RunData], reference: Reference | None = None) -> 
     return Drawing("composition", title, panels, header, rows, columns=2) if panels else None
 
 
-def _layers(bars: Bars, rounds: int, lexical: bool) -> dict[str, tuple[str, str]]:
+def _layers(bars: Bars, rounds: int, lexical: bool, own: Own) -> dict[str, tuple[str, str]]:
     """Choose title and colour of each layer: the source's own; of a round, from dark to light with time."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
     names = {name for _, bar in bars for name in bar}
     if not all(name.isdigit() for name in names):
-        return {name: (source_title(name), source_colour(name)) for name in sources_in_order(names)}
+        return {name: (source_title(name, own), source_colour(name, own)) for name in sources_in_order(names)}
     numbers = sorted(map(int, names))
     last = max(rounds, *numbers, 2)
     shades = {one: to_hex(colormaps["viridis"](0.05 + 0.93 * (one - 1) / (last - 1))) for one in numbers}

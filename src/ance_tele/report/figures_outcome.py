@@ -80,6 +80,7 @@ def suspects(runs: Sequence[RunData], reference: Reference | None = None) -> Dra
     sources = sources_in_order(name for run in runs for name in run.analysis.suspects.by_source)
     found = {name for run in runs for name in run.analysis.suspects.by_reason}
     reasons = [*(name for name in REASONS if name in found), *sorted(found - REASONS.keys())]
+    own = {name: look for run in runs for name, look in run.summary.sources.items()}
     by_source: list[Bar] = []
     by_reason: list[Bar] = []
     rows: list[list[Any]] = []
@@ -89,7 +90,7 @@ def suspects(runs: Sequence[RunData], reference: Reference | None = None) -> Dra
             one = of.by_source.get(name)
             if one is not None and one.share is not None:
                 rows.append([run.name, "source", name, one.pairs, one.suspects, one.share])
-                colour = source_colour(name) if alone else run_look(place)[0]
+                colour = source_colour(name, own) if alone else run_look(place)[0]
                 by_source.append(Bar(group, place, 100 * one.share, f"{100 * one.share:.1f}%", colour))
         for name, amount in of.by_reason.items():
             rows.append([run.name, "reason", name, None, amount, None])
@@ -98,7 +99,7 @@ def suspects(runs: Sequence[RunData], reference: Reference | None = None) -> Dra
     names = [run.name for run in runs]
     panels = []
     if by_source:
-        groups = [plain(source_title(name))[:20] for name in sources]
+        groups = [plain(source_title(name, own))[:20] for name in sources]
         draw = partial(_bars, bars=by_source, groups=groups, runs=names, title="Suspects, by source", of=OF_SOURCE)
         panels.append(Panel("Share of suspect negatives by source, in percent.", draw))
     if by_reason:

@@ -81,7 +81,7 @@ def pools(summary: Summary) -> Table:
         row = [str(one.number), count(one.pool.size)]
         row += [f"{count(amounts[name])} ({percent(shares[name])}%)" if name in shares else DASH for name in sources]
         rows.append([*row, *map(count, (one.pool.short_queries, one.pool.missing, one.pool.repeats))])
-    titles = map(source_title, sources)
+    titles = [source_title(name, summary.sources) for name in sources]
     return Table(["episode", "negatives", *titles, "queries short", "missing", "repeated per pass"], rows)
 
 

@@ -137,7 +137,7 @@ def highest(summary: Summary) -> str:
         return ""
     sentence = f"It was highest {_when(top[0])}: {score(top[1])}, against {score(points[-1][1])} at the end."
     if summary.split == "test":
-        sentence += " This was seen on the very queries reported here, so choosing that model would flatter it."
+        sentence += " These are the queries reported here: choosing a model by them overstates its score."
     return sentence
 
 
@@ -192,7 +192,7 @@ def pool(run: RunData) -> str:
     if not run.pools:
         return ""
     episode, shares = run.pools[-1]
-    parts = [f"{shown(share)} {source_title(name)}" for name, share in shares.items()]
+    parts = [f"{shown(share)} {source_title(name, run.summary.sources)}" for name, share in shares.items()]
     return f"The pool of episode {episode} is {words(parts)} negatives."
 
 
@@ -230,8 +230,7 @@ def new(run: RunData) -> str:
     near = [(one.round, one.near_positive, one.random) for one in run.new if one.near_positive is not None]
     for place, share, random in near[-1:]:
         sentence += f"; {shown(share)} of the new ones of round {place} lay near a positive"
-        times = share / random if random else 0.0
-        sentence += f", {times:.{1 if times < 10 else 0}f} times as many as of random passages" if random else ""
+        sentence += f", against {shown(random)} of random passages" if random else ""
     return f"{sentence}."
 
 
@@ -266,7 +265,7 @@ def suspects(run: RunData) -> str:
     sentence = f"{count(of.suspects)} of {count(of.pairs)} query-negative pairs ({shown(of.share)}) are suspect"
     if of.most_suspect:
         name, share = of.most_suspect
-        sentence += f", most often those from {source_title(name)} ({shown(share)})"
+        sentence += f", most often those from {source_title(name, run.summary.sources)} ({shown(share)})"
     if any(of.by_reason.values()):
         reason = max(of.by_reason, key=lambda one: of.by_reason[one])
         sentence += f"; the most frequent reason ({count(of.by_reason[reason])}): {REASONS.get(reason, reason)}"

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
+from ance_tele.mining.sources import SOURCES
+
 # Okabe and Ito's colours, which stay apart for colour-blind eyes. One colour is one thing in every panel.
 BM25 = "#E69F00"
 LEARNED = "#009E73"
@@ -19,17 +21,11 @@ OUTLINE = "#404040"
 INK = "#1A1A1A"
 GRID = "#E4E4E4"
 
-SOURCES: Mapping[str, tuple[str, str]] = {
-    "query": ("query", "#0072B2"),
-    "lookahead": ("lookahead", "#56B4E9"),
-    "momentum": ("momentum", "#CC79A7"),
-    "bm25": ("BM25", BM25),
-    "random": ("random", "#F0E442"),
-    "given": ("given", "#8F7D5E"),
-}
-"""Sources of negatives in the order of tables and figures: title and colour."""
+Own = Mapping[str, Mapping[str, str]]
+"""Title and colour of each source that is a user's own, as a summary keeps them."""
 
-_OTHERS = ("#117733", "#882255", "#999933", "#44AA99")  # Paul Tol's, for sources that are not listed
+_FIRST = ("query", "lookahead", "momentum")
+_OTHERS = ("#117733", "#882255", "#999933", "#44AA99")  # Paul Tol's, for sources that nothing is known of
 
 RUNS = (
     (INK, "o"),
@@ -77,20 +73,23 @@ def the_style() -> Iterator[None]:
         yield
 
 
-def source_title(name: str) -> str:
-    """Return what tables, figures and sentences call a source of negatives."""
-    return SOURCES[name][0] if name in SOURCES else name
+def source_title(name: str, own: Own | None = None) -> str:
+    """Return what tables, figures and sentences call a source of negatives: as it declares, or as a run recorded."""
+    return SOURCES[name].title if name in SOURCES else (own or {}).get(name, {}).get("title", name)
 
 
-def source_colour(name: str) -> str:
+def source_colour(name: str, own: Own | None = None) -> str:
     """Return the colour of a source of negatives, always the same for a name."""
-    return SOURCES[name][1] if name in SOURCES else _OTHERS[crc32(name.encode("utf-8", "replace")) % len(_OTHERS)]
+    if name in SOURCES:
+        return SOURCES[name].colour or QUIET
+    other = _OTHERS[crc32(name.encode("utf-8", "replace")) % len(_OTHERS)]
+    return (own or {}).get(name, {}).get("colour", other)
 
 
 def sources_in_order(names: Iterable[str]) -> list[str]:
-    """Return sources in the order of tables and figures, those that are not listed last."""
+    """Return sources in the order of tables and figures, those of a user's own last."""
     found = set(names)
-    return [name for name in SOURCES if name in found] + sorted(found - SOURCES.keys())
+    return [name for name in dict.fromkeys((*_FIRST, *SOURCES)) if name in found] + sorted(found - SOURCES.keys())
 
 
 def run_look(place: int) -> tuple[str, str]:

@@ -6,7 +6,7 @@ Every sentence is computed. The thresholds are the paper's figures where it has 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ance_tele.console.numbers import counted, magnitude, percent, score, words
+from ance_tele.console.numbers import counted, magnitude, number, percent, score, words
 from ance_tele.report.load import RunData
 from ance_tele.report.sentences import highest, pool, shown, significant, suspects, swing
 
@@ -19,9 +19,6 @@ FELL = 0.006
 
 NEW_FEW = 0.05
 """In Figure 5, 5.2% and 4.3% of ANCE's fourth and fifth lists are new, and its MRR@10 does not rise any more."""
-
-SUSPECTS_MANY = 1 / 31
-"""The paper trains with 31 negatives for a query: from this share on, each such group holds a suspect on average."""
 
 SWINGS_MUCH = 0.10
 """The paper has no figure for all queries; plain ANCE had 11 to 15% after its second round in our laboratory."""
@@ -90,10 +87,13 @@ def advice(run: RunData) -> list[str]:
             found.append(f"Take the model of episode {top}, or judge both on queries that were not used to choose.")
         if top == 0 and len(points) > 1:
             found.append("Training did not help here: lower the learning rate, or train on more queries.")
-    short = sum(one.pool.short_queries or 0 for one in summary.episodes)
+    short = max((one.pool.short_queries or 0 for one in summary.episodes), default=0)
     if short:
         queries = counted(short, "training query", "training queries")
-        found.append(f"Pools were short for {queries}, all episodes counted: raise depth, or lower pool_per_source.")
+        loosen = ", loosen the filters" if any(one.pool.dropped for one in summary.episodes) else ""
+        found.append(
+            f"In an episode {queries} had fewer negatives than wanted: raise depth{loosen}, or lower pool_per_source."
+        )
     if any(one.baseline == "bm25" and significant(one) and one.difference < 0 for one in summary.comparisons):
         found.append("BM25 is significantly better here: try a stronger model to start from, or more training.")
     return found
@@ -114,7 +114,8 @@ def _further(run: RunData) -> list[str]:
         return []
     share, points, metric = new[-1].new, run.summary.quality(), run.summary.main_metric
     if share > NEW_FEW:
-        rising = len(points) > 1 and points[-1][1] - points[-2][1] >= FELL
+        highest = max((value for _, value in points[:-1]), default=0.0)
+        rising = len(points) > 1 and points[-1][1] - highest >= FELL
         met = f"A further episode would meet {shown(share)} new negatives"
         return [f"{met}, and {metric} was still rising: it may be worth its time."] if rising else []
     how_many = {1: "one episode is", 2: "two episodes are", 3: "three episodes are"}.get(made, f"{made} episodes are")
@@ -122,11 +123,11 @@ def _further(run: RunData) -> list[str]:
 
 
 def _against_false(run: RunData) -> list[str]:
-    share = run.analysis.suspects.share
-    if share is None or share <= SUSPECTS_MANY:
+    share, each = run.analysis.suspects.share, number(run.summary.settings.get("negatives_per_query")) or 31
+    if share is None or share <= 1 / each:
         return []
-    groups = "31 negatives, as many as the paper gives a query, hold one or more on average"
-    return [f"With {shown(share)} suspects, {groups}: read the list below, then filter or relabel."]
+    many = f"of the {each:.0f} negatives that a query is trained with, {share * each:.1f} are suspects on average"
+    return [f"{many[0].upper()}{many[1:]}: read the list below, then filter or relabel."]
 
 
 def side_by_side(runs: Sequence[RunData]) -> list[str]:

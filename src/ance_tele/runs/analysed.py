@@ -12,7 +12,8 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.numbers import number
 from ance_tele.data.reasons import current_reasons
 from ance_tele.runs.summary import Comparison
-from ance_tele.store.records import decode, decode_list, read_object, read_values
+from ance_tele.store.files import read_json, read_json_object
+from ance_tele.store.records import decode, decode_list
 
 if TYPE_CHECKING:
     import numpy as np
@@ -252,14 +253,14 @@ class Analysis:
             trajectories=_trajectories(folder / "per_query.parquet"),
             suspects=_renamed(decode(Suspects, _object(folder / "suspects.json"))),
             suspect_rows=_first_rows(folder / "suspects.parquet", SHOWN_SUSPECTS),
-            cases=decode_list(Case, read_values(cases, AGAIN)) if cases.is_file() else (),
+            cases=decode_list(Case, read_json(cases, AGAIN)) if cases.is_file() else (),
             projection=decode(Projection, _object(folder / "projection.json")),
             out_of_domain=[decode(OutOfDomain, _object(path)) for path in others],
         )
 
 
 def _object(path: Path) -> Mapping[str, Any]:
-    return read_object(path, AGAIN) if path.is_file() else {}
+    return read_json_object(path, AGAIN) if path.is_file() else {}
 
 
 def _trajectories(path: Path) -> Trajectories | None:

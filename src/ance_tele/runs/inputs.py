@@ -12,7 +12,8 @@ from ance_tele.data.review import Review, ReviewAs, load_review
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.mining.plugins import load_all
-from ance_tele.runs.folder import Episode, OpenedRun, RunFolder, check_folder, claim, held_out, portable
+from ance_tele.runs.folder import Episode, OpenedRun, RunFolder
+from ance_tele.runs.identity import check_folder, held_out, hold_folder, portable
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import TrainingSet, check_training_set, notices
 from ance_tele.search.bm25 import BM25Retriever
@@ -132,7 +133,9 @@ class RunInputs:
 
 
 @contextmanager
-def claimed(inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None = None) -> Iterator[None]:
+def acquire_run_folder(
+    inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None = None
+) -> Iterator[None]:
     """Hold the run folder while the run is at work in it; what cannot work is refused before it is taken.
 
     Args:
@@ -154,7 +157,7 @@ def claimed(inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Pa
         check_training_set(inputs.collection, recipe, review)
     if inputs.start is not None:
         check_start(inputs.start, recipe)
-    with claim(folder, recipe, inputs.collection, inputs.start, data, review, inputs.cross_encoder):
+    with hold_folder(folder.path, recipe, inputs.collection, inputs.start, data, review, inputs.cross_encoder):
         for name, part in (adopted or {}).items():
             adopt(part, folder.path / name)
         yield

@@ -1,6 +1,6 @@
 """Learned and forgotten: what a refresh did to each training query (paper, Section 3; Figures 4 and 8c)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Qrels
+from ance_tele.data.ragged import owners, pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, in_sorted
 from ance_tele.runs.membership import membership
 
@@ -24,14 +25,12 @@ def reciprocal_ranks(lists: CandidateLists, positives: Qrels, cutoff: int = 100)
         cutoff: MRR@cutoff.
     """
     best = np.full(len(lists), np.inf)
-    for start, stop in _blocks(len(lists)):
+    width = 1 + max(int(lists.passages.max(initial=0)), int(positives.passages.max(initial=0)))
+    for start, stop in spans(len(lists), QUERIES_PER_BLOCK):
         block = lists.block(start, stop)
-        part = slice(positives.offsets[start], positives.offsets[stop])
-        owner, relevant = _owner(block.offsets), positives.passages[part]
-        width = 1 + max(int(block.passages.max(initial=0)), int(relevant.max(initial=0)))
-        known = _owner(positives.offsets[start : stop + 1]) * width + relevant
-        hit = in_sorted(owner * width + block.passages, np.sort(known)) & (block.ranks <= cutoff)
-        np.minimum.at(best, start + owner[hit], block.ranks[hit])
+        known = np.sort(pair_keys(positives.offsets[start : stop + 1], positives.passages, width))
+        hit = in_sorted(pair_keys(block.offsets, block.passages, width), known) & (block.ranks <= cutoff)
+        np.minimum.at(best, start + block.query_positions[hit], block.ranks[hit])
     return 1.0 / best
 
 
@@ -63,11 +62,11 @@ def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positi
         positives: Relevant passages of these queries.
     """
     new = size = 0
-    for start, stop in _blocks(len(current)):
+    for start, stop in spans(len(current), QUERIES_PER_BLOCK):
         relevant = positives.passages[positives.offsets[start] : positives.offsets[stop]]
-        known = _owner(positives.offsets[start : stop + 1]), relevant
+        known = owners(positives.offsets[start : stop + 1]), relevant
         blocks = [lists.block(start, stop) for lists in [current, *earlier]]
-        entries = [(_owner(block.offsets), block.passages.astype(np.int64)) for block in blocks]
+        entries = [(block.query_positions, block.passages.astype(np.int64)) for block in blocks]
         pairs = membership([known, *entries], stop - start).without(0)
         now = pairs.has(1)
         size += int(now.sum())
@@ -90,13 +89,3 @@ def read_reciprocal_ranks(path: Path) -> np.ndarray:
     table = pq.read_table(path)
     (name,) = (name for name in table.column_names if name.startswith("MRR@"))
     return table[name].to_numpy()
-
-
-def _blocks(count: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, count, QUERIES_PER_BLOCK):
-        yield start, min(start + QUERIES_PER_BLOCK, count)
-
-
-def _owner(offsets: np.ndarray) -> np.ndarray:
-    """Return whose each entry is, counted from the first, int64."""
-    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

@@ -58,7 +58,7 @@ def mixed(pool: Manifest) -> str:
     """Return what a pool holds, by source, and what it lacks."""
     facts = pool.facts
     found = ", ".join(f"{count:,} {source}" for source, count in facts["by_source"].items())
-    found += f"; {facts['missing']:,} short" if facts["missing"] else ""
+    found += f"; {facts['missing']:,} fewer than wanted" if facts["missing"] else ""
     found += f"; {facts['without_negatives']:,} queries have none" if "without_negatives" in facts else ""
     return found
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ance_tele.console.numbers import number
 from ance_tele.runs.summary import Summary
-from ance_tele.store.records import read_object
+from ance_tele.store.files import read_json_object
 
 
 def read_losses(run: Path, summary: Summary) -> dict[int, list[tuple[float, float]]]:
@@ -14,7 +14,7 @@ def read_losses(run: Path, summary: Summary) -> dict[int, list[tuple[float, floa
     for one in summary.episodes:
         path = run / f"episode-{one.number}" / "training_log.json"
         if path.exists():
-            log = read_object(path, "restore it, or delete it to have the report without its loss curve")
+            log = read_json_object(path, "restore it, or delete it to have the report without its loss curve")
             losses[one.number] = _points(log.get("loss"))
     return losses
 

@@ -27,8 +27,9 @@ def evaluate_bm25(inputs: RunInputs) -> None:
     log_phase("bm25", "evaluate", evaluated(found), found)
 
 
-def evaluate_final(inputs: RunInputs, retriever: Retriever, number: int) -> dict[str, float]:
+def evaluate_final(inputs: RunInputs, retriever: Retriever, checkpoint: int | None = None) -> dict[str, float]:
     """Return the metrics of the last retriever on the test split, whatever split the episodes were measured on."""
+    number = inputs.recipe.episode.episodes if checkpoint is None else checkpoint
     on = inputs.evaluations[inputs.final_split]
     folder = inputs.folder.checkpoint(number) if isinstance(retriever, DenseRetriever) else inputs.folder.path / "bm25"
     if inputs.final_split != inputs.recipe.evaluation.split:

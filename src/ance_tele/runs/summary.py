@@ -11,9 +11,9 @@ from typing import Any
 
 from ance_tele.console.errors import UserError
 from ance_tele.evaluate.config import headline
-from ance_tele.store.files import write_json
+from ance_tele.store.files import read_json_object, write_json
 from ance_tele.store.manifests import SCHEMA
-from ance_tele.store.records import decode, encode, read_object
+from ance_tele.store.records import decode, encode
 
 Metrics = Mapping[str, float]
 """Means over queries by name of the metric."""
@@ -192,7 +192,7 @@ class Summary:
                 f"There is no summary.json in {run}: the run has not finished or this is no run's folder, "
                 "so let it finish or give another folder."
             )
-        content = read_object(path, "let the run write it again, or restore it from a copy")
+        content = read_json_object(path, "let the run write it again, or restore it from a copy")
         _check(path, content)
         summary = cls.of(content)
         if len(summary.episodes) != len(content.get("episodes", [])):

@@ -14,7 +14,8 @@ from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.encoder import emulated_bf16, text_format, weights_fingerprint
 from ance_tele.encode.loading import quiet
 from ance_tele.mining.pool import Pool
-from ance_tele.runs.folder import FREE_SETTINGS, Episode
+from ance_tele.runs.folder import Episode
+from ance_tele.runs.identity import FREE_SETTINGS
 from ance_tele.runs.log import log_phase, trained
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.settings import Recipe

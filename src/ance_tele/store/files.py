@@ -81,8 +81,12 @@ def write_json(path: Path, value: object) -> None:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: str = "delete it and run the same command again") -> Any:
     """Read a JSON file.
+
+    Args:
+        path: The file.
+        advice: What the user can do where it cannot be read; ends the sentence of the error.
 
     Raises:
         UserError: It is missing, or it is not JSON.
@@ -91,5 +95,18 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; is this the folder of a finished run?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run the same command again.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {advice}.") from error
+    except json.JSONDecodeError as error:
+        found = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise UserError(f"{path} is not valid JSON ({found}): {advice}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid JSON (byte {error.start} is not UTF-8): {advice}.") from error
+
+
+def read_json_object(path: Path, advice: str) -> dict[str, Any]:
+    """Read a JSON file that holds an object; arguments and errors as of :func:`read_json`."""
+    found = read_json(path, advice)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds a JSON {type(found).__name__} instead of an object: {advice}.")
+    return found

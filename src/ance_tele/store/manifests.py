@@ -117,7 +117,9 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     for key in _unequal(old, new):
         was, now = old.get(key), new.get(key)
         if isinstance(was, Mapping) and isinstance(now, Mapping):
-            parts.append(f"of {key}, {', '.join(_unequal(was, now))} changed")
+            parts.append(f"{', '.join(_unequal(was, now))} changed")
+        elif all(isinstance(one, str) and len(one) == 64 for one in (was, now)):  # fingerprints
+            parts.append(f"its {key} changed")
         else:
             parts.append(f"{key} was {_short(was)}, is {_short(now)}")
     return "; ".join(parts) or "it was written by another version"

@@ -1,11 +1,15 @@
 """Functions of the user's own, named ``module:function`` on the command line, in YAML or in Python."""
 
+import ast
 import hashlib
 import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,11 +68,32 @@ def load_plugin(name: str, what: str) -> Callable[..., Any]:
     return function
 
 
+@contextmanager
+def failing_as(what: str, name: str) -> Iterator[None]:
+    """Turn whatever a function of the user's own raises into one sentence that names it, the file and the line.
+
+    Args:
+        what: What it is: "source of negatives".
+        name: ``module:function``.
+
+    Raises:
+        UserError: The function raised.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+        raise UserError(f"The {what} '{name}' failed ({last.filename}, line {last.lineno}): {reason}.") from error
+
+
 @cache
 def code_hash(function: Callable[..., Any]) -> str:
     """Return the sha-256 (hex) of a function's source code, so that what it made is made again once it is edited.
 
-    Only the function's own lines count, with its decorators; what it calls does not.
+    Only the function's own lines count: neither its decorators, which may hold a colour, nor what it calls.
 
     Raises:
         UserError: There is no code to be read.
@@ -77,4 +102,7 @@ def code_hash(function: Callable[..., Any]) -> str:
         code = inspect.getsource(function)
     except (OSError, TypeError) as error:
         raise UserError(f"{function!r} has no source code to be read ({error}); define it in a .py file.") from None
+    code = textwrap.dedent(code)
+    if code.startswith("@"):
+        code = "\n".join(code.splitlines()[ast.parse(code).body[0].lineno - 1 :])
     return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
