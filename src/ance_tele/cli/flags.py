@@ -49,11 +49,7 @@ def switch(name: str, help: str) -> Flag:
 
 
 class Given(Namespace):
-    """What a command line and its --config files give: flags as attributes, settings in a dictionary.
-
-    Attributes:
-        settings: The settings that were given, and no others.
-    """
+    """What a command line and its --config files give: flags as attributes, settings in a dictionary."""
 
     settings: dict[str, Any]
 

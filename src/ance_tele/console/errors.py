@@ -32,11 +32,7 @@ class NotFiniteError(UserError):
 
 
 def diverged(what: str) -> NotFiniteError:
-    """Return the refusal of vectors that are no numbers.
-
-    Args:
-        what: Which vectors, as a sentence begins.
-    """
+    """Return the refusal of vectors that are no numbers; ``what`` is which, as a sentence begins."""
     return NotFiniteError(what)
 
 

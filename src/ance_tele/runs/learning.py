@@ -17,13 +17,7 @@ QUERIES_PER_BLOCK = 4096
 
 
 def reciprocal_ranks(lists: CandidateLists, positives: Qrels, cutoff: int = 100) -> np.ndarray:
-    """Return the reciprocal rank of the first positive within ``cutoff``, 0 where there is none, float64 [q].
-
-    Args:
-        lists: Ranked passages of each query, positives included.
-        positives: Relevant passages of the same queries, in the same order.
-        cutoff: MRR@cutoff.
-    """
+    """Return the reciprocal rank of the first positive within ``cutoff``, 0 where there is none, float64 [q]."""
     best = np.full(len(lists), np.inf)
     width = 1 + max(int(lists.passages.max(initial=0)), int(positives.passages.max(initial=0)))
     for start, stop in spans(len(lists), QUERIES_PER_BLOCK):
@@ -56,10 +50,7 @@ def change(before: np.ndarray, after: np.ndarray) -> Change:
 def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positives: Qrels) -> float:
     """Return the share of the negatives of T_i that no earlier T_j held: sum |New_i| / sum |T_i|.
 
-    Args:
-        current: T_i, the lists of this round; positives may be in them and are left out.
-        earlier: T_j of all earlier rounds, for the same queries.
-        positives: Relevant passages of these queries.
+    The lists are of the same queries; their positives are left out.
     """
     new = size = 0
     for start, stop in spans(len(current), QUERIES_PER_BLOCK):

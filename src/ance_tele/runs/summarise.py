@@ -41,11 +41,7 @@ def summarise(
 ) -> Summary:
     """Write the summary of a run after any number of episodes, from the manifests of what is there.
 
-    Args:
-        inputs: What the run is made of.
-        training: What it trains on; None for a run without a model.
-        episodes: How many are done.
-        final: Metrics of the last checkpoint on the final split, once they are measured.
+    ``final`` holds the metrics of the last checkpoint on the final split, once they are measured.
     """
     recipe, collection, out = inputs.recipe, inputs.collection, inputs.folder.path
     measured = {name: read_manifest(out / FOLDERS[name] / "evaluation") for name in BASELINES}

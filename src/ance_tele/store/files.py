@@ -48,9 +48,7 @@ def _alive(process: int) -> bool:
 def lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
     """Hold a lock file while the block runs.
 
-    Args:
-        path: The lock file; it stays where it is, empty.
-        busy: Called where another process holds it; if this does not raise, the lock is waited for.
+    Where another process holds it, ``busy`` is called; if that does not raise, the lock is waited for.
     """
     import fcntl
 
