@@ -1,4 +1,4 @@
-"""Cells at work: one after the other in this process, or several beside each other in processes of their own."""
+"""Cells at work: one after the other in this process, or several at a time in processes of their own."""
 
 import logging
 import multiprocessing
@@ -56,7 +56,7 @@ def carry_out(job: Job) -> dict[str, Any]:
     return summary
 
 
-def one_by_one(jobs: Sequence[Job]) -> dict[str, str]:
+def run_sequentially(jobs: Sequence[Job]) -> dict[str, str]:
     """Run cells in this process; returns those that failed, with the reason."""
     failed: dict[str, str] = {}
     for number, job in enumerate(jobs, 1):
@@ -70,7 +70,7 @@ def one_by_one(jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def _reason(error: Exception, job: Job) -> str:
-    """Say in a line why a cell failed; what is no user's error goes whole into the log of the cell."""
+    """Return in a line why a cell failed; what is no user's error goes whole into the log of the cell."""
     if isinstance(error, UserError):
         return str(error)
     with _log(job) as file:
@@ -85,7 +85,7 @@ def _log(job: Job) -> TextIO:
     return path.open("a", encoding="utf-8")
 
 
-def beside(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
+def run_parallel(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
     """Run cells in ``parallel`` processes; a cell waits for the one whose first episode it shares."""
     import torch
 
@@ -96,7 +96,7 @@ def beside(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
     waiting = {job.cell.folder: job for job in jobs}
     done: set[str] = set()
     running: dict[Future[dict[str, Any]], Job] = {}
-    with ProcessPoolExecutor(parallel, context, _settle, (counter, threads)) as pool:
+    with ProcessPoolExecutor(parallel, context, _prepare_worker, (counter, threads)) as pool:
         try:
             while waiting or running:
                 for folder, job in list(waiting.items()):
@@ -106,14 +106,14 @@ def beside(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
                 for future in finished:
                     job = running.pop(future)
                     done.add(job.cell.folder)
-                    said = f"cell {len(done)} of {len(jobs)}: {job.cell.label}: "
+                    line = f"cell {len(done)} of {len(jobs)}: {job.cell.label}: "
                     try:
-                        log.info(said + _outcome(future.result()))
+                        log.info(line + _outcome(future.result()))
                     except BrokenProcessPool:
                         raise
                     except Exception as error:
                         failed[job.cell.folder] = _reason(error, job)
-                        log.info(f"{said}failed: {failed[job.cell.folder]}")
+                        log.info(f"{line}failed: {failed[job.cell.folder]}")
         except BrokenProcessPool:
             raise UserError(
                 "A process that ran a cell was killed, perhaps for want of memory; the same command goes on where it "
@@ -131,7 +131,7 @@ def _outcome(summary: dict[str, Any]) -> str:
     return f"{name} {summary['final'][name]:.3f} ({duration(seconds)})"
 
 
-def _settle(counter: Any, threads: int) -> None:
+def _prepare_worker(counter: Any, threads: int) -> None:
     """Prepare a worker: its share of the cores, and a GPU of its own where there are several."""
     threading.Thread(target=_follow, daemon=True).start()
     with counter.get_lock():
@@ -154,7 +154,7 @@ def _follow() -> None:
 
 
 def _quietly(job: Job) -> dict[str, Any]:
-    """Run a cell with its lines, and all that libraries write, in a file beside its run folder."""
+    """Run a cell with its lines, and all that libraries write, in a file next to its run folder."""
     with _log(job) as file:
         before, sys.stderr = sys.stderr, file
         try:

@@ -14,7 +14,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.evaluate.config import ANSWER_METRICS
-from ance_tele.experiments.cells import Job, beside, one_by_one
+from ance_tele.experiments.cells import Job, run_parallel, run_sequentially
 from ance_tele.experiments.grid import Suit, grid, model_name, slug
 from ance_tele.experiments.tables import write_comparison
 from ance_tele.experiments.tabulate import Entry, tabulate
@@ -52,7 +52,7 @@ def compare_systems(
         out: Folder of the comparison; called again, it goes on where it was.
         cache: Folder for collections and token stores.
         parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
-        table: Name of the paper's table whose figures belong beside, e.g. "table3".
+        table: Name of the paper's table whose figures are shown next to ours, e.g. "table3".
         suit: Makes a system suit a model and its cell, as :func:`ance_tele.plan.suited.suited` does; gets both and the
             cell's run folder. Without it all cells of a system have the same settings.
 
@@ -67,12 +67,12 @@ def compare_systems(
     if len(shares := {one.episode.hold_out for one in systems}) > 1:
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, shares))}); give all the same.")
     collection = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
-    with claim(out):
+    with hold_comparison(out):
         for model in models:
             wanted = [cell.recipe for cell in cells if cell.model == model]
             share(wanted, collection, model, out, cache)
         jobs = [Job(cell, str(out), str(data), str(cache), parallel) for cell in cells]
-        failed = one_by_one(jobs) if parallel == 1 else beside(jobs, parallel)
+        failed = run_sequentially(jobs) if parallel == 1 else run_parallel(jobs, parallel)
         order = {one.name: place for place, one in enumerate(systems)}
         done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda cell: order[cell.recipe.name])
         entries = [
@@ -101,7 +101,7 @@ def headline(collection: Collection) -> tuple[str, ...]:
 
 
 @contextmanager
-def claim(out: Path) -> Iterator[None]:
+def hold_comparison(out: Path) -> Iterator[None]:
     """Hold the folder of a comparison."""
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / ".lock").exists()):
         raise UserError(f"{out} is not the folder of a comparison; give --out a new folder.")

@@ -1,4 +1,4 @@
-"""The paper's own figures (Sun et al., EMNLP 2022), to be shown beside those of a run.
+"""The paper's own figures (Sun et al., EMNLP 2022), to be shown next to those of a run.
 
 Percentages of the paper are fractions here, as everywhere in this package (39.1 is 0.391), and metrics have our
 names. The recall that the paper gives for NQ and TriviaQA counts passages that hold an answer: ``Answer@k``.
@@ -73,7 +73,7 @@ class Row:
 
 
 def benchmark_of(collection: str) -> Benchmark | None:
-    """Say which of the paper's benchmarks a collection or a recipe belongs to, by its name; None for any other.
+    """Return which of the paper's benchmarks a collection or a recipe belongs to, by its name; None for any other.
 
     Usual names are known: msmarco, marco, msmarco-passage, irds:msmarco-passage/dev, nq, natural-questions,
     wikipedia-nq, triviaqa, wikipedia-trivia, and a folder or recipe so called (marco/q-neg). MS MARCO documents and
