@@ -5,8 +5,7 @@ is done once and adopted by all cells; so is a first episode that several recipe
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,9 @@ def compare_systems(
     if len(shares := {one.episode.hold_out for one in systems}) > 1:
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, shares))}); give all the same.")
     collection = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
-    with hold_comparison(out):
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / ".lock").exists()):
+        raise UserError(f"{out} is not the folder of a comparison; give --out a new folder.")
+    with lock(out / ".lock"):
         for model in models:
             wanted = [cell.recipe for cell in cells if cell.model == model]
             share(wanted, collection, model, out, cache)
@@ -98,19 +99,6 @@ def headline(collection: Collection) -> tuple[str, ...]:
     usual = {"msmarco": ("MRR@10", "Recall@1000"), "nq": ANSWER_METRICS, "triviaqa": ANSWER_METRICS}
     openqa = ("MRR@10", "Recall@100", "Answer@20") if len(collection.answers) else ("MRR@10", "Recall@100")
     return usual.get(benchmark_of(collection.name) or "", openqa)
-
-
-@contextmanager
-def hold_comparison(out: Path) -> Iterator[None]:
-    """Hold the folder of a comparison."""
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / ".lock").exists()):
-        raise UserError(f"{out} is not the folder of a comparison; give --out a new folder.")
-
-    def busy() -> None:
-        raise UserError(f"Another process is at work in {out}; wait for it, or give another --out.")
-
-    with lock(out / ".lock", busy):
-        yield
 
 
 def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path) -> None:

@@ -114,17 +114,12 @@ def published(collection: str, table: str, system: str, start: str | None = None
     Returns:
         Fractions by metric: "MRR@10" and "Recall@1000" for MS MARCO, "Answer@5", "Answer@20", "Answer@100" for NQ and
         TriviaQA.
-
-    Raises:
-        ValueError: There is no such table.
     """
     benchmark = benchmark_of(collection)
     name = _recipe(system)
     if table == "table1":
         rows = {row.system.casefold(): row.metrics for row in table1(collection)}
         return rows.get(system.casefold()) or rows.get(name.casefold())
-    if table not in ("table3", "table8"):
-        raise ValueError(f"table is '{table}'; those by system are table1, table3 and table8.")
     if benchmark != "msmarco":
         return None
     found = _facts()[table]
@@ -136,16 +131,11 @@ def published(collection: str, table: str, system: str, start: str | None = None
 def table1(collection: str) -> list[Row]:
     """Return the rows of Table 1 that report anything on a collection, in the paper's order; none for others."""
     benchmark = benchmark_of(collection)
+    rows = [row for row in _facts()["table1"] if benchmark in row]
+    about = ("params", "negatives", "reference")
     return [
-        Row(
-            row["system"],
-            _named(benchmark, row[benchmark]),
-            row.get("params"),
-            row.get("negatives"),
-            row.get("reference", False),
-        )
-        for row in _facts()["table1"]
-        if benchmark in row
+        Row(row["system"], _named(benchmark, row[benchmark]), **{name: row[name] for name in about if name in row})
+        for row in rows
     ]
 
 
@@ -180,14 +170,8 @@ def curve(collection: str, name: str, system: str, start: str) -> dict[int, floa
     """Return a curve of the authors' notebooks (MS MARCO) as fractions by episode; None where there is none.
 
     ``name`` is "dev MRR@10", "dev MRR@10 over five episodes" or "forgetting rate".
-
-    Raises:
-        ValueError: There is no curve of that name.
     """
-    curves = _facts()["curves"]
-    if name not in curves:
-        raise ValueError(f"name is '{name}'; the curves are {', '.join(curves)}.")
-    points = curves[name].get(start_family(start), {}).get(_recipe(system), {})
+    points = _facts()["curves"][name].get(start_family(start), {}).get(_recipe(system), {})
     if benchmark_of(collection) != "msmarco" or not points:
         return None
     return {episode: _fraction(value) for episode, value in points.items()}

@@ -44,7 +44,7 @@ def hold_folder(
         UserError: Another process works in it; or it was begun with other settings, data or model.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with lock(out / ".lock", lambda: _busy(out)):
+    with lock(out / ".lock"):
         settings = _plain(recipe.settings())
         model = None if start is None else start.name
         identity: dict[str, Any] = {
@@ -93,10 +93,6 @@ def _only_lock(out: Path) -> bool:
         or path.name.startswith((".run.json", ".config.yaml", f".{REVIEW}"))
         for path in out.iterdir()
     )
-
-
-def _busy(out: Path) -> None:
-    raise UserError(f"Another process is at work in {out}; wait for it, or give another --out.")
 
 
 def _same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -50,13 +49,18 @@ def summarise(
         for name, manifest in measured.items()
         if manifest is not None and name in recipe.evaluation.baselines
     }
-    model = None if inputs.start is None else inputs.start.name
+    model = None if inputs.start is None else str(inputs.start.name)
+    processor = "cpu"
+    if model is not None:
+        processor = (
+            torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+        )
     metric = training_metric(recipe.mining.depth, len(collection.corpus))
     summary = Summary(
         schema=SCHEMA,
         recipe=recipe.name,
         collection=collection.name,
-        model=_model_name(model),
+        model=Path(model).name if model is not None and Path(model).exists() else model,
         seed=recipe.episode.seed,
         split=recipe.evaluation.split,
         data=_data(inputs, training),
@@ -69,7 +73,7 @@ def summarise(
         comparisons=comparisons(out, episodes, [name for name in baselines if _usable(measured[name])]),
         settings=recipe.settings(),
         environment=Environment(
-            machine=f"{platform.system()} {platform.machine()}, {'cpu' if model is None else _processor()}",
+            machine=f"{platform.system()} {platform.machine()}, {processor}",
             python=sys.version.split()[0],
             packages=package_versions(),
         ),
@@ -96,10 +100,6 @@ def comparisons(out: Path, episodes: int, baselines: list[str]) -> tuple[Compari
 def _usable(manifest: Manifest | None) -> bool:
     """Return whether a baseline can be tested against: BM25 that finds nothing for most queries cannot."""
     return manifest is not None and bool(manifest.facts.get("usable", True))
-
-
-def _model_name(model: Any) -> str | None:
-    return None if model is None else Path(str(model)).name if Path(str(model)).exists() else str(model)
 
 
 def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
@@ -179,7 +179,3 @@ def _recall(lists: Manifest, mined: Manifest) -> dict[str, float]:
         return {}
     around = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
     return {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **around}
-
-
-def _processor() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
