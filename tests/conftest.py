@@ -13,13 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-TOPICS = 24
-PASSAGES_PER_TOPIC = 6
-QUERIES_PER_TOPIC = {"train": 3, "dev": 1, "test": 2}
-
+from toy import PASSAGES_PER_TOPIC, TOPICS, write_toy
 
 # Files that take longest begin first, so that no worker sits idle at the end.
 LONG = ("test_episode", "test_zoo", "test_compare", "test_paper_scale", "test_explorer_browser", "test_packed")
@@ -91,35 +86,6 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "toy"
     write_toy(folder)
     return folder
-
-
-def write_toy(folder: Path) -> None:
-    """Write the toy collection: passages of a topic share words, a query shares two with its passage."""
-    rng = np.random.default_rng(7)
-    (folder / "qrels").mkdir(parents=True)
-    corpus, queries = [], []
-    qrels: dict[str, list[str]] = {split: ["query-id\tcorpus-id\tscore"] for split in QUERIES_PER_TOPIC}
-    for topic in range(TOPICS):
-        for number in range(PASSAGES_PER_TOPIC):
-            words = [
-                f"t{topic}",
-                f"u{topic * PASSAGES_PER_TOPIC + number}",
-                *(f"w{rng.integers(60)}" for _ in range(8)),
-            ]
-            text = " ".join(rng.permutation(words))
-            corpus.append({"_id": f"d{topic:02d}-{number}", "title": f"t{topic}", "text": text})
-        number = 0
-        for split, count in QUERIES_PER_TOPIC.items():
-            for _ in range(count):
-                passage = topic * PASSAGES_PER_TOPIC + number
-                text = f"t{topic} u{passage} w{rng.integers(60)}"
-                queries.append({"_id": f"q{topic:02d}-{number}", "text": text})
-                qrels[split].append(f"q{topic:02d}-{number}\td{topic:02d}-{number}\t1")
-                number += 1
-    for name, rows in (("corpus", corpus), ("queries", queries)):
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
-    for split, lines in qrels.items():
-        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,6 @@ FOUND = [test for name in MODULES for test in doctest.DocTestFinder().find(impor
 
 # Without an example: those that take a whole run.
 WITHOUT = {"analyse", "compare_systems", "evaluate_elsewhere", "run", "search_run", "suspects_of"}
-# Still to come, with their rooms.
-WITHOUT |= {"CandidateLists", "Candidates", "MiningConfig", "MiningContext", "export_pool", "filter_candidates"}
-WITHOUT |= {"Recipe", "evaluate_model", "recipe_for", "system"}
 
 
 @pytest.mark.parametrize("example", [test for test in FOUND if test.examples], ids=lambda example: example.name)

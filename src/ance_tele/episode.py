@@ -7,7 +7,6 @@ from typing import Any
 from ance_tele.analysis.analyse import analyse
 from ance_tele.data.collection import Collection
 from ance_tele.data.review import ReviewAs
-from ance_tele.encode.checkpoint import Checkpoint
 from ance_tele.mining.pool import Pool
 from ance_tele.report.write import write_report
 from ance_tele.runs.inputs import RunInputs, acquire_run_folder
@@ -17,7 +16,7 @@ from ance_tele.runs.mix import mix
 from ance_tele.runs.summarise import summarise
 from ance_tele.runs.train import train
 from ance_tele.runs.training_set import TrainingSet
-from ance_tele.search.dense import DenseRetriever
+from ance_tele.search.retriever import Retriever
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import Artefact
 
@@ -53,28 +52,29 @@ def run(
     with acquire_run_folder(inputs, data, adopted):
         if "bm25" in recipe.evaluation.baselines:
             evaluate_bm25(inputs)
-        training, retriever = train_episodes(inputs, inputs.start) if inputs.start else (None, inputs.bm25)
-        summary = summarise(inputs, training, recipe.episode.episodes, evaluate_final(inputs, retriever))
-        analyse(inputs.folder.path, opened=inputs.opened())
-        write_report(inputs.folder.path)
+        if inputs.start is None:
+            return finish(inputs, None, inputs.bm25)
+        retriever = inputs.retriever(inputs.start, 0)
+        evaluate(inputs, retriever, 0)
+        training, pools = inputs.training_set(), list[Artefact[Pool]]()
+        for episode in inputs.episodes():
+            candidates = mine(training, retriever, inputs.bm25, episode, inputs.cross_encoder)
+            retriever.close(recipe.episode.keep_vectors)
+            pool = mix(candidates, training, pools, episode)
+            del candidates  # memory that training needs
+            trained = train(episode.start(inputs.start, retriever.checkpoint), pool, training, inputs.tokens, episode)
+            pools.append(pool.on_disk())
+            retriever = inputs.retriever(trained, episode.number)
+            evaluate(inputs, retriever, episode.number)
+            if episode.last:
+                search(training, retriever, episode.after)  # which shows what it has learned and forgotten
+            summarise(inputs, training, episode.number)
+        return finish(inputs, training, retriever)
+
+
+def finish(inputs: RunInputs, training: TrainingSet | None, retriever: Retriever) -> dict[str, Any]:
+    """Measure the last retriever on the final split, look back, write the report; return the summary's content."""
+    summary = summarise(inputs, training, inputs.recipe.episode.episodes, evaluate_final(inputs, retriever))
+    analyse(inputs.folder.path, opened=inputs.opened())
+    write_report(inputs.folder.path)
     return summary.content()
-
-
-def train_episodes(inputs: RunInputs, start: Checkpoint) -> tuple[TrainingSet, DenseRetriever]:
-    """Train episode after episode; return what was trained on, and the last retriever."""
-    retriever = inputs.retriever(start, 0)
-    evaluate(inputs, retriever, 0)
-    training, pools = inputs.training_set(), list[Artefact[Pool]]()
-    for episode in inputs.episodes():
-        candidates = mine(training, retriever, inputs.bm25, episode, inputs.cross_encoder)
-        retriever.close(episode.recipe.episode.keep_vectors)
-        pool = mix(candidates, training, pools, episode)
-        del candidates  # memory that training needs
-        checkpoint = train(episode.start(start, retriever.checkpoint), pool, training, inputs.tokens, episode)
-        pools.append(pool.on_disk())
-        retriever = inputs.retriever(checkpoint, episode.number)
-        evaluate(inputs, retriever, episode.number)
-        if episode.last:
-            search(training, retriever, episode.after)  # which shows what it has learned and forgotten
-        summarise(inputs, training, episode.number)
-    return training, retriever

@@ -60,7 +60,23 @@ class EpisodeConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run, each room owning its part; no two parts share the name of a field."""
+    """A whole run, each room owning its part; no two parts share the name of a field.
+
+    Attributes:
+        name: As :func:`ance_tele.recipes.recipe` takes it; a comparison appends the settings of a system.
+        episode: How many episodes, and how each starts and stops.
+        mining: Where negatives come from and how they are mixed.
+        training: Batches, loss, schedule.
+        encoder: How texts become vectors.
+        evaluation: What is measured, and on which queries.
+
+    Example:
+        >>> recipe = Recipe("mine").with_settings(alpha=0.3, batch_queries=16, epochs=2)
+        >>> recipe.mining.alpha, recipe.settings()["beta"]
+        (0.3, 0.5)
+        >>> [recipe.schedule(episode, examples=1600).steps for episode in (1, 2, 3)]
+        [20, 20, 200]
+    """
 
     name: str
     episode: EpisodeConfig = field(default_factory=EpisodeConfig)

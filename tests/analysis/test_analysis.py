@@ -1,13 +1,14 @@
 """The analysis of real runs: with texts and models, at the end of a run and afterwards."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import write_toy
+from toy import write_toy
 
 from ance_tele.analysis.analyse import analyse
 from ance_tele.analysis.cases import choose, start_of, swinging
@@ -19,6 +20,7 @@ from ance_tele.data.load import load_collection
 from ance_tele.data.review import read_review, write_review
 from ance_tele.episode import run
 from ance_tele.recipes import recipe
+from ance_tele.runs.analysed import Analysis
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -45,14 +47,14 @@ def finished(data: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFact
 
 def test_a_copy_of_a_positive_is_suspect(finished: Path, data: Path) -> None:
     table = pq.read_table(finished / "analysis" / "suspects.parquet").to_pylist()
-    copies = [row for row in table if row["passage_id"] == "copy" and "copy" in row["reasons"].split(",")]
+    copies = [row for row in table if row["passage_id"] == "copy" and "near_duplicate" in row["reasons"].split(",")]
     corpus = {row["_id"]: row for row in map(json.loads, (data / "corpus.jsonl").read_text("utf-8").splitlines())}
     words = {key: frozenset(row["text"].split()) for key, row in corpus.items()}
     assert [row["query_id"] for row in copies] == ["q00-0"]
     assert copies[0]["overlap"] == pytest.approx(jaccard(words["copy"], words["d00-0"]))
     summary = json.loads((finished / "analysis" / "suspects.json").read_text("utf-8"))
     assert summary["texts"] is True
-    assert summary["by_reason"]["copy"] == sum("copy" in row["reasons"].split(",") for row in table)
+    assert summary["by_reason"]["near_duplicate"] == sum("near_duplicate" in row["reasons"].split(",") for row in table)
 
 
 def test_cases_tell_who_went_and_came_back(finished: Path) -> None:
@@ -114,7 +116,7 @@ def test_classes_by_hand() -> None:
     }
     assert swinging(ranks, 1) == {"A": ["c", "a"], "B": ["b"]}
     assert swinging({"x": [None, 3, None, 1, None], "y": [None, None, 1, None, 2]}, 2) == {"A": ["x"], "B": ["y"]}
-    assert [start_of(rounds) for rounds in (2, 3, 4, 5, 6)] == [None, 1, 1, 2, 2]
+    assert [start_of(rounds) for rounds in (2, 3, 4, 5, 6)] == [0, 1, 1, 2, 2]
     assert choose(np.array([0, 3, 3, 1]), np.array([9.0, 0.1, 0.5, 0.0]), 3) == [2, 1, 3]
 
 
@@ -127,6 +129,27 @@ def test_the_plane_is_the_same_each_time() -> None:
         project(vectors[:1, :2])
 
 
+def test_reasons_of_older_runs_and_commands_are_understood(
+    finished: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suspects were written, and asked for, under other names."""
+    old = tmp_path / "run"
+    shutil.copytree(finished, old, ignore=shutil.ignore_patterns("analysis*"))
+    with monkeypatch.context() as patch:
+        for module in ("analyse", "suspects"):
+            patch.setattr(f"ance_tele.analysis.{module}.REASONS", ("copy", "outscores", "kept"))
+        analyse(old, data=data)
+    assert "kept" in pq.read_table(old / "analysis" / "suspects.parquet")["reasons"].to_pylist()
+    found, expected = Analysis.read(old), Analysis.read(finished)
+    assert found.suspects == expected.suspects and found.suspect_rows == expected.suspect_rows
+    for before, now in (("copy", "near_duplicate"), ("kept", "persistently_top")):
+        rows = suspects_of(old, reasons=[before], data=data)
+        assert rows and rows == suspects_of(finished, reasons=[now], data=data)
+    review = tmp_path / "review.csv"
+    write_review(review, [replace(rows[0], reasons="copy,kept")])
+    assert read_review(review)[0].reasons == "near_duplicate,persistently_top"
+
+
 def test_suspects_go_into_a_review_and_come_back(
     finished: Path, data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -135,7 +158,7 @@ def test_suspects_go_into_a_review_and_come_back(
     assert "suspect" in capsys.readouterr().out
     rows = read_review(file)
     assert ("q00-0", "copy") in {(row.query_id, row.passage_id) for row in rows}
-    assert {row.verdict for row in rows} == {"unsure"} and all("copy" in row.reasons for row in rows)
+    assert {row.verdict for row in rows} == {"unsure"} and all("near_duplicate" in row.reasons for row in rows)
     write_review(file, [replace(row, verdict="relevant") for row in rows])
     out = tmp_path / "run"
     chosen = recipe("q-neg").with_settings(**SMALL, episodes=1, baselines=[])
@@ -147,4 +170,7 @@ def test_suspects_go_into_a_review_and_come_back(
     sample = suspects_of(finished, sample=5, seed=1)
     assert sample == suspects_of(finished, sample=5, seed=1) != suspects_of(finished, sample=5, seed=2)
     assert main(["suspects", str(finished), "--reasons", "hunch"]) == 2
-    assert "There is no reason 'hunch'; there are: copy, outscores, kept." in capsys.readouterr().err
+    assert (
+        "There is no reason 'hunch'; there are: near_duplicate, above_positive, persistently_top."
+        in capsys.readouterr().err
+    )

@@ -170,9 +170,9 @@ def check_suspects(run: FakeRun, folder: Path, by_query: list[int]) -> None:
                 margin = (scores[final.index(passage)] - run.positive_scores[q]) / spread
                 known = run.mrr[-1][q] >= 1 / summary["settings"]["trust"]
                 if margin >= summary["settings"]["margin"] and known:
-                    reasons.append("outscores")
+                    reasons.append("above_positive")
             if top >= min(summary["settings"]["rounds"], len(run.lists)):
-                reasons.append("kept")
+                reasons.append("persistently_top")
             if reasons:
                 expected[query, passage] = (",".join(reasons), ",".join(n for n in SOURCES if n in mined), top)
     table = pq.read_table(folder / "suspects.parquet").to_pylist()
@@ -242,7 +242,10 @@ def test_three_episodes_with_known_answers(tmp_path: Path) -> None:
     assert table["lost"] == pytest.approx([1.0, 0.25])
     rows = {(row["query_id"], row["passage_id"]): row for row in pq.read_table(folder / "suspects.parquet").to_pylist()}
     # x stood among the first three of every list; a led twice of four, and scores above q1's positive at the end.
-    assert {key: row["reasons"] for key, row in rows.items()} == {("q2", "x"): "kept", ("q1", "a"): "outscores,kept"}
+    assert {key: row["reasons"] for key, row in rows.items()} == {
+        ("q2", "x"): "persistently_top",
+        ("q1", "a"): "above_positive,persistently_top",
+    }
     assert rows["q1", "a"]["margin"] == pytest.approx(1 / np.std([1, 2, 3, 4]))
 
 

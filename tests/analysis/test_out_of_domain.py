@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import write_toy
+from toy import write_toy
 
 from ance_tele.analysis.out_of_domain import evaluate_elsewhere
 from ance_tele.cli.main import main

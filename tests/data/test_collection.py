@@ -14,7 +14,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.data import load
 from ance_tele.data.collection import Collection
 from ance_tele.data.describe import describe
-from ance_tele.data.formats import beir, objects
+from ance_tele.data.formats import lines, objects
 from ance_tele.data.load import cache_folder, collection_from_dicts, load_collection
 from ance_tele.store.manifests import read_manifest
 
@@ -274,7 +274,7 @@ def test_what_does_not_add_up_is_refused_or_left_out_and_counted(tmp_path: Path,
 def test_a_folder_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
     folder, cache = write(tmp_path / "data"), tmp_path / "cache"
     first = load_collection(folder, cache)
-    for module in (beir, objects):
+    for module in (lines, objects):
         monkeypatch.setattr(module, "read_lines", lambda path: pytest.fail(f"{path} is read again"))
     again = load_collection(str(folder) + "/", cache)
     assert again.fingerprint == first.fingerprint and again.folder == first.folder and logged == []

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import pytrec_eval
-from conftest import write_toy
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from toy import write_toy
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError

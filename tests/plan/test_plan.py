@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ance_tele.console.errors import UserError
 from ance_tele.plan.hardware import GPU, GPUS, ModelShape, gpu_of, model_shape
-from ance_tele.plan.plan import Plan, plan, plan_benchmark
+from ance_tele.plan.plan import plan, plan_benchmark, refresh_seconds, scaled
 from ance_tele.plan.render import render
-from ance_tele.plan.work import BLOCK_ROWS, MARGIN, QUERY_ROWS, Assumed
+from ance_tele.plan.work import BLOCK_ROWS, MARGIN, QUERY_ROWS, Assumed, Plan
 from ance_tele.recipes import RECIPES, recipe
 
 # 100 TFLOP/s in 16 bits, 10 in float32, 10 GiB, 1 TB/s.
@@ -176,7 +176,7 @@ def test_without_bf16_float32_is_what_counts() -> None:
 def test_the_paper_s_hours_stand_beside_the_same_work_only() -> None:
     made = plan_benchmark(recipe("nq"), "nq", gpu="A100-80G")
     assert made.paper is not None and made.paper.overall == 21.3
-    assert made.scaled(21.3) == pytest.approx(21.3 * 4 * 125 / 312)
+    assert scaled(made, 21.3) == pytest.approx(21.3 * 4 * 125 / 312)
     assert plan_benchmark(recipe("marco/q-neg"), "marco").paper is None
     assert plan_benchmark(recipe("marco").with_settings(episodes=5), "marco").paper is None
     assert plan(recipe("marco"), 10_000, 1_200, 1_000, 200, collection="marco").paper is None
@@ -186,8 +186,8 @@ def test_a_refresh_encodes_once_and_searches_for_both() -> None:
     made = toy_plan()
     encodings = made.of("encode corpus")[:3]
     searches = made.of("search queries") + made.of("search positives") + made.of("mix")
-    assert made.refresh_seconds() == pytest.approx(sum(phase.seconds for phase in encodings + searches) / 3)
-    assert toy_plan("zero-shot").refresh_seconds() == 0
+    assert refresh_seconds(made) == pytest.approx(sum(phase.seconds for phase in encodings + searches) / 3)
+    assert refresh_seconds(toy_plan("zero-shot")) == 0
 
 
 # ---- what is shown ---------------------------------------------------------------------------------

@@ -145,7 +145,9 @@ def test_the_csv_files_hold_the_numbers_of_the_run(whole: Path) -> None:
     ]
     assert len(rows_of(figures / "projection.csv")) == 8
     suspects = {(row["by"], row["name"]): row for row in rows_of(figures / "suspects.csv")}
-    assert suspects[("source", "query")]["share"] == "0.03" and suspects[("reason", "outscores")]["suspects"] == "11"
+    assert (
+        suspects[("source", "query")]["share"] == "0.03" and suspects[("reason", "above_positive")]["suspects"] == "11"
+    )
     (elsewhere,) = rows_of(figures / "elsewhere.csv")
     assert (elsewhere["zero-shot"], elsewhere["trained"], elsewhere["p"]) == ("0.3125", "0.4225", "0.002")
 

@@ -65,7 +65,7 @@ def test_cases_and_suspects_are_tables(whole: Path) -> None:
     assert "A d2. Restart of <i>another</i> thing 4 – 17" in page.text
     assert len(page.named("mark")) == 2  # the word in common, and the word that explains the marks
     assert "q19 d19" in page.text and "q20 d20" not in page.text  # the first twenty
-    assert "copy, kept" in page.text and "75% 1.2 2" in page.text
+    assert "near_duplicate, persistently_top" in page.text and "75% 1.2 2" in page.text
 
 
 def test_words_are_marked_whole_and_escaped() -> None:

@@ -1,4 +1,4 @@
-"""Find one query's rows in a Parquet file of many, without reading the whole of it."""
+"""One training query of a run: its positives, ranks and negatives, found without reading whole files."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -8,6 +8,42 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from ance_tele.analysis.rounds import Rounds
+
+Ranks = dict[str, list[int | None]]
+"""Rank of each passage by round; None where the round's list does not hold it."""
+
+
+def positives_of(rounds: Rounds, query: str) -> list[str]:
+    """Return the ids of a training query's positives."""
+    found = rows_of_query(rounds.positives, query, rounds.order.position, ["passage_id"])
+    ids: list[str] = found["passage_id"].to_pylist()
+    return ids
+
+
+def ranks_of(rounds: Rounds, query: str) -> Ranks:
+    """Return the rank of every passage that any round's list holds for a training query, positives included."""
+    found: Ranks = {}
+    for number, one in enumerate(rounds.rounds):
+        table = rows_of_query(one.lists, query, rounds.order.position, ["passage_id", "rank"])
+        for row in table.to_pylist():
+            found.setdefault(row["passage_id"], [None] * len(rounds.rounds))[number] = row["rank"]
+    return found
+
+
+def pools_of(rounds: Rounds, query: str) -> dict[str, dict[str, list[int]]]:
+    """Return in which episodes' pools each passage is drawn for a training query, by source."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for one in rounds.rounds:
+        if one.pool is None:
+            continue
+        table = rows_of_query(one.pool, query, rounds.order.position, ["passage_id", "source"])
+        for row in table.to_pylist():
+            episodes = found.setdefault(row["passage_id"], {}).setdefault(row["source"], [])
+            if one.number not in episodes:  # a pool may hold a passage several times
+                episodes.append(one.number)
+    return found
 
 
 def rows_of_query(path: Path, query: str, position: Callable[[str], int], columns: Sequence[str]) -> pa.Table:
@@ -20,7 +56,7 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
     Args:
         path: A file ordered by query, with the column query_id.
         query: The id of the query.
-        position: Returns where a query stands in the order of the file.
+        position: Returns the position of a query in the order of the file.
         columns: Which columns to return.
     """
     file, place = pq.ParquetFile(path), position(query)
@@ -34,11 +70,11 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
     start = max(last, 0)
     while start > 0 and first(groups[start]) == place:  # it may begin in the group before
         start -= 1
-    parts = []
+    parts = [file.schema_arrow.empty_table().select(list(columns))]
     for group in groups[start : last + 1]:
         table = file.read_row_group(group, columns=["query_id", *columns])
         parts.append(table.filter(pc.equal(table["query_id"], query)).select(list(columns)))
-    return pa.concat_tables(parts) if parts else file.schema_arrow.empty_table().select(list(columns))
+    return pa.concat_tables(parts)
 
 
 @lru_cache(maxsize=8192)

@@ -4,14 +4,16 @@ A *round* is a mining: T_r is the list that round r mined for a query, L_r the l
 the positives themselves. Round E + 1 is what a further episode would mine.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ance_tele.runs.membership import Membership
 
 
-@dataclass
+@dataclass(frozen=True)
 class NegativeCounts:
     """Sums over queries, from which all shares follow; blocks of queries add up.
 
@@ -21,7 +23,7 @@ class NegativeCounts:
         near: |New_r ∩ L_{r-1}|, int64 [R]; the first is 0.
         random: The same for as many random passages, expected, float64 [R].
         swing: |(T_r ∩ T_{r+2}) minus T_{r+1}|, int64 [R].
-        swings: Of each query, over all rounds; one array a block.
+        swings: Of each query, over all rounds, int64 [queries].
     """
 
     size: np.ndarray
@@ -29,23 +31,18 @@ class NegativeCounts:
     near: np.ndarray
     random: np.ndarray
     swing: np.ndarray
-    swings: list[np.ndarray] = field(default_factory=list)
+    swings: np.ndarray
 
-    @classmethod
-    def empty(cls, rounds: int) -> "NegativeCounts":
-        """Return the counts of no query."""
-        zero = np.zeros(rounds, dtype=np.int64)
-        return cls(zero, np.zeros((rounds, rounds), dtype=np.int64), zero, np.zeros(rounds), zero)
 
-    def add(self, other: "NegativeCounts") -> None:
-        """Add the counts of a further block."""
-        for name in ("size", "first", "near", "random", "swing"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.swings += other.swings
+def total(blocks: Sequence[NegativeCounts]) -> NegativeCounts:
+    """Add up the counts of consecutive blocks of queries."""
+    names = ("size", "first", "near", "random", "swing")
+    sums = {name: np.sum([getattr(one, name) for one in blocks], axis=0) for name in names}
+    return NegativeCounts(**sums, swings=np.concatenate([one.swings for one in blocks]))
 
 
 def count_negatives(
-    pairs: Membership, rounds: int, ahead: list[int | None], queries: int, corpus: int | None
+    pairs: Membership, rounds: int, ahead: Sequence[int | None], queries: int, corpus: int | None
 ) -> NegativeCounts:
     """Count a block.
 
@@ -63,38 +60,32 @@ def count_negatives(
     first_met = np.zeros(len(met), dtype=np.int64)
     first_met[known] = np.log2(lowest[known].astype(np.float64)).astype(np.int64)
     held = [pairs.has(number) for number in range(rounds)]
-    counts = NegativeCounts(
-        size=np.array([int(inside.sum()) for inside in held]),
-        first=np.stack([np.bincount(first_met[inside], minlength=rounds) for inside in held]),
-        near=np.zeros(rounds, dtype=np.int64),
-        random=np.zeros(rounds),
-        swing=np.zeros(rounds, dtype=np.int64),
-    )
+    near, swing, swings = (np.zeros(count, dtype=np.int64) for count in (rounds, rounds, queries))
+    random = np.zeros(rounds)
     for number in range(1, rounds):
         around = ahead[number - 1]
         if around is None:
             continue
-        near, new = pairs.has(around), held[number] & (first_met == number)
-        counts.near[number] = int((near & new).sum())
+        nearby, new = pairs.has(around), held[number] & (first_met == number)
+        near[number] = (nearby & new).sum()
         if corpus:
-            of_new, of_near = (np.bincount(pairs.owner[which], minlength=queries) for which in (new, near))
-            counts.random[number] = float((of_new * of_near).sum() / corpus)
-    swings = np.zeros(queries, dtype=np.int64)
+            of_new, of_near = (np.bincount(pairs.owner[which], minlength=queries) for which in (new, nearby))
+            random[number] = (of_new * of_near).sum() / corpus
     for number in range(rounds - 2):
         back = held[number] & ~held[number + 1] & held[number + 2]
-        counts.swing[number] = int(back.sum())
+        swing[number] = back.sum()
         swings += np.bincount(pairs.owner[back], minlength=queries)
-    counts.swings = [swings]
-    return counts
+    first = np.stack([np.bincount(first_met[inside], minlength=rounds) for inside in held])
+    return NegativeCounts(np.array([inside.sum() for inside in held]), first, near, random, swing, swings)
 
 
-def shares(counts: NegativeCounts, ahead: list[int | None], corpus: int | None) -> dict[str, list[dict]]:
+def shares(counts: NegativeCounts, searched: Sequence[bool], corpus: int | None) -> dict[str, list[dict[str, Any]]]:
     """Turn counts into the shares of the report: "mined", "new" and "swing" (design, Section 6).
 
     Args:
         counts: Over all queries.
-        ahead: As :func:`count_negatives` takes it.
-        corpus: Likewise.
+        searched: Whether there is L_r, by round.
+        corpus: As :func:`count_negatives` takes it.
     """
     rounds = len(counts.size)
     mined, new, swing = [], [], []
@@ -102,7 +93,7 @@ def shares(counts: NegativeCounts, ahead: list[int | None], corpus: int | None) 
         size, fresh = int(counts.size[number]), int(counts.first[number, number])
         of_first = {str(j + 1): _share(counts.first[number, j], size) for j in range(number + 1)}
         mined.append({"round": number + 1, "size": size, "first": of_first})
-        seen = number > 0 and ahead[number - 1] is not None and fresh > 0
+        seen = number > 0 and searched[number - 1] and fresh > 0
         new.append(
             {
                 "round": number + 1,

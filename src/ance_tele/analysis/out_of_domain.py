@@ -56,7 +56,7 @@ class Elsewhere:
 def evaluate_elsewhere(
     run: str | Path, data: Sequence[str | Path], split: str | None = None, strict: bool = True
 ) -> list[Elsewhere]:
-    """Measure a run's start and its last model on other collections; what was measured before stands.
+    """Measure a run's start and its last model on other collections; what was measured before is reused.
 
     Args:
         run: A run folder, finished.
@@ -65,7 +65,7 @@ def evaluate_elsewhere(
         strict: Refuse a collection that does not hold together.
 
     Returns:
-        All that stands for this run, these collections among it, by name. Each is in ``RUN/elsewhere/NAME.json`` too.
+        All collections that the run was measured on, now or before, by name; also in ``RUN/elsewhere/NAME.json``.
 
     Raises:
         UserError: This is no run with a trained model, or a collection or its split cannot be used.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ance_tele.analysis.tables import Order
@@ -24,7 +25,7 @@ class Round:
         number: From 1; the one after the last episode has been mined, but not trained with.
         lists: The file of T, one list per training query, positives included.
         source: Which source these are of: "query", or "bm25" where that is what the round mined.
-        ahead: The file of L, and the source under which it stands there; None where the positives were not searched.
+        ahead: The file of L, as rows of the source "lookahead"; None where the positives were not searched.
         pool: The file of the pool; None after the last episode.
     """
 
@@ -41,7 +42,7 @@ class Rounds:
 
     Attributes:
         out: The run folder.
-        rounds: In order; one more than there are episodes.
+        rounds: In order; one more than there are episodes, or none where nothing was trained.
         order: The training queries.
         sources: The names that pools may hold: the built-in sources, then the user's own.
     """
@@ -57,36 +58,46 @@ class Rounds:
 
         Args:
             out: The run folder.
-            mining: Its settings, which say what each round mined.
+            mining: Its settings, which decide what each round mined.
             episodes: How many it trained.
 
         Raises:
             UserError: A list or a pool is missing.
         """
+        sources = source_names(mining)
+        if not episodes:
+            return cls(out, (), Order(pa.chunked_array([], pa.large_string())), sources)
         rounds = []
         for number in range(1, episodes + 2):
             source = mining.main_source(number)
-            folder = out / ("bm25" if source == "bm25" else f"episode-{number - 1}")
+            lists = out / ("bm25" if source == "bm25" else f"episode-{number - 1}") / "training_lists.parquet"
             pool = out / f"episode-{number}" / "pool.parquet" if number <= episodes else None
-            ahead = _ahead(out / f"episode-{number}", mining, number)
-            lists = folder / "training_lists.parquet"
             for path in (lists, pool):
                 if path is not None and not path.is_file():
                     raise UserError(f"{path} is missing: the run is not finished; run the same command again.")
-            rounds.append(Round(number, lists, source, ahead, pool))
+            rounds.append(Round(number, lists, source, _ahead(out / f"episode-{number}", mining, number), pool))
         ids = pq.read_table(out / "episode-0" / "per_training_query.parquet", columns=["query_id"])["query_id"]
-        return cls(out, tuple(rounds), Order(ids), source_names(mining))
+        return cls(out, tuple(rounds), Order(ids), sources)
+
+    @property
+    def positives(self) -> Path:
+        """The file of the positives: query_id and passage_id."""
+        return self.out / "positives.parquet"
 
     def reciprocal_ranks(self) -> np.ndarray:
-        """Return the reciprocal rank of each training query by checkpoint, float64 [episodes + 1, queries]."""
-        paths = [self.out / f"episode-{number}" / "per_training_query.parquet" for number in range(len(self.rounds))]
-        return np.stack([read_reciprocal_ranks(path) for path in paths])
+        """Return the reciprocal rank of each training query by checkpoint, float64 [rounds, queries]."""
+        ranks = (read_reciprocal_ranks(self._per_query(number)) for number in range(len(self.rounds)))
+        return np.stack([*ranks]) if self.rounds else np.empty((0, 0))
 
-    def positive_scores(self) -> np.ndarray | None:
-        """Return the final model's score of each query's best positive, float32 [queries]; None in older runs."""
-        path = self.out / f"episode-{len(self.rounds) - 1}" / "per_training_query.parquet"
-        table = pq.read_table(path)
-        return table["positive_score"].to_numpy() if "positive_score" in table.column_names else None
+    def positive_scores(self) -> np.ndarray:
+        """Return the final model's score of each query's best positive, float64 [queries]; NaN in older runs."""
+        table = pq.read_table(self._per_query(len(self.rounds) - 1))
+        if "positive_score" not in table.column_names:
+            return np.full(len(table), np.nan)
+        return table["positive_score"].to_numpy().astype(np.float64)
+
+    def _per_query(self, checkpoint: int) -> Path:
+        return self.out / f"episode-{checkpoint}" / "per_training_query.parquet"
 
 
 def source_names(mining: MiningConfig) -> tuple[str, ...]:
@@ -95,7 +106,7 @@ def source_names(mining: MiningConfig) -> tuple[str, ...]:
 
 
 def _ahead(folder: Path, mining: MiningConfig, number: int) -> Path | None:
-    """Return the file that holds the whole of L: the one made to be looked at, else the candidates."""
+    """Return the file that holds the whole of L: the one written for the analysis, else the candidates."""
     if read_manifest(folder / "lookahead_lists.parquet") is not None:
         return folder / "lookahead_lists.parquet"
     candidates = folder / "candidates.parquet"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -10,12 +9,11 @@ import pyarrow.parquet as pq
 
 from ance_tele.analysis.analyse import analyse
 from ance_tele.analysis.rounds import source_names
-from ance_tele.analysis.suspects import REASONS
 from ance_tele.console.errors import UserError
+from ance_tele.data.reasons import REASONS, current_reasons
 from ance_tele.data.review import Verdict
 from ance_tele.runs.folder import open_run
 from ance_tele.runs.identity import recipe_of
-from ance_tele.store.files import read_json
 
 
 def suspects_of(
@@ -31,16 +29,22 @@ def suspects_of(
 
     Args:
         run: A run folder, finished.
-        most: So many, the most suspect first; all by default.
+        most: At most so many, the most suspect first; all by default.
         sample: So many drawn at random instead.
         seed: Of that draw.
-        reasons: Only those with one of these: "copy", "outscores", "kept".
+        reasons: Only those with one of these: "near_duplicate", "above_positive", "persistently_top".
         sources: Only those that one of these has mined, such as "lookahead".
         data: Where the collection lies now, if it was moved.
 
     Raises:
         UserError: This is no finished run with training, its collection is out of reach, or a name is unknown.
+
+    Example::
+
+        rows = at.suspects_of("runs/mine", most=50, reasons=["near_duplicate"])
+        at.write_review("review.csv", rows)
     """
+    reasons = [current_reasons(name) for name in reasons]
     known_sources = source_names(recipe_of(Path(run)).mining)
     for what, given, known in (("reason", reasons, REASONS), ("source", sources, known_sources)):
         for name in given:
@@ -48,8 +52,10 @@ def suspects_of(
                 raise UserError(f"There is no {what} '{name}'; there are: {', '.join(known)}.")
     folder = analyse(run, data=data)
     if folder is None:
-        raise UserError(f"{run} is a run without training; it has no pools that suspects could stand in.")
-    table = pq.read_table(folder / "suspects.parquet")
+        raise UserError(f"{run} is a run without training; it has no pools that could hold suspects.")
+    table = pq.read_table(folder / "suspects.parquet", columns=["query_id", "passage_id", "reasons", "sources"])
+    current = [current_reasons(one) for one in table["reasons"].to_pylist()]
+    table = table.set_column(2, "reasons", [current])
     for column, names in (("reasons", reasons), ("sources", sources)):
         if names:
             pattern = rf"(^|,)({'|'.join(names)})(,|$)"
@@ -59,17 +65,10 @@ def suspects_of(
         table = table.take(np.sort(drawn))
     table = table.slice(0, most)
     collection = open_run(Path(run), data).collection
-    asked = [collection.queries[row]["text"] for row in collection.queries.rows(table["query_id"]).tolist()]
-    found = [collection.corpus[row] for row in collection.corpus.rows(table["passage_id"]).tolist()]
-    names = ("query_id", "passage_id", "reasons", "sources")
-    ids, passages, why, origins = (table[name].to_pylist() for name in names)
-    return [
-        Verdict(query, passage, "unsure", text, shown["title"], shown["text"], reason, source)
-        for query, passage, text, shown, reason, source in zip(ids, passages, asked, found, why, origins, strict=True)
-    ]
-
-
-def counts_of(run: str | Path) -> dict[str, Any]:
-    """Return how many suspects an analysed run has, by source and by reason: its ``suspects.json``."""
-    found: dict[str, Any] = read_json(Path(run) / "analysis" / "suspects.json")
+    queries = collection.queries.rows(table["query_id"]).tolist()
+    passages = collection.corpus.rows(table["passage_id"]).tolist()
+    found = []
+    for row, query, passage in zip(table.to_pylist(), queries, passages, strict=True):
+        text, shown = collection.queries[query]["text"], collection.corpus[passage]
+        found.append(Verdict(**row, verdict="unsure", query=text, title=shown["title"], text=shown["text"]))
     return found

@@ -1,23 +1,24 @@
-"""Suspects: pairs in the pools that are probably relevant, and so were false negatives of the training.
+"""Suspects: pairs of the pools that are probably relevant, and so were false negatives of the training.
 
 Three signs, each of which is a reason:
 
-- ``copy``: the passage shares most of its words with a positive of the query;
-- ``outscores``: the final model scores it above the query's best positive, by a margin, and knows the query: it
+- ``near_duplicate``: the passage shares most of its words with a positive of the query;
+- ``above_positive``: the final model scores it above the query's best positive, by a margin, and knows the query: it
   ranks a positive among the first;
-- ``kept``: several rounds of mining had it at rank 1 to 3.
+- ``persistently_top``: several rounds of mining had it at rank 1 to 3.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from ance_tele.data.reasons import REASONS
+from ance_tele.mining.candidates import in_sorted
 from ance_tele.runs.membership import Membership
 
-REASONS = ("copy", "outscores", "kept")
-
-# At which rank a negative stands out: among the first that a user would see.
+# Ranks at which a negative is among the first that a user would see.
 TOP_RANK = 3
 # How near to a positive a passage must be for its words to be compared: reading every pair would take hours.
 NEAR_RANK = 10
@@ -28,12 +29,12 @@ class SuspectConfig:
     """What makes a negative suspect.
 
     Attributes:
-        overlap: ``copy``: words shared with a positive, as a share of the words of both (Jaccard).
-        margin: ``outscores``: how far above the best positive, in standard deviations of the scores in the query's own
-            list, so that it means the same for every model.
-        trust: ``outscores`` only counts where the final model ranks a positive among so many first: what a model
-            prefers for a query that it does not understand says little.
-        rounds: ``kept``: in how many rounds at rank 1 to 3; all of them where there are fewer.
+        overlap: ``near_duplicate``: words shared with a positive, as a share of the words of both (Jaccard).
+        margin: ``above_positive``: how far above the best positive, in standard deviations of the scores in the query's
+            own list, so that it means the same for every model.
+        trust: ``above_positive`` only counts where the final model ranks a positive among so many first: what a model
+            prefers for a query that it does not understand is no evidence.
+        rounds: ``persistently_top``: in how many rounds at rank 1 to 3; all of them where there are fewer.
     """
 
     overlap: float = 0.6
@@ -44,13 +45,13 @@ class SuspectConfig:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of a block that stood in a pool, with what speaks against them; parallel arrays.
+    """The pairs of the pools, with the evidence that each is a false negative; parallel arrays.
 
     Attributes:
-        owner: Whose, counted from the block's first query.
-        passages: Codes.
+        owner: The query, counted from the block's first, int64.
+        passages: Codes, int64.
         origins: Bit j: source j has mined it into a pool, uint64.
-        near: Stood at most at rank 10 around a positive, bool.
+        near: At most at rank 10 around a positive, bool.
         margin: Final score above the best positive's, in standard deviations; NaN where the final lists lack it.
         top_rounds: Rounds that had it at rank 1 to 3, int64.
         reciprocal: Reciprocal rank of the query's first positive under the final model, float64.
@@ -68,12 +69,12 @@ class Pairs:
         return len(self.owner)
 
     def select(self, keep: np.ndarray) -> "Pairs":
-        """Return some of the pairs: bool [n], or their positions."""
+        """Return some of the pairs: bool [n], or their indices."""
         return Pairs(*(getattr(self, column.name)[keep] for column in fields(self)))
 
 
-def pairs_in_pools(pairs: Membership, sources: int, rounds: int, margin: np.ndarray, reciprocal: np.ndarray) -> Pairs:
-    """Take the pairs that stood in a pool, and are no positives, out of all pairs of a block.
+def pooled(pairs: Membership, sources: int, rounds: int, margin: np.ndarray, reciprocal: np.ndarray) -> Pairs:
+    """Take the pairs of the pools, positives left out, out of all pairs of a block.
 
     Args:
         pairs: Of these lists, in order: one for each source, the positives, what is near them, and the best ranks of
@@ -101,10 +102,10 @@ def margins(
 
     Args:
         pairs: Of the block.
-        owner: Whose each entry of the final lists is, int64 [n].
+        owner: The query of each entry of the final lists, int64 [n].
         passages: Their codes, int64 [n].
         scores: Their scores, float [n].
-        positive: Score of the best positive of each query, float [queries].
+        positive: Score of the best positive of each query, float64 [queries]; NaN where unknown.
     """
     queries, scores = len(positive), scores.astype(np.float64)
     count = np.maximum(np.bincount(owner, minlength=queries), 1)
@@ -113,14 +114,9 @@ def margins(
     with np.errstate(divide="ignore", invalid="ignore"):
         above = np.where(spread[owner] > 0, (scores - positive[owner]) / spread[owner], np.nan)
     width = 1 + max(int(passages.max(initial=0)), int(pairs.passages.max(initial=0)))
-    keys, wanted = owner * width + passages, pairs.owner * width + pairs.passages
-    order = np.argsort(keys, kind="stable")
-    place = np.searchsorted(keys[order], wanted)
-    place[place == len(keys)] = 0
-    out = np.full(len(pairs), np.nan)
-    if len(keys):
-        found = keys[order[place]] == wanted
-        out[found] = above[order[place[found]]]
+    keys, asked = pairs.owner * width + pairs.passages, owner * width + passages
+    found, out = in_sorted(asked, keys), np.full(len(pairs), np.nan)
+    out[np.searchsorted(keys, asked[found])] = above[found]
     return out
 
 
@@ -134,15 +130,15 @@ def judge(pairs: Pairs, overlap: np.ndarray, rounds: int, config: SuspectConfig)
     """Return for each pair which of the three reasons hold, bool [pairs, 3], in the order of ``REASONS``.
 
     Args:
-        pairs: What speaks against each.
+        pairs: The evidence.
         overlap: Words shared with a positive (Jaccard), float64 [pairs]; NaN where not compared.
         rounds: How many rounds there were.
         config: The thresholds.
     """
     known = pairs.reciprocal * config.trust >= 1 - 1e-9
-    kept = pairs.top_rounds >= min(config.rounds, rounds)
+    top = pairs.top_rounds >= min(config.rounds, rounds)
     with np.errstate(invalid="ignore"):
-        return np.stack([overlap >= config.overlap, (pairs.margin >= config.margin) & known, kept], axis=1)
+        return np.stack([overlap >= config.overlap, (pairs.margin >= config.margin) & known, top], axis=1)
 
 
 def suspicion(reasons: np.ndarray, margin: np.ndarray, overlap: np.ndarray) -> np.ndarray:
@@ -157,39 +153,26 @@ def suspicion(reasons: np.ndarray, margin: np.ndarray, overlap: np.ndarray) -> n
     return reasons.sum(axis=1) + above + np.nan_to_num(overlap, nan=0.0) / 10
 
 
-class Tally:
-    """Counts of pairs and suspects, by source and by reason."""
+def suspect_counts(
+    pairs: np.ndarray, origins: np.ndarray, reasons: np.ndarray, sources: Sequence[str]
+) -> dict[str, Any]:
+    """Count pairs and suspects by source and by reason; a pair that two sources mined counts for both.
 
-    def __init__(self, sources: Sequence[str]) -> None:
-        self.pairs, self.suspects, self.sources = 0, 0, sources
-        self.pairs_of, self.suspects_of = (np.zeros(len(sources), dtype=np.int64) for _ in range(2))
-        self.of_reason = np.zeros(len(REASONS), dtype=np.int64)
-
-    def add_pairs(self, origins: np.ndarray) -> None:
-        """Count pairs that stood in pools, given the sources that mined each (bits)."""
-        self.pairs += len(origins)
-        self.pairs_of += bits_of(origins, len(self.sources)).sum(axis=0)
-
-    def add_suspects(self, origins: np.ndarray, reasons: np.ndarray) -> None:
-        """Count suspects among them: the sources that mined each (bits), and its reasons, bool [n, 3]."""
-        self.suspects += len(origins)
-        self.suspects_of += bits_of(origins, len(self.sources)).sum(axis=0)
-        self.of_reason += reasons.sum(axis=0)
-
-    def summary(self, config: SuspectConfig) -> dict[str, object]:
-        """Return the content of ``suspects.json``; a pair that two sources mined counts for both."""
-        by_source = {
-            name: {"pairs": int(pairs), "suspects": int(suspects), "share": float(suspects / pairs)}
-            for name, pairs, suspects in zip(self.sources, self.pairs_of, self.suspects_of, strict=True)
-            if pairs
-        }
-        return {
-            "pairs": self.pairs,
-            "suspects": self.suspects,
-            "by_source": by_source,
-            "by_reason": dict(zip(REASONS, self.of_reason.tolist(), strict=True)),
-            "settings": asdict(config),
-        }
+    Args:
+        pairs: Pairs of all pools by the source that mined them, int64 [sources]; then all of them.
+        origins: Of each suspect, the sources that mined it (bits), uint64 [suspects].
+        reasons: Of each suspect, bool [suspects, 3].
+        sources: Their names.
+    """
+    *of_sources, every = pairs.tolist()
+    suspects = bits_of(origins, len(sources)).sum(axis=0).tolist()
+    by_source = {
+        name: {"pairs": count, "suspects": found, "share": found / count}
+        for name, count, found in zip(sources, of_sources, suspects, strict=True)
+        if count
+    }
+    by_reason = dict(zip(REASONS, reasons.sum(axis=0).tolist(), strict=True))
+    return {"pairs": every, "suspects": len(origins), "by_source": by_source, "by_reason": by_reason}
 
 
 def bits_of(origins: np.ndarray, sources: int) -> np.ndarray:

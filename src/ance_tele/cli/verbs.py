@@ -92,18 +92,19 @@ def suspects_verb(given: Given) -> int:
     for name in ("k", "sample"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
             raise UserError(f"{name} is {getattr(given, name)}; it must be at least 1.")
-    from ance_tele.analysis.suspect_texts import counts_of, suspects_of
-    from ance_tele.console.numbers import percent
+    from ance_tele.analysis.suspect_texts import suspects_of
+    from ance_tele.console.numbers import count, percent
     from ance_tele.data.review import write_review
+    from ance_tele.runs.analysed import Analysis
 
     most = given.k if given.k or given.to or given.sample else 10
     choice = (most, given.sample, given.seed, given.reasons, given.sources, given.data)
     found = suspects_of(given.run, *choice)
-    counts = counts_of(given.run)
-    echo(f"{counts['suspects']:,} of {counts['pairs']:,} pairs in the pools are suspect")
-    for source, of in counts["by_source"].items():
-        echo(f"  {source:<10} {of['suspects']:>9,} of {of['pairs']:>11,}  {percent(of['share']):>5}%")
-    echo("  " + ", ".join(f"{reason} {count:,}" for reason, count in counts["by_reason"].items()))
+    counts = Analysis.read(Path(given.run)).suspects
+    echo(f"{count(counts.suspects)} of {count(counts.pairs)} pairs in the pools are suspect")
+    for source, of in counts.by_source.items():
+        echo(f"  {source:<10} {count(of.suspects):>9} of {count(of.pairs):>11}  {percent(of.share):>5}%")
+    echo("  " + ", ".join(f"{reason} {count(amount)}" for reason, amount in counts.by_reason.items()))
     if given.to:
         write_review(given.to, found)
         echo(f"{len(found):,} written to {given.to}: put 'relevant' or 'negative' into the column verdict, then")
@@ -189,7 +190,7 @@ VERBS: dict[str, Verb] = {
             Flag("--to", "write them here, as a review file (CSV)"),
             Flag("--sample", "so many drawn at random instead", int | None),
             Flag("--seed", "of that draw", int, 42),
-            Flag("--reasons", "only these: copy, outscores, kept", tuple[str, ...], ()),
+            Flag("--reasons", "only these: near_duplicate, above_positive, persistently_top", tuple[str, ...], ()),
             Flag("--sources", "only of these, such as lookahead", tuple[str, ...], ()),
             MOVED,
         ],

@@ -39,7 +39,9 @@ _UNSPACED = rf"{CHARACTER}|[[\p{{L}}\p{{N}}\p{{M}}]--{UNSPACED}]+|[^\p{{Z}}\p{{C
 
 
 def has_answer(text: str, answers: Sequence[str]) -> bool:
-    """Return whether the tokens of any of the answers occur in a text side by side.
+    """Return whether the tokens of any of the answers occur in a text, one right after another.
+
+    Source: ``has_answers`` of DPR (Karpukhin et al. 2020): NFD, lower case, a contiguous sequence of tokens.
 
     Example:
         >>> has_answer("Paris is the capital of France.", ["paris"]), has_answer("Parisians", ["Paris"])

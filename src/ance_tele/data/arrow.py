@@ -1,6 +1,6 @@
 """Arrow files: written from streams of rows, opened memory-mapped, read at scattered rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,19 @@ def read_arrow(path: Path) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
-def batch_of(block: list[Any], schema: pa.Schema) -> pa.RecordBatch:
-    """Turn a list of tuples into columns; they may have more fields than the schema."""
-    columns = list(zip(*block, strict=True)) or [()] * len(schema)
-    return pa.record_batch([pa.array(column, kind.type) for column, kind in zip(columns, schema, strict=False)], schema)
+def write_arrow(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Write a stream of batches as an Arrow file."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def batches_of(rows: Iterable[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Turn a stream of tuples into columns, block by block; they may have more fields than the schema."""
+    stream = iter(rows)
+    while block := list(islice(stream, ROWS_PER_BATCH)):
+        columns = zip(zip(*block, strict=True), schema, strict=False)
+        yield pa.record_batch([pa.array(column, kind.type) for column, kind in columns], schema)
 
 
 def table_of(rows: Iterable[Any], schema: pa.Schema, where: str) -> pa.Table:
@@ -31,12 +40,10 @@ def table_of(rows: Iterable[Any], schema: pa.Schema, where: str) -> pa.Table:
     Raises:
         UserError: A text holds half a character, or a number does not fit; names ``where``.
     """
-    stream, batches = iter(rows), []
-    while block := list(islice(stream, ROWS_PER_BATCH)):
-        try:
-            batches.append(batch_of(block, schema))
-        except UnicodeEncodeError:
-            raise UserError(f"{where} holds half a character (a lone surrogate such as \\ud800); mend it.") from None
+    try:
+        batches = list(batches_of(rows, schema))
+    except UnicodeEncodeError:
+        raise UserError(f"{where} holds half a character (a lone surrogate such as \\ud800); mend it.") from None
     return pa.Table.from_batches(batches, schema).combine_chunks()
 
 

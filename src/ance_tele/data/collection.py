@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.answer_lists import Answers
 from ance_tele.data.arrow import read_arrow
-from ance_tele.data.given_lists import Given
+from ance_tele.data.given_lists import Answers, Given
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
 from ance_tele.store.fingerprints import fingerprint

@@ -17,11 +17,7 @@ Grades = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def whole_grades(qrels: Grades) -> dict[str, dict[str, dict[str, int]]]:
-    """Return judgements with our names of splits, ids as strings and grades as integers.
-
-    Raises:
-        UserError: A grade is not a whole number; names split, query and passage.
-    """
+    """Return judgements with our names of splits, ids as strings and grades as integers."""
     names = our_splits(map(str, qrels))
 
     def where(split: str, query: object, key: object) -> str:
@@ -40,24 +36,15 @@ def raw_from_dicts(
     name: str,
     corpus: Passages,
     queries: Mapping[str, str],
-    qrels: Grades,
+    graded: Mapping[str, Mapping[str, Mapping[str, int]]],
     answers: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
     listed: Sequence[Listed] = (),
     prompts: Mapping[str, str] | None = None,
 ) -> RawCollection:
-    """Wrap a collection held in dictionaries.
+    """Wrap a collection held in dictionaries, as :func:`~ance_tele.data.load.collection_from_dicts` takes them.
 
-    Args:
-        name: Short name, for reports.
-        corpus: ``{passage id: (title, text)}``, ``{passage id: {"title": ..., "text": ...}}`` (as the library
-            beir has it) or ``{passage id: text}``.
-        queries: ``{query id: text}``.
-        qrels: ``{split: {query id: {passage id: grade}}}``; a query without a judgement belongs to its split, too.
-        answers: ``{split: {query id: [answer strings]}}``; the queries belong to the split, judged or not.
-        listed: See :func:`listed_of`.
-        prompts: ``{query id: instruction}``.
+    Here ``graded`` is what :func:`whole_grades` returns, ``listed`` what :func:`listed_of` does.
     """
-    graded = whole_grades(qrels)
     answered = {our: answers[split] for split, our in our_splits(answers).items()} if answers else {}
     unjudged = {split: [query for query, grades in rows.items() if not grades] for split, rows in graded.items()}
     notes = Counter(
@@ -120,15 +107,12 @@ def listed_of(negatives: Mapping[str, Sequence[str]], scores: Mapping[str, Mappi
     Args:
         negatives: ``{query id: [passage ids]}``.
         scores: ``{query id: {passage id: score}}``.
-
-    Raises:
-        UserError: Negatives are no list, or a score is no number; names the query.
     """
-    found = []
-    for number, (query, scored) in enumerate(scores.items(), 1):
-        for key, score in scored.items():
-            one = score_of(score, f"scores['{query}']", str(key))
-            found.append(Listed(str(query), str(key), False, one, False, number))
+    found = [
+        Listed(str(query), str(key), False, score_of(score, f"scores['{query}']", str(key)), False, number)
+        for number, (query, scored) in enumerate(scores.items(), 1)
+        for key, score in scored.items()
+    ]
     for number, (query, keys) in enumerate(negatives.items(), 1):
         if isinstance(keys, str):
             raise UserError(f"negatives['{query}'] must be a list of passage ids, got {keys!r:.60}.")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ance_tele.data.arrow import table_of
+from ance_tele.data.arrow import table_of, write_arrow
 from ance_tele.data.collection import Texts
 from ance_tele.data.raw import Listed
 
@@ -95,17 +95,19 @@ def write_given(
     if loose.any():
         notes[f"{where}: margins of queries with several relevant passages, not used"] += int(loose.sum())
     teacher = _once(found.query, key, scored & ~loose)
-    # Of an honest teacher, a pair has one score.
-    if other := _differing(key, found.score, scored & ~loose, teacher):
-        notes[f"{where}: scores of a pair that had another before, which is kept"] += other
     scores = np.full(len(negatives), np.nan, dtype=np.float32)
     if len(teacher):
+        again = np.flatnonzero(scored & ~loose)
+        # Of an honest teacher, a pair has one score.
+        if other := int((found.score[again] != found.score[_kept(key, teacher, key[again])]).sum()):
+            notes[f"{where}: scores of a pair that had another before, which is kept"] += other
         kept = _kept(key, teacher, key[negatives])
         scores = np.where(key[kept] == key[negatives], found.score[kept], scores)
     for name, places, score in (("negatives", negatives, scores), ("teacher", teacher, found.score[teacher])):
         if len(places):
             columns = found.query[places], found.passage[places], score
-            _write(columns, folder / f"{name}.arrow")
+            batch = pa.record_batch(list(map(pa.array, columns)), WRITTEN)
+            write_arrow(folder / f"{name}.arrow", WRITTEN, [batch])
             digest.update(f"{name}\0{len(places)}\0".encode() + b"".join(column.tobytes() for column in columns))
 
 
@@ -122,18 +124,7 @@ def _several(query: np.ndarray, passage: np.ndarray) -> np.ndarray:
     return rows[counts > 1]
 
 
-def _differing(key: np.ndarray, score: np.ndarray, wanted: np.ndarray, kept: np.ndarray) -> int:
-    """Count scores that differ from the one kept for the same pair."""
-    places = np.flatnonzero(wanted)
-    return int((score[places] != score[_kept(key, kept, key[places])]).sum()) if len(kept) else 0
-
-
 def _kept(key: np.ndarray, kept: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Return the place among ``kept`` of each pair asked for; any place where it is not there."""
     order = kept[np.argsort(key[kept])]
     return order[np.minimum(np.searchsorted(key[order], asked), len(order) - 1)]
-
-
-def _write(columns: tuple[np.ndarray, ...], path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, WRITTEN) as writer:
-        writer.write_batch(pa.record_batch(list(map(pa.array, columns)), WRITTEN))

@@ -1,11 +1,49 @@
-"""Passages that training files list for queries in addition to the judgements: negatives, and a teacher's scores."""
+"""What sources give by query in addition to judgements: answer strings, negatives, a teacher's scores."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from ance_tele.data.arrow import read_arrow
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answer strings by query row, in memory-mapped Arrow.
+
+    Attributes:
+        queries: Rows of the queries that have answers, int64 [n], ascending.
+        texts: The answers of each.
+    """
+
+    queries: np.ndarray
+    texts: pa.ChunkedArray
+
+    @classmethod
+    def none(cls) -> "Answers":
+        """Return the answers of a collection that has none."""
+        return cls(np.empty(0, dtype=np.int64), pa.chunked_array([], pa.list_(pa.large_string())))
+
+    @classmethod
+    def open(cls, path: Path) -> "Answers":
+        """Open a file of query rows and answer lists; where there is no file, there are no answers."""
+        if not path.is_file():
+            return cls.none()
+        table = read_arrow(path)
+        return cls(table["query"].to_numpy(), table["answers"])
+
+    def of(self, query_row: int) -> list[str]:
+        """Return the answer strings of a query, in the order of the source; none if it has none."""
+        place = _place(self.queries, query_row)
+        return [] if place is None else self.texts[place].as_py()
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __contains__(self, query_row: int) -> bool:
+        return _place(self.queries, query_row) is not None
 
 
 @dataclass(frozen=True)
@@ -43,11 +81,14 @@ class Given:
 
     def of(self, query_row: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the passages of a query and their scores; none if it has none."""
-        place = int(np.searchsorted(self.queries, query_row))
-        if place == len(self.queries) or self.queries[place] != query_row:
-            return self.passages[:0], self.scores[:0]
-        part = slice(self.offsets[place], self.offsets[place + 1])
+        place = _place(self.queries, query_row)
+        part = slice(0) if place is None else slice(self.offsets[place], self.offsets[place + 1])
         return self.passages[part], self.scores[part]
 
     def __len__(self) -> int:
         return len(self.queries)
+
+
+def _place(queries: np.ndarray, query_row: int) -> int | None:
+    place = int(np.searchsorted(queries, query_row))
+    return place if place < len(queries) and queries[place] == query_row else None

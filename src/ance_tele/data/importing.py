@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.arrow import ROWS_PER_BATCH, batch_of, read_arrow, table_of
-from ance_tele.data.check import Check
+from ance_tele.data.arrow import ROWS_PER_BATCH, batches_of, read_arrow, table_of, write_arrow
 from ance_tele.data.collection import UNJUDGED, Collection, Texts
 from ance_tele.data.given import joined, resolve, write_given
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, RawCollection, Record
@@ -31,6 +30,28 @@ WRITTEN = pa.schema([("query", pa.int64()), ("answers", pa.list_(pa.large_string
 Columns = tuple[np.ndarray, ...]
 
 
+class Check:
+    """Counts problems; in strict mode the first kind found is refused in one sentence."""
+
+    def __init__(self, strict: bool) -> None:
+        self.strict, self.counts = strict, dict[str, int]()
+
+    def report(self, kind: str, where: str, count: int, example: str) -> None:
+        """Count what is left out."""
+        if self.strict:
+            raise UserError(
+                f"{where} holds {kind} ({count:,}; first {example}); mend it, or pass --lenient (strict=False) to "
+                "leave them out."
+            )
+        self.counts[f"{where}: {kind}"] = count
+
+    def none_left(self, where: str) -> None:
+        """Count a split without judgements."""
+        if self.strict:
+            raise UserError(f"{where} holds no judgements; delete it, or pass --lenient (strict=False) to ignore it.")
+        self.counts[f"{where}: no judgements left, so no such split"] = 1
+
+
 def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: bool) -> Collection:
     """Check a collection and write it as Arrow files, streaming; reuse it where that was done before.
 
@@ -40,9 +61,6 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
         inputs: What identifies the source, for the manifest.
         strict: Refuse duplicate ids, empty texts and judgements of unknown ids; otherwise leave them out
             and count them.
-
-    Raises:
-        UserError: A problem in strict mode, or no corpus or queries at all.
     """
 
     def make(target: Path) -> dict[str, Any]:
@@ -76,7 +94,10 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
         _write_qrels(target / "qrels.arrow", parts)
         _write_answers(target / "answers.arrow", answered, digest)
         listed = joined([resolve(rows, corpus, queries, where, raw.notes) for where, rows in raw.listed.values()])
-        write_given(listed, _relevant(parts), target, raw.queries_name, digest, raw.notes)
+        none = np.empty((3, 0), dtype=np.int64)
+        query, passage, grade = np.concatenate([none, *(np.stack(part) for _, part in parts)], axis=1)
+        relevant = query[grade > 0], passage[grade > 0]
+        write_given(listed, relevant, target, raw.queries_name, digest, raw.notes)
         return {
             "name": raw.name,
             "fingerprint": digest.hexdigest(),
@@ -93,18 +114,16 @@ def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, c
     names = ("id", "title", "text", "line", *(("prompt",) if unit == "queries" else ()))
     schema = pa.schema([(name, pa.int64() if name == "line" else pa.large_string()) for name in names])
     flawed: dict[str, tuple[int, str]] = {}
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        block: list[Record] = []
+
+    def sound() -> Iterator[Record]:
         for record in records:
             if flaw := _flaw(record):
                 count, example = flawed.get(flaw, (0, f"id '{record.id}' in line {record.line}"))
                 flawed[flaw] = (count + 1, example)
-                continue
-            block.append(record)
-            if len(block) == ROWS_PER_BATCH:
-                writer.write_batch(batch_of(block, schema))
-                block = []
-        writer.write_batch(batch_of(block, schema))
+            else:
+                yield record
+
+    write_arrow(path, schema, batches_of(sound(), schema))
     for flaw, (count, example) in flawed.items():
         check.report(f"{unit} {flaw}", where, count, example)
 
@@ -118,27 +137,25 @@ def _write_texts(records: Iterable[Record], path: Path, where: str, unit: str, c
         check.report(f"{unit} with an id that stood before", where, len(again), shown)
         kept = table.take(np.flatnonzero(first == np.arange(len(first))))
         rewritten = path.with_suffix(".unique")
-        with pa.OSFile(str(rewritten), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            writer.write_table(kept, max_chunksize=ROWS_PER_BATCH)
+        write_arrow(rewritten, schema, kept.to_batches(ROWS_PER_BATCH))
         rewritten.replace(path)
         table = read_arrow(path)
     if not table.num_rows:
         raise UserError(f"{where} holds no {unit}; at least one is needed.")
-    for start in range(0, table.num_rows, ROWS_PER_BATCH):
-        for name in ("id", "title", "text"):
-            _digest_texts(table[name].slice(start, ROWS_PER_BATCH), digest)
     texts = Texts(table)
+    _digest_texts(digest, *(table[name] for name in ("id", "title", "text")))
     if texts.prompts is not None:
         digest.update(b"prompts\0")
-        for start in range(0, table.num_rows, ROWS_PER_BATCH):
-            _digest_texts(texts.prompts.slice(start, ROWS_PER_BATCH), digest)
+        _digest_texts(digest, texts.prompts)
     return texts
 
 
-def _digest_texts(texts: pa.ChunkedArray, digest: Any) -> None:
-    column = texts.combine_chunks()
-    digest.update(pc.binary_length(column).to_numpy().tobytes())
-    digest.update("".join(column.to_pylist()).encode())
+def _digest_texts(digest: Any, *columns: pa.ChunkedArray) -> None:
+    for start in range(0, len(columns[0]), ROWS_PER_BATCH):
+        for column in columns:
+            part = column.slice(start, ROWS_PER_BATCH).combine_chunks()
+            digest.update(pc.binary_length(part).to_numpy().tobytes())
+            digest.update("".join(part.to_pylist()).encode())
 
 
 def _flaw(record: Record) -> str | None:
@@ -200,20 +217,10 @@ def _any_answer(answered: pa.Table, raw: RawCollection) -> bool:
     return ANY_SPLIT in raw.answers or bool(pc.any(pc.not_equal(strings, "")).as_py())
 
 
-def _relevant(parts: list[tuple[str, Columns]]) -> tuple[np.ndarray, np.ndarray]:
-    """Return query and passage rows of all relevant pairs, of whatever split."""
-    query, passage, grade = (
-        np.concatenate([np.empty(0, dtype=np.int64), *(part[place] for _, part in parts)]) for place in range(3)
-    )
-    return query[grade > 0], passage[grade > 0]
-
-
 def _write_qrels(path: Path, parts: list[tuple[str, Columns]]) -> None:
     schema = pa.schema([("split", pa.string()), ("query", pa.int64()), ("passage", pa.int64()), ("grade", pa.int64())])
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for split, (query, passage, grade) in parts:
-            columns = [pa.array([split] * len(query), pa.string()), *map(pa.array, (query, passage, grade))]
-            writer.write_batch(pa.record_batch(columns, schema))
+    columns = ([pa.array([split] * len(part[0]), pa.string()), *map(pa.array, part)] for split, part in parts)
+    write_arrow(path, schema, (pa.record_batch(each, schema) for each in columns))
 
 
 def _write_answers(path: Path, answered: list[pa.Table], digest: Any) -> None:
@@ -221,18 +228,14 @@ def _write_answers(path: Path, answered: list[pa.Table], digest: Any) -> None:
     rows = pa.concat_tables([pa.Table.from_batches([], WRITTEN), *answered]).sort_by("query")
     if not pc.sum(pc.list_value_length(rows["answers"])).as_py():
         return
-    pairs = ((query.as_py(), answers.as_py()) for query, answers in zip(rows["query"], rows["answers"], strict=True))
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, WRITTEN) as writer:
-        joined = _joined(pairs)
-        while block := list(islice(joined, ROWS_PER_BATCH)):
-            writer.write_batch(batch_of(block, WRITTEN))
-            for query, answers in block:
+
+    def joined() -> Iterator[tuple[int, list[str]]]:
+        """Each answer of a query once; blank ones, which match nothing, are left out."""
+        pairs = zip(rows["query"], rows["answers"], strict=True)
+        for query, group in groupby(((query.as_py(), given.as_py()) for query, given in pairs), key=itemgetter(0)):
+            answers = list(dict.fromkeys(answer for _, given in group for answer in given if answer.strip()))
+            if answers:
                 digest.update(fingerprint([query, answers]).encode())
+                yield query, answers
 
-
-def _joined(pairs: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    """Join the lists of one query, each answer once; blank ones, which match nothing, are left out."""
-    for query, group in groupby(pairs, key=itemgetter(0)):
-        answers = dict.fromkeys(answer for _, given in group for answer in given if answer.strip())
-        if answers:
-            yield query, list(answers)
+    write_arrow(path, WRITTEN, batches_of(joined(), WRITTEN))

@@ -11,6 +11,7 @@ import numpy as np
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.grades import ReviewAs
+from ance_tele.data.reasons import current_reasons
 from ance_tele.store.files import atomic
 from ance_tele.store.fingerprints import fingerprint
 
@@ -25,13 +26,11 @@ class Verdict:
     """A judgement of one passage for one query; all but the first three is there only for the reader.
 
     Attributes:
-        query_id: Of the query.
-        passage_id: Of the passage.
         verdict: "relevant", "negative" or "unsure".
         query: Text of the query.
         title: Title of the passage.
         text: Text of the passage.
-        reasons: Why the pair was suspected, e.g. "copy,kept".
+        reasons: Why the pair was suspected, e.g. "near_duplicate,persistently_top".
         sources: How the passage came into pools, e.g. "query,lookahead".
         line: Where it begins in its file, counted from 1; 0 for one that was never read.
 
@@ -57,10 +56,6 @@ _NEEDED = COLUMNS[:3]
 
 def write_review(path: str | Path, rows: Iterable[Verdict]) -> None:
     """Write a review file, atomically: UTF-8, with a header; texts over 100,000 characters are cut.
-
-    Args:
-        path: The file.
-        rows: In the order of the file.
 
     Raises:
         UserError: A verdict is none of those there are.
@@ -97,14 +92,12 @@ def read_review(path: str | Path) -> list[Verdict]:
     header: list[str] = []
     found: dict[tuple[str, str], Verdict] = {}
     rows: list[Verdict] = []
-    last = 0
     while True:
-        first = last + 1
+        first = lines.line_num + 1
         try:
             values = next(lines, None)
         except csv.Error as error:
             raise UserError(f"{path} line {first} is not well-formed CSV ({error}).") from None
-        last = lines.line_num
         if values is None:
             break
         if not values:
@@ -158,6 +151,7 @@ def _row(path: Path, line: int, header: list[str], values: list[str]) -> Verdict
         if not row[name]:
             raise UserError(f"{path} line {line} has no {name}; fill it in, or take the line out.")
     _check_verdict(row["verdict"], f"{path} line {line}")
+    row["reasons"] = current_reasons(row.get("reasons", ""))
     return Verdict(**{name: row.get(name, "") for name in COLUMNS}, line=line)
 
 

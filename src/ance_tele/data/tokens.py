@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -10,10 +11,9 @@ import numpy as np
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
 from ance_tele.data.ragged import offsets_of
-from ance_tele.data.text_format import BatchTokenizer, Cut, TextFormat, batch_tokenizer, tokenizer_fingerprint
+from ance_tele.data.text_format import Cut, TextFormat, batch_tokenizer, tokenizer_fingerprint
 from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import manifest_path, read_manifest
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ def tokenize(
     }
     key = fingerprint(inputs)
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
-    cut = _prompted_tokenizer(tokenizer, form) if prompted else _plain_tokenizer(tokenizer, form)
+    cut = _tokenizer(tokenizer, form)
 
     def make(target: Path) -> dict[str, Any]:
         target.mkdir()
@@ -122,9 +122,6 @@ def tokenize(
         }
 
     folder = cache / "tokens" / key[:16]
-    cached = read_manifest(folder)
-    if cached is not None and "cut" not in cached.facts:  # older than these counts
-        manifest_path(folder).unlink(missing_ok=True)
     facts = build(folder, f"token store of {what}", inputs, make, shared=True).facts
     counts = {name: facts[name] for name in ("texts", "cut", "median", "p95")}
     return TokenStore.open(folder, key, Cut(max_length=form.max_length, **counts))
@@ -145,30 +142,19 @@ def _batches(texts: Texts) -> Iterator[Batch]:
         start += len(titles)
 
 
-def _plain_tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
-    """Return what cuts texts that all have the prompt of their format."""
-    cut = batch_tokenizer(tokenizer, form.max_length)
-
-    def cut_batch(batch: Batch) -> Encoded:
-        ids, lengths = cut(form.render(*batch[:2]))
-        return ids, lengths, np.full(len(ids), form.max_length)
-
-    return cut_batch
-
-
-def _prompted_tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
-    """Return what cuts texts of which some have prompts of their own: those with as many tokens in one go."""
-    tokenizers: dict[int, BatchTokenizer] = {}
+def _tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
+    """Return what cuts texts, those that may have as many tokens in one go."""
+    cutting_at = cache(partial(batch_tokenizer, tokenizer))
 
     def cut_batch(batch: Batch) -> Encoded:
         titles, bodies, own = batch
         prompts = [prompt or form.prompt for prompt in own]
-        rendered, limits = form.render(titles, bodies, prompts), np.array(form.limits(prompts, tokenizer))
+        rendered = form.render(titles, bodies, prompts)
+        limits = np.array(form.limits(prompts, tokenizer)) if own else np.full(len(rendered), form.max_length)
         ids, lengths = [list[int]()] * len(rendered), np.empty(len(rendered), dtype=np.int64)
         for limit in np.unique(limits).tolist():
             places = np.flatnonzero(limits == limit)
-            tokenizers.setdefault(limit, batch_tokenizer(tokenizer, limit))
-            found, lengths[places] = tokenizers[limit]([rendered[place] for place in places])
+            found, lengths[places] = cutting_at(limit)([rendered[place] for place in places])
             for place, one in zip(places.tolist(), found, strict=True):
                 ids[place] = one
         return ids, lengths, limits

@@ -136,6 +136,9 @@ def encode_corpus(
         weights: Fingerprint of the model's weights, if it is known already.
         what: What the texts are, for the progress bar.
 
+    Returns:
+        Memory-mapped vectors, float32 [texts, dimension], in the order of the token store.
+
     Example:
         >>> import ance_tele as at
         >>> from ance_tele.encode.encoder import tokens_of

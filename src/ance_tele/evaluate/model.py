@@ -45,9 +45,20 @@ def evaluate_model(
         relevance_level: Grade from which on a passage is relevant; None for what is usual (:class:`EvaluateConfig`).
         exclude_self: Which passages are left out of the ranking of a query that they are themselves.
 
+    Returns:
+        The ranked passages of each query; and per-query values of each metric, whose ``means()`` are the figures.
+
     Raises:
         UserError: The model cannot be loaded, both a model and a pair are given or half a pair, there is no such
             split, or none of its judgements reaches the level.
+
+    Example:
+        >>> import ance_tele as at
+        >>> corpus, qrels = {"p1": "t1 u7 w9", "p2": "t2 u8 w9"}, {"test": {"q1": {"p1": 1}}}
+        >>> collection = at.collection_from_dicts(corpus, {"q1": "t1 u7"}, qrels)
+        >>> run, scores = evaluate_model("my-model", collection, "test", EncoderConfig(), depth=10)
+        >>> sorted(run.passage_ids[0]), scores.means()["Recall@5"]
+        (['p1', 'p2'], 1.0)
     """
     on = Evaluation.of(EvaluateConfig(split, relevance_level, exclude_self, depth), collection)
     loaded = _load(model, query_model, passage_model, config)

@@ -1,4 +1,4 @@
-"""Cells at work: one after the other in this process, or several at a time in processes of their own."""
+"""Run the cells of a comparison: one after the other in this process, or several at a time in their own processes."""
 
 import logging
 import multiprocessing
@@ -28,28 +28,35 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A cell and where it finds its things; travels to another process."""
+    """A cell with the folders that it needs; travels to another process.
+
+    Attributes:
+        cell: What to run.
+        out: Folder of the comparison.
+        data: The collection.
+        cache: Folder for collections and token stores.
+        parallel: Cells at a time.
+    """
 
     cell: Cell
-    out: str
-    data: str
-    cache: str
+    out: Path
+    data: str | Path
+    cache: Path
     parallel: int
 
 
-def carry_out(job: Job) -> dict[str, Any]:
-    """Run one cell; returns its summary."""
-    out, cell = Path(job.out), job.cell
-    folder, shared = out / cell.folder, out / "shared" / slug(model_name(cell.model))
+def run_cell(job: Job) -> dict[str, Any]:
+    """Run one cell, beginning with what is shared; returns its summary."""
+    cell, recipe = job.cell, job.cell.recipe
+    folder, shared = job.out / cell.folder, job.out / "shared" / slug(model_name(cell.model))
     adopted = {"episode-0": shared / "episode-0", "bm25": shared / "bm25"}
-    if not cell.recipe.episode.episodes and not cell.recipe.lexical:
+    if not recipe.episode.episodes and not recipe.lexical:
         adopted["final"] = shared / "final"
     if cell.donor is not None and not (folder / "episode-1").exists():
-        adopted["episode-1"] = out / cell.donor / "episode-1"
-    model = None if cell.recipe.lexical else cell.model
-    collection = load_collection(job.data, Path(job.cache), cell.recipe.episode.strict)
-    collection = collection.held_out(cell.recipe.episode.hold_out)
-    summary = run(cell.recipe, collection, model, folder, job.data, Path(job.cache), adopted)
+        adopted["episode-1"] = job.out / cell.donor / "episode-1"
+    collection = load_collection(job.data, job.cache, recipe.episode.strict).held_out(recipe.episode.hold_out)
+    model = None if recipe.lexical else cell.model
+    summary = run(recipe, collection, model, folder, job.data, job.cache, adopted)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if not (folder / "cost.json").exists():
         write_json(folder / "cost.json", {"peak_bytes": peak, "parallel": job.parallel})
@@ -57,36 +64,20 @@ def carry_out(job: Job) -> dict[str, Any]:
 
 
 def run_sequentially(jobs: Sequence[Job]) -> dict[str, str]:
-    """Run cells in this process; returns those that failed, with the reason."""
+    """Run cells in this process; returns the reasons of those that failed, by folder."""
     failed: dict[str, str] = {}
     for number, job in enumerate(jobs, 1):
         log.info(f"cell {number} of {len(jobs)}: {job.cell.label}")
         try:
-            carry_out(job)
+            run_cell(job)
         except Exception as error:
             failed[job.cell.folder] = _reason(error, job)
             log.info(f"failed: {failed[job.cell.folder]}")
     return failed
 
 
-def _reason(error: Exception, job: Job) -> str:
-    """Return in a line why a cell failed; what is no user's error goes whole into the log of the cell."""
-    if isinstance(error, UserError):
-        return str(error)
-    with _log(job) as file:
-        traceback.print_exception(error, file=file)
-    first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first} (see {file.name})"
-
-
-def _log(job: Job) -> TextIO:
-    path = Path(job.out) / f"{job.cell.folder}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a", encoding="utf-8")
-
-
 def run_parallel(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
-    """Run cells in ``parallel`` processes; a cell waits for the one whose first episode it shares."""
+    """Run cells in ``parallel`` processes; a cell waits for its donor. Returns the reasons of failures, by folder."""
     import torch
 
     context = multiprocessing.get_context("spawn")
@@ -101,19 +92,19 @@ def run_parallel(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
             while waiting or running:
                 for folder, job in list(waiting.items()):
                     if job.cell.donor is None or job.cell.donor in done:
-                        running[pool.submit(_quietly, job)] = waiting.pop(folder)
+                        running[pool.submit(_run_logged, job)] = waiting.pop(folder)
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     job = running.pop(future)
                     done.add(job.cell.folder)
-                    line = f"cell {len(done)} of {len(jobs)}: {job.cell.label}: "
                     try:
-                        log.info(line + _outcome(future.result()))
+                        outcome = _outcome(future.result())
                     except BrokenProcessPool:
                         raise
                     except Exception as error:
                         failed[job.cell.folder] = _reason(error, job)
-                        log.info(f"{line}failed: {failed[job.cell.folder]}")
+                        outcome = f"failed: {failed[job.cell.folder]}"
+                    log.info(f"cell {len(done)} of {len(jobs)}: {job.cell.label}: {outcome}")
         except BrokenProcessPool:
             raise UserError(
                 "A process that ran a cell was killed, perhaps for want of memory; the same command goes on where it "
@@ -131,9 +122,25 @@ def _outcome(summary: dict[str, Any]) -> str:
     return f"{name} {summary['final'][name]:.3f} ({duration(seconds)})"
 
 
+def _reason(error: Exception, job: Job) -> str:
+    """Return in a line why a cell failed; what is no user's error is logged whole in the cell's log file."""
+    if isinstance(error, UserError):
+        return str(error)
+    with _log_file(job) as file:
+        traceback.print_exception(error, file=file)
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first} (see {file.name})"
+
+
+def _log_file(job: Job) -> TextIO:
+    path = job.out / f"{job.cell.folder}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a", encoding="utf-8")
+
+
 def _prepare_worker(counter: Any, threads: int) -> None:
-    """Prepare a worker: its share of the cores, and a GPU of its own where there are several."""
-    threading.Thread(target=_follow, daemon=True).start()
+    """Give a worker its share of the cores, and a GPU of its own where there are several."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with counter.get_lock():
         number = counter.value
         counter.value += 1
@@ -145,7 +152,7 @@ def _prepare_worker(counter: Any, threads: int) -> None:
         torch.cuda.set_device(number % torch.cuda.device_count())
 
 
-def _follow() -> None:
+def _end_with_parent() -> None:
     """End with the process that started this one, however that ends: its cells are free for the next command."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -153,12 +160,12 @@ def _follow() -> None:
         os._exit(1)
 
 
-def _quietly(job: Job) -> dict[str, Any]:
-    """Run a cell with its lines, and all that libraries write, in a file next to its run folder."""
-    with _log(job) as file:
+def _run_logged(job: Job) -> dict[str, Any]:
+    """Run a cell with its lines, and all that libraries write, in a log file next to its run folder."""
+    with _log_file(job) as file:
         before, sys.stderr = sys.stderr, file
         try:
             with log_to(lambda line: print(line, file=file, flush=True)):
-                return carry_out(job)
+                return run_cell(job)
         finally:
             sys.stderr = before

@@ -5,7 +5,8 @@ is done once and adopted by all cells; so is a first episode that several recipe
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,57 +42,66 @@ def compare_systems(
     table: str | None = None,
     suit: Suit | None = None,
 ) -> dict[str, Any]:
-    """Run every system from every model with every seed, and set them side by side.
+    """Run every system from every model with every seed, and compare their metrics with tests of significance.
 
     Args:
-        systems: What to compare; see :func:`ance_tele.experiments.grid.system`.
-        models: Folders or hub names.
+        systems: Different recipes; see :func:`ance_tele.system`.
+        models: Different folders or hub names.
         seeds: One run each; their spread is reported.
-        data: A collection, as :func:`load_collection` takes it.
+        data: A collection, as :func:`ance_tele.load_collection` takes it.
         out: Folder of the comparison; called again, it goes on where it was.
         cache: Folder for collections and token stores.
         parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
-        table: Name of the paper's table whose figures are shown next to ours, e.g. "table3".
+        table: Name of the paper's table whose figures are added, e.g. "table3".
         suit: Makes a system suit a model and its cell, as :func:`ance_tele.plan.suited.suited` does; gets both and the
             cell's run folder. Without it all cells of a system have the same settings.
 
     Returns:
-        The content of ``comparison.json``.
+        The content of ``comparison.json``: rows by system and model, tests by pair of systems, cost.
 
     Raises:
         UserError: Something cannot be used; or cells failed, after all others have been done.
+
+    Example::
+
+        systems = [at.system("zero-shot"), at.system("q-neg"), at.system("ance-tele alpha=0.3")]
+        found = at.compare_systems(systems, ["path/to/model"], seeds=[1, 2, 3], data="my-collection", out="comparison")
+        found["rows"][0]["values"]["test"]["MRR@10"]["mean"]
     """
     out, cache = Path(out), cache or cache_folder()
     cells = grid(systems, models, seeds, suit and (lambda one, model, folder: suit(one, model, out / folder)))
-    if len(shares := {one.episode.hold_out for one in systems}) > 1:
-        raise UserError(f"hold_out differs between the systems ({', '.join(map(str, shares))}); give all the same.")
+    if len(held := {one.episode.hold_out for one in systems}) > 1:
+        raise UserError(f"hold_out differs between the systems ({', '.join(map(str, held))}); give all the same.")
     collection = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / ".lock").exists()):
-        raise UserError(f"{out} is not the folder of a comparison; give --out a new folder.")
-    with lock(out / ".lock"):
+    with acquire_comparison_folder(out):
         for model in models:
-            wanted = [cell.recipe for cell in cells if cell.model == model]
-            share(wanted, collection, model, out, cache)
-        jobs = [Job(cell, str(out), str(data), str(cache), parallel) for cell in cells]
+            share_first_mining([cell.recipe for cell in cells if cell.model == model], collection, model, out, cache)
+        jobs = [Job(cell, out, data, cache, parallel) for cell in cells]
         failed = run_sequentially(jobs) if parallel == 1 else run_parallel(jobs, parallel)
-        order = {one.name: place for place, one in enumerate(systems)}
-        done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda cell: order[cell.recipe.name])
+        order = [one.name for one in systems]
+        done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda c: order.index(c.recipe.name))
         entries = [
-            Entry(cell.recipe.name, model_name(cell.model), cell.recipe.episode.seed, out / cell.folder)
-            for cell in done
+            Entry(one.recipe.name, model_name(one.model), one.recipe.episode.seed, out / one.folder) for one in done
         ]
         result = tabulate(entries, collection.name, headline(collection), table) if entries else None
         if result is not None:
             write_comparison(out, result)
     if failed:
-        reasons = {why: [folder for folder, one in failed.items() if one == why] for why in failed.values()}
-        lines = "; ".join(f"{', '.join(folders)}: {why.rstrip('.')}" for why, folders in reasons.items())
         tables = f"; the tables of the others are in {out}" if result is not None else ""
         raise UserError(
-            f"{len(failed)} of {len(cells)} cells failed ({lines}){tables}; the same command tries them again."
+            f"{len(failed)} of {len(cells)} cells failed ({_reasons(failed)}){tables}; the same command tries them "
+            "again."
         )
     assert result is not None
     return result.content()
+
+
+def _reasons(failed: Mapping[str, str]) -> str:
+    """Return why cells failed, a reason that several have in common once."""
+    folders: dict[str, list[str]] = {}
+    for folder, why in failed.items():
+        folders.setdefault(why, []).append(folder)
+    return "; ".join(f"{', '.join(of)}: {why.rstrip('.')}" for why, of in folders.items())
 
 
 def headline(collection: Collection) -> tuple[str, ...]:
@@ -101,33 +111,49 @@ def headline(collection: Collection) -> tuple[str, ...]:
     return usual.get(benchmark_of(collection.name) or "", openqa)
 
 
-def share(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path) -> None:
+@contextmanager
+def acquire_comparison_folder(out: Path) -> Iterator[None]:
+    """Hold the folder of a comparison while the block runs.
+
+    Raises:
+        UserError: It is the folder of something else, or another process holds it.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / ".lock").exists()):
+        raise UserError(f"{out} is not the folder of a comparison; give --out a new folder.")
+
+    with lock(out / ".lock"):
+        yield
+
+
+def share_first_mining(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path) -> None:
     """Do once, for all cells of a model, what needs no training: zero-shot evaluation, BM25, the first mining."""
     folder = out / "shared" / slug(model_name(model))
     if (out / "shared" / "bm25").is_dir():
         adopt(out / "shared" / "bm25", folder / "bm25")
     trained = [one for one in recipes if one.episode.episodes]
-    ways = {one.encoder: one for one in reversed(trained or recipes)}
-    for place, chosen in enumerate(reversed(ways.values()), 1):
+    by_encoder = {one.encoder: one for one in reversed(trained or recipes)}
+    for chosen in reversed(by_encoder.values()):
         inputs = RunInputs.of(chosen, collection, model, folder, cache, announce=False)
         assert inputs.start is not None
         try:
             inputs.start.weights  # noqa: B018 (loads it)
-        except UserError:  # a setting of one system does not suit the model, or the model cannot be loaded at all
-            if place == len(ways):
-                raise
-        else:
             break
+        except UserError as error:  # a setting of one system does not suit the model, or no system can load it
+            refused = error
+    else:
+        raise refused
     try:
         _begin(inputs, recipes)
     except UserError as error:
-        log.info(f"not shared: {error}")  # what one system asks for; its own cells will fail, the others need not
+        log.info(
+            f"not shared: {error}"
+        )  # one system's settings do not work; its own cells will fail, the others need not
     if (folder / "bm25").is_dir():
         adopt(folder / "bm25", out / "shared" / "bm25")
 
 
 def _begin(inputs: RunInputs, recipes: Sequence[Recipe]) -> None:
-    """Measure the model as it is, and mine with it."""
+    """Measure the model as it is given, and mine with it."""
     assert inputs.start is not None
     trained = [one for one in recipes if one.episode.episodes]
     if any("bm25" in one.evaluation.baselines for one in recipes):

@@ -1,4 +1,4 @@
-"""Recipes x models x seeds: the cells of a comparison, and which of them begin alike."""
+"""Recipes x models x seeds: the cells of a comparison, and which of them have their first episode in common."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -20,11 +20,16 @@ def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:
     Args:
         text: E.g. "ance-tele" or "ance-tele alpha=0.3 negatives_per_query=5".
         scale: Begin with the paper's settings for "marco", "nq" or "triviaqa".
-        settings: Of the whole comparison. What makes a recipe the one it is stays (DPR has one episode, zero-shot
-            none), and the system's own settings win over both.
+        settings: Of the whole comparison. Those that define a recipe stay (DPR has one episode, zero-shot none), and
+            the system's own settings override both.
 
     Raises:
         UserError: There is no such recipe or setting, or a value cannot be read.
+
+    Example:
+        >>> chosen = system("ance-tele alpha=0.3", depth=100)
+        >>> chosen.name, chosen.mining.alpha, chosen.mining.depth
+        ('ance-tele alpha=0.3', 0.3, 100)
     """
     name, *own = text.split() or [""]
     chosen = recipe(name)
@@ -49,7 +54,7 @@ def own_settings(name: str) -> tuple[str, ...]:
     return tuple(word.partition("=")[0] for word in name.split()[1:])
 
 
-# Of a system, a model and the folder of a cell, the system as it is run there.
+# Returns a system as a cell runs it, given the system, the model and the folder of the cell.
 Suit = Callable[[Recipe, str, Path], Recipe]
 
 
@@ -88,7 +93,7 @@ def slug(text: str) -> str:
 def grid(
     systems: Sequence[Recipe], models: Sequence[str], seeds: Sequence[int], suit: Suit | None = None
 ) -> list[Cell]:
-    """Return the cells of a comparison, those that others begin with first.
+    """Return the cells of a comparison, donors first.
 
     ``suit`` makes a system suit a model; it gets the folder of the cell, relative to that of the comparison.
 

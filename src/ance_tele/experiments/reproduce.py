@@ -1,4 +1,4 @@
-"""The paper's tables and figures as comparisons: which systems are in them."""
+"""The paper's tables and figures as comparisons: their systems."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def systems_of(table: str, negatives: int = 31) -> Sequence[str]:
 
     Args:
         table: E.g. "table3".
-        negatives: N of the comparison. Table 2 has 23 and 47 next to 31; with another N, as many in proportion.
+        negatives: N of the comparison. Table 2 has 23, 31 and 47; with another N, the same proportions.
 
     Raises:
         UserError: There is no such table.

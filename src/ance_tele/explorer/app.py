@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from ance_tele.console.errors import UserError
-from ance_tele.explorer.asking import MOST_CHARACTERS, MOST_PASSAGES, Asker
+from ance_tele.explorer.asking import MOST_CHARACTERS, MOST_PASSAGES, Asker, label_of
 from ance_tele.explorer.case import UnknownError, case
 from ance_tele.explorer.guard import HEADERS, refusal
 from ance_tele.explorer.marking import Marks
@@ -27,7 +27,7 @@ class _Body(BaseModel):
 
 
 class Question(_Body):
-    """What is asked of one checkpoint."""
+    """A search with one checkpoint."""
 
     words: str
     checkpoint: int
@@ -47,7 +47,7 @@ def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: 
 
     Args:
         about: Facts of the run, to be shown at the top.
-        asker: The checkpoints.
+        asker: Answers searches.
         training: The training queries.
         marks: The verdicts.
         host: The address that the server will listen on.
@@ -68,17 +68,14 @@ def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: 
 
     @app.get("/api/run")
     def run() -> dict[str, Any]:
-        sorts = [
-            {"name": name, "label": label, "there": name not in ANALYSED or name in training.analysed}
-            for name, label in SORTS.items()
-        ]
+        there = {name: name not in ANALYSED or name in training.analysed for name in SORTS}
         return {
             **about,
-            "columns": [{"checkpoint": column.checkpoint, "label": column.label} for column in asker.columns],
+            "columns": [{"checkpoint": number, "label": label_of(number)} for number in asker.retrievers],
             "rounds": [{"number": number, "label": label} for number, label in enumerate(training.labels, 1)],
             "queries": len(training),
             "metric": training.metric,
-            "sorts": sorts,
+            "sorts": [{"name": name, "label": label, "there": there[name]} for name, label in SORTS.items()],
             "notice": training.notice,
             "most": {"characters": MOST_CHARACTERS, "passages": MOST_PASSAGES},
             "review": review(),
@@ -120,25 +117,27 @@ def _guard(app: FastAPI, host: str) -> None:
 
 
 def _errors(app: FastAPI) -> None:
-    """Answer with one sentence whatever goes wrong."""
+    """Answer every error with one sentence."""
 
-    def said(sentence: str, status: int) -> JSONResponse:
+    def answer(sentence: str, status: int) -> JSONResponse:
         return JSONResponse({"error": sentence}, status)
 
     @app.exception_handler(UserError)
     def user_error(request: Request, error: UserError) -> JSONResponse:
-        return said(str(error), 404 if isinstance(error, UnknownError) else 400)
+        return answer(str(error), 404 if isinstance(error, UnknownError) else 400)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-        return said(f"The request is not as it should be ({where}: {first['msg']}); reload the page.", 422)
+        return answer(f"The request is malformed ({where}: {first['msg']}); reload the page.", 422)
 
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return said(f"There is nothing at {request.url.path[:80]}; go to the start page.", error.status_code)
+        return answer(f"There is nothing at {request.url.path[:80]}; go to the start page.", error.status_code)
 
     @app.exception_handler(OSError)
     def disk(request: Request, error: OSError) -> JSONResponse:
-        return said(f"{error.strerror or error} ({error.filename or 'the run folder'}); mend it and try again.", 500)
+        return answer(
+            f"{error.strerror or error} ({error.filename or 'the run folder'}); correct it and try again.", 500
+        )

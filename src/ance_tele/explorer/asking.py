@@ -1,8 +1,8 @@
-"""Ask every checkpoint of a run the same question."""
+"""Search with every checkpoint of a run."""
 
 import logging
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,55 +29,47 @@ def shortened(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"
 
 
-@dataclass(frozen=True)
-class Column:
-    """A checkpoint that can be asked: its number, its name, its retriever."""
-
-    checkpoint: int
-    label: str
-    retriever: "DenseRetriever"
-
-
 def label_of(checkpoint: int) -> str:
-    """Return what a checkpoint is called: zero-shot, episode 1, ..."""
+    """Return the name of a checkpoint: zero-shot, episode 1, ..."""
     return f"episode {checkpoint}" if checkpoint else "zero-shot"
 
 
 class Asker:
-    """The checkpoints of a run, ready to be asked; a model is loaded at its first question, and then kept.
+    """Searches with the checkpoints of a run; a model is loaded at its first search, and then kept.
 
     Args:
         opened: The run, whose folder is only read.
-        cache: Where vectors that the run did not keep are encoded to.
+        cache: Folder for the vectors that the run did not keep.
         only_kept: Leave out the checkpoints that would have to be encoded first.
+
+    Attributes:
+        retrievers: By checkpoint, ascending.
     """
 
     def __init__(self, opened: OpenedRun, cache: Path, only_kept: bool = False) -> None:
         self._corpus, self._lock = opened.collection.corpus, threading.Lock()
-        numbers = range(opened.recipe.episode.episodes + 1)
-        trained = [number for number in numbers if number and opened.folder.weights(number)]
         # The last one's tokenizer does for all, also where the model that the run began with is gone.
-        last = opened.retriever(max([0, *trained]), cache)
+        last = opened.retriever(opened.last, cache)
         last.tokens.passages  # noqa: B018 (tokenised before anything is encoded)
+        trained = [number for number in range(1, opened.last + 1) if opened.folder.weights(number)]
         found = {number: _open(opened, number, last, cache, only_kept) for number in [*trained, 0]}
-        self.columns = [Column(number, label_of(number), one) for number, one in sorted(found.items()) if one]
+        self.retrievers = {number: one for number, one in sorted(found.items()) if one is not None}
 
     def ask(self, checkpoint: int, words: str, k: int) -> list[dict[str, Any]]:
         """Return the k best passages under a checkpoint, best first: rank, score, id, title, text.
 
         Raises:
-            UserError: The question is empty or too long, k is out of bounds, or there is no such checkpoint.
+            UserError: The query is empty or too long, k is out of bounds, or there is no such checkpoint.
         """
         if len(words) > MOST_CHARACTERS:
             raise UserError(f"The query has {len(words):,} characters; shorten it to {MOST_CHARACTERS:,}.")
         if k > MOST_PASSAGES:
             raise UserError(f"k is {k}; it must be at most {MOST_PASSAGES}.")
         check_question(words, k)
-        column = next((column for column in self.columns if column.checkpoint == checkpoint), None)
-        if column is None:
+        if checkpoint not in self.retrievers:
             raise UserError(f"There is no checkpoint {checkpoint} here; reload the page.")
         with self._lock:
-            found = hits(column.retriever.ask(words.strip(), k), self._corpus)
+            found = hits(self.retrievers[checkpoint].ask(words.strip(), k), self._corpus)
         return [{**asdict(hit), "text": shortened(hit.text)} for hit in found]
 
 
@@ -96,11 +88,12 @@ def _open(
     except UserError as error:  # the model that the run began with is not part of the run
         log.info(f"{label_of(number)} is left out: {error}")
         return None
-    kept = open_vectors(opened.folder.checkpoint(number) / "vectors", weights, passages.key, len(passages))
     precision = resolve_precision(config.precision, last.checkpoint.model.device)
     key = fingerprint({"weights": weights, "tokens": passages.key, "precision": precision})[:16]
     folder = cache / "explorer" / key
-    vectors = kept or open_vectors(folder, weights, passages.key, len(passages))
+    places = opened.folder.checkpoint(number) / "vectors", folder
+    found = (open_vectors(place, weights, passages.key, len(passages)) for place in places)
+    vectors = next((one for one in found if one is not None), None)
     retriever = DenseRetriever(checkpoint, tokens, config, folder, vectors)
     if vectors is not None:
         return retriever

@@ -1,4 +1,4 @@
-"""What keeps other web sites and other machines out of a page that is meant for one person."""
+"""Requests that other web sites or other machines could forge are refused: the page is meant for one person."""
 
 import ipaddress
 import socket
@@ -18,17 +18,17 @@ HEADERS: Mapping[str, str] = {
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address to listen on is reached from this machine only."""
+    """Return whether an address to listen on is reached from this machine only."""
     address = _address(host)
     return host == "localhost" if address is None else address.is_loopback
 
 
 def known_host(header: str, bound: str) -> bool:
-    """Say whether a Host header names this server.
+    """Return whether a Host header names this server.
 
     A web site can let its own name point here (DNS rebinding), and its scripts would then count as this page's own. But
-    the browser sends that name along. So only names of this machine are taken, and the address given; where the
-    server listens on all addresses, any literal address, which cannot be rebound.
+    the browser sends that name along. So only names of this machine are accepted, and the address given; where
+    the server listens on all addresses, any literal address, which cannot be rebound.
 
     Args:
         header: The Host header, with or without a port.

@@ -1,4 +1,4 @@
-"""What people found of passages: kept in the run's review file, the one file that the explorer writes."""
+"""Verdicts of people on passages: in the run's review file, the one file that the explorer writes."""
 
 import threading
 from collections import Counter
@@ -55,7 +55,8 @@ class Marks:
             rest = [other for other in before if (other.query_id, other.passage_id) != (case["id"], passage)]
             if verdict is not None:
                 reasons, sources = ",".join(row["reasons"]), ",".join(one["source"] for one in row["sources"])
-                said = (case["text"], row["title"], row["text"], reasons, sources)
-                rest.append(Verdict(case["id"], passage, verdict, *said))
+                rest.append(
+                    Verdict(case["id"], passage, verdict, case["text"], row["title"], row["text"], reasons, sources)
+                )
             if rest != before:
                 write_review(self.path, rest)

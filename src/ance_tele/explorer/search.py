@@ -1,4 +1,4 @@
-"""Ask a trained run one question."""
+"""Search with a trained run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ class Hit:
 
 
 def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None = None) -> list[Hit]:
-    """Search the corpus of a run with its last model; the corpus is encoded first where that was not kept.
+    """Search the corpus of a run with its last model; the corpus is encoded first where its vectors were not kept.
 
     Args:
         run: A run folder.
@@ -32,8 +32,16 @@ def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None
         k: How many passages.
         data: Where the collection lies now, if it was moved.
 
+    Returns:
+        At most k passages, best first; the score is the similarity that the model was trained with.
+
     Raises:
-        UserError: This is no run folder, or its data is gone or has changed.
+        UserError: The query is empty, this is no run folder, or its data is gone or has changed.
+
+    Example::
+
+        for hit in at.search_run("runs/mine", "who wrote the iliad", k=3):
+            print(hit.rank, f"{hit.score:.2f}", hit.id, hit.title)
     """
     check_question(words, k)
     opened = open_run(Path(run), data)
@@ -45,10 +53,10 @@ def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None
 
 
 def check_question(words: str, k: int) -> None:
-    """Refuse a question that cannot be asked.
+    """Refuse a query that cannot be searched for.
 
     Raises:
-        UserError: There are no words, or no passage is asked for.
+        UserError: There are no words, or k is below 1.
     """
     if not words.strip():
         raise UserError("The query is empty; give some words to search for.")
@@ -57,7 +65,7 @@ def check_question(words: str, k: int) -> None:
 
 
 def hits(found: "TopK", corpus: Texts) -> list[Hit]:
-    """Return the passages that one query has found, best first, with their texts."""
+    """Return the passages found for one query, best first, with their texts."""
     passages = [corpus[int(row)] for row in found.rows[0]]
     return [
         Hit(rank, float(score), passage["id"], passage["title"], passage["text"])

@@ -1,4 +1,4 @@
-"""Serve the explorer of one finished run."""
+"""Serve the explorer of a finished run."""
 
 import errno
 import logging

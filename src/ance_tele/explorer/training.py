@@ -1,4 +1,4 @@
-"""The training queries of a run: how each fared, which to look at first."""
+"""The training queries of a run: their reciprocal ranks by checkpoint, and the orders to list them in."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ance_tele.analysis.rounds import Round, Rounds
+from ance_tele.analysis.rounds import Rounds
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.explorer.asking import MOST_CHARACTERS, label_of
@@ -18,7 +18,7 @@ from ance_tele.settings import Recipe
 
 QUERIES_PER_PAGE = 50
 
-# What the list can be sorted by, and how that is called; "" is the order of the data.
+# What the list can be sorted by, and its title; "" is the order of the data.
 SORTS: Mapping[str, str] = {
     "": "order of the data",
     "worst": "worst after training",
@@ -36,35 +36,30 @@ class Training:
     Attributes:
         run: The run folder, which is only read.
         collection: Where the texts are.
-        ids: Of the queries.
-        texts: Of the queries.
-        metric: What learning is read from: MRR@100, or less far down.
+        rounds: Of mining; none where nothing was trained.
+        metric: What learning is read from: MRR@100, or MRR@depth of shorter lists.
         mrr: It by checkpoint and query, float64 [episodes + 1, queries].
+        texts: Of the queries.
         analysed: By name in ``ANALYSED``, a value per query; empty where the run was not analysed.
-        rounds: Of mining.
     """
 
     def __init__(self, run: Path, recipe: Recipe, collection: Collection) -> None:
         self.run, self.collection = run, collection
-        self.ids: pa.Array = pa.array([], pa.large_string())
-        self.metric = "MRR@100"
-        self.mrr, self.rounds = np.empty((0, 0)), tuple[Round, ...]()
-        if recipe.episode.episodes:
-            found = Rounds.of(run, recipe.mining, recipe.episode.episodes)
-            self.metric = training_metric(recipe.mining.depth, len(collection.corpus))
-            self.ids, self.rounds, self.mrr = found.order.ids, found.rounds, found.reciprocal_ranks()
-        rows = collection.queries.rows(self.ids)
+        self.rounds = Rounds.of(run, recipe.mining, recipe.episode.episodes)
+        self.metric = training_metric(recipe.mining.depth, len(collection.corpus))
+        self.mrr = self.rounds.reciprocal_ranks()
+        rows = collection.queries.rows(self.rounds.order.ids)
         if (rows < 0).any():
             raise UserError(f"{run} holds training queries that its collection lacks; run the same command again.")
         self.texts: pa.ChunkedArray = collection.queries.table["text"].take(pa.array(rows))
         self.analysed = self._analysis()
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.rounds.order)
 
     @property
     def notice(self) -> str:
-        """What to do where something that the page could show is not there; "" where all is."""
+        """What to do where something that the page could show is missing; "" where nothing is."""
         if not len(self):
             return "This run trained nothing, so there are no training queries to follow."
         if not self.analysed or not self.suspects_path.is_file():
@@ -74,16 +69,12 @@ class Training:
     @property
     def labels(self) -> list[str]:
         """What each round was mined with: a checkpoint, or BM25."""
-        return ["BM25" if one.source == "bm25" else label_of(one.number - 1) for one in self.rounds]
+        return ["BM25" if one.source == "bm25" else label_of(one.number - 1) for one in self.rounds.rounds]
 
     @property
     def suspects_path(self) -> Path:
         """Where the analysis wrote suspects."""
         return self.run / "analysis" / "suspects.parquet"
-
-    def position(self, query: str) -> int:
-        """Return where a query stands among the training queries; -1 if it is none."""
-        return int(pc.index(self.ids, pa.scalar(query, pa.large_string())).as_py())
 
     def page(self, sort: str, words: str, page: int) -> dict[str, Any]:
         """Return one page of the list.
@@ -106,14 +97,14 @@ class Training:
         pages = max(1, -(-len(found) // QUERIES_PER_PAGE))
         page = min(max(page, 1), pages)
         shown = found[(page - 1) * QUERIES_PER_PAGE : page * QUERIES_PER_PAGE]
-        rows = [self.row(int(place)) for place in shown]
+        rows = [self.row(int(position)) for position in shown]
         return {"total": len(found), "page": page, "pages": pages, "size": QUERIES_PER_PAGE, "queries": rows}
 
-    def row(self, place: int) -> dict[str, Any]:
-        """Return one query: id, text, MRR by checkpoint, and what the analysis says of it."""
-        said = {name: values[place].item() for name, values in self.analysed.items()}
-        text = self.texts[place].as_py()
-        return {"id": self.ids[place].as_py(), "text": text, "mrr": self.mrr[:, place].tolist(), **said}
+    def row(self, position: int) -> dict[str, Any]:
+        """Return one query: id, text, MRR by checkpoint, and its figures in the analysis."""
+        found = {name: values[position].item() for name, values in self.analysed.items()}
+        text, query = self.texts[position].as_py(), self.rounds.order.ids[position].as_py()
+        return {"id": query, "text": text, "mrr": self.mrr[:, position].tolist(), **found}
 
     def _key(self, sort: str) -> np.ndarray:
         """Return what to sort by, ascending."""
@@ -130,7 +121,8 @@ class Training:
         if not path.is_file() or not len(self):
             return {}
         table = pq.read_table(path, columns=["query_id", *ANALYSED])
-        place = pc.index_in(self.ids, value_set=table["query_id"].combine_chunks().cast(pa.large_string()))
-        if place.null_count:  # of an earlier state of the run
+        ids = table["query_id"].combine_chunks().cast(pa.large_string())
+        rows = pc.index_in(self.rounds.order.ids, value_set=ids)
+        if rows.null_count:  # of an earlier state of the run
             return {}
-        return {name: table[name].take(place).to_numpy() for name in ANALYSED}
+        return {name: table[name].take(rows).to_numpy() for name in ANALYSED}

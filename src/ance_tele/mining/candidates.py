@@ -22,6 +22,11 @@ class CandidateLists:
         passages: Rows of the corpus, int32 [n].
         scores: float32 [n].
         ranks: int16 [n], from 1.
+
+    Example:
+        >>> lists = CandidateLists.of([[7, 3], [], [5]])
+        >>> len(lists), lists[0].tolist(), lists.ranks.tolist(), lists.query_positions.tolist()
+        (3, [7, 3], [1, 2, 1], [0, 0, 2])
     """
 
     offsets: np.ndarray
@@ -53,13 +58,7 @@ class CandidateLists:
 
     @classmethod
     def of(cls, passages: Iterable[ArrayLike], scores: Iterable[ArrayLike] | None = None) -> "CandidateLists":
-        """Make lists of the rows of each query's passages, best first; without scores they all have 0.
-
-        Example:
-            >>> lists = CandidateLists.of([[7, 3], [], [5]])
-            >>> len(lists), lists[0].tolist(), lists.ranks.tolist()
-            (3, [7, 3], [1, 2, 1])
-        """
+        """Make lists of the rows of each query's passages, best first; without scores they all have 0."""
         rows = [np.asarray(one, dtype=np.int32) for one in passages]
         offsets = offsets_of([len(one) for one in rows])
         given = [np.zeros(offsets[-1])] if scores is None else [np.asarray(one) for one in scores]
@@ -109,7 +108,12 @@ class Candidates:
 
     Attributes:
         queries: Rows of the training queries, int64 [q].
-        lists: By source, one list per query.
+        lists: By source, one list per query, in the order of ``queries``.
+
+    Example:
+        >>> candidates = Candidates(np.array([4, 9]), {"query": CandidateLists.of([[7, 3], [5]])})
+        >>> candidates.lists["query"][1].tolist()  # of the query of row 9
+        [5]
     """
 
     queries: np.ndarray

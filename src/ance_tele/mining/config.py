@@ -11,7 +11,7 @@ THRESHOLDS = ("absolute_margin", "relative_margin", "max_score", "range_min")
 
 @dataclass(frozen=True)
 class MiningConfig:
-    """Where negatives come from and how they are mixed.
+    """Where negatives come from and how they are mixed (Sun et al., EMNLP 2022, Section 4, Table 5, Appendix C.2).
 
     Attributes:
         sources: Newly mined lists: "query", "lookahead", "bm25", "random"; "given", the negatives that training files
@@ -45,6 +45,11 @@ class MiningConfig:
             more in corpora that are small for ``depth``.
         without_positive: For training queries that have answers but no relevant passage: "drop" them, or take the
             best-ranked passage that holds an answer, as ranked by the "model" at the start or by "bm25".
+
+    Example:
+        >>> config = MiningConfig(first_sources=("bm25",), relative_margin=0.05)
+        >>> config.sources_at(1), config.sources_at(2), config.thresholds
+        (('bm25',), ('query', 'lookahead'), {'relative_margin': 0.05})
     """
 
     sources: tuple[str, ...] = ("query", "lookahead")

@@ -41,6 +41,23 @@ class MiningContext:
         bm25: Returns the best passages of every training query by BM25.
         score: Gets positions of training queries, int64 [n], ascending, and rows of the corpus, int64 [n]; returns the
             score of each pair, float32 [n], by the mining model or by a cross-encoder.
+
+    Raises:
+        ValueError: A source or filter asks for a search or for scores that it was not given.
+
+    Example:
+        A source is tried without a run:
+
+        >>> import ance_tele as at
+        >>> corpus, qrels = {"p1": "first", "p2": "second"}, {"train": {"q1": {"p2": 1}}}
+        >>> collection = at.collection_from_dicts(corpus, {"q1": "which is second?"}, qrels)
+        >>> context = MiningContext(collection, collection.split("train").relevant())
+        >>> context.queries.tolist(), context.positives.passages.tolist()
+        ([0], [1])
+        >>> def reversed_corpus(context):
+        ...     return at.CandidateLists.of([range(len(context.collection.corpus))[::-1] for query in context.queries])
+        >>> reversed_corpus(context)[0].tolist()
+        [1, 0]
     """
 
     collection: Collection

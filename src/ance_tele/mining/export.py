@@ -79,8 +79,24 @@ def export_pool(
         seed: Of the draw; the run's seed for what the run has trained on.
         separator: Between title and text in "flagembedding" and "triplets", where a passage is one string.
 
+    Returns:
+        How many queries and lines were written, how many queries were left out or got fewer negatives.
+
     Raises:
         UserError: There is no such kind, the name does not end as it should, or no negatives are asked for.
+        ValueError: Pool and positives are not of the same queries.
+
+    Example:
+        >>> import ance_tele as at
+        >>> qrels = {"train": {"q1": {"a": 1}}}
+        >>> collection = at.collection_from_dicts({name: f"passage {name}" for name in "abc"}, {"q1": "first"}, qrels)
+        >>> positives = collection.split("train").relevant()
+        >>> candidates = at.Candidates(positives.queries, {"query": at.CandidateLists.of([[0, 2]])})
+        >>> pool = at.mix(candidates, positives, at.MiningConfig(sources=("query",)), episode=1, seed=42)
+        >>> export_pool(pool, positives, collection, Path("pool.jsonl"), "flagembedding")
+        Exported(queries=1, lines=1, left_out=0, short=0)
+        >>> print(Path("pool.jsonl").read_text().strip())
+        {"query": "first", "pos": ["passage a"], "neg": ["passage c"]}
     """
     if kind not in get_args(Kind):
         raise UserError(f"'{kind}' is no kind of export; take one of: {', '.join(get_args(Kind))}.")

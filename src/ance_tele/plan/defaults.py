@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from ance_tele.console.numbers import counted
+
 Kind = Literal["encoder", "retriever", "adapter", "static"]
 
 KINDS: Mapping[Kind, str] = {
@@ -89,52 +91,45 @@ def defaults(facts: Facts, given: Mapping[str, Any] | None = None) -> dict[str, 
         found[name] = default
         return given.get(name, default.value)
 
-    batch = value("batch_queries", _batch(facts))
-    value("negatives_per_query", _negatives(batch))
+    batch = value("batch_queries", _batch(facts.queries))
+    lent = (batch - 1) * (1 + NEGATIVES)
+    reason = f"the other queries of a step lend {lent:,} more passages to each"
+    value("negatives_per_query", Default(NEGATIVES, reason))
     per_epoch = -(-facts.queries // batch)
     epochs = value("epochs", _epochs(per_epoch))
     if given.get("refresh_step") is None:  # which wins over the share
         value("refresh_fraction", _refresh(per_epoch * epochs))
     value("learning_rate", _rate(facts))
-    if facts.kind == "static":
-        for name in ("query_max_len", "passage_max_len"):
-            value(name, Default(None, "static embeddings read texts whole"))
-    else:
-        value("query_max_len", _length("queries", 99, facts.query_tokens, facts.query_most))
-        value("passage_max_len", _length("passages", 95, facts.passage_tokens, facts.passage_most))
+    value("query_max_len", _length("queries", 99, facts.query_tokens, facts.query_most, facts.kind))
+    value("passage_max_len", _length("passages", 95, facts.passage_tokens, facts.passage_most, facts.kind))
     depth = value("depth", _depth(facts.passages))
     value("pool_per_source", _pool(depth))
     return {name: default for name, default in found.items() if name not in given}
 
 
-def _batch(facts: Facts) -> Default:
+def _batch(queries: int) -> Default:
     """Return the largest power of two that leaves 100 steps an epoch, from 8 to 32.
 
     With 7 negatives and 256 tokens, 32 are the most whose gradients need no caching, which costs a third more.
     """
     batch = 8
-    while batch < 32 and facts.queries >= 200 * batch:
+    while batch < 32 and queries >= 200 * batch:
         batch *= 2
-    steps = -(-facts.queries // batch)
-    queries = _counted(facts.queries, "training query gives", "training queries give")
-    return Default(batch, f"{queries} {_steps(steps)} an epoch")
-
-
-def _negatives(batch: int) -> Default:
-    others = (batch - 1) * (1 + NEGATIVES)
-    return Default(NEGATIVES, f"the other queries of a step lend {others:,} more passages to each")
+    give = counted(queries, "training query gives", "training queries give")
+    return Default(batch, f"{give} {counted(-(-queries // batch), 'step', 'steps')} an epoch")
 
 
 def _epochs(per_epoch: int) -> Default:
     """Return as many epochs as give 250 steps, from 1 to 5."""
     epochs = max(1, min(5, -(-250 // max(1, per_epoch))))
-    return Default(epochs, f"{_steps(epochs * per_epoch)} in all")
+    return Default(epochs, f"{counted(epochs * per_epoch, 'step', 'steps')} in all")
 
 
 def _refresh(whole: int) -> Default:
     """Return the paper's tenth, or more where that would be fewer than 50 steps; at most a third."""
     share = max(0.1, min(0.3, round(50 / max(1, whole), 2)))
-    return Default(share, f"every episode but the long one takes {_steps(max(1, round(share * whole)))}")
+    steps = counted(max(1, round(share * whole)), "step", "steps")
+    return Default(share, f"every episode but the long one takes {steps}")
 
 
 def _rate(facts: Facts) -> Default:
@@ -143,20 +138,22 @@ def _rate(facts: Facts) -> Default:
     if facts.kind == "adapter":
         return Default(1e-4, "adapters take larger steps than whole models")
     base = 5e-5 if facts.kind == "encoder" else 2e-5
-    rate = base * BASE_WIDTH / (facts.width or BASE_WIDTH)
+    rate = float(f"{base * BASE_WIDTH / (facts.width or BASE_WIDTH):.1e}")  # two figures, read at a glance
     width = f"width {facts.width}" if facts.width else "of unknown width, taken as BERT-base"
-    return Default(_rounded(rate), f"{KINDS[facts.kind]}, {width}; smaller models take larger steps")
+    return Default(rate, f"{KINDS[facts.kind]}, {width}; smaller models take larger steps")
 
 
-def _length(what: str, share: int, tokens: int, most: int | None) -> Default:
+def _length(what: str, share: int, tokens: int, most: int | None, kind: Kind) -> Default:
     """Return a length that holds most texts: a multiple of 16 from 32 to 256, and no more than the model reads."""
+    if kind == "static":
+        return Default(None, "static embeddings read texts whole")
     low, high = 32, 256
     wanted = max(low, -(-tokens // 16) * 16)
     length = min(wanted, high, most or high)
-    if length == wanted:
-        return Default(length, f"{share}% of the {what} have at most {tokens:,} tokens")
-    why = "the model reads no more" if length == most else "more would cost more than it gives"
-    return Default(length, f"{share}% of the {what} have at most {tokens:,} tokens, but {why}")
+    reason = f"{share}% of the {what} have at most {tokens:,} tokens"
+    if length < wanted:
+        reason += f", but {'the model reads no more' if length == most else 'more would cost more than it gives'}"
+    return Default(length, reason)
 
 
 def _depth(passages: int) -> Default:
@@ -178,16 +175,3 @@ def _pool(depth: int) -> Default:
     return Default(
         pool, "the paper's for MS MARCO" if pool == 30 else "a third of a list, from which positives drop out"
     )
-
-
-def _rounded(rate: float) -> float:
-    """Round to two figures that are read at a glance."""
-    return float(f"{rate:.1e}")
-
-
-def _steps(count: int) -> str:
-    return _counted(count, "step", "steps")
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"

@@ -83,18 +83,20 @@ class ModelFiles:
 
     Args:
         find: Returns its files by name.
+
+    Attributes:
+        folders: Of its modules, relative to its own; [""] where it is not of sentence-transformers.
+        types: Classes of its modules.
     """
 
     def __init__(self, find: Find) -> None:
         self.find = find
         modules = self._json("modules.json")
-        paths = (
-            {str(one.get("path", "")): str(one.get("type", "")) for one in modules} if isinstance(modules, list) else {}
-        )
-        router: dict[str, Any] = next(
-            (found for path in paths if (found := self._json(_inside(path, "router_config.json")))), {}
-        )
-        parts = {**paths, **{str(path): str(kind) for path, kind in router.get("types", {}).items()}}
+        listed = modules if isinstance(modules, list) else []
+        parts = {str(one.get("path", "")): str(one.get("type", "")) for one in listed}
+        routers = (self._json(_inside(path, "router_config.json")) for path in parts)
+        router: dict[str, Any] = next(filter(None, routers), {})
+        parts |= {str(path): str(kind) for path, kind in router.get("types", {}).items()}
         self.folders = [*parts] or [""]
         self.types = {kind.rpartition(".")[2] for kind in parts.values()}
 
@@ -111,9 +113,8 @@ class ModelFiles:
     def width(self) -> int:
         """Its hidden size; 0 where it is not declared."""
         names = ("hidden_size", "dim", "d_model", "n_embd")
-        return next(
-            (config[name] for config in self._configs() for name in names if isinstance(config.get(name), int)), 0
-        )
+        found = (config.get(name) for config in self._configs() for name in names)
+        return next((width for width in found if isinstance(width, int)), 0)
 
     def most_tokens(self, task: Literal["query", "document"]) -> int | None:
         """Return what it reads of a text, as it declares and as it has positions; None where neither sets a limit."""
@@ -133,7 +134,7 @@ class ModelFiles:
 
     def counter(self) -> Callable[[list[str]], list[int]]:
         """Return what counts the tokens of texts, special tokens included; a guess by bytes without a tokenizer."""
-        path = next((path for folder in self.folders if (path := self.find(_inside(folder, "tokenizer.json")))), None)
+        path = next(filter(None, (self.find(_inside(folder, "tokenizer.json")) for folder in self.folders)), None)
         if path is None:
             return lambda texts: [2 + -(-len(text.encode()) // BYTES_A_TOKEN) for text in texts]
         from tokenizers import Tokenizer

@@ -8,20 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from ance_tele.console.numbers import DASH, count, counted, duration, words
-from ance_tele.plan.plan import Plan
-from ance_tele.plan.work import GIB
+from ance_tele.plan.plan import paper_share, refresh_seconds, scaled
+from ance_tele.plan.work import GIB, Plan
 
 _FLOPS = (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
 
 
 def render(made: Plan) -> str:
     """Lay a plan out in plain text, at most 100 columns wide."""
-    shape, gpu, counts = made.shape, made.gpu, made.counts
+    shape, gpu = made.shape, made.gpu
     out = StringIO()
     console = Console(file=out, width=100, color_system=None, highlight=False, markup=False)
     console.print(
-        f"{made.recipe}: {count(counts['passages'])} passages, {count(counts['train_queries'])} queries to train on, "
-        f"{count(counts['eval_queries'])} to measure."
+        f"{made.recipe.name}: {count(made.passages)} passages, {count(made.train_queries)} queries to train on, "
+        f"{count(made.eval_queries)} to measure."
     )
     if not made.phases:
         console.print("No model: nothing runs on the GPU.")
@@ -35,7 +35,7 @@ def render(made: Plan) -> str:
             f"{counted(made.steps_per_epoch, 'step', 'steps')} an epoch, {count(made.whole)} in all epochs; "
             f"the episodes take {words(steps)}{' (gradients cached)' if made.cached else ''}."
         )
-    for part in (_phases(made), _space(made), _beside_paper(made) if made.paper else None):
+    for part in (_phases(made), _space(made), _paper_hours(made) if made.paper else None):
         if part is not None:
             console.print()
             console.print(part)
@@ -80,17 +80,17 @@ def _space(made: Plan) -> Table:
     return table
 
 
-def _beside_paper(made: Plan) -> Table:
-    """Lay the paper's hours beside the plan's, as they are and scaled to this GPU."""
+def _paper_hours(made: Plan) -> Table:
+    """Compare the plan's hours with the paper's, as they are and scaled to this GPU."""
     paper = made.paper
     assert paper is not None, "the paper has no hours for this work"
     theirs = f"paper, {paper.gpus} x {paper.gpu}"
     table = _table("hours", "this plan", theirs, f"scaled to one {made.gpu.name}", right=1)
     ours = [(f"training, episode {phase.episode}", phase.seconds) for phase in made.of("train")]
-    ours.append((f"index refresh, each of {paper.refreshes}", made.refresh_seconds()))
-    ours.append(("training and refreshes", sum(s for _, s in ours[:-1]) + paper.refreshes * made.refresh_seconds()))
+    ours.append((f"index refresh, each of {paper.refreshes}", refresh_seconds(made)))
+    ours.append(("training and refreshes", sum(s for _, s in ours[:-1]) + paper.refreshes * refresh_seconds(made)))
     for (name, seconds), published in zip(ours, (*paper.training, paper.refresh, paper.overall), strict=True):
-        table.add_row(name, f"{seconds / 3600:.1f}", f"{published:.1f}", f"{made.scaled(published):.1f}")
+        table.add_row(name, f"{seconds / 3600:.1f}", f"{published:.1f}", f"{scaled(made, published):.1f}")
     return table
 
 
@@ -105,7 +105,7 @@ def _assumptions(made: Plan) -> Iterator[str]:
     if made.paper:
         yield (
             f"The paper's hours (Table 6) are of {made.paper.gpus} x {made.paper.gpu} in fp16; by the FLOPs counted "
-            f"here its training reached {made.paper_share():.0%} of their peak. Scaled: at that share of this GPU's."
+            f"here its training reached {paper_share(made):.0%} of their peak. Scaled: at that share of this GPU's."
         )
 
 

@@ -34,6 +34,14 @@ def recipe_for(name: str, collection: Collection, model: str | Path | None, **se
 
     Raises:
         UserError: There is no such recipe or setting, or a value cannot work.
+
+    Example:
+        >>> import ance_tele as at
+        >>> qrels = {"train": {"q1": {"a": 1}}}
+        >>> collection = at.collection_from_dicts({name: f"passage {name}" for name in "abc"}, {"q1": "first"}, qrels)
+        >>> chosen = recipe_for("ance-tele", collection, "my-model", alpha=0.3)
+        >>> chosen.mining.alpha, chosen.training.batch_queries
+        (0.3, 8)
     """
     return suited(recipe(name).with_settings(**settings), AtHand(collection, model), settings)
 

@@ -1,10 +1,15 @@
-"""The work of a run, counted from the method and from this package's own code: phases, disk, memory."""
+"""The work of a run, counted from the method and from this package's own code: phases, disk, memory.
+
+Work becomes time by the assumptions of :class:`Assumed`. One process, one GPU.
+"""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 from ance_tele.mining.mix import quota
 from ance_tele.mining.plugins import every_source
+from ance_tele.paper.figures import Hours
 from ance_tele.plan.hardware import GPU, ModelShape
 from ance_tele.settings import Recipe
 from ance_tele.store.plugins import is_plugin, plain_name
@@ -53,16 +58,6 @@ class Assumed:
     pool_bytes: float = 9.5
 
 
-def cut(assumed: Assumed, recipe: Recipe) -> Assumed:
-    """Cut mean lengths to the longest that the recipe reads."""
-    queries, passages = recipe.encoder.query_max_len, recipe.encoder.passage_max_len
-    return replace(
-        assumed,
-        query_tokens=min(assumed.query_tokens, queries or assumed.query_tokens),
-        passage_tokens=min(assumed.passage_tokens, passages or assumed.passage_tokens),
-    )
-
-
 @dataclass(frozen=True)
 class Phase:
     """One phase of an episode.
@@ -85,8 +80,22 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Work:
-    """The counts that phases, disk and memory are made of; see :func:`ance_tele.plan.plan.plan`."""
+class Plan:
+    """What a run will take.
+
+    Attributes:
+        recipe: Its settings.
+        passages: Size of the corpus.
+        queries: All queries of the collection.
+        train_queries: Queries to train on.
+        eval_queries: Queries that every episode is measured on.
+        shape: Of the model.
+        gpu: The one GPU.
+        assumed: Lengths and rates.
+        positives: Distinct relevant passages of the training queries.
+        examples: Pairs of query and positive in an epoch.
+        paper: The paper's hours for the same work (Table 6), where it gives any.
+    """
 
     recipe: Recipe
     passages: int
@@ -98,6 +107,7 @@ class Work:
     assumed: Assumed
     positives: int
     examples: int
+    paper: Hours | None = None
 
     @property
     def episodes(self) -> int:
@@ -108,6 +118,16 @@ class Work:
     def encoders(self) -> int:
         """Two where queries have one of their own."""
         return 2 if self.recipe.encoder.untie_encoders else 1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """ceil(examples / batch_queries)."""
+        return -(-self.examples // self.recipe.training.batch_queries)
+
+    @property
+    def whole(self) -> int:
+        """Steps of all epochs."""
+        return self.steps_per_epoch * self.recipe.training.epochs
 
     @property
     def step_passages(self) -> int:
@@ -121,34 +141,52 @@ class Work:
         padded = self.step_passages * (self.recipe.encoder.passage_max_len or self.assumed.passage_tokens)
         return padded > config.grad_cache_tokens if config.grad_cache is None else config.grad_cache
 
-    def phases(self) -> Iterator[Phase]:
-        """Yield the phases in the order of :func:`ance_tele.episode.run`."""
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases in the order of :func:`ance_tele.episode.run`."""
+        return tuple(self._phases())
+
+    @property
+    def flops(self) -> float:
+        """Operations of all phases."""
+        return sum(phase.flops for phase in self.phases)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all phases."""
+        return sum(phase.seconds for phase in self.phases)
+
+    def of(self, *names: str) -> list[Phase]:
+        """Return the phases of some names."""
+        return [phase for phase in self.phases if phase.name in names]
+
+    def _phases(self) -> Iterator[Phase]:
         if self.recipe.lexical:
             return
         tokens = round(self.passages * self.assumed.passage_tokens + self.queries * self.assumed.query_tokens)
         yield Phase(0, "tokenise", tokens, "tokens", 0.0, tokens / self.assumed.tokenised)
-        yield self.encode(0)
-        yield self.search(0, "evaluate", self.eval_queries)
+        yield self._encode(0)
+        yield self._search(0, "evaluate", self.eval_queries)
         for episode in range(1, self.episodes + 1):
             sources = self.recipe.mining.sources_at(episode)
-            yield self.search(episode, "search queries", self.train_queries)
+            yield self._search(episode, "search queries", self.train_queries)
             if "lookahead" in sources:
-                yield self.search(episode, "search positives", self.positives)
+                yield self._search(episode, "search positives", self.positives)
             mixed = self.train_queries * self.recipe.mining.depth * len(sources)
             yield Phase(episode, "mix", mixed, "candidates", 0.0, mixed / self.assumed.mixed)
-            yield self.train(episode)
-            yield self.encode(episode)
-            yield self.search(episode, "evaluate", self.eval_queries)
+            yield self._train(episode)
+            yield self._encode(episode)
+            yield self._search(episode, "evaluate", self.eval_queries)
         if self.episodes:
-            yield self.search(self.episodes, "look back", self.train_queries)
+            yield self._search(self.episodes, "look back", self.train_queries)
 
-    def encode(self, episode: int) -> Phase:
+    def _encode(self, episode: int) -> Phase:
         """Encode the corpus: a forward pass of every passage."""
         flops = self.passages * self.shape.forward(self.assumed.passage_tokens)
         rate = self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding
         return Phase(episode, "encode corpus", self.passages, "passages", flops, flops / rate)
 
-    def search(self, episode: int, name: str, asked: int) -> Phase:
+    def _search(self, episode: int, name: str, asked: int) -> Phase:
         """Search exactly: asked x passages products of ``hidden`` numbers, 2 FLOPs each, in float32.
 
         Every score (4 bytes) passes through GPU memory some times. Queries are encoded first; positives have
@@ -162,7 +200,7 @@ class Work:
         unit = "positives" if name == "search positives" else "queries"
         return Phase(episode, name, asked, unit, products + encoded, seconds)
 
-    def train(self, episode: int) -> Phase:
+    def _train(self, episode: int) -> Phase:
         """Train: forward, and twice that backward; with gradient caching one more forward.
 
         For each weight, 6 FLOPs a token (8 with gradient caching), and the terms of attention likewise. AdamW then
@@ -177,6 +215,7 @@ class Work:
         seconds += 28 * self.shape.parameters * self.encoders / (self.gpu.bandwidth * 1e9)
         return Phase(episode, "train", steps, "steps", steps * flops, steps * seconds)
 
+    @property
     def disk(self) -> dict[str, float]:
         """Bytes on disk at the fullest moment, by kind.
 
@@ -205,6 +244,7 @@ class Work:
             "checkpoints": 6 * weights if self.episodes else 0.0,
         }
 
+    @property
     def gpu_memory(self) -> dict[str, float]:
         """Bytes on the GPU by activity, without what the allocator and the libraries take.
 
@@ -228,6 +268,7 @@ class Work:
             "searching": 4.0 * parameters + 4.0 * rows * self.shape.hidden + 3 * scores,
         }
 
+    @property
     def host_memory(self) -> float:
         """Bytes of the process at its fullest moment.
 
@@ -240,8 +281,9 @@ class Work:
         searched = 24.0 * self.train_queries * (depth + MARGIN) if self.episodes else 0.0
         return 2.0 * GIB + 40.0 * self.passages + max(searched, 16.0 * self.train_queries * depth * most)
 
+    @property
     def notes(self) -> Iterator[str]:
-        """Yield what the figures leave out."""
+        """What the figures leave out, in sentences."""
         if self.recipe.lexical or "bm25" in self.recipe.evaluation.baselines:
             yield "BM25 runs on the CPU; its hours are not in the plan."
         elif any("bm25" in self.recipe.mining.sources_at(e) for e in range(1, self.episodes + 1)):

@@ -27,7 +27,11 @@ KINDS = {
 """What a projection shows: mark, colour, name; what matters most is drawn last."""
 
 OF_SOURCE = "% of the pairs from the source"
-REASONS = {"copy": "copy of\npositive", "outscores": "outscores\npositive", "kept": "kept at\ntop"}
+REASONS = {
+    "near_duplicate": "near-\nduplicate",
+    "above_positive": "above\npositive",
+    "persistently_top": "persistently\ntop",
+}
 """Why a negative is suspect, as an axis has it."""
 
 

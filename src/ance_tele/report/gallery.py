@@ -49,7 +49,7 @@ NOTES = {
     "composition": "Mined lists: what a round found for the queries, less positives. Pools: what training drew from.",
     "new-negatives": "Near a positive: among its nearest passages a round before. All of the first round is new.",
     "projection": "An illustration, not a measurement: distances of t-SNE mean little, and this is one query.",
-    "suspects": "Suspect: nearly a copy of a positive, scored well above it, or kept at the very top.",
+    "suspects": "Suspect: nearly a copy of a positive, scored well above it, or persistently at the very top.",
 }
 """How to take a figure, by its name."""
 

@@ -11,9 +11,9 @@ TEST = "paired permutation test"
 """The test behind every p-value of a run."""
 
 REASONS = {
-    "copy": "it is nearly a copy of a positive",
-    "outscores": "the model scores it above the positive",
-    "kept": "it was at the very top round after round",
+    "near_duplicate": "it is nearly a copy of a positive",
+    "above_positive": "the model scores it above the positive",
+    "persistently_top": "it was at the very top round after round",
 }
 """Why a negative is suspect, as a sentence goes on."""
 

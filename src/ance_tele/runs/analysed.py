@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ance_tele.console.errors import UserError
 from ance_tele.console.numbers import number
+from ance_tele.data.reasons import current_reasons
 from ance_tele.runs.summary import Comparison
 from ance_tele.store.files import read_json, read_json_object
 from ance_tele.store.records import decode, decode_list
@@ -250,7 +251,7 @@ class Analysis:
             done=(folder / "dynamics.json").is_file(),
             dynamics=decode(Dynamics, _object(folder / "dynamics.json")),
             trajectories=_trajectories(folder / "per_query.parquet"),
-            suspects=decode(Suspects, _object(folder / "suspects.json")),
+            suspects=_renamed(decode(Suspects, _object(folder / "suspects.json"))),
             suspect_rows=_first_rows(folder / "suspects.parquet", SHOWN_SUSPECTS),
             cases=decode_list(Case, read_json(cases, AGAIN)) if cases.is_file() else (),
             projection=decode(Projection, _object(folder / "projection.json")),
@@ -280,8 +281,13 @@ def _first_rows(path: Path, amount: int) -> list[Mapping[str, Any]]:
     if not path.is_file():
         return []
     with _table(path) as file:
-        rows: list[Mapping[str, Any]] = next((b.to_pylist() for b in file.iter_batches(batch_size=amount)), [])
-    return rows
+        rows: list[dict[str, Any]] = next((b.to_pylist() for b in file.iter_batches(batch_size=amount)), [])
+    return [{**row, "reasons": current_reasons(row.get("reasons") or "")} for row in rows]
+
+
+def _renamed(suspects: Suspects) -> Suspects:
+    counts = {current_reasons(name): count for name, count in suspects.by_reason.items()}
+    return replace(suspects, by_reason=counts)
 
 
 @contextmanager

@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.formats.fields import prompt_of, score_of
-from ance_tele.data.formats.lines import read_lines
-from ance_tele.data.formats.objects import identifier, items, need, read_objects, text
+from ance_tele.data.formats.examples import Read
+from ance_tele.data.formats.fields import passage_of, query_of, score_of
+from ance_tele.data.formats.lines import read_fields
+from ance_tele.data.formats.objects import identifier, items, need, read_objects
 from ance_tele.data.formats.trec import read_trec_qrels
 from ance_tele.data.grades import whole_grade
-from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection, Record
+from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection
 from ance_tele.data.splits import our_splits
 
 
-def read_beir(folder: Path) -> tuple[RawCollection, list[Path]]:
+def read_beir(folder: Path) -> Read:
     """Read a folder in BEIR layout.
 
     Args:
@@ -25,12 +26,6 @@ def read_beir(folder: Path) -> tuple[RawCollection, list[Path]]:
             ``questions/SPLIT.jsonl`` puts its questions into the split, judged or not. A query's ``prompt`` (or
             ``instruction``) is kept. ``given.jsonl`` has negatives and a teacher's scores: ``_id``, ``negatives``
             (ids), ``scores`` (by id).
-
-    Returns:
-        The streams, and the files that they read.
-
-    Raises:
-        UserError: A file is missing, or holds what it should not; the sentence names file and line.
     """
     corpus, queries = (_find(folder, name) for name in ("corpus.jsonl", "queries.jsonl"))
     qrels, trec = _by_split(folder / "qrels", ".tsv"), _by_split(folder / "qrels", ".trec")
@@ -48,8 +43,8 @@ def read_beir(folder: Path) -> tuple[RawCollection, list[Path]]:
     judged |= {names[split]: (f"qrels/{path.name}", read_qrels(path)) for split, path in qrels.items()}
     raw = RawCollection(
         folder.resolve().name,
-        read_jsonl(corpus, title=True),
-        read_jsonl(queries, title=False),
+        (passage_of(row, f"{corpus.name} line {number}", number, "_id") for number, row in read_objects(corpus)),
+        (query_of(row, f"{queries.name} line {number}", number, "_id") for number, row in read_objects(queries)),
         judged,
         corpus.name,
         queries.name,
@@ -79,28 +74,8 @@ def _by_split(folder: Path, suffix: str) -> dict[str, Path]:
     return files
 
 
-def read_jsonl(path: Path, title: bool) -> Iterator[Record]:
-    """Yield the records of a corpus (with ``title``) or of queries.
-
-    Raises:
-        UserError: A line is not a JSON object, or a field is missing or not text; names file and line.
-    """
-    for number, row in read_objects(path):
-        where = f"{path.name} line {number}"
-        key = identifier(need(row, where, "_id"), where, "_id")
-        body = text(need(row, where, "text"), where, "text")
-        if title:
-            yield Record(key, text(row.get("title"), where, "title"), body, number)
-        else:
-            yield Record(key, "", body, number, prompt_of(row, where))
-
-
 def read_questions(path: Path) -> Iterator[Answered]:
-    """Yield the answers of a file with one question per line.
-
-    Raises:
-        UserError: A line is not a JSON object, or ``answers`` is missing or no list of strings; names file and line.
-    """
+    """Yield the answers of a file with one question per line."""
     for number, row in read_objects(path):
         where = f"{path.name} line {number}"
         answers = items(need(row, where, "answers"), where, "answers", str)
@@ -108,11 +83,7 @@ def read_questions(path: Path) -> Iterator[Answered]:
 
 
 def read_given(path: Path) -> Iterator[Listed]:
-    """Yield the scored passages and the negatives of a file with one query per line.
-
-    Raises:
-        UserError: A line is not a JSON object, or a field is of another kind; names file and line.
-    """
+    """Yield the scored passages and the negatives of a file with one query per line."""
     for number, row in read_objects(path):
         where = f"{path.name} line {number}"
         query, scores = identifier(need(row, where, "_id"), where, "_id"), row.get("scores") or {}
@@ -126,23 +97,14 @@ def read_given(path: Path) -> Iterator[Listed]:
 
 
 def read_qrels(path: Path) -> Iterator[Judgement]:
-    """Yield the judgements of a tab-separated file: query id, passage id, grade; a header is passed over.
-
-    Raises:
-        UserError: A line has not three fields, or its grade is no whole number; names file and line.
-    """
+    """Yield the judgements of a tab-separated file: query id, passage id, grade; a header is passed over."""
     first = True
-    for number, line in read_lines(path):
-        parts = line.split("\t")
-        if len(parts) != 3:
-            raise UserError(
-                f"{path.name} line {number} has {len(parts)} tab-separated fields; three are needed: "
-                "query id, passage id, grade (TREC's four fields go into a file named SPLIT.trec)."
-            )
-        header, first = first and not _is_number(parts[2]), False
+    needed = "three are needed: query id, passage id, grade (TREC's four fields go into a file named SPLIT.trec)"
+    for number, (query, passage, grade) in read_fields(path, 3, needed, "\t"):
+        header, first = first and not _is_number(grade), False
         if not header:
-            grade = whole_grade(parts[2], f"{path.name} line {number}")
-            yield Judgement(parts[0].strip(), parts[1].strip(), grade, number)
+            whole = whole_grade(grade, f"{path.name} line {number}")
+            yield Judgement(query.strip(), passage.strip(), whole, number)
 
 
 def _is_number(text: str) -> bool:

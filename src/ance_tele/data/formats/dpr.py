@@ -1,7 +1,6 @@
 """DPR's files: the Wikipedia passages psgs_w100.tsv, retriever training sets in JSON, questions with answers in CSV."""
 
 import ast
-import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.formats.examples import (
     Example,
     Part,
+    Read,
     collect,
     find,
     none_found,
@@ -22,14 +22,14 @@ from ance_tele.data.formats.examples import (
 from ance_tele.data.formats.fields import prompt_of, score_of, unread
 from ance_tele.data.formats.objects import identifier, items, need, read_array, text
 from ance_tele.data.formats.tables import read_tsv
-from ance_tele.data.raw import RawCollection, Record
+from ance_tele.data.raw import Record
 
 IDS = ("passage_id", "psg_id")
 HARD, EASY = "hard_negative_ctxs", "negative_ctxs"
 KNOWN = ("dataset", "question", "answers", "positive_ctxs", HARD, EASY)
 
 
-def read_dpr(place: Path) -> tuple[RawCollection, list[Path]]:
+def read_dpr(place: Path) -> Read:
     """Read a folder of DPR's files, or one retriever training file.
 
     Args:
@@ -40,12 +40,6 @@ def read_dpr(place: Path) -> tuple[RawCollection, list[Path]]:
             a split are one. Where a split has both a training set and a file of questions, the latter becomes a split
             of its own, ``dev-qa``. As in DPR, a question's negatives are its hard ones; where it has none, the others.
             A ``score`` of a passage is kept as a teacher's.
-
-    Returns:
-        The streams, and the files that they read.
-
-    Raises:
-        UserError: A file is missing, or does not hold what it should; names file and line or element.
     """
     passages = [path for path in find(place, ".tsv") if path.name.startswith("psgs")][:1]
     sets = {path: split_of(path) for path in find(place, ".json", ".jsonl")}
@@ -94,7 +88,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int, strict: bool 
         negatives,
         passages(EASY) if easy and not strict else (),
         answers,
-        () if all(map(math.isnan, scores)) else tuple(scores),
+        tuple(scores),
         unread=(*unread(row, KNOWN), *((EASY,) if easy else ())),
     )
 
@@ -109,9 +103,6 @@ def read_passages(path: Path) -> Iterator[Record]:
     """Yield the passages of a tab-separated file whose first line names ``id``, ``text`` and ``title``.
 
     Without such a line, the fields are taken in this order if the first is a number.
-
-    Raises:
-        UserError: A field is missing, or a line has another number of fields; names file and line.
     """
     names: list[str] = []
     for number, parts in read_tsv(path):
@@ -132,11 +123,7 @@ def read_passages(path: Path) -> Iterator[Record]:
 
 
 def read_questions(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the questions of a tab-separated file without a header: question, answers as a Python list of strings.
-
-    Raises:
-        UserError: A line has not two fields, or the second is no such list; names file and line.
-    """
+    """Yield the questions of a tab-separated file without a header: question, answers as a Python list of strings."""
     for number, parts in read_tsv(path):
         where = f"{path.name} line {number}"
         if len(parts) != 2:

@@ -23,7 +23,7 @@ class Example(NamedTuple):
         negatives: Passages that it names as not relevant.
         others: The rest of its passages: they only add to the corpus.
         answers: Answer strings, if there are any.
-        scores: Of a teacher, of each positive and then of each negative (NaN: none); empty where it gives none at all.
+        scores: Of a teacher, of each positive and then of each negative (NaN: none); or empty.
         margins: The scores are differences to the positive, whose own is 0.
         graded: A pair with a score that is no class: taken as relevant whatever the score is.
         unread: Fields of the row that hold something and are not used.
@@ -93,7 +93,8 @@ def collect(name: str, parts: Sequence[Part], corpus: tuple[str, Iterable[Record
     """
     names = ", ".join(part.name for part in parts)
     if corpus is None:
-        corpus = names, once(passage for part in parts for example in part.read() for passage in _passages(example))
+        examples = (example for part in parts for example in part.read())
+        corpus = names, once(passage for one in examples for passage in (*one.positives, *one.negatives, *one.others))
     notes, holds = Counter[str](), set[str]()
     return RawCollection(
         name,
@@ -109,12 +110,6 @@ def collect(name: str, parts: Sequence[Part], corpus: tuple[str, Iterable[Record
     )
 
 
-def _passages(example: Example) -> Iterator[Record]:
-    yield from example.positives
-    yield from example.negatives
-    yield from example.others
-
-
 def _queries(parts: Sequence[Part], notes: Counter[str], holds: set[str]) -> Iterator[Record]:
     """Yield each query once; note what was joined and not used, and what else there is to be read."""
     for part in parts:
@@ -125,7 +120,7 @@ def _queries(parts: Sequence[Part], notes: Counter[str], holds: set[str]) -> Ite
                 notes[f"{part.name}: pairs with a score, taken as relevant whatever it is (0: not relevant)"] += 1
             if example.answers:
                 holds.add("answers")
-            if example.negatives or example.scores:
+            if example.negatives or not all(map(math.isnan, example.scores)):
                 holds.add("listed")
             if example.joined:
                 notes[f"{part.name}: rows joined to the query of an earlier row, which has the same text"] += 1
@@ -187,11 +182,7 @@ def by_split(files: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def read_folder(place: Path, suffixes: Sequence[str], rows: Rows, parse: Parse, wanted: str) -> Read:
-    """Read training files that hold all their passages, split by split, as named.
-
-    Raises:
-        UserError: There is none; the sentence names ``wanted``.
-    """
+    """Read training files that hold all their passages, split by split; ``wanted`` is what is refused for lack of."""
     files = find(place, *suffixes)
     if not files:
         raise none_found(place, wanted)

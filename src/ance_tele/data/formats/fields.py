@@ -7,18 +7,28 @@ from contextlib import suppress
 from typing import Any
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.formats.objects import text
+from ance_tele.data.formats.objects import identifier, need, text
+from ance_tele.data.raw import Record
 
 # What a query's instruction is called: by FlagEmbedding, by others, by mteb.
 PROMPTS = ("prompt", "query_prompt", "instruction", "query_instruction")
 
 
-def prompt_of(row: Mapping[str, Any], where: str) -> str:
-    """Return the instruction that belongs before the query of a row; "" where it has none.
+def passage_of(row: Mapping[str, Any], where: str, line: int, *ids: str) -> Record:
+    """Return a passage: its id (the first of these fields that there is), ``text`` and, if there is one, ``title``."""
+    key = identifier(need(row, where, *ids), where, ids[0])
+    title = text(row.get("title"), where, "title")
+    return Record(key, title, text(need(row, where, "text"), where, "text"), line)
 
-    Raises:
-        UserError: It is no text.
-    """
+
+def query_of(row: Mapping[str, Any], where: str, line: int, *ids: str) -> Record:
+    """Return a query of an id, likewise, ``text`` and, where there is one, its instruction."""
+    key = identifier(need(row, where, *ids), where, ids[0])
+    return Record(key, "", text(need(row, where, "text"), where, "text"), line, prompt_of(row, where))
+
+
+def prompt_of(row: Mapping[str, Any], where: str) -> str:
+    """Return the instruction that belongs before the query of a row; "" where it has none."""
     name = next((name for name in PROMPTS if row.get(name)), None)
     return text(row[name], where, name) if name else ""
 
@@ -33,11 +43,7 @@ def unread(row: Mapping[str, Any], known: Container[str]) -> tuple[str, ...]:
 
 
 def scores_of(value: Any, where: str, name: str) -> list[float]:
-    """Return a list of scores; [] for null, NaN for each that is null. In CSV a list is written as JSON.
-
-    Raises:
-        UserError: It is no list, or a score in it is no number.
-    """
+    """Return a list of scores; [] for null, NaN for each that is null. In CSV a list is written as JSON."""
     if isinstance(value, str):
         with suppress(json.JSONDecodeError, RecursionError):
             value = json.loads(value) if value.strip() else None
@@ -49,11 +55,7 @@ def scores_of(value: Any, where: str, name: str) -> list[float]:
 
 
 def score_of(value: Any, where: str, name: str) -> float:
-    """Return a score; NaN for null.
-
-    Raises:
-        UserError: It is no finite number.
-    """
+    """Return a score, a finite number; NaN for null."""
     if value is None or value == "":
         return math.nan
     try:

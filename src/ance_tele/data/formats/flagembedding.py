@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.formats.examples import Example, read_folder, text_id
+from ance_tele.data.formats.examples import Example, Read, read_folder, text_id
 from ance_tele.data.formats.fields import prompt_of, scores_of, unread
 from ance_tele.data.formats.objects import identifier, items, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
-from ance_tele.data.raw import RawCollection, Record
+from ance_tele.data.raw import Record
 
 KNOWN = {f"{side}{what}" for side in ("pos", "neg") for what in ("", "_id", "_scores")} | {"query"}
 
 
-def read_flagembedding(place: Path) -> tuple[RawCollection, list[Path]]:
+def read_flagembedding(place: Path) -> Read:
     """Read a folder of training files (or one file) as FlagEmbedding has them.
 
     Args:
@@ -23,12 +23,6 @@ def read_flagembedding(place: Path) -> tuple[RawCollection, list[Path]]:
             teacher's ``pos_scores`` and ``neg_scores``, and ``prompt``, the query's instruction. The corpus is the
             passages met, each once; one without an id gets a hash of its text. Lines of the same query and
             instruction in a split are one query.
-
-    Returns:
-        The streams, and the files that they read.
-
-    Raises:
-        UserError: A field is missing or of another kind; names file and line.
     """
     return read_folder(place, ROWS, read_rows, parse, "training file, such as train.jsonl")
 
@@ -39,8 +33,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
     need(row, where, "pos")
     good, bad = (_passages(row, where, name, line) for name in ("pos", "neg"))
     scores = _scores(row, where, "pos", len(good)) + _scores(row, where, "neg", len(bad))
-    some = not all(map(math.isnan, scores))
-    return Example(query, good, bad, scores=tuple(scores) if some else (), unread=unread(row, KNOWN))
+    return Example(query, good, bad, scores=tuple(scores), unread=unread(row, KNOWN))
 
 
 def _scores(row: Mapping[str, Any], where: str, name: str, count: int) -> list[float]:

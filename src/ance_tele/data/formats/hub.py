@@ -1,6 +1,7 @@
 """Datasets of the Hugging Face hub, or of a folder that the datasets library reads, streamed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.formats import flagembedding, tevatron, triplets
 from ance_tele.data.formats.detect import format_of
 from ance_tele.data.formats.examples import Parse, collect, part
-from ance_tele.data.formats.fields import prompt_of
-from ance_tele.data.formats.objects import identifier, need, text
+from ance_tele.data.formats.fields import passage_of, query_of
+from ance_tele.data.formats.objects import identifier, need
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.raw import Judgement, RawCollection, Record
 from ance_tele.data.splits import our_splits
@@ -31,9 +32,6 @@ def read_hub(name: str) -> RawCollection:
             the configs ``corpus`` and ``queries`` is in BEIR layout; its judgements are in its config ``default`` or
             ``qrels``, or in the dataset ``OWNER/NAME-qrels``. Any other has rows of triplets, of FlagEmbedding or of
             Tevatron; its corpus is the passages met.
-
-    Raises:
-        UserError: There is no such dataset, it has several configs and none is named, or its fields are unknown ones.
     """
     path, revision, config = name, "", ""
     if not Path(name).is_dir():
@@ -74,8 +72,8 @@ def _beir(path: str, revision: str, configs: list[str], short: str) -> RawCollec
     names = our_splits(splits)
     return RawCollection(
         short,
-        _records(_load(path, "corpus", revision), f"{path} (corpus)", title=True),
-        _records(_load(path, "queries", revision), f"{path} (queries)", title=False),
+        _records(_load(path, "corpus", revision), f"{path} (corpus)", passage_of),
+        _records(_load(path, "queries", revision), f"{path} (queries)", query_of),
         {
             names[split]: (f"{place} ({split})", _judgements(rows, f"{place} ({split})"))
             for split, rows in splits.items()
@@ -85,16 +83,10 @@ def _beir(path: str, revision: str, configs: list[str], short: str) -> RawCollec
     )
 
 
-def _records(splits: Mapping[str, Any], name: str, title: bool) -> Iterator[Record]:
-    number = 0
-    for rows in splits.values():
-        for row in _stream(rows, name):
-            number += 1
-            where = f"{name} row {number}"
-            key = identifier(need(row, where, "_id", "id"), where, "_id")
-            heading = text(row.get("title"), where, "title") if title else ""
-            prompt = "" if title else prompt_of(row, where)
-            yield Record(key, heading, text(need(row, where, "text"), where, "text"), number, prompt)
+def _records(splits: Mapping[str, Any], name: str, record: Callable[..., Record]) -> Iterator[Record]:
+    every = (row for rows in splits.values() for row in _stream(rows, name))
+    for number, row in enumerate(every, 1):
+        yield record(row, f"{name} row {number}", number, "_id", "id")
 
 
 def _judgements(rows: Any, name: str) -> Iterator[Judgement]:
@@ -107,34 +99,29 @@ def _judgements(rows: Any, name: str) -> Iterator[Judgement]:
 def _configs(path: str, revision: str) -> list[str]:
     import datasets
 
-    with _Explained(path):
+    with _explained(path):
         return list(datasets.get_dataset_config_names(path, revision=revision or None))
 
 
 def _load(path: str, config: str, revision: str) -> dict[str, Any]:
     import datasets
 
-    with _Explained(path):
+    with _explained(path):
         return dict(datasets.load_dataset(path, config, revision=revision or None, streaming=True))
 
 
 def _stream(rows: Any, path: str) -> Iterator[Mapping[str, Any]]:
-    with _Explained(path):
+    with _explained(path):
         yield from rows
 
 
-class _Explained:
-    """Turns whatever the library, or the network under it, fails with into one sentence."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception):
-            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise UserError(
-                f"The dataset '{self.path}' cannot be read ({why:.200}); give hub:OWNER/NAME, or a folder."
-            ) from None
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn whatever the library, or the network under it, fails with into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise UserError(
+            f"The dataset '{path}' cannot be read ({why:.200}); give hub:OWNER/NAME, or a folder."
+        ) from None

@@ -23,9 +23,6 @@ def read_irds(name: str) -> RawCollection:
     Args:
         name: Its id, such as ``beir/scifact`` or ``msmarco-passage``. Judgements of its own are the split that the end
             of the id names, else test; those below it (``/train``, ``/dev/small``, ``/test``) are splits as well.
-
-    Raises:
-        UserError: ir_datasets is not installed, has no such dataset, or the dataset lacks passages or judgements.
     """
     try:
         ir_datasets = import_module("ir_datasets")
@@ -44,7 +41,8 @@ def read_irds(name: str) -> RawCollection:
     dataset = load(name)
     judged: dict[str, Any] = {}
     if dataset is not None and dataset.has_qrels() and dataset.has_queries():
-        judged[_split(name)] = dataset
+        ends = {place: split for split, places in SPLITS.items() for place in places}
+        judged[next((split for place, split in ends.items() if name.endswith(f"/{place}")), "test")] = dataset
     for split, places in SPLITS.items():
         for place in places:
             below = None if split in judged else load(f"{name}/{place}")
@@ -66,12 +64,6 @@ def read_irds(name: str) -> RawCollection:
         f"irds:{name} (queries)",
         {split: (f"irds:{name} ({split})", _answers(part)) for split, part in judged.items()},
     )
-
-
-def _split(name: str) -> str:
-    """Return the split that the end of an id names, else test."""
-    ends = {place: split for split, places in SPLITS.items() for place in places}
-    return next((split for place, split in ends.items() if name.endswith(f"/{place}")), "test")
 
 
 def _passages(dataset: Any) -> Iterator[Record]:

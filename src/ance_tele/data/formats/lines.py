@@ -10,12 +10,25 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line numbers (from 1) and the non-blank lines of a text file in UTF-8, plain or gzipped.
+def read_fields(path: Path, count: int, needed: str, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yield line numbers and the fields of lines that have ``count`` each, divided by white space or a separator.
 
-    Raises:
-        UserError: A line is not UTF-8, or the gzip stream is damaged.
+    Args:
+        path: The file.
+        count: How many fields.
+        needed: What they are, for the sentence that refuses another number.
+        separator: White space by default.
     """
+    for number, line in read_lines(path):
+        parts = line.split(separator)
+        if len(parts) != count:
+            kind = "tab-separated fields" if separator else "fields"
+            raise UserError(f"{path.name} line {number} has {len(parts)} {kind}; {needed}.")
+        yield number, parts
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line numbers (from 1) and the non-blank lines of a text file in UTF-8, plain or gzipped."""
     number = 0
     opened: Any = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rb") as file, progress(f"reading {path.name}", path.stat().st_size, "bytes") as advance:

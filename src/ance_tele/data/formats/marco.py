@@ -6,17 +6,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.formats.examples import find, none_found, once
-from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.formats.examples import Read, find, none_found, once
+from ance_tele.data.formats.lines import read_fields, read_lines
 from ance_tele.data.formats.trec import read_trec_qrels
 from ance_tele.data.raw import Judgement, Listed, RawCollection, Record
 from ance_tele.data.splits import our_splits
+
+TRIPLE = "three are needed: query id, positive passage id, negative passage id"
 
 # A list as deep as those that are mined; the file of all triples has a thousand a query.
 NEGATIVES_PER_QUERY = 200
 
 
-def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
+def read_marco(folder: Path) -> Read:
     """Read a folder in the layout of MS MARCO passage ranking.
 
     Args:
@@ -25,12 +27,6 @@ def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
             split is what stands in the middle of the name; ``dev.small`` is the dev split where there is no other.
             ``qidpidtriples*.tsv`` (query id, positive, negative) gives negatives, the first 200 of a query; where
             ``qrels.train.tsv`` is missing, it takes its place.
-
-    Returns:
-        The streams, and the files that they read.
-
-    Raises:
-        UserError: A file is missing, or a line has not the fields that it needs; names file and line.
     """
     files = find(folder, ".tsv")
     corpus = [path for path in files if path.name.startswith("collection.")][:1]
@@ -56,7 +52,11 @@ def read_marco(folder: Path) -> tuple[RawCollection, list[Path]]:
     raw = RawCollection(
         folder.resolve().name,
         read_passages(corpus[0]),
-        once(record for path in queries for record in read_queries(path)),
+        once(
+            Record(key.strip(), "", text, number)
+            for path in queries
+            for number, (key, text) in read_fields(path, 2, "two are needed: query id, text", "\t")
+        ),
         judged,
         corpus[0].name,
         ", ".join(path.name for path in queries),
@@ -72,11 +72,7 @@ def _middle(path: Path) -> str:
 
 
 def read_passages(path: Path) -> Iterator[Record]:
-    """Yield the passages of a file with two fields a line (id, text) or three (id, title, text), the same throughout.
-
-    Raises:
-        UserError: A line has another number of fields; names file and line.
-    """
+    """Yield the passages of a file with two fields a line (id, text) or three (id, title, text), always the same."""
     width = 0
     for number, line in read_lines(path):
         parts = line.split("\t")
@@ -88,28 +84,12 @@ def read_passages(path: Path) -> Iterator[Record]:
         yield Record(parts[0].strip(), parts[1] if width == 3 else "", parts[-1], number)
 
 
-def read_queries(path: Path) -> Iterator[Record]:
-    """Yield the queries of a file with two fields a line: id, text.
-
-    Raises:
-        UserError: A line has another number of fields; names file and line.
-    """
-    for number, line in read_lines(path):
-        parts = line.split("\t")
-        if len(parts) != 2:
-            raise UserError(
-                f"{path.name} line {number} has {len(parts)} tab-separated fields; two are needed: query id, text."
-            )
-        yield Record(parts[0].strip(), "", parts[1], number)
-
-
 def read_negatives(files: Iterable[Path], notes: Counter[str]) -> Iterator[Listed]:
     """Yield the negatives of training triples, the first of each query; the rest of them, which may be 400 million, is
     counted in ``notes``."""
     met = Counter[str]()
     for path in files:
-        for number, line in read_lines(path):
-            query, _, negative = _triple(path, number, line)
+        for number, (query, _, negative) in read_fields(path, 3, TRIPLE):
             met[query] += 1
             if met[query] <= NEGATIVES_PER_QUERY:
                 yield Listed(query, negative, True, math.nan, False, number)
@@ -118,26 +98,11 @@ def read_negatives(files: Iterable[Path], notes: Counter[str]) -> Iterator[Liste
 
 
 def read_triples(files: Iterable[Path]) -> Iterator[Judgement]:
-    """Yield the positives of training triples (query id, positive, negative), each pair once.
-
-    Raises:
-        UserError: A line has not three fields; names file and line.
-    """
+    """Yield the positives of training triples (query id, positive, negative), each pair once."""
     seen: set[str] = set()
     for path in files:
-        for number, line in read_lines(path):
-            query, positive, _ = _triple(path, number, line)
+        for number, (query, positive, _) in read_fields(path, 3, TRIPLE):
             pair = f"{query} {positive}"
             if pair not in seen:
                 seen.add(pair)
                 yield Judgement(query, positive, 1, number)
-
-
-def _triple(path: Path, number: int, line: str) -> list[str]:
-    parts = line.split()
-    if len(parts) != 3:
-        raise UserError(
-            f"{path.name} line {number} has {len(parts)} fields; three are needed: "
-            "query id, positive passage id, negative passage id."
-        )
-    return parts

@@ -18,16 +18,15 @@ _BETWEEN = re.compile(r"[\s,]*")  # what separates objects
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line numbers (from 1) and the objects of a file that has one JSON object per line.
-
-    Raises:
-        UserError: A line is not a JSON object; names file and line.
-    """
+    """Yield line numbers (from 1) and the objects of a file that has one JSON object per line."""
     for number, line in read_lines(path):
         try:
             row = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"{path.name} line {number} is not JSON ({_why(error)}).") from None
+            why = (
+                f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
+            )
+            raise UserError(f"{path.name} line {number} is not JSON ({why}).") from None
         if not isinstance(row, dict):
             raise UserError(f"{path.name} line {number} is a JSON {type(row).__name__}; an object is needed.")
         yield number, row
@@ -37,9 +36,6 @@ def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of a JSON array, numbered from 1, holding no more than one of them (and a chunk) in memory.
 
     Objects that just follow each other, as in JSON lines, are read as well.
-
-    Raises:
-        UserError: The file is not UTF-8, no JSON, cut short, or an element is no object; names file and element.
     """
     decoder, chunks = json.JSONDecoder(), _read_chunks(path)
     buffer, at, number = "", 0, 0
@@ -65,9 +61,11 @@ def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row, end = decoder.raw_decode(buffer, at)
         except (json.JSONDecodeError, RecursionError) as error:
-            more = next(chunks, "") if _is_cut(error, len(buffer)) else ""
+            why, place = (error.msg, error.pos) if isinstance(error, json.JSONDecodeError) else ("nested too deep", 0)
+            # Of text that fails only because the rest of it has not been read, more is asked for.
+            cut = why.startswith("Unterminated string") or place >= len(buffer) - 16
+            more = next(chunks, "") if cut else ""
             if not more:
-                why = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
                 raise UserError(f"{path.name}, element {number} is not JSON ({why}), or is cut short.") from None
             buffer, at, number = buffer[at:] + more, 0, number - 1
             continue
@@ -76,13 +74,6 @@ def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise UserError(f"{path.name}, element {number} is {kind}; an array of objects is needed.")
         yield number, row
         at = end
-
-
-def _is_cut(error: Exception, length: int) -> bool:
-    """Return whether text may fail to be JSON only because the rest of it has not been read."""
-    if not isinstance(error, json.JSONDecodeError):
-        return False
-    return error.msg.startswith("Unterminated string") or error.pos >= length - 16
 
 
 def _read_chunks(path: Path) -> Iterator[str]:
@@ -104,16 +95,8 @@ def _read_chunks(path: Path) -> Iterator[str]:
             raise UserError(f"{path.name} is a damaged gzip file ({error}); fetch it again.") from None
 
 
-def _why(error: Exception) -> str:
-    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
-
-
 def need(row: Mapping[str, Any], where: str, *names: str) -> Any:
-    """Return the value of the first field of ``names`` that the row has.
-
-    Raises:
-        UserError: It has none of them; names the fields found.
-    """
+    """Return the value of the first field of ``names`` that the row has."""
     for name in names:
         if name in row:
             return row[name]

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,12 @@ def is_quoted(path: Path) -> bool:
     In a file that does, every field that holds a quotation mark is enclosed and the marks inside are doubled; text
     that is raw hardly ever looks like that. The first lines that hold a mark decide, by majority.
     """
-    votes = 0
-    seen = 0
-    for _, line in read_lines(path):
-        if '"' in line:
-            votes += 1 if _QUOTED.fullmatch(line) else -1
-            seen += 1
-            if seen == ENOUGH:
-                break
-    return votes > 0
+    marked = islice((line for _, line in read_lines(path) if '"' in line), ENOUGH)
+    return sum(1 if _QUOTED.fullmatch(line) else -1 for line in marked) > 0
 
 
 def read_tsv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line numbers (from 1) and the fields of a tab-separated file, quoted as CSV or raw, whichever it is.
-
-    Raises:
-        UserError: The file is quoted, and a line is not well-formed; names file and line.
-    """
+    """Yield line numbers (from 1) and the fields of a tab-separated file, quoted as CSV or raw, whichever it is."""
     if not is_quoted(path):
         for number, line in read_lines(path):
             yield number, line.split("\t")
@@ -66,11 +56,7 @@ def read_tsv(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of a .jsonl, .csv, .tsv or .parquet file with their numbers (JSON: of the line), from 1.
-
-    Raises:
-        UserError: The file is not what its name says.
-    """
+    """Yield the rows of a .jsonl, .csv, .tsv or .parquet file with their numbers (JSON: of the line), from 1."""
     name = path.name.removesuffix(".gz")
     if name.endswith(".jsonl"):
         yield from read_objects(path)
@@ -78,11 +64,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
 
     try:
-        number = 0
-        for batch in _batches(path, name):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+        yield from enumerate((row for batch in _batches(path, name) for row in batch.to_pylist()), 1)
     except (pa.ArrowInvalid, OSError) as error:
         why = " ".join(str(error).split())
         raise UserError(f"{path.name} cannot be read ({why:.200}).") from None

@@ -1,18 +1,17 @@
 """Tevatron's training files: with their passages inside (version 1), or with the ids of a corpus (version 2)."""
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.formats.examples import Example, collect, find, none_found, once, split_parts, stem
-from ance_tele.data.formats.fields import prompt_of, score_of, unread
+from ance_tele.data.formats.examples import Example, Read, collect, find, none_found, once, split_parts, stem
+from ance_tele.data.formats.fields import passage_of, prompt_of, score_of, unread
 from ance_tele.data.formats.objects import identifier, items, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
-from ance_tele.data.raw import RawCollection, Record
+from ance_tele.data.raw import Record
 
 INSIDE, BY_ID = "positive_passages", "positive_document_ids"
 KNOWN = {
@@ -22,7 +21,7 @@ KNOWN = {
 _CORPUS = re.compile(r"(.*\.)?corpus")
 
 
-def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
+def read_tevatron(place: Path) -> Read:
     """Read a folder of training files (or one file) as Tevatron has them.
 
     Args:
@@ -32,19 +31,14 @@ def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
             (``prompt``, ``instruction``) where there are any. The split is found in the name. The corpus is
             in files named ``corpus*`` or ``NAME.corpus*`` (``docid``, ``title``, ``text``), for one file of ids next to
             it; without one it is the passages of the examples.
-
-    Returns:
-        The streams, and the files that they read.
-
-    Raises:
-        UserError: A field is missing or of another kind, or there is no corpus for the ids; names file and line.
     """
     files = find(place, *ROWS)
     corpora = [path for path in files if _CORPUS.match(path.name) and path != place]
     examples = [path for path in files if path not in corpora]
     if not examples:
         raise none_found(place, "training file, such as train.jsonl")
-    by_id = next((path for path in examples if _names_ids(path)), None)
+    first = {path: row for path in examples for _, row in islice(read_rows(path), 1)}
+    by_id = next((path for path, row in first.items() if BY_ID in row and INSIDE not in row), None)
     if by_id and not corpora and place.is_file():
         own = place.with_name(f"{stem(place)}.corpus.jsonl")
         corpora = [own] if own.exists() else [path for path in find(place.parent, *ROWS) if _CORPUS.match(path.name)]
@@ -56,25 +50,19 @@ def read_tevatron(place: Path) -> tuple[RawCollection, list[Path]]:
     parts = split_parts(examples, read_rows, parse)
     corpus = None
     if corpora:
-        passages = once(record for path in corpora for record in read_corpus(path))
+        passages = once(
+            passage_of(row, f"{path.name} line {number}", number, "docid")
+            for path in corpora
+            for number, row in read_rows(path)
+        )
         corpus = ", ".join(path.name for path in corpora), passages
     return collect(stem(place), parts, corpus), [*examples, *corpora]
 
 
-def _names_ids(path: Path) -> bool:
-    """Return whether a file refers to a corpus, by its first row."""
-    return any(BY_ID in row and INSIDE not in row for _, row in islice(read_rows(path), 1))
-
-
 def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
     """Make an example of a row of either version."""
-    query = Record(
-        identifier(need(row, where, "query_id"), where, "query_id"),
-        "",
-        text(need(row, where, "query_text", "query"), where, "query"),
-        line,
-        prompt_of(row, where),
-    )
+    own = identifier(need(row, where, "query_id"), where, "query_id")
+    query = Record(own, "", text(need(row, where, "query_text", "query"), where, "query"), line, prompt_of(row, where))
     need(row, where, INSIDE, BY_ID)
     names = (INSIDE, "negative_passages") if INSIDE in row else (BY_ID, "negative_document_ids")
     read = _passages if INSIDE in row else _references
@@ -89,7 +77,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
         positives,
         negatives,
         answers=tuple(items(answers, where, "answers", str)),
-        scores=() if all(map(math.isnan, scores)) else tuple(scores),
+        scores=tuple(scores),
         unread=unread(row, KNOWN),
         numbered=False,
     )
@@ -100,23 +88,4 @@ def _references(value: Any, where: str, name: str, line: int) -> list[Record]:
 
 
 def _passages(value: Any, where: str, name: str, line: int) -> list[Record]:
-    return [_passage(row, f"{where}, {name}", line) for row in items(value, where, name, dict)]
-
-
-def _passage(row: Mapping[str, Any], where: str, line: int) -> Record:
-    return Record(
-        identifier(need(row, where, "docid"), where, "docid"),
-        text(row.get("title"), where, "title"),
-        text(need(row, where, "text"), where, "text"),
-        line,
-    )
-
-
-def read_corpus(path: Path) -> Iterator[Record]:
-    """Yield the passages of a corpus file.
-
-    Raises:
-        UserError: ``docid`` or ``text`` is missing or of another kind; names file and line.
-    """
-    for number, row in read_rows(path):
-        yield _passage(row, f"{path.name} line {number}", number)
+    return [passage_of(row, f"{where}, {name}", line, "docid") for row in items(value, where, name, dict)]

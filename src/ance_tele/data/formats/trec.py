@@ -5,39 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.formats.lines import read_fields
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.raw import Judgement
 
 
 def read_trec_qrels(path: Path) -> Iterator[Judgement]:
-    """Yield the judgements of a file of four fields: query id, anything, passage id, grade (graded or not).
-
-    Raises:
-        UserError: A line has not four fields, or its grade is no whole number; names file and line.
-    """
-    for number, line in read_lines(path):
-        parts = line.split()
-        if len(parts) != 4:
-            raise UserError(
-                f"{path.name} line {number} has {len(parts)} fields; four are needed: query id, 0, passage id, grade."
-            )
+    """Yield the judgements of a file of four fields: query id, anything, passage id, grade (graded or not)."""
+    for number, parts in read_fields(path, 4, "four are needed: query id, 0, passage id, grade"):
         yield Judgement(parts[0], parts[2], whole_grade(parts[3], f"{path.name} line {number}"), number)
 
 
 def read_trec_run(path: Path) -> Iterator[tuple[str, str, float]]:
-    """Yield query id, passage id and score of a run of six fields: query id, Q0, passage id, rank, score, tag.
-
-    Raises:
-        UserError: A line has not six fields, or its score is no number (NaN is none); names file and line.
-    """
-    for number, line in read_lines(path):
-        parts = line.split()
-        if len(parts) != 6:
-            raise UserError(
-                f"{path.name} line {number} has {len(parts)} fields; six are needed: "
-                "query id, Q0, passage id, rank, score, tag."
-            )
+    """Yield query id, passage id and score (no NaN) of a run: query id, Q0, passage id, rank, score, tag."""
+    for number, parts in read_fields(path, 6, "six are needed: query id, Q0, passage id, rank, score, tag"):
         try:
             score = float(parts[4])
         except ValueError:

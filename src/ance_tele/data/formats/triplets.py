@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.formats.examples import Example, read_folder, text_id
+from ance_tele.data.formats.examples import Example, Read, read_folder, text_id
 from ance_tele.data.formats.fields import prompt_of, score_of, scores_of, unread
 from ance_tele.data.formats.objects import items, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
-from ance_tele.data.raw import RawCollection, Record
+from ance_tele.data.raw import Record
 
 ANCHORS = ("anchor", "query", "question")
 # What sentence-transformers takes for labels.
@@ -20,7 +20,7 @@ _NEGATIVE = re.compile(r"negative([_-]?\d+)?")
 _WHOLE = re.compile(r"\s*[01]\s*")
 
 
-def read_triplets(place: Path) -> tuple[RawCollection, list[Path]]:
+def read_triplets(place: Path) -> Read:
     """Read a folder of training files (or one file) with a triplet a row.
 
     Args:
@@ -34,12 +34,6 @@ def read_triplets(place: Path) -> tuple[RawCollection, list[Path]]:
             there is one negative, or the score of the pair where there is none. A pair with the label 0, or a list of
             passages in ``positive`` with ``labels`` of 0 and 1, has its negatives among the positives, as
             ``mine_hard_negatives`` writes labelled pairs and lists.
-
-    Returns:
-        The streams, and the files that they read.
-
-    Raises:
-        UserError: A column is missing or does not hold texts, or the scores do not fit; names file and row.
     """
     wanted = "training file, such as train.jsonl, train.csv or train.parquet"
     return read_folder(place, ROWS, read_rows, parse, wanted)

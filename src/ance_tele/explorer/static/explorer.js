@@ -6,7 +6,10 @@ const SVG = "http://www.w3.org/2000/svg";
 const NEAR = 20; // best ranks that are shown before anybody asks for more
 const SIGNS = { entered: "+", left: "−", back: "↺" };
 const MEANS = { entered: "entered", left: "left", back: "came back" };
-const REASONS = { copy: "shares its words with a positive", outscores: "outscores the positive", kept: "stays on top" };
+const REASONS = {
+  near_duplicate: "near-duplicate of a positive", above_positive: "scored above the positive",
+  persistently_top: "persistently at the top",
+};
 const VERDICTS = ["relevant", "negative", "unsure"];
 const state = { run: null, list: null, query: null, filter: "all", whole: false, search: null };
 
