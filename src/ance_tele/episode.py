@@ -9,7 +9,8 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.review import ReviewAs
 from ance_tele.mining.pool import Pool
 from ance_tele.report.write import write_report
-from ance_tele.runs.inputs import RunInputs, acquire_run_folder
+from ance_tele.runs.acquire import acquire_run_folder
+from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
 from ance_tele.runs.mine import mine, search
 from ance_tele.runs.mix import mix
