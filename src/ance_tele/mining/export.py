@@ -169,9 +169,6 @@ class _Passage:
     title: str = ""
     text: str = ""
 
-    def whole(self) -> Line:
-        return {"docid": self.id, "title": self.title, "text": self.text}
-
     def joined(self, separator: str) -> str:
         return f"{self.title}{separator}{self.text}" if self.title else self.text
 
@@ -224,17 +221,21 @@ def _passages(rows: np.ndarray, collection: Collection, texts: bool) -> dict[int
 
 def _lines(example: _Example, kind: Kind, negatives: int | None, separator: str) -> Iterator[Line]:
     """Yield the lines of a query."""
+    about = {**example.prompt, **example.answers}
     if kind == "tevatron":
         passages = {"positive_passages": example.positives, "negative_passages": example.negatives}
-        whole = {name: [passage.whole() for passage in some] for name, some in passages.items()}
-        yield {"query_id": example.id, "query": example.text, **example.prompt, **example.answers, **whole}
+        whole = {
+            name: [{"docid": one.id, "title": one.title, "text": one.text} for one in some]
+            for name, some in passages.items()
+        }
+        yield {"query_id": example.id, "query": example.text, **about, **whole}
         return
     if kind == "tevatron2":
         passages = {"positive_document_ids": example.positives, "negative_document_ids": example.negatives}
         ids = {name: [passage.id for passage in some] for name, some in passages.items()}
-        yield {"query_id": example.id, "query_text": example.text, **example.prompt, **example.answers, **ids}
+        yield {"query_id": example.id, "query_text": example.text, **about, **ids}
         return
-    good, bad = ([passage.joined(separator) for passage in some] for some in (example.positives, example.negatives))
+    good, bad = ([one.joined(separator) for one in some] for some in (example.positives, example.negatives))
     if kind == "flagembedding":
         yield {"query": example.text, "pos": good, "neg": bad, **example.prompt}
         return

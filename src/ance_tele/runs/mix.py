@@ -1,6 +1,6 @@
 """Mixing: the pool of an episode, drawn from its candidates and from the pools before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,13 +17,11 @@ from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import Manifest
 from ance_tele.store.plugins import plain_name
 
+Pools = list[Artefact[Pool]]
+"""The pools of a run, by episode."""
 
-def mix(
-    candidates: Artefact[Candidates],
-    training: TrainingSet,
-    history: Sequence[Artefact[Pool]],
-    episode: Episode,
-) -> Artefact[Pool]:
+
+def mix(candidates: Artefact[Candidates], training: TrainingSet, history: Pools, episode: Episode) -> Artefact[Pool]:
     """Draw the pool of an episode.
 
     Args:
