@@ -20,11 +20,7 @@ class UserError(ValueError):
 
 
 class NotFiniteError(UserError):
-    """Vectors that are no numbers: training has diverged, unless the model was not trained here.
-
-    Args:
-        what: Which vectors, as a sentence begins.
-    """
+    """Vectors (``what``) are no numbers: training has diverged, unless the model was not trained here."""
 
     def __init__(self, what: str) -> None:
         self.found = f"{what} hold NaN or infinite values"

@@ -142,7 +142,7 @@ def export_corpus(collection: Collection, path: Path) -> int:
         for titles, texts in corpus.batches():
             ids = corpus.take_ids(np.arange(row, row + len(texts))).to_pylist()
             passages = map(_Passage, ids, titles, texts)
-            write([{"docid": passage.id, "text": passage.joined(" ")} for passage in passages])
+            write([{"docid": passage.docid, "text": passage.joined(" ")} for passage in passages])
             row += len(texts)
             advance(len(texts))
     return row
@@ -165,7 +165,7 @@ def _writer(path: Path, columns: list[str] | None) -> Iterator[Write]:
 
 @dataclass(frozen=True)
 class _Passage:
-    id: str
+    docid: str
     title: str = ""
     text: str = ""
 
@@ -224,15 +224,12 @@ def _lines(example: _Example, kind: Kind, negatives: int | None, separator: str)
     about = {**example.prompt, **example.answers}
     if kind == "tevatron":
         passages = {"positive_passages": example.positives, "negative_passages": example.negatives}
-        whole = {
-            name: [{"docid": one.id, "title": one.title, "text": one.text} for one in some]
-            for name, some in passages.items()
-        }
+        whole = {name: [vars(one) for one in some] for name, some in passages.items()}
         yield {"query_id": example.id, "query": example.text, **about, **whole}
         return
     if kind == "tevatron2":
         passages = {"positive_document_ids": example.positives, "negative_document_ids": example.negatives}
-        ids = {name: [passage.id for passage in some] for name, some in passages.items()}
+        ids = {name: [one.docid for one in some] for name, some in passages.items()}
         yield {"query_id": example.id, "query_text": example.text, **about, **ids}
         return
     good, bad = ([one.joined(separator) for one in some] for some in (example.positives, example.negatives))

@@ -68,12 +68,7 @@ MINED = tuple(name for name in SOURCES if name != "momentum")
 
 
 def lookahead_anchors(positives: Qrels, which: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the passages that lookahead searches around, int64 [n], and their offsets by query, int64 [q + 1].
-
-    Args:
-        positives: Relevant passages of the training queries.
-        which: "all" positives of a query, or the "first" only.
-    """
+    """Return the passages that lookahead searches around, int64 [n], and their offsets by query, int64 [q + 1]."""
     if which == "first":
         return positives.passages[positives.offsets[:-1]], np.arange(len(positives) + 1)
     return positives.passages, positives.offsets

@@ -68,9 +68,7 @@ def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positi
 def training_metric(depth: int, passages: int | None = None) -> str:
     """Name the metric of training queries that lists of this depth give: MRR@100, or MRR@depth of shorter ones.
 
-    Args:
-        depth: Passages mined per query.
-        passages: How many there are; lists that hold all of them are as deep as can be.
+    Where there are so few ``passages`` that the lists hold all of them, these are as deep as can be.
     """
     return f"MRR@{100 if passages is not None and passages <= depth else min(100, depth)}"
 
