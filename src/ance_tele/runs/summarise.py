@@ -44,11 +44,8 @@ def summarise(
     """
     recipe, collection, out = inputs.recipe, inputs.collection, inputs.folder.path
     measured = {name: read_manifest(out / FOLDERS[name] / "evaluation") for name in BASELINES}
-    baselines = {
-        name: manifest.facts["metrics"]
-        for name, manifest in measured.items()
-        if manifest is not None and name in recipe.evaluation.baselines
-    }
+    baselines = {name: made for name, made in measured.items() if made and name in recipe.evaluation.baselines}
+    usable = [name for name, made in baselines.items() if made.facts.get("usable", True)]
     model = None if inputs.start is None else str(inputs.start.name)
     processor = "cpu"
     if model is not None:
@@ -64,13 +61,13 @@ def summarise(
         seed=recipe.episode.seed,
         split=recipe.evaluation.split,
         data=_data(inputs, training),
-        baselines=baselines,
+        baselines={name: made.facts["metrics"] for name, made in baselines.items()},
         bm25=_bm25(inputs.bm25, measured["bm25"]),
         episodes=tuple(_episode(inputs.folder, number) for number in range(1, episodes + 1)),
         final=final or {},
         training_metric=metric if recipe.episode.episodes else None,
         evaluation={split: on.facts for split, on in inputs.evaluations.items()},
-        comparisons=comparisons(out, episodes, [name for name in baselines if _usable(measured[name])]),
+        comparisons=comparisons(out, episodes, usable),
         settings=recipe.settings(),
         environment=Environment(
             machine=f"{platform.system()} {platform.machine()}, {processor}",
@@ -97,11 +94,6 @@ def comparisons(out: Path, episodes: int, baselines: list[str]) -> tuple[Compari
     )
 
 
-def _usable(manifest: Manifest | None) -> bool:
-    """Return whether a baseline can be tested against: BM25 that finds nothing for most queries cannot."""
-    return manifest is not None and bool(manifest.facts.get("usable", True))
-
-
 def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
     collection, review, tokens = inputs.collection, inputs.review, inputs.tokens
     stores = {} if inputs.start is None else {"queries": tokens.queries, "passages": tokens.passages}
@@ -120,11 +112,10 @@ def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
 
 def _bm25(bm25: BM25Retriever, measured: Manifest | None) -> BM25Summary | None:
     """Return how BM25 read the texts, and for how many queries it found nothing, where it was measured."""
-    if measured is None or "usable" not in measured.facts:  # of an older version
+    if measured is None:
         return None
-    return BM25Summary(
-        reads=bm25.reads, **{name: measured.facts[name] for name in ("queries", "found_nothing", "usable")}
-    )
+    names = ("queries", "found_nothing", "usable")
+    return BM25Summary(reads=bm25.reads, **{name: measured.facts[name] for name in names})
 
 
 def _episode(run: RunFolder, number: int) -> EpisodeSummary:
