@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ance_tele.console.numbers import DASH, SIGNIFICANT, duration
+from ance_tele.console.numbers import DASH, SIGNIFICANT, duration, percent
 from ance_tele.evaluate.comparison import ComparisonResult, EpisodeScores, Spread, System
 from ance_tele.paper.figures import Row, forgetting, of_system, table1
 from ance_tele.report.axes import Line, run_line
@@ -38,11 +38,6 @@ Column = tuple[str, str]
 def stem(result: ComparisonResult) -> str:
     """Return the name of a comparison's files: that of the paper's table, or "comparison"."""
     return result.table or "comparison"
-
-
-def percent(value: float) -> str:
-    """Return a fraction in %, as the paper has its figures: 39.1."""
-    return f"{100 * value:.1f}"
 
 
 def seeds(result: ComparisonResult) -> str:

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run is made of; ``start``, the model as it was given, is None for a recipe without one."""
+    """What a run is made of; ``start``, the model as it was given, is None for a recipe without one.
+
+    ``cross_encoder`` decides in filters, instead of the model; ``evaluations`` holds how each split is measured.
+    """
 
     recipe: Recipe
     collection: Collection

@@ -59,11 +59,9 @@ def training_lists(
 ) -> Searched:
     """Search for every training query: T of the next episode, and the reciprocal rank of each query's positive.
 
+    The artefacts are in the ``folder`` of the checkpoint.
+
     Args:
-        training: The queries and their positives.
-        retriever: The mining checkpoint.
-        config: Depth, and whether the search is exact.
-        folder: Of the checkpoint.
         exclude_self: Which passages are a query itself, and so no miss of its positive.
         anchors: Passages (rows) that the next episode looks around, ascending: the same pass over the vectors finds
             their neighbours, unless that takes too much memory.

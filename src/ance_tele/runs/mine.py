@@ -35,12 +35,7 @@ def mine(
 ) -> Artefact[Candidates]:
     """Collect the candidates of an episode with the checkpoint before it.
 
-    Args:
-        training: The training queries and their positives.
-        retriever: The checkpoint before the episode.
-        bm25: For the source "bm25".
-        episode: Its sources, depth, filters, seed.
-        cross_encoder: What decides in filters, instead of the checkpoint itself.
+    ``retriever`` is the checkpoint before the episode; ``cross_encoder`` decides in filters instead of it.
     """
     config, collection = episode.recipe.mining, training.collection
     searched = search(training, retriever, episode)

@@ -22,13 +22,7 @@ Pools = list[Artefact[Pool]]
 
 
 def mix(candidates: Artefact[Candidates], training: TrainingSet, history: Pools, episode: Episode) -> Artefact[Pool]:
-    """Draw the pool of an episode.
-
-    Args:
-        candidates: Of the episode.
-        training: The training queries and what is never a negative of them.
-        history: The pools of all earlier episodes, in order.
-        episode: Its shares, sizes, seed.
+    """Draw the pool of an episode; ``history`` holds the pools of all earlier episodes, in order.
 
     Raises:
         UserError: No training query has a negative.
