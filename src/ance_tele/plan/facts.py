@@ -160,7 +160,7 @@ class ModelFiles:
         path = self.find(name)
         try:
             return None if path is None else json.loads(path.read_text("utf-8"))
-        except ValueError:  # loading the model says what is wrong with it
+        except ValueError:  # loading the model will report it
             return None
 
 
