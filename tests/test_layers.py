@@ -45,7 +45,6 @@ ONLY = {
         "mining.sources",
         "paper",
         "runs.analysed",
-        "runs.losses",
         "runs.summary",
         "store",
     },

@@ -7,18 +7,17 @@ from typing import Any
 from ance_tele.analysis.analyse import analyse
 from ance_tele.data.collection import Collection
 from ance_tele.data.review import ReviewAs
-from ance_tele.mining.pool import Pool
 from ance_tele.report.write import write_report
-from ance_tele.runs.inputs import RunInputs, acquire_run_folder
+from ance_tele.runs.acquire import acquire_run_folder
+from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
 from ance_tele.runs.mine import mine, search
-from ance_tele.runs.mix import mix
+from ance_tele.runs.mix import Pools, mix
 from ance_tele.runs.summarise import summarise
 from ance_tele.runs.train import train
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.retriever import Retriever
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import Artefact
 
 
 def run(
@@ -56,7 +55,7 @@ def run(
             return finish(inputs, None, inputs.bm25)
         retriever = inputs.retriever(inputs.start, 0)
         evaluate(inputs, retriever, 0)
-        training, pools = inputs.training_set(), list[Artefact[Pool]]()
+        training, pools = inputs.training_set(), Pools()
         for episode in inputs.episodes():
             candidates = mine(training, retriever, inputs.bm25, episode, inputs.cross_encoder)
             retriever.close(recipe.episode.keep_vectors)

@@ -22,7 +22,7 @@ def ance_tele_continue() -> Recipe:
 
 
 def ance_tele_bm25() -> Recipe:
-    """ANCE-Tele with BM25 negatives beside its own in the first episode (Table 8)."""
+    """ANCE-Tele with BM25 negatives next to its own in the first episode (Table 8)."""
     return Recipe("ance-tele+bm25", mining=MiningConfig(first_sources=("query", "lookahead", "bm25")))
 
 

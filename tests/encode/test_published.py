@@ -94,8 +94,6 @@ def test_curves_and_rates_by_episode() -> None:
     assert paper.forgetting("nq", "ance-tele") is None
     shares = paper.composition("msmarco")
     assert shares is not None and all(abs(sum(share.values()) - 1) < 0.002 for share in shares.values())
-    with pytest.raises(ValueError, match="the curves are dev MRR@10"):
-        paper.curve("marco", "loss", "ance", "bert-base")
 
 
 def test_table_2_by_its_settings() -> None:

@@ -49,24 +49,16 @@ def switch(name: str, help: str) -> Flag:
 
 
 class Given(Namespace):
-    """What a command line and its --config files give: flags as attributes, settings in a dictionary.
-
-    Attributes:
-        settings: The settings that were given, and no others.
-    """
+    """What a command line and its --config files give: flags as attributes, settings in a dictionary."""
 
     settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb of the command line.
+    """A verb of the command line: ``run`` carries it out and returns the exit code.
 
-    Attributes:
-        run: Carries it out; returns the exit code.
-        help: What it does; the first sentence stands in the list of verbs.
-        usage: What follows "ance-tele VERB".
-        flags: In the order in which they are shown.
+    The first sentence of its help is in the list of verbs; its usage is what follows "ance-tele VERB".
     """
 
     run: Callable[[Given], int]

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _disk_is_full(error: Exception) -> bool:
-    """Say whether an error, of whichever library, means that the disk is full."""
+    """Return whether an error, of whichever library, means that the disk is full."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     # What safetensors, numpy and torch say, none of which gives an errno.

@@ -36,9 +36,7 @@ def setting_flags(config: Any, heading: str = "More") -> dict[str, Flag]:
 def recipe_flags(first: Sequence[Flag | str], more: Sequence[Flag]) -> list[Flag]:
     """Return the flags of a verb that takes all settings of a recipe.
 
-    Args:
-        first: What people need first: flags of the verb's own, and names of settings.
-        more: The other flags of its own.
+    First come those that people need first, flags of the verb's own and names of settings, then its other flags.
     """
     rooms = zip(PARTS, HEADINGS, strict=True)
     settings = {n: flag for part, title in rooms for n, flag in setting_flags(getattr(Recipe(""), part), title).items()}

@@ -176,7 +176,7 @@ VERBS: dict[str, Verb] = {
         [
             Flag("runs", "run folders", tuple[str, ...]),
             Flag("--out", "folder of the report; needed for several runs"),
-            switch("--paper", "the paper's curves (MS MARCO) beside the runs' own"),
+            switch("--paper", "the paper's curves (MS MARCO) next to the runs' own"),
             MOVED,
         ],
     ),

@@ -20,11 +20,7 @@ class UserError(ValueError):
 
 
 class NotFiniteError(UserError):
-    """Vectors that are no numbers: training has diverged, unless the model was not trained here.
-
-    Args:
-        what: Which vectors, as a sentence begins.
-    """
+    """Vectors (``what``) are no numbers: training has diverged, unless the model was not trained here."""
 
     def __init__(self, what: str) -> None:
         self.found = f"{what} hold NaN or infinite values"
@@ -32,11 +28,7 @@ class NotFiniteError(UserError):
 
 
 def diverged(what: str) -> NotFiniteError:
-    """Return the refusal of vectors that are no numbers.
-
-    Args:
-        what: Which vectors, as a sentence begins.
-    """
+    """Return the refusal of vectors that are no numbers; ``what`` is which, as a sentence begins."""
     return NotFiniteError(what)
 
 

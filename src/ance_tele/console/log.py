@@ -42,11 +42,7 @@ def log_to(write: Callable[[str], object]) -> Iterator[None]:
 
 @contextmanager
 def muted(mute: bool = True) -> Iterator[None]:
-    """Log no line below WARNING while the block runs.
-
-    Args:
-        mute: False leaves everything as it is.
-    """
+    """Log no line below WARNING while the block runs; ``mute=False`` leaves everything as it is."""
     level = LOGGER.level
     if mute:
         LOGGER.setLevel(max(level, logging.WARNING))

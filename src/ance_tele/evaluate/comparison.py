@@ -64,7 +64,7 @@ class System:
         return self.values.get(split, {}).get(metric)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Test:
     """System ``a`` against ``b`` on one column, for one model; ``p`` is adjusted over all pairs of the column."""
 

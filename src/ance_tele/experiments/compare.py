@@ -121,10 +121,7 @@ def acquire_comparison_folder(out: Path) -> Iterator[None]:
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / ".lock").exists()):
         raise UserError(f"{out} is not the folder of a comparison; give --out a new folder.")
 
-    def busy() -> None:
-        raise UserError(f"Another process is at work in {out}; wait for it, or give another --out.")
-
-    with lock(out / ".lock", busy):
+    with lock(out / ".lock"):
         yield
 
 

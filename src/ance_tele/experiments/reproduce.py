@@ -28,9 +28,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 def systems_of(table: str, negatives: int = 31) -> Sequence[str]:
     """Return the systems of a table of the paper, in its order.
 
-    Args:
-        table: E.g. "table3".
-        negatives: N of the comparison. Table 2 has 23, 31 and 47; with another N, the same proportions.
+    Table 2 has 23 and 47 negatives next to 31; with another number, as many in proportion.
 
     Raises:
         UserError: There is no such table.

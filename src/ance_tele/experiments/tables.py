@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ance_tele.console.numbers import DASH, SIGNIFICANT, duration
+from ance_tele.console.numbers import DASH, SIGNIFICANT, duration, percent
 from ance_tele.evaluate.comparison import ComparisonResult, EpisodeScores, Spread, System
-from ance_tele.paper.figures import forgetting, of_system, table1
+from ance_tele.paper.figures import Row, forgetting, of_system, table1
 from ance_tele.report.axes import Line, run_line
 from ance_tele.report.drawing import Drawing, Panel, image
 from ance_tele.report.figures_learning import draw_quality, draw_rate
@@ -41,11 +40,6 @@ def stem(result: ComparisonResult) -> str:
     return result.table or "comparison"
 
 
-def percent(value: float) -> str:
-    """Return a fraction in %, as the paper has its figures: 39.1."""
-    return f"{100 * value:.1f}"
-
-
 def seeds(result: ComparisonResult) -> str:
     """Return how many seeds there are."""
     return f"{len(result.seeds)} seeds" if len(result.seeds) > 1 else f"seed {result.seeds[0]}"
@@ -66,14 +60,7 @@ def columns(result: ComparisonResult) -> list[Column]:
 
 
 def scores(result: ComparisonResult, model: str, shown: Sequence[Column], with_paper: bool = True) -> Table:
-    """Lay out the scores of a model's systems in %, and the paper's.
-
-    Args:
-        result: The comparison.
-        model: Whose rows.
-        shown: Which columns.
-        with_paper: Add the paper's figures, where it has any.
-    """
+    """Lay out the scores of a model's systems in %, and the paper's."""
     rows = result.of_model(model)
     known = [of_system(result.collection, row.system, row.model, row.shares) if with_paper else {} for row in rows]
     paper = [metric for metric in result.metrics if any(metric in one for one in known)]
@@ -131,36 +118,23 @@ def _episode(one: EpisodeScores, metric: str, paper: float | None) -> str:
     return f"{shown[0]}, {shown[1]}%" + (f" (paper {percent(paper)}%)" if paper is not None else "")
 
 
-@dataclass(frozen=True)
-class Standing:
-    """A row of Table 1: a published system, or one of this comparison (``ours``)."""
-
-    system: str
-    params: str
-    negatives: str
-    values: dict[str, float]
-    reference: bool = False
-    ours: bool = False
-
-
 def standings(result: ComparisonResult) -> Table | None:
     """Lay out all systems of the paper's Table 1 and those of a comparison, larger models last; None for other data."""
     published = table1(result.collection)
     if result.table != "table1" or not published:
         return None
-    rows = [Standing(r.system, r.params or DASH, r.negatives or DASH, r.metrics, r.reference) for r in published]
-    for row in result.rows:
-        final = row.values.get(result.splits[0], {})
-        values = {metric: final[metric].mean for metric in result.metrics if metric in final}
-        rows.append(Standing(f"{row.system} (this run, {row.model})", DASH, DASH, values, ours=True))
+    ours = []
+    for one in result.rows:
+        final = {metric: score.mean for metric, score in one.values.get(result.splits[0], {}).items()}
+        ours.append(Row(f"{one.system} (this run, {one.model})", final))
     body: list[list[str | Cell]] = [
         [
-            Cell(row.system, strong=row.ours, quiet=row.reference),
-            row.params,
-            row.negatives,
-            *(percent(row.values[metric]) if metric in row.values else DASH for metric in result.metrics),
+            Cell(row.system, strong=row in ours, quiet=row.reference),
+            row.params or DASH,
+            row.negatives or DASH,
+            *(percent(row.metrics[metric]) if metric in row.metrics else DASH for metric in result.metrics),
         ]
-        for row in sorted(rows, key=lambda row: row.reference)
+        for row in sorted([*published, *ours], key=lambda row: row.reference)
     ]
     title = "Among the systems of the paper's Table 1; dim or in italics: larger models or taught ones, for reference"
     heading = ["system", "parameters", "negatives", *map(short, result.metrics)]

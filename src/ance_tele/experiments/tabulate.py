@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -59,29 +59,24 @@ def tabulate(
         summary = Summary.read(entry.folder)
         measured = Measured(entry, summary, per_query(entry.folder, summary))
         runs.setdefault((entry.model, entry.system), []).append(measured)
-    models, systems = (list(dict.fromkeys(names)) for names in zip(*runs, strict=True))
+    models, systems = (tuple(dict.fromkeys(names)) for names in zip(*runs, strict=True))
     letters = {name: ascii_lowercase[place % 26] * (1 + place // 26) for place, name in enumerate(systems)}
     first = [group[0].values for group in runs.values()]
     shown = [name for name in metrics if any(name in columns for values in first for columns in values.values())]
     splits = list(dict.fromkeys(split for values in first for split in values))
     untested = {system for (_, system), group in runs.items() if _finds_little(group[0].summary)}
     tested = {key: group for key, group in runs.items() if key[1] not in untested}
-    tests = [
-        test
-        for model in models
-        for split in splits
-        for metric in shown
-        for test in _tests(model, split, metric, tested)
-    ]
+    columns = product(models, splits, shown)
+    tests = tuple(test for column in columns for test in _tests(*column, tested))
     return ComparisonResult(
         schema=SCHEMA,
         collection=collection,
         metrics=tuple(shown),
         splits=tuple(splits),
-        models=tuple(models),
+        models=models,
         seeds=tuple(sorted({entry.seed for entry in entries})),
         rows=tuple(_row(model, system, group, letters, tests) for (model, system), group in runs.items()),
-        tests=tuple(tests),
+        tests=tests,
         untested=tuple(sorted(untested)),
         cost=_cost([one for group in runs.values() for one in group]),
         table=table,
@@ -115,9 +110,8 @@ def _row(
         values[split] = {}
         for metric in columns:
             by_seed = spread([float(np.nanmean(run.values[split][metric])) for run in group])
-            worse = _worse(
-                system, [one for one in tests if (one.model, one.split, one.metric) == (model, split, metric)]
-            )
+            column = [one for one in tests if (one.model, one.split, one.metric) == (model, split, metric)]
+            worse = _worse(system, column)
             values[split][metric] = Score(**vars(by_seed), better_than=tuple(letters[one] for one in worse))
     settings = group[0].summary.settings
     return System(
@@ -179,15 +173,7 @@ def _tests(model: str, split: str, metric: str, runs: Mapping[tuple[str, str], S
     pairs = list(combinations(range(len(means)), 2))
     adjusted = holm([float(p[a, b]) for a, b in pairs])
     return [
-        Test(
-            model=model,
-            split=split,
-            metric=metric,
-            a=names[a],
-            b=names[b],
-            difference=float((table[a] - table[b]).mean()),
-            p=value,
-        )
+        Test(model, split, metric, names[a], names[b], float((table[a] - table[b]).mean()), value)
         for (a, b), value in zip(pairs, adjusted, strict=True)
     ]
 

@@ -80,11 +80,7 @@ class CandidateLists:
     ) -> "CandidateLists":
         """Give each query the union of several lists; a passage in several of them keeps its best rank.
 
-        Args:
-            lists: The lists to join.
-            query_positions: Which query a list is for, int64 [pairs], from 0.
-            members: Which list, int64 [pairs].
-            queries: How many queries there are.
+        Which query a list is for (``query_positions``) and which list (``members``) are int64 [pairs], from 0.
         """
         order = np.argsort(query_positions, kind="stable")
         query_positions, members = query_positions[order], members[order]

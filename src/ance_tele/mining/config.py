@@ -108,7 +108,7 @@ class MiningConfig:
 
     @property
     def searching(self) -> dict[str, Any]:
-        """Return what decides mined lists beside their depth, for their manifests; {} where search is exact."""
+        """Return what decides mined lists, their depth aside, for their manifests; {} where search is exact."""
         return {} if self.search == "exact" else {"search": self.search, "search_probes": self.search_probes}
 
     def beta_at(self, episode: int) -> float | None:

@@ -142,7 +142,7 @@ def export_corpus(collection: Collection, path: Path) -> int:
         for titles, texts in corpus.batches():
             ids = corpus.take_ids(np.arange(row, row + len(texts))).to_pylist()
             passages = map(_Passage, ids, titles, texts)
-            write([{"docid": passage.id, "text": passage.joined(" ")} for passage in passages])
+            write([{"docid": passage.docid, "text": passage.joined(" ")} for passage in passages])
             row += len(texts)
             advance(len(texts))
     return row
@@ -165,12 +165,9 @@ def _writer(path: Path, columns: list[str] | None) -> Iterator[Write]:
 
 @dataclass(frozen=True)
 class _Passage:
-    id: str
+    docid: str
     title: str = ""
     text: str = ""
-
-    def whole(self) -> Line:
-        return {"docid": self.id, "title": self.title, "text": self.text}
 
     def joined(self, separator: str) -> str:
         return f"{self.title}{separator}{self.text}" if self.title else self.text
@@ -224,17 +221,18 @@ def _passages(rows: np.ndarray, collection: Collection, texts: bool) -> dict[int
 
 def _lines(example: _Example, kind: Kind, negatives: int | None, separator: str) -> Iterator[Line]:
     """Yield the lines of a query."""
+    about = {**example.prompt, **example.answers}
     if kind == "tevatron":
         passages = {"positive_passages": example.positives, "negative_passages": example.negatives}
-        whole = {name: [passage.whole() for passage in some] for name, some in passages.items()}
-        yield {"query_id": example.id, "query": example.text, **example.prompt, **example.answers, **whole}
+        whole = {name: [vars(one) for one in some] for name, some in passages.items()}
+        yield {"query_id": example.id, "query": example.text, **about, **whole}
         return
     if kind == "tevatron2":
         passages = {"positive_document_ids": example.positives, "negative_document_ids": example.negatives}
-        ids = {name: [passage.id for passage in some] for name, some in passages.items()}
-        yield {"query_id": example.id, "query_text": example.text, **example.prompt, **example.answers, **ids}
+        ids = {name: [one.docid for one in some] for name, some in passages.items()}
+        yield {"query_id": example.id, "query_text": example.text, **about, **ids}
         return
-    good, bad = ([passage.joined(separator) for passage in some] for some in (example.positives, example.negatives))
+    good, bad = ([one.joined(separator) for one in some] for some in (example.positives, example.negatives))
     if kind == "flagembedding":
         yield {"query": example.text, "pos": good, "neg": bad, **example.prompt}
         return

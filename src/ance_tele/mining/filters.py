@@ -115,12 +115,7 @@ def checked(name: str, keep: np.ndarray, lists: CandidateLists) -> np.ndarray:
 
 
 def mined_facts(candidates: Candidates, dropped: Dropped) -> dict[str, Any]:
-    """Return what a manifest says of an episode's candidates: how many by source, and what was dropped.
-
-    Args:
-        candidates: What is left.
-        dropped: As :func:`filter_candidates` returns it.
-    """
+    """Return what a manifest says of an episode's candidates: how many by source, and what was dropped."""
     own = ("same_text", "answer_bearing")
     facts: dict[str, Any] = {source: len(lists.passages) for source, lists in candidates.lists.items()}
     facts |= {name: dropped[name] for name in own if name in dropped}
@@ -134,11 +129,7 @@ def mined_facts(candidates: Candidates, dropped: Dropped) -> dict[str, Any]:
 def answer_bearing(lists: CandidateLists, queries: np.ndarray, answers: Answers, corpus: Texts) -> np.ndarray:
     """Return which candidates hold an answer of their query in their text, bool [candidates].
 
-    Args:
-        lists: One list per query.
-        queries: Rows of the queries, int64 [q].
-        answers: A query that has none matches nothing.
-        corpus: The passages.
+    Queries are given by row, int64 [q], with one list each; one that has no answers matches nothing.
     """
     strings = [answers.of(query) for query in queries.tolist()]
     return match_answers(lists.offsets, lists.passages, strings, corpus)
@@ -150,12 +141,6 @@ def answer_bearing_positives(
     """Find a positive for queries without a judged one: their best-ranked passage that holds an answer.
 
     A query none of whose candidates does is left out (Karpukhin et al. 2020, Section 4.2).
-
-    Args:
-        lists: One list per query, e.g. of BM25.
-        queries: Rows of the queries, int64 [q].
-        answers: Of the collection.
-        corpus: The passages.
 
     Returns:
         Rows of the queries for which one was found, int64 [n], in the order of ``queries``; the passage of each,

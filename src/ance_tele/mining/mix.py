@@ -41,11 +41,6 @@ def quota(config: MiningConfig, episode: int, previous: int = 0) -> Quota:
     of the whole. Where the previous pool is too small for that, the new part shrinks until the shares hold:
     the shares are the method, the size is not. With alpha = beta = 0.5 this is query : lookahead = 1 : 1 and
     new : momentum = 1 : 1 (paper, Appendix C.2).
-
-    Args:
-        config: Shares and sizes.
-        episode: Counted from 1.
-        previous: Target size of the previous episode's pool; 0 where there is no past.
     """
     sources = tuple(map(plain_name, config.sources_at(episode)))
     total = config.pool_per_source * max(2, len(sources))

@@ -42,13 +42,7 @@ class NeverNegative:
 
     @classmethod
     def of(cls, known: Qrels, collection: Collection, copies: Copies) -> "NeverNegative":
-        """Add copies of the passages, what is known of other queries of the same text, and the queries themselves.
-
-        Args:
-            known: Passages known to be relevant to the training queries.
-            collection: Of both.
-            copies: Of the collection's passages.
-        """
+        """Add copies of the passages, what is known of other queries of the same text, and the queries themselves."""
         alike = first_queries(collection.queries, known.queries)
         themselves, passages = copies.of_queries(collection.queries, known.queries)
         if not (copies.count or len(themselves) or (alike != np.arange(len(alike))).any()):
@@ -83,16 +77,7 @@ class NeverNegative:
 
 
 def same_text(lists: CandidateLists, named: Qrels, never: NeverNegative) -> np.ndarray:
-    """Return which candidates have the text of a relevant passage or of the query, and are not judged themselves.
-
-    Args:
-        lists: One list per training query.
-        named: What judgements name, of the same queries.
-        never: What is never a negative of them.
-
-    Returns:
-        bool [candidates].
-    """
+    """Return which candidates have the text of a relevant passage or of the query, and are not named: bool [n]."""
     judged, found = NeverNegative.rows(named), np.empty(len(lists.passages), dtype=bool)
     for start, stop in spans(len(lists), _QUERIES_PER_BLOCK):
         block, part = lists.block(start, stop), slice(lists.offsets[start], lists.offsets[stop])

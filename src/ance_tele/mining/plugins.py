@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Gets the context, the name of a source and its lists; returns which candidates are kept, bool [n].
 Filter = Callable[["MiningContext", str, "CandidateLists"], "np.ndarray"]
 
-# What manifests of candidates name beside the sources.
+# What manifests of candidates name next to the sources.
 RESERVED = ("same_text", "answer_bearing", "filtered", "recall_around")
 
 # Paul Tol's muted colours, which stay apart for colour-blind eyes too, for sources that declare none.

@@ -68,12 +68,7 @@ MINED = tuple(name for name in SOURCES if name != "momentum")
 
 
 def lookahead_anchors(positives: Qrels, which: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the passages that lookahead searches around, int64 [n], and their offsets by query, int64 [q + 1].
-
-    Args:
-        positives: Relevant passages of the training queries.
-        which: "all" positives of a query, or the "first" only.
-    """
+    """Return the passages that lookahead searches around, int64 [n], and their offsets by query, int64 [q + 1]."""
     if which == "first":
         return positives.passages[positives.offsets[:-1]], np.arange(len(positives) + 1)
     return positives.passages, positives.offsets
@@ -85,11 +80,6 @@ def lookahead_lists(
     """Return the passages nearest to the positives of each query, searched with the passages' own vectors.
 
     Every distinct positive is searched once, however many queries share it.
-
-    Args:
-        positives: Relevant passages of the training queries.
-        search_passages: Returns the top-K of passages given by row, ascending.
-        which: "all" positives of a query, or the "first" only.
     """
     anchors, offsets = lookahead_anchors(positives, which)
     distinct, members = np.unique(anchors, return_inverse=True)
@@ -111,11 +101,6 @@ def given_lists(negatives: Given, queries: np.ndarray, depth: int) -> CandidateL
     """Return the negatives that files give for each query: those that a teacher has scored first, the best score first.
 
     The others follow in the order of the file. A passage that is named twice comes once.
-
-    Args:
-        negatives: Of the collection.
-        queries: Rows of the training queries, int64 [q], ascending.
-        depth: Longest list.
     """
     row = np.repeat(negatives.queries, np.diff(negatives.offsets))
     position = np.searchsorted(queries, row)

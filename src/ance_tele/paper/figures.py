@@ -1,4 +1,4 @@
-"""The paper's own figures (Sun et al., EMNLP 2022), to be shown beside those of a run.
+"""The paper's own figures (Sun et al., EMNLP 2022), to be shown next to those of a run.
 
 Percentages of the paper are fractions here, as everywhere in this package (39.1 is 0.391), and metrics have our
 names. The recall that the paper gives for NQ and TriviaQA counts passages that hold an answer: ``Answer@k``.
@@ -43,16 +43,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Hours:
-    """How long the paper's training took (Table 6).
-
-    Attributes:
-        gpu: Which GPU, under its name in :mod:`ance_tele.plan.hardware`.
-        gpus: How many of them.
-        training: Hours of training by episode, from 1.
-        refresh: Hours of one index refresh.
-        refreshes: How many of those.
-        overall: All hours.
-    """
+    """How long the paper's training took (Table 6): hours of each episode, of one refresh, and of all together."""
 
     gpu: str
     gpus: int
@@ -82,7 +73,7 @@ class Row:
 
 
 def benchmark_of(collection: str) -> Benchmark | None:
-    """Say which of the paper's benchmarks a collection or a recipe belongs to, by its name; None for any other.
+    """Return which of the paper's benchmarks a collection or a recipe belongs to, by its name; None for any other.
 
     Usual names are known: msmarco, marco, msmarco-passage, irds:msmarco-passage/dev, nq, natural-questions,
     wikipedia-nq, triviaqa, wikipedia-trivia, and a folder or recipe so called (marco/q-neg). MS MARCO documents and
@@ -123,17 +114,12 @@ def published(collection: str, table: str, system: str, start: str | None = None
     Returns:
         Fractions by metric: "MRR@10" and "Recall@1000" for MS MARCO, "Answer@5", "Answer@20", "Answer@100" for NQ and
         TriviaQA.
-
-    Raises:
-        ValueError: There is no such table.
     """
     benchmark = benchmark_of(collection)
     name = _recipe(system)
     if table == "table1":
         rows = {row.system.casefold(): row.metrics for row in table1(collection)}
         return rows.get(system.casefold()) or rows.get(name.casefold())
-    if table not in ("table3", "table8"):
-        raise ValueError(f"table is '{table}'; those by system are table1, table3 and table8.")
     if benchmark != "msmarco":
         return None
     found = _facts()[table]
@@ -145,16 +131,11 @@ def published(collection: str, table: str, system: str, start: str | None = None
 def table1(collection: str) -> list[Row]:
     """Return the rows of Table 1 that report anything on a collection, in the paper's order; none for others."""
     benchmark = benchmark_of(collection)
+    rows = [row for row in _facts()["table1"] if benchmark in row]
+    about = ("params", "negatives", "reference")
     return [
-        Row(
-            row["system"],
-            _named(benchmark, row[benchmark]),
-            row.get("params"),
-            row.get("negatives"),
-            row.get("reference", False),
-        )
-        for row in _facts()["table1"]
-        if benchmark in row
+        Row(row["system"], _named(benchmark, row[benchmark]), **{name: row[name] for name in about if name in row})
+        for row in rows
     ]
 
 
@@ -170,11 +151,7 @@ def table2(collection: str, alpha: float, beta: float, negatives_per_query: int)
 def of_system(collection: str, system: str, start: str, shares: Mapping[str, float]) -> dict[str, float]:
     """Return the paper's figures for a system of a comparison, by metric; {} where it has none.
 
-    Args:
-        collection: Name of the collection that was measured.
-        system: A recipe's name, with its own settings behind it if it has any ("ance-tele alpha=0.3").
-        start: The pretrained model.
-        shares: Its alpha, beta and negatives_per_query.
+    ``system`` is a recipe's name, with its own settings behind it if it has any ("ance-tele alpha=0.3").
     """
     name, *own = system.split()
     if own and name == "ance-tele" and {word.partition("=")[0] for word in own} <= shares.keys():
@@ -190,24 +167,11 @@ def forgetting(collection: str, system: str) -> dict[int, float] | None:
 
 
 def curve(collection: str, name: str, system: str, start: str) -> dict[int, float] | None:
-    """Return a curve over episodes, as plotted in the authors' notebooks (MS MARCO), or None where there is none.
+    """Return a curve of the authors' notebooks (MS MARCO) as fractions by episode; None where there is none.
 
-    Args:
-        collection: Name of the collection that was measured.
-        name: "dev MRR@10", "dev MRR@10 over five episodes" or "forgetting rate".
-        system: A recipe.
-        start: The pretrained model.
-
-    Returns:
-        Fractions by episode.
-
-    Raises:
-        ValueError: There is no curve of that name.
+    ``name`` is "dev MRR@10", "dev MRR@10 over five episodes" or "forgetting rate".
     """
-    curves = _facts()["curves"]
-    if name not in curves:
-        raise ValueError(f"name is '{name}'; the curves are {', '.join(curves)}.")
-    points = curves[name].get(start_family(start), {}).get(_recipe(system), {})
+    points = _facts()["curves"][name].get(start_family(start), {}).get(_recipe(system), {})
     if benchmark_of(collection) != "msmarco" or not points:
         return None
     return {episode: _fraction(value) for episode, value in points.items()}

@@ -52,11 +52,7 @@ CHECKPOINTS: tuple[Published, ...] = (
 
 
 def known(name: str) -> Published | None:
-    """Return what is known of a published checkpoint, or None for any other model.
-
-    Args:
-        name: Its hub name, or a local folder whose last part is the repository's name.
-    """
+    """Return what is known of a published checkpoint, by its hub name or a folder so called, or None."""
     last = PurePath(name.replace("\\", "/")).name
     parts = ((one, repository) for one in CHECKPOINTS for repository in (one.query, one.passage))
     return next((one for one, repository in parts if last == repository.rpartition("/")[2]), None)

@@ -104,13 +104,7 @@ def draw_stacks(
 ) -> None:
     """Draw stacked bars in percent, with their numbers inside where there is room, and the key.
 
-    Args:
-        axes: To draw on.
-        bars: Place and shares by layer; a bar without shares is marked as not measured.
-        layers: Title and colour, from the bottom up.
-        title: Of the panel.
-        of: What the percentages are of.
-        by: What the places are.
+    Layers have title and colour, from the bottom up; a bar without shares is marked as not measured.
     """
     axes.set(title=title, xlabel=by, ylabel=of)
     known = [(place, shares) for place, shares in bars if shares]

@@ -89,13 +89,7 @@ def save(drawing: Drawing, folder: Path) -> list[Path]:
 
 
 def image(drawing: Drawing, kind: str, title: str = "") -> bytes:
-    """Draw a figure, all panels in one picture.
-
-    Args:
-        drawing: The figure.
-        kind: "png" or "svg".
-        title: Above all panels.
-    """
+    """Draw a figure, all panels in one picture."""
     figure = _sheet(drawing.panels, min(drawing.columns, len(drawing.panels)), drawing.size)
     if title:
         figure.suptitle(title, fontsize=14, x=0.015, ha="left", parse_math=False)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ance_tele.runs.analysed import Analysis, Learned, New
-from ance_tele.runs.losses import read_losses
 from ance_tele.runs.summary import Summary
+from ance_tele.store.files import read_json_object
+from ance_tele.store.records import decode_list
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,14 @@ def read_run(folder: Path) -> RunData:
     """
     folder = Path(folder)
     summary = Summary.read(folder)
-    return RunData(
-        str(summary.recipe), summary, folder.resolve().name, read_losses(folder, summary), Analysis.read(folder)
-    )
+    losses: dict[int, Sequence[tuple[float, float]]] = {}
+    for one in summary.episodes:
+        path = folder / f"episode-{one.number}" / "training_log.json"
+        if path.exists():
+            log = read_json_object(path, "restore it, or delete it to have the report without its loss curve")
+            pairs = decode_list(tuple[float, ...], log.get("loss"))  # a loss that is NaN is left out
+            losses[one.number] = sorted((pair[0], pair[1]) for pair in pairs if len(pair) == 2)
+    return RunData(str(summary.recipe), summary, folder.resolve().name, losses, Analysis.read(folder))
 
 
 def named_apart(runs: Sequence[RunData]) -> list[RunData]:

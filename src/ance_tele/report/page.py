@@ -30,13 +30,7 @@ _SIGNS = {"*": "★", "^": "▲", "o": "●", "s": "■"}
 
 
 def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Reference | None = None) -> str:
-    """Write the report of one run, or of several next to each other.
-
-    Args:
-        runs: The runs, with names that differ.
-        drawings: Their figures.
-        reference: The paper's curves, if they are shown.
-    """
+    """Write the report of one run, or of several next to each other."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
     environment.filters |= {"cell": cell, "cut": cut, "marked": marked, "score": score, "count": count}
     folder = files("ance_tele.report") / "templates"

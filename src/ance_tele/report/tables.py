@@ -70,9 +70,7 @@ def highest_strong(
 def joined(tables: Sequence[tuple[str, Table]], highest: Collection[str] = ()) -> Table:
     """Put the same table of several runs under each other, with a column that names the run; one is as it is.
 
-    Args:
-        tables: Name of the run and its table.
-        highest: Columns whose highest number is marked, of all runs together.
+    Of all runs together, the highest number of the columns ``highest`` is marked.
     """
     if len(tables) == 1:
         return tables[0][1]

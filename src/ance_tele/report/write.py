@@ -24,10 +24,8 @@ MOST_RUNS = len(RUNS)
 def write_report(run: Path, paper: bool = False, figures: bool = False) -> Path:
     """Write curves.png, report.html and report.md into a run folder and return the path of report.md.
 
-    Args:
-        run: The run folder.
-        paper: Show the paper's curves next to the run's; on MS MARCO they are shown anyway.
-        figures: Write each figure into ``figures/`` too, as PNG, SVG and CSV.
+    The paper's curves are shown with ``paper``, on MS MARCO anyway; with ``figures`` each figure is also written into
+    ``figures/`` as PNG, SVG and CSV.
 
     Raises:
         UserError: A file is missing or broken; the message says which, and what to do.
@@ -46,11 +44,6 @@ def write_report(run: Path, paper: bool = False, figures: bool = False) -> Path:
 
 def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
     """Write one report of several runs next to each other, and return its path; the run folders stay as they are.
-
-    Args:
-        runs: Run folders.
-        out: The folder to write ``report.html`` and ``figures/`` into.
-        paper: Show the paper's curves too.
 
     Raises:
         UserError: A run cannot be read, is named twice, or there are too many; or ``out`` cannot be written to.

@@ -36,13 +36,7 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode of a run.
-
-    Attributes:
-        number: Counted from 1; one more than there are episodes stands for the search that looks back on the last.
-        recipe: Of the run.
-        folder: Of the run.
-    """
+    """One episode of a run, from 1; one after the last stands for the search that looks back on the last."""
 
     number: int
     recipe: Recipe
@@ -75,15 +69,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run and what it was made of.
-
-    Attributes:
-        folder: Of the run.
-        recipe: With all its settings.
-        collection: Its data.
-        model: Folder or hub name of the model that it started from; None for a run without one.
-        review: The verdicts that it was given; None without.
-    """
+    """A run and what it was made of; ``model`` is a folder or hub name, None for a run without one."""
 
     folder: RunFolder
     recipe: Recipe
@@ -111,11 +97,7 @@ class OpenedRun:
 
 
 def open_run(out: Path, data: str | Path | None = None) -> OpenedRun:
-    """Open a run folder and the collection it was made of.
-
-    Args:
-        out: A run folder.
-        data: Where the collection lies now, if it was moved.
+    """Open a run folder and the collection it was made of, which lies in ``data`` if it was moved.
 
     Raises:
         UserError: This is no run folder, or its data is gone or has changed.

@@ -1,8 +1,7 @@
 """What a run is made of: recipe, data, start and what is opened of them once, for all its phases."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,35 +10,23 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.review import Review, ReviewAs, load_review
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
 from ance_tele.evaluate.evaluation import Evaluation
-from ance_tele.mining.plugins import load_all
 from ance_tele.runs.folder import Episode, OpenedRun, RunFolder
-from ance_tele.runs.identity import check_folder, held_out, hold_folder, portable
-from ance_tele.runs.train import check_start
-from ance_tele.runs.training_set import TrainingSet, check_training_set, notices
+from ance_tele.runs.identity import held_out, portable
+from ance_tele.runs.training_set import TrainingSet, notices
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.retriever import Retriever
 from ance_tele.search.scorer import CrossEncoderScorer
 from ance_tele.settings import Recipe
-from ance_tele.store.manifests import adopt
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run is made of.
+    """What a run is made of; ``start``, the model as it was given, is None for a recipe without one.
 
-    Attributes:
-        recipe: What to do.
-        collection: On which data.
-        folder: Where.
-        start: The model as it was given; None for a recipe without one.
-        tokens: Of the collection, as the model reads it.
-        bm25: Over the collection.
-        review: Verdicts of people; None without.
-        cross_encoder: What decides in filters; None for the model itself.
-        evaluations: How each split is measured, by its name.
+    ``cross_encoder`` decides in filters, instead of the model; ``evaluations`` holds how each split is measured.
     """
 
     recipe: Recipe
@@ -130,34 +117,3 @@ class RunInputs:
             return "bm25"
         name = f"{self.recipe.name}-s{self.recipe.episode.seed}-e{number}" if number else "zero-shot"
         return f"{name}-{retriever.checkpoint.weights[:6]}"
-
-
-@contextmanager
-def acquire_run_folder(
-    inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None = None
-) -> Iterator[None]:
-    """Hold the run folder while the run is at work in it; what cannot work is refused before it is taken.
-
-    Args:
-        inputs: What the run is made of.
-        data: Where the collection was loaded from.
-        adopted: Parts of other run folders to begin with, by their name here.
-
-    Raises:
-        UserError: Another process works in it, it belongs to another run, or the settings do not suit the data.
-    """
-    recipe, folder, review = inputs.recipe, inputs.folder, inputs.review
-    if review is not None:
-        what = "never drawn as negatives" if review.use == "exclude" else "further positives"
-        log.info(f"review {review.path}: {len(review.passages):,} passages called relevant, {what}")
-    check_folder(folder.path)
-    recipe.check()
-    load_all(recipe.mining)
-    if recipe.episode.episodes:
-        check_training_set(inputs.collection, recipe, review)
-    if inputs.start is not None:
-        check_start(inputs.start, recipe)
-    with hold_folder(folder.path, recipe, inputs.collection, inputs.start, data, review, inputs.cross_encoder):
-        for name, part in (adopted or {}).items():
-            adopt(part, folder.path / name)
-        yield

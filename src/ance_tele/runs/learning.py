@@ -17,13 +17,7 @@ QUERIES_PER_BLOCK = 4096
 
 
 def reciprocal_ranks(lists: CandidateLists, positives: Qrels, cutoff: int = 100) -> np.ndarray:
-    """Return the reciprocal rank of the first positive within ``cutoff``, 0 where there is none, float64 [q].
-
-    Args:
-        lists: Ranked passages of each query, positives included.
-        positives: Relevant passages of the same queries, in the same order.
-        cutoff: MRR@cutoff.
-    """
+    """Return the reciprocal rank of the first positive within ``cutoff``, 0 where there is none, float64 [q]."""
     best = np.full(len(lists), np.inf)
     width = 1 + max(int(lists.passages.max(initial=0)), int(positives.passages.max(initial=0)))
     for start, stop in spans(len(lists), QUERIES_PER_BLOCK):
@@ -56,10 +50,7 @@ def change(before: np.ndarray, after: np.ndarray) -> Change:
 def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positives: Qrels) -> float:
     """Return the share of the negatives of T_i that no earlier T_j held: sum |New_i| / sum |T_i|.
 
-    Args:
-        current: T_i, the lists of this round; positives may be in them and are left out.
-        earlier: T_j of all earlier rounds, for the same queries.
-        positives: Relevant passages of these queries.
+    The lists are of the same queries; their positives are left out.
     """
     new = size = 0
     for start, stop in spans(len(current), QUERIES_PER_BLOCK):
@@ -77,9 +68,7 @@ def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positi
 def training_metric(depth: int, passages: int | None = None) -> str:
     """Name the metric of training queries that lists of this depth give: MRR@100, or MRR@depth of shorter ones.
 
-    Args:
-        depth: Passages mined per query.
-        passages: How many there are; lists that hold all of them are as deep as can be.
+    Where there are so few ``passages`` that the lists hold all of them, these are as deep as can be.
     """
     return f"MRR@{100 if passages is not None and passages <= depth else min(100, depth)}"
 

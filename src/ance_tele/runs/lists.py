@@ -38,12 +38,7 @@ ONE_PASS_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Searched:
-    """What a checkpoint was searched for.
-
-    Attributes:
-        queries: T: one list per training query, positives still in it.
-        anchors: L, one list per anchor, ascending by row, where the same pass has found it; else None.
-    """
+    """T, one list per training query; and L, one per anchor, ascending by row, where the same pass has found it."""
 
     queries: Artefact[CandidateLists]
     anchors: Artefact[CandidateLists] | None = None
@@ -64,11 +59,9 @@ def training_lists(
 ) -> Searched:
     """Search for every training query: T of the next episode, and the reciprocal rank of each query's positive.
 
+    The artefacts are in the ``folder`` of the checkpoint.
+
     Args:
-        training: The queries and their positives.
-        retriever: The mining checkpoint.
-        config: Depth, and whether the search is exact.
-        folder: Of the checkpoint.
         exclude_self: Which passages are a query itself, and so no miss of its positive.
         anchors: Passages (rows) that the next episode looks around, ascending: the same pass over the vectors finds
             their neighbours, unless that takes too much memory.
@@ -107,12 +100,7 @@ def anchor_lists(
 ) -> Artefact[CandidateLists]:
     """Search around the anchors: L of the next episode, one list per anchor, before it is joined by query.
 
-    Args:
-        training: Whose positives the anchors are.
-        retriever: The mining checkpoint.
-        config: Depth, and whether the search is exact.
-        folder: Of the checkpoint.
-        found: Their neighbours, where a pass for something else has found them already: they are only written.
+    Where a pass for something else has found the neighbours already (``found``), they are only written.
     """
     corpus, rows = training.collection.corpus, lookahead_rows(training, config)
     path = folder / "around_positives.parquet"
@@ -178,11 +166,7 @@ def _recall(
 ) -> dict[str, float]:
     """Return how much of the exact lists an approximate search has found; {} where the search is exact.
 
-    Args:
-        found: What it found.
-        retriever: Under which it searched.
-        config: How.
-        asked: Returns the vectors that it searched for, by position.
+    ``asked`` returns the vectors that were searched for, by position.
     """
     if config.search == "exact":
         return {}

@@ -11,14 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def log_phase(where: str, phase: str, found: str, *manifests: Manifest) -> None:
-    """Log a phase in one line.
-
-    Args:
-        where: Such as "episode 1".
-        phase: Such as "mine".
-        found: What it found, in words.
-        manifests: Of what it made or found; the time is that of those that were made now.
-    """
+    """Log a phase in one line, with the time of what was made now of its manifests."""
     made = [manifest.seconds for manifest in manifests if not manifest.reused]
     log.info(f"{where:<10}  {phase:<9} {duration(sum(made)) if made else 'cached':>7}   {found}")
 

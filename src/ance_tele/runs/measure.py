@@ -40,14 +40,8 @@ def evaluate_final(inputs: RunInputs, retriever: Retriever, checkpoint: int | No
 def measure(retriever: Retriever, on: Evaluation, folder: Path, tag: str) -> Manifest:
     """Measure a retriever on a split: run, metrics and per-query values, written into a folder.
 
-    Args:
-        retriever: An encoder, or BM25.
-        on: The split, and how it is measured.
-        folder: Where the files belong.
-        tag: Name of the system in the run.
-
-    Returns:
-        The manifest; its facts hold the metrics, and for BM25 how many queries it found nothing for.
+    The facts of the manifest hold the metrics, and for BM25 how many queries it found nothing for. ``tag`` is the name
+    of the system in the run.
     """
     path, inputs = folder / "evaluation", {**retriever.key, **on.inputs}
     if found := cached(path, inputs):

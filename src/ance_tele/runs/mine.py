@@ -5,6 +5,7 @@ from functools import cache, partial
 from typing import Any
 
 from ance_tele.mining.candidates import Candidates
+from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.context import MiningContext
 from ance_tele.mining.filters import filter_candidates, mined_facts
 from ance_tele.mining.mine import mine as collect
@@ -34,26 +35,16 @@ def mine(
 ) -> Artefact[Candidates]:
     """Collect the candidates of an episode with the checkpoint before it.
 
-    Args:
-        training: The training queries and their positives.
-        retriever: The checkpoint before the episode.
-        bm25: For the source "bm25".
-        episode: Its sources, depth, filters, seed.
-        cross_encoder: What decides in filters, instead of the checkpoint itself.
+    ``retriever`` is the checkpoint before the episode; ``cross_encoder`` decides in filters instead of it.
     """
     config, collection = episode.recipe.mining, training.collection
     searched = search(training, retriever, episode)
     sources, path = config.sources_at(episode.number), episode.path / "candidates.parquet"
-    inputs: dict[str, Any] = {
-        **retriever.key,
-        "training": training.key,
+    inputs = {
+        **_searched(training, retriever, config),
         "sources": sources,
-        "depth": config.depth,
-        "lookahead_positives": config.lookahead_positives,
         "filter_answers": config.filter_answers,
         "draw": [episode.number, episode.recipe.episode.seed] if "random" in sources else None,
-        **config.searching,
-        **training.same_texts,
     }
     if config.thresholds:
         key = None if cross_encoder is None else cross_encoder.key
@@ -130,10 +121,9 @@ def mining_context(
     )
 
 
-def write_lookahead(context: MiningContext, training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> None:
-    """Write L of an episode by query, where its candidates do not hold the whole of it: only to be looked at."""
-    path, collection, config = episode.path / "lookahead_lists.parquet", training.collection, episode.recipe.mining
-    inputs = {
+def _searched(training: TrainingSet, retriever: DenseRetriever, config: MiningConfig) -> dict[str, Any]:
+    """Return what decides the lists of an episode, before any filter of its own."""
+    return {
         **retriever.key,
         "training": training.key,
         "depth": config.depth,
@@ -141,6 +131,12 @@ def write_lookahead(context: MiningContext, training: TrainingSet, retriever: De
         **config.searching,
         **training.same_texts,
     }
+
+
+def write_lookahead(context: MiningContext, training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> None:
+    """Write L of an episode by query, where its candidates do not hold the whole of it: only to be looked at."""
+    path, collection, config = episode.path / "lookahead_lists.parquet", training.collection, episode.recipe.mining
+    inputs = _searched(training, retriever, config)
     if cached(path, inputs):
         return
     with writing(path, "lists around positives, by query", inputs) as made:

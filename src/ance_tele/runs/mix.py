@@ -1,6 +1,6 @@
 """Mixing: the pool of an episode, drawn from its candidates and from the pools before it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,20 +17,12 @@ from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import Manifest
 from ance_tele.store.plugins import plain_name
 
+Pools = list[Artefact[Pool]]
+"""The pools of a run, by episode."""
 
-def mix(
-    candidates: Artefact[Candidates],
-    training: TrainingSet,
-    history: Sequence[Artefact[Pool]],
-    episode: Episode,
-) -> Artefact[Pool]:
-    """Draw the pool of an episode.
 
-    Args:
-        candidates: Of the episode.
-        training: The training queries and what is never a negative of them.
-        history: The pools of all earlier episodes, in order.
-        episode: Its shares, sizes, seed.
+def mix(candidates: Artefact[Candidates], training: TrainingSet, history: Pools, episode: Episode) -> Artefact[Pool]:
+    """Draw the pool of an episode; ``history`` holds the pools of all earlier episodes, in order.
 
     Raises:
         UserError: No training query has a negative.

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -41,39 +40,37 @@ def summarise(
 ) -> Summary:
     """Write the summary of a run after any number of episodes, from the manifests of what is there.
 
-    Args:
-        inputs: What the run is made of.
-        training: What it trains on; None for a run without a model.
-        episodes: How many are done.
-        final: Metrics of the last checkpoint on the final split, once they are measured.
+    ``final`` holds the metrics of the last checkpoint on the final split, once they are measured.
     """
     recipe, collection, out = inputs.recipe, inputs.collection, inputs.folder.path
     measured = {name: read_manifest(out / FOLDERS[name] / "evaluation") for name in BASELINES}
-    baselines = {
-        name: manifest.facts["metrics"]
-        for name, manifest in measured.items()
-        if manifest is not None and name in recipe.evaluation.baselines
-    }
-    model = None if inputs.start is None else inputs.start.name
+    baselines = {name: made for name, made in measured.items() if made and name in recipe.evaluation.baselines}
+    usable = [name for name, made in baselines.items() if made.facts.get("usable", True)]
+    model = None if inputs.start is None else str(inputs.start.name)
+    processor = "cpu"
+    if model is not None:
+        processor = (
+            torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+        )
     metric = training_metric(recipe.mining.depth, len(collection.corpus))
     summary = Summary(
         schema=SCHEMA,
         recipe=recipe.name,
         collection=collection.name,
-        model=_model_name(model),
+        model=Path(model).name if model is not None and Path(model).exists() else model,
         seed=recipe.episode.seed,
         split=recipe.evaluation.split,
         data=_data(inputs, training),
-        baselines=baselines,
+        baselines={name: made.facts["metrics"] for name, made in baselines.items()},
         bm25=_bm25(inputs.bm25, measured["bm25"]),
         episodes=tuple(_episode(inputs.folder, number) for number in range(1, episodes + 1)),
         final=final or {},
         training_metric=metric if recipe.episode.episodes else None,
         evaluation={split: on.facts for split, on in inputs.evaluations.items()},
-        comparisons=comparisons(out, episodes, [name for name in baselines if _usable(measured[name])]),
+        comparisons=comparisons(out, episodes, usable),
         settings=recipe.settings(),
         environment=Environment(
-            machine=f"{platform.system()} {platform.machine()}, {'cpu' if model is None else _processor()}",
+            machine=f"{platform.system()} {platform.machine()}, {processor}",
             python=sys.version.split()[0],
             packages=package_versions(),
         ),
@@ -97,15 +94,6 @@ def comparisons(out: Path, episodes: int, baselines: list[str]) -> tuple[Compari
     )
 
 
-def _usable(manifest: Manifest | None) -> bool:
-    """Return whether a baseline can be tested against: BM25 that finds nothing for most queries cannot."""
-    return manifest is not None and bool(manifest.facts.get("usable", True))
-
-
-def _model_name(model: Any) -> str | None:
-    return None if model is None else Path(str(model)).name if Path(str(model)).exists() else str(model)
-
-
 def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
     collection, review, tokens = inputs.collection, inputs.review, inputs.tokens
     stores = {} if inputs.start is None else {"queries": tokens.queries, "passages": tokens.passages}
@@ -124,11 +112,10 @@ def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
 
 def _bm25(bm25: BM25Retriever, measured: Manifest | None) -> BM25Summary | None:
     """Return how BM25 read the texts, and for how many queries it found nothing, where it was measured."""
-    if measured is None or "usable" not in measured.facts:  # of an older version
+    if measured is None:
         return None
-    return BM25Summary(
-        reads=bm25.reads, **{name: measured.facts[name] for name in ("queries", "found_nothing", "usable")}
-    )
+    names = ("queries", "found_nothing", "usable")
+    return BM25Summary(reads=bm25.reads, **{name: measured.facts[name] for name in names})
 
 
 def _episode(run: RunFolder, number: int) -> EpisodeSummary:
@@ -183,7 +170,3 @@ def _recall(lists: Manifest, mined: Manifest) -> dict[str, float]:
         return {}
     around = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
     return {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **around}
-
-
-def _processor() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"

@@ -41,14 +41,7 @@ def train(
     tokens: TokenizedCollection,
     episode: Episode,
 ) -> Checkpoint:
-    """Train the encoder of an episode.
-
-    Args:
-        start: What it starts from: the model as it was given, or the checkpoint before.
-        pool: Its negatives.
-        training: The training queries and their positives.
-        tokens: Of the collection.
-        episode: Its batches, schedule, seed.
+    """Train the encoder of an episode from ``start``: the model as it was given, or the checkpoint before.
 
     Raises:
         UserError: No training query would meet a negative; or training has diverged.

@@ -43,13 +43,7 @@ class Artefact(Generic[T]):
 
 @dataclass
 class Writing:
-    """An artefact in the making.
-
-    Attributes:
-        target: Temporary path of the file or folder that is to be made.
-        facts: What is worth knowing without opening it.
-        manifest: Of the artefact; there once the block has ended.
-    """
+    """An artefact in the making at a temporary path; it has its manifest once the block has ended."""
 
     target: Path
     facts: dict[str, Any] = field(default_factory=dict)
@@ -81,12 +75,8 @@ def as_read_back(inputs: Mapping[str, Any]) -> dict[str, Any]:
 def writing(path: Path, kind: str, inputs: Mapping[str, Any], spread: bool = False) -> Iterator[Writing]:
     """Make the artefact at ``path``: atomically, and with a manifest, written last, that makes it exist.
 
-    Args:
-        path: Where it belongs.
-        kind: What it is, e.g. ``"pool"``.
-        inputs: Everything that decides its content (JSON-serialisable).
-        spread: It is several files: what the block puts into a folder goes beside ``path``, which only names the
-            manifest.
+    With ``spread`` it is several files: what the block puts into a folder goes next to ``path``, which only names the
+    manifest.
     """
     inputs, before = as_read_back(inputs), read_manifest(path)
     if before is not None:
@@ -115,12 +105,8 @@ def build(
 ) -> Manifest:
     """Make the artefact at ``path`` unless it is there, whole and made of the same inputs; return its manifest.
 
-    Args:
-        path: Where the artefact belongs.
-        kind: What it is.
-        inputs: Everything that decides its content (JSON-serialisable).
-        make: Gets a temporary path, makes the file or folder there, returns facts for the manifest.
-        shared: Other processes may want the same artefact at the same time: one makes it, the others wait.
+    ``make`` gets a temporary path, makes the file or folder there and returns facts for the manifest. With ``shared``,
+    other processes may want the same artefact at the same time: one makes it, the others wait.
     """
     if found := cached(path, inputs):
         return found

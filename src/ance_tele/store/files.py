@@ -45,12 +45,13 @@ def _alive(process: int) -> bool:
 
 
 @contextmanager
-def lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock file while the block runs.
+def lock(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold a lock file, which stays where it is, empty, while the block runs.
 
-    Args:
-        path: The lock file; it stays where it is, empty.
-        busy: Called where another process holds it; if this does not raise, the lock is waited for.
+    Where another process holds it, that is waited for once ``waiting`` was called.
+
+    Raises:
+        UserError: Another process holds it, and it is not to be waited for.
     """
     import fcntl
 
@@ -59,7 +60,11 @@ def lock(path: Path, busy: Callable[[], None]) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            busy()
+            if waiting is None:
+                raise UserError(
+                    f"Another process is at work in {path.parent}; wait for it, or give another --out."
+                ) from None
+            waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # a file system without locks

@@ -1,0 +1,133 @@
+"""Take a run folder: recipe, data, model and review are written when a run begins and checked when it goes on."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ance_tele.console.errors import UserError
+from ance_tele.data.review import write_review
+from ance_tele.mining.plugins import load_all
+from ance_tele.runs.identity import FREE_SETTINGS, REVIEW, read_identity, read_settings, relative
+from ance_tele.runs.inputs import RunInputs
+from ance_tele.runs.train import check_start
+from ance_tele.runs.training_set import check_training_set
+from ance_tele.settings import Recipe
+from ance_tele.store.files import atomic, lock, write_json
+from ance_tele.store.manifests import SCHEMA, adopt
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def acquire_run_folder(
+    inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None = None
+) -> Iterator[None]:
+    """Hold the run folder while the run is at work in it; what cannot work is refused before it is taken.
+
+    The folder begins with ``adopted``, parts of other run folders by their name here.
+
+    Raises:
+        UserError: Another process works in it, it belongs to another run, or the settings do not suit the data.
+    """
+    recipe, out, review = inputs.recipe, inputs.folder.path, inputs.review
+    if review is not None:
+        what = "never drawn as negatives" if review.use == "exclude" else "further positives"
+        log.info(f"review {review.path}: {len(review.passages):,} passages called relevant, {what}")
+    check_folder(out)
+    recipe.check()
+    load_all(recipe.mining)
+    if recipe.episode.episodes:
+        check_training_set(inputs.collection, recipe, review)
+    if inputs.start is not None:
+        check_start(inputs.start, recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    with lock(out / ".lock"):
+        identity, settings = _identity(inputs, data), _plain(recipe.settings())
+        if (out / "run.json").exists():
+            _check_same(out, identity, settings)
+        if review is not None:
+            write_review(out / REVIEW, review.verdicts)
+        text = yaml.safe_dump({"recipe": recipe.name, **settings}, sort_keys=False, allow_unicode=True)
+        with atomic(out / "config.yaml") as temporary:
+            temporary.write_text("# The resolved settings of this run; give it back with --config.\n" + text, "utf-8")
+        write_json(out / "run.json", identity)
+        for name, part in (adopted or {}).items():
+            adopt(part, out / name)
+        yield
+
+
+def _identity(inputs: RunInputs, data: str | Path | None) -> dict[str, Any]:
+    """Return the content of ``run.json``."""
+    recipe, out, start, review = inputs.recipe, inputs.folder.path, inputs.start, inputs.review
+    identity: dict[str, Any] = {
+        "schema": SCHEMA,
+        "recipe": recipe.name,
+        "data": relative(data, out),
+        "model": None if start is None else relative(start.name, out),
+        "fingerprints": {
+            "data": inputs.collection.fingerprint,
+            "model": None if start is None else start.weights,
+        },
+    }
+    if review is not None:
+        identity |= {"review": relative(review.path, out), "review_as": review.use}
+        identity["fingerprints"]["review"] = review.fingerprint
+    if inputs.cross_encoder is not None:
+        identity["cross_encoder"] = relative(recipe.mining.cross_encoder, out)
+        identity["fingerprints"]["cross_encoder"] = inputs.cross_encoder.key
+    return identity
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be a run's.
+
+    Raises:
+        UserError: It is a file, or holds something else.
+    """
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path} is a file; --out takes a folder, new or of the same run.")
+    if out.is_dir() and any(out.iterdir()) and not (out / "run.json").exists() and not _only_lock(out):
+        raise UserError(f"{out} is not empty and holds no run; give --out a new folder.")
+
+
+def _only_lock(out: Path) -> bool:
+    return all(
+        path.name in (".lock", "config.yaml", REVIEW)
+        or path.name.startswith((".run.json", ".config.yaml", f".{REVIEW}"))
+        for path in out.iterdir()
+    )
+
+
+def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    before = read_identity(out)
+    old = _plain(Recipe("").settings()) | read_settings(out)  # a setting younger than the run is as it was without it
+    differ = [
+        f"{name} was {old.get(name)!r}, is {value!r}"
+        for name, value in {"recipe": identity["recipe"], **settings}.items()
+        if name not in FREE_SETTINGS and old.get(name) != value
+    ]
+    for what in ("data", "model", "review", "cross_encoder"):
+        if before["fingerprints"].get(what) != identity["fingerprints"].get(what):
+            differ.append(f"the {what} was {_named(what, before)}, is {_named(what, identity)}")
+    if differ:
+        raise UserError(
+            f"{out} holds a run of another configuration ({'; '.join(differ)}); give another --out, or the same "
+            "configuration to go on."
+        )
+
+
+def _named(what: str, identity: Mapping[str, Any]) -> str:
+    """Name the data, model or review of a run folder for a sentence."""
+    if what in ("review", "cross_encoder") and what not in identity:
+        return "none"
+    use = f" as {identity['review_as']}" if what == "review" else ""
+    return f"{identity[what]}{use} ({str(identity['fingerprints'][what])[:12]})"
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
