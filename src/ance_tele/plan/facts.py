@@ -81,9 +81,6 @@ def percentile(texts: Texts, share: float, count: Callable[[list[str]], list[int
 class ModelFiles:
     """Facts about a model, read from its configuration files.
 
-    Args:
-        find: Returns its files by name.
-
     Attributes:
         folders: Of its modules, relative to its own; [""] where it is not of sentence-transformers.
         types: Classes of its modules.
