@@ -152,7 +152,8 @@ def explored(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     )
     settings = "--query_max_len 16 --passage_max_len 16 --pool_per_source 6 --negatives_per_query 4 --batch_queries 8"
     rates = "--epochs 2 --learning_rate 3e-3 --refresh_fraction 0.5 --precision float32 --train_precision float32"
-    assert main([*f"{command} {settings} {rates}".split(), "--report_to", "[none]"]) == 0
+    with _without_pictures():
+        assert main([*f"{command} {settings} {rates}".split(), "--report_to", "[none]"]) == 0
     return folder / "run"
 
 

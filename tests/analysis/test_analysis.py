@@ -44,6 +44,7 @@ def _without_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "panel_svg", lambda *panel: "<svg xmlns='http://www.w3.org/2000/svg'></svg>")
         patch.setattr(write, "curves", lambda run: b"")
+        patch.setattr(write, "_figures", lambda *given: None)
         yield
 
 

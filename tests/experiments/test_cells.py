@@ -42,7 +42,7 @@ def test_a_cell_that_fails_is_named_and_the_others_finish(
 def test_a_crash_is_a_cells_own(
     toy: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str]
 ) -> None:
-    """What is no error of the user's, such as a GPU out of memory, stands whole in the cell's log."""
+    """What is no error of the user's, such as a GPU out of memory, is whole in the cell's log."""
     run = cells.run
 
     def crashing(chosen: Any, *rest: Any) -> Any:
@@ -86,7 +86,7 @@ def test_a_model_that_nobody_can_use_is_refused_at_once(
     assert not list(tmp_path.glob("*/cells"))
 
 
-def test_the_papers_figures_stand_beside(
+def test_the_papers_figures_are_added(
     toy: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where collection and model are those of the paper, by name."""
@@ -95,7 +95,7 @@ def test_the_papers_figures_stand_beside(
     shutil.copytree(tiny_model, model)
     tele = "ance-tele alpha=0.3 negatives_per_query=31"
     assert main(command(data, model, tmp_path / "out", "zero-shot", "dpr", tele)) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     found = read_json(tmp_path / "out" / "comparison.json")
     assert found["metrics"] == ["MRR@10", "Recall@1000"]
     lines = (tmp_path / "out" / "comparison.md").read_text().splitlines()
@@ -103,4 +103,4 @@ def test_the_papers_figures_stand_beside(
     for letter, known in (("a", ["11.4", "77.1"]), ("b", ["36.2", "97.7"]), ("c", ["39.1", "98.3"])):
         line = next(line for line in lines if line.startswith(f"| {letter} |"))
         assert [part.strip(" |") for part in line.split(" | ")[-2:]] == known
-    assert "paper MRR@10" in "".join(lines) and "paper" in said
+    assert "paper MRR@10" in "".join(lines) and "paper" in printed

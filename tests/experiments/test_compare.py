@@ -103,7 +103,7 @@ def test_what_episodes_in_common_cost_is_counted_once(whole: Path, result: dict[
     assert 0 < result["cost"]["training_share"] < 1 and result["cost"]["peak_bytes"] > 10**8
 
 
-# ---- resumed, beside each other --------------------------------------------------------------------------
+# ---- resumed, and several at a time -------------------------------------------------------------------------
 
 
 def test_a_finished_comparison_does_nothing_again(
@@ -123,21 +123,21 @@ def test_a_finished_comparison_does_nothing_again(
             assert found["by_seed"] == row_of(result, row["system"])["values"]["dev"][metric]["by_seed"]
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="tells by /proc who is still running")
-def test_killed_beside_each_other_it_goes_on(whole: Path, toy: Path, tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc shows which processes run")
+def test_killed_in_parallel_it_goes_on(whole: Path, toy: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Two cells at a time, SIGKILL after the first trained one: no process stays behind, what is finished is not
     touched again, and in the end the figures are those of the comparison that ran one by one undisturbed."""
     out, systems = tmp_path / "killed", ("dpr", "q-neg", "q-neg+momentum")
     words = [*command(toy, tiny_model, out, *systems), "--parallel=2"]
     script = "import sys; from ance_tele.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    with (tmp_path / "said.txt").open("w") as said:
-        child = subprocess.Popen([sys.executable, "-c", script, *words], stdout=said, stderr=said)
+    with (tmp_path / "output.txt").open("w") as output:
+        child = subprocess.Popen([sys.executable, "-c", script, *words], stdout=output, stderr=output)
     workers: list[int] = []
     try:
         _wait(lambda: list(out.glob("cells/*/*/*/cost.json")) or child.poll() is not None, 120)
         workers = _children(child.pid)
         child.kill()
-        assert child.wait() == -signal.SIGKILL, (tmp_path / "said.txt").read_text()
+        assert child.wait() == -signal.SIGKILL, (tmp_path / "output.txt").read_text()
         assert len(workers) >= 2
         _wait(lambda: not any(_runs(worker) for worker in workers), 10)
     finally:
@@ -145,10 +145,10 @@ def test_killed_beside_each_other_it_goes_on(whole: Path, toy: Path, tiny_model:
             if _runs(process):
                 os.kill(process, signal.SIGKILL)
     done = [path.parent for path in out.glob("cells/*/*/*/cost.json")]
-    stood = {path: path.stat().st_mtime_ns for folder in done for path in folder.glob("episode-*/*.*")}
-    assert 1 <= len(done) < 3 and stood
+    before = {path: path.stat().st_mtime_ns for folder in done for path in folder.glob("episode-*/*.*")}
+    assert 1 <= len(done) < 3 and before
     assert main(command(toy, tiny_model, out, *systems)) == 0
-    assert {path: path.stat().st_mtime_ns for path in stood} == stood
+    assert {path: path.stat().st_mtime_ns for path in before} == before
     found = read_json(out / "comparison.json")
     assert [row["system"] for row in found["rows"]] == list(systems)
     for name in systems:

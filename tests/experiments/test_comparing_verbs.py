@@ -112,9 +112,9 @@ def test_settings_hold_for_all_systems_that_have_them_open(
     assert [one["alpha"] for one in settings] == [0.2, 0.0, 0.7]
     assert {one["learning_rate"] for one in settings} == {1e-4} and {one["strict"] for one in settings} == {False}
     assert {one["momentum"] for one in settings} == {"all"} and {one["split"] for one in settings} == {"dev"}
-    said = capsys.readouterr().out
-    assert "zero-shot stays what it is: episodes 0\n" in said
-    assert "dpr stays what it is: episodes 1, alpha 0.0\n" in said and "ance-tele alpha=0.7 stays" not in said
+    printed = capsys.readouterr().out
+    assert "zero-shot stays what it is: episodes 0\n" in printed
+    assert "dpr stays what it is: episodes 1, alpha 0.0\n" in printed and "ance-tele alpha=0.7 stays" not in printed
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -126,7 +126,7 @@ def test_a_table_of_the_paper(table: str, asked: Callable[..., dict[str, Any]]) 
 
 
 def test_table_2_has_fewer_and_more_negatives(asked: Callable[..., dict[str, Any]], tiny_model: Path) -> None:
-    """23 and 47 beside 31; in proportion where there are others, as there are unless somebody says otherwise."""
+    """23, 31 and 47; in proportion for another N, such as the default."""
 
     def negatives(*words: Any) -> list[int]:
         found = asked("reproduce", "table2", f"--model={tiny_model}", *words)

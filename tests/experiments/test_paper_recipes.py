@@ -133,8 +133,8 @@ def test_a_collection_that_changed_is_read_again_and_says_which_file(
 ) -> None:
     shutil.copytree(data / "nq", tmp_path / "nq")
     assert main(["data", str(tmp_path / "nq")]) == 0
-    said = capsys.readouterr().out
-    assert "test              49 queries with answers only\n" in said and " 0 judged" not in said
+    printed = capsys.readouterr().out
+    assert "test              49 queries with answers only\n" in printed and " 0 judged" not in printed
     with (tmp_path / "nq" / "nq-dev.json").open("a") as file:
         file.write("\n")
     assert main(["data", str(tmp_path / "nq")]) == 0

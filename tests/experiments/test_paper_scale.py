@@ -195,7 +195,7 @@ def test_a_published_pair_likewise(
     lengths = [f"--{key}={SIZES[key]}" for key in ("query_max_len", "passage_max_len")]
     assert main(["evaluate", *pair, f"--data={data / 'nq'}", *lengths]) == 0
     values = measured(capsys.readouterr().out)
-    assert {metric: beside for metric, (_, beside) in values.items()} == {
+    assert {metric: published for metric, (_, published) in values.items()} == {
         "Answer@5": 0.770,
         "Answer@20": 0.849,
         "Answer@100": 0.897,
@@ -215,7 +215,7 @@ def test_a_run_folder_given_for_a_model_is_told_apart(
 def test_an_exported_pool_of_ids_is_read_back_with_the_corpus_beside_it(
     finished: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
-    """One file alone finds its own corpus; where that is gone, any corpus* beside it; then there is a sentence."""
+    """One file alone finds its own corpus; where that is gone, any corpus* next to it; then there is a sentence."""
     path = tmp_path / "pool.jsonl"
     assert main(["data", "convert", str(finished["nq"]), str(path), "--to", "tevatron2"]) == 0
     again, corpus = load_collection(path), tmp_path / "pool.corpus.jsonl"

@@ -104,10 +104,10 @@ def test_training_queries_are_sorted_searched_and_paged(client: TestClient, run:
 
 
 def test_one_training_query_through_the_rounds(client: TestClient, run: Path) -> None:
-    """Beside a plain reading of the files."""
+    """Compared with a plain reading of the files."""
     query, positive = "q00-0", "d00-0"
-    told = client.get("/api/query", params={"id": query}).json()
-    assert [one["id"] for one in told["positives"]] == [positive] and told["verdicts"] == {}
+    found = client.get("/api/query", params={"id": query}).json()
+    assert [one["id"] for one in found["positives"]] == [positive] and found["verdicts"] == {}
     rounds = [lists(run, checkpoint) for checkpoint in (0, 1, 2)]
     ranks = [dict(zip(t["passage_id"], t["rank"], strict=True)) for t in (t[t["query_id"] == query] for t in rounds)]
     pools = [pq.read_table(run / f"episode-{episode}" / "pool.parquet").to_pandas() for episode in (1, 2)]
@@ -115,31 +115,31 @@ def test_one_training_query_through_the_rounds(client: TestClient, run: Path) ->
     expected = {passage for one in ranks for passage in one} | {
         passage for one in drawn for passage in one["passage_id"]
     }
-    assert {one["id"] for one in told["negatives"]} == expected - {positive}
-    for one in [*told["positives"], *told["negatives"]]:
-        assert one["ranks"] == [found.get(one["id"]) for found in ranks]
+    assert {one["id"] for one in found["negatives"]} == expected - {positive}
+    for one in [*found["positives"], *found["negatives"]]:
+        assert one["ranks"] == [by_passage.get(one["id"]) for by_passage in ranks]
         assert one["marks"] == marks(one["ranks"])
-    for one in told["negatives"]:
+    for one in found["negatives"]:
         held = {(source["source"], episode) for source in one["sources"] for episode in source["episodes"]}
         assert held == {
             (source, episode)
             for episode, pool in enumerate(drawn, 1)
             for source in pool[pool["passage_id"] == one["id"]]["source"]
         }
-    best = [one["best"] or 10**9 for one in told["negatives"]]
+    best = [one["best"] or 10**9 for one in found["negatives"]]
     assert best == sorted(best)
-    suspects = [one for one in told["negatives"] if one["reasons"]]
+    suspects = [one for one in found["negatives"] if one["reasons"]]
     assert [(one["id"], one["reasons"], one["suspicion"]) for one in suspects] == [
         (HOSTILE, ["near_duplicate", "persistently_top"], 2.5)
     ]
     mrr = [pq.read_table(run / f"episode-{c}" / "per_training_query.parquet")["MRR@20"][0].as_py() for c in (0, 1, 2)]
-    assert told["mrr"] == mrr
+    assert found["mrr"] == mrr
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(1, 200)), max_size=8))
-def test_marks_say_what_the_ranks_say(ranks: list[int | None]) -> None:
-    said = marks(ranks)
-    for number, mark in enumerate(said):
+def test_marks_follow_the_ranks(ranks: list[int | None]) -> None:
+    lines = marks(ranks)
+    for number, mark in enumerate(lines):
         now, before = ranks[number] is not None, number > 0 and ranks[number - 1] is not None
         ever = any(rank is not None for rank in ranks[:number])
         expected = {
@@ -220,8 +220,8 @@ def test_vectors_that_were_not_kept_are_encoded_once_into_the_cache(
         return [c["checkpoint"] for c in client.get("/api/run").json()["columns"]], list(logged)
 
     assert columns("kept") == ([2], [])
-    found, said = columns("all")
-    assert found == [0, 1, 2] and [re.findall("zero-shot|episode .", line) for line in said] == [
+    found, lines = columns("all")
+    assert found == [0, 1, 2] and [re.findall("zero-shot|episode .", line) for line in lines] == [
         ["episode 1"],
         ["zero-shot"],
     ]
@@ -296,7 +296,7 @@ def test_rounds_of_bm25_are_called_so(explored: Path, data: Path) -> None:
     try:
         training = Training(explored, recipe, opened.collection)
         assert training.labels == ["BM25", "episode 1", "episode 2"]
-        told = case(training, "q00-0")
-        assert all(one["ranks"][0] == one["ranks"][2] for one in told["negatives"])
+        found = case(training, "q00-0")
+        assert all(one["ranks"][0] == one["ranks"][2] for one in found["negatives"])
     finally:
         path.unlink()

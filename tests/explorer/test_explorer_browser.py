@@ -182,7 +182,7 @@ def test_rows_are_marked_by_key(browser: webdriver.Chrome, home: str, run: Path)
     wait(browser, lambda: "1 unsure" in browser.find_element(By.ID, "review").text)
     browser.switch_to.active_element.send_keys("r")
     wait(browser, lambda: "(1 relevant, 1 negative, 0 unsure)" in browser.find_element(By.ID, "review").text)
-    assert browser.find_element(By.ID, "said").get_attribute("textContent").startswith("Marked relevant: ")
+    assert browser.find_element(By.ID, "status").get_attribute("textContent").startswith("Marked relevant: ")
     ids = [row.get_attribute("data-id") for row in rows[:2]]
     verdicts = {row.passage_id: row.verdict for row in read_review(run / "review.csv")}
     assert verdicts == {ids[0]: "negative", ids[1]: "relevant"}

@@ -291,7 +291,7 @@ def command(toy: Path, model: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def told(text: str) -> list[str]:
+def printed_settings(text: str) -> list[str]:
     return [line.strip().partition(":")[0] for line in text.splitlines() if line.startswith("  ") and ": " in line]
 
 
@@ -301,11 +301,11 @@ def test_a_run_tells_its_defaults_and_goes_on_with_them(
     out = tmp_path / "run"
     own = ("--learning_rate", "0.001", "--epochs=1")
     assert main([*command(toy, tiny_model, out, *own), "--plan"]) == 0
-    plan = told(capsys.readouterr().out)
+    plan = printed_settings(capsys.readouterr().out)
     assert main(command(toy, tiny_model, out, *own)) == 0
     shown = capsys.readouterr().out
     assert "  batch_queries 8: 72 training queries give 9 steps an epoch\n" in shown
-    lines = told(shown)
+    lines = printed_settings(shown)
     assert lines[:2] == ["batch_queries 8", "negatives_per_query 7"] and not any("epochs" in line for line in lines)
     assert [line for line in plan if line in lines] == lines
     config = yaml.safe_load((out / "config.yaml").read_text("utf-8"))

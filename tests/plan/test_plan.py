@@ -216,7 +216,7 @@ def test_what_cannot_be_planned_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert gpu_of("h100") is GPUS["H100"]
     with pytest.raises(UserError, match="size of 'scifact' is not published"):
         plan_benchmark(recipe("marco"), "scifact")
-    with pytest.raises(UserError, match=r"no config\.json that tells a model's shape"):
+    with pytest.raises(UserError, match=r"no config\.json that declares a model's shape"):
         model_shape(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="is no JSON"):

@@ -43,13 +43,7 @@ class Sides:
 
 
 def look_through(rounds: Rounds, corpus: int | None, config: SuspectConfig) -> Sides:
-    """Read all lists and pools of a run once.
-
-    Args:
-        rounds: Of the run.
-        corpus: Passages of the corpus; None if unknown.
-        config: What makes a negative suspect.
-    """
+    """Read all lists and pools of a run once; ``corpus`` is the number of passages, None if unknown."""
     count, sources = len(rounds.order), rounds.sources
     scores, reciprocal = rounds.positive_scores(), rounds.reciprocal_ranks()[-1]
     streams = _streams(rounds)

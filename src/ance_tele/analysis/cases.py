@@ -1,4 +1,4 @@
-"""Cases as in the paper's Table 10: a query whose negatives went and came back, with texts and ranks by round."""
+"""Cases as in the paper's Table 10: queries with swinging negatives, their texts, and their ranks by round."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -55,7 +55,7 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
 
     Args:
         path: A file ordered by query, with the column query_id.
-        query: The id of the query.
+        query: Its id.
         position: Returns the position of a query in the order of the file.
         columns: Which columns to return.
     """

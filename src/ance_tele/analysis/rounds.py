@@ -56,11 +56,6 @@ class Rounds:
     def of(cls, out: Path, mining: MiningConfig, episodes: int) -> "Rounds":
         """Find the rounds of a finished run.
 
-        Args:
-            out: The run folder.
-            mining: Its settings, which decide what each round mined.
-            episodes: How many it trained.
-
         Raises:
             UserError: A list or a pool is missing.
         """

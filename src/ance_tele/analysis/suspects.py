@@ -129,11 +129,7 @@ def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
 def judge(pairs: Pairs, overlap: np.ndarray, rounds: int, config: SuspectConfig) -> np.ndarray:
     """Return for each pair which of the three reasons hold, bool [pairs, 3], in the order of ``REASONS``.
 
-    Args:
-        pairs: The evidence.
-        overlap: Words shared with a positive (Jaccard), float64 [pairs]; NaN where not compared.
-        rounds: How many rounds there were.
-        config: The thresholds.
+    ``overlap`` are the words shared with a positive (Jaccard), float64 [pairs]; NaN where not compared.
     """
     known = pairs.reciprocal * config.trust >= 1 - 1e-9
     top = pairs.top_rounds >= min(config.rounds, rounds)

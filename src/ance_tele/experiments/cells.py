@@ -28,15 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A cell with the folders that it needs; travels to another process.
-
-    Attributes:
-        cell: What to run.
-        out: Folder of the comparison.
-        data: The collection.
-        cache: Folder for collections and token stores.
-        parallel: Cells at a time.
-    """
+    """A cell with what it needs, to be sent to another process; ``out`` is the folder of the comparison."""
 
     cell: Cell
     out: Path

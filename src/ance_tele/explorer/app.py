@@ -43,15 +43,7 @@ class Mark(_Body):
 
 
 def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: Marks, host: str) -> FastAPI:
-    """Make the application.
-
-    Args:
-        about: Facts of the run, to be shown at the top.
-        asker: Answers searches.
-        training: The training queries.
-        marks: The verdicts.
-        host: The address that the server will listen on.
-    """
+    """Make the application; ``about`` are facts of the run for the head of the page."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _guard(app, host)
     _errors(app)

@@ -29,10 +29,6 @@ def known_host(header: str, bound: str) -> bool:
     A web site can let its own name point here (DNS rebinding), and its scripts would then count as this page's own. But
     the browser sends that name along. So only names of this machine are accepted, and the address given; where
     the server listens on all addresses, any literal address, which cannot be rebound.
-
-    Args:
-        header: The Host header, with or without a port.
-        bound: The address that the server listens on.
     """
     name = _name(header)
     if name in ("localhost", bound.lower()):
@@ -46,13 +42,7 @@ def known_host(header: str, bound: str) -> bool:
 
 
 def refusal(method: str, headers: Mapping[str, str], bound: str) -> tuple[int, str] | None:
-    """Return status and sentence for a request that is not to be answered; None for one that is.
-
-    Args:
-        method: GET, POST, ...
-        headers: Of the request, by name in any case.
-        bound: The address that the server listens on.
-    """
+    """Return status and sentence for a request that is not to be answered; None for one that is."""
     host = headers.get("host", "")
     if not known_host(host, bound):
         return 421, f"This server is not '{host[:80]}'; open it by the address that it was started with."

@@ -37,11 +37,6 @@ class Marks:
     def set(self, case: Mapping[str, Any], passage: str, verdict: str | None) -> None:
         """Give a negative of a query a verdict, or take it back (None); the file is written at once.
 
-        Args:
-            case: The query and its negatives.
-            passage: Id of one of them.
-            verdict: "relevant", "negative", "unsure", or None.
-
         Raises:
             UserError: The passage is no negative of the query, or there is no such verdict.
         """

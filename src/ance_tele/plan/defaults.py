@@ -1,7 +1,7 @@
 """Defaults from training queries, texts and model: a pure function of such facts, each value with a reason.
 
 The paper's own settings are those of ``marco``, ``nq`` and ``triviaqa``; how these rules were chosen, and what they
-gave, is in docs/decisions.md. Nothing here looks at the machine: a run goes on elsewhere with the same settings.
+gave, is in docs/decisions.md. Nothing here looks at the machine: a run resumed on another one keeps its settings.
 """
 
 from collections.abc import Mapping

@@ -81,9 +81,6 @@ def percentile(texts: Texts, share: float, count: Callable[[list[str]], list[int
 class ModelFiles:
     """Facts about a model, read from its configuration files.
 
-    Args:
-        find: Returns its files by name.
-
     Attributes:
         folders: Of its modules, relative to its own; [""] where it is not of sentence-transformers.
         types: Classes of its modules.
@@ -160,7 +157,7 @@ class ModelFiles:
         path = self.find(name)
         try:
             return None if path is None else json.loads(path.read_text("utf-8"))
-        except ValueError:  # loading the model says what is wrong with it
+        except ValueError:  # loading the model will report it
             return None
 
 

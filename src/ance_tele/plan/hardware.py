@@ -109,7 +109,7 @@ def gpu_of(name: str) -> GPU:
     return found[name.lower()]
 
 
-# A setting of the shape, and the keys that stand for it in config.json (BERT and its kin; DistilBERT).
+# Fields of the shape, and their keys in config.json (BERT and its kin; DistilBERT).
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "layers": ("num_hidden_layers", "n_layers"),
     "hidden": ("hidden_size", "dim"),
@@ -123,7 +123,7 @@ def model_shape(model: str | Path | None) -> ModelShape:
     """Return the shape of a model by the ``config.json`` of its folder; BERT-base's where there is no folder.
 
     Raises:
-        UserError: The file cannot be read or does not tell the shape.
+        UserError: The file cannot be read or does not declare the shape.
     """
     folder = Path(model) if model is not None else None
     if folder is None or not folder.is_dir():
@@ -140,7 +140,7 @@ def model_shape(model: str | Path | None) -> ModelShape:
         }
         if all(isinstance(value, int) for value in found.values()):
             return ModelShape(**found, name=folder.resolve().name)
+    needed = ", ".join(keys[0] for keys in _KEYS.values())
     raise UserError(
-        f"{folder} holds no config.json that tells a model's shape ({', '.join(keys[0] for keys in _KEYS.values())}); "
-        "take the folder of an encoder."
+        f"{folder} holds no config.json that declares a model's shape ({needed}); take the folder of an encoder."
     )

@@ -47,15 +47,9 @@ def recipe_for(name: str, collection: Collection, model: str | Path | None, **se
 
 
 def defaults_for(chosen: Recipe, at_hand: AtHand, given: Names[str] = ()) -> dict[str, Default]:
-    """Return the defaults, each with its reason, of the settings of a recipe that nobody has chosen.
+    """Return value and reason of the settings of a recipe that nobody has chosen, by name.
 
-    Args:
-        chosen: The recipe, with what somebody has chosen.
-        at_hand: The collection and the model.
-        given: Names of the settings that somebody has chosen.
-
-    Returns:
-        Value and reason by name of the setting; {} for a recipe at the paper's scale, or one without a model.
+    ``given`` names settings that somebody has chosen. {} for a recipe at the paper's scale, or one without a model.
     """
     if chosen.name.partition(" ")[0].partition("/")[0] in SCALES or chosen.lexical:
         return {}
@@ -68,11 +62,7 @@ def defaults_for(chosen: Recipe, at_hand: AtHand, given: Names[str] = ()) -> dic
 def suited(chosen: Recipe, at_hand: AtHand, given: Names[str] = (), begun: Path | None = None) -> Recipe:
     """Return a recipe whose unchosen settings suit what is at hand; see :func:`defaults_for`.
 
-    Args:
-        chosen: The recipe, with what somebody has chosen.
-        at_hand: The collection and the model.
-        given: Names of the settings that somebody has chosen.
-        begun: A run folder; where a run was begun in it, that run's settings are the defaults.
+    Where a run was begun in the folder ``begun``, that run's settings are the defaults.
     """
     found = defaults_for(chosen, at_hand, given)
     if begun is not None and (begun / "run.json").is_file():

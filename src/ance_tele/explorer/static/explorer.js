@@ -72,13 +72,13 @@ function current(node, on) {
   else node.removeAttribute("aria-current");
 }
 
-const say = (sentence) => { $("said").textContent = sentence; };
+const announce = (sentence) => { $("status").textContent = sentence; };
 const number = (value) => value.toLocaleString("en");
 const plural = (count, one, many = one + "s") => `${number(count)} ${count === 1 ? one : many}`;
 const named = (passage) => passage.title || passage.id;
 const link = (view, values) => `#/${view}?${new URLSearchParams(Object.entries(values).filter(([, value]) => value))}`;
 
-// ---- what the address says is what is shown ------------------------------------------------------
+// ---- the address decides what is shown ------------------------------------------------------
 
 function address() {
   const [view, values] = location.hash.replace(/^#\/?/, "").split("?");
@@ -190,12 +190,12 @@ async function list(wanted) {
   $("list").hidden = found.total === 0;
   $("list").replaceChildren(...found.queries.map((query) => {
     const values = { ...Object.fromEntries(wanted), id: query.id };
-    const said = [`${state.run.metric} ${query.mrr.at(-1).toFixed(2)}`];
-    if (query.falls) said.push(`▼ ${plural(query.falls, "fall")}, −${query.lost.toFixed(2)}`);
-    if (query.swings) said.push(`↺ ${query.swings}`);
-    if (query.suspects) said.push(`⚑ ${plural(query.suspects, "suspect")}`);
+    const figures = [`${state.run.metric} ${query.mrr.at(-1).toFixed(2)}`];
+    if (query.falls) figures.push(`▼ ${plural(query.falls, "fall")}, −${query.lost.toFixed(2)}`);
+    if (query.swings) figures.push(`↺ ${query.swings}`);
+    if (query.suspects) figures.push(`⚑ ${plural(query.suspects, "suspect")}`);
     return el("li", {}, el("a", { href: link("queries", values), "data-id": query.id }, el("span", {}, query.text),
-      el("span", { class: "quiet num" }, said.join(" · ")), spark(query.mrr)));
+      el("span", { class: "quiet num" }, figures.join(" · ")), spark(query.mrr)));
   }));
   $("page").textContent = `page ${number(found.page)} of ${number(found.pages)}`;
   $("previous").disabled = found.page <= 1;
@@ -244,7 +244,7 @@ function showCase() {
   showTable();
   window.scrollTo(0, 0);
   if (!$("list-pane").offsetParent) $("case").focus({ preventScroll: true }); // a narrow window shows one of the two
-  say(`${query.text}: ${plural(query.negatives.length, "negative")}`);
+  announce(`${query.text}: ${plural(query.negatives.length, "negative")}`);
 }
 
 function chart(mrr) {
@@ -335,7 +335,7 @@ async function mark(passage, verdict) {
     const answer = await call("/api/review", { query_id: query.id, passage_id: passage.id, verdict: taken ? null : verdict });
     query.verdicts = answer.verdicts;
     showReview(answer.review);
-    say(taken ? `Mark taken back: ${named(passage)}` : `Marked ${verdict}: ${named(passage)}`);
+    announce(taken ? `Mark taken back: ${named(passage)}` : `Marked ${verdict}: ${named(passage)}`);
     if (state.query !== query) return;
     const row = [...document.querySelectorAll("tbody tr")].find((one) => one.dataset.id === passage.id);
     if (row) showVerdict(row, query.verdicts[passage.id]);
