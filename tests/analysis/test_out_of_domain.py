@@ -73,7 +73,7 @@ def test_what_cannot_be_measured(trained: Path, others: list[Path], toy: Path, c
     with pytest.raises(UserError, match="has no qrels for split 'nowhere'"):
         evaluate_elsewhere(trained, others, split="nowhere")
     for words, sentence in (
-        (["evaluate", "--on", str(toy)], "--on stands between a run folder and collections"),
+        (["evaluate", "--on", str(toy)], "--on takes a run folder and collections"),
         (["evaluate", str(trained), "--on", str(toy), "--query_max_len", "8"], "leave out --query_max_len"),
     ):
         assert main(words) == 2

@@ -14,7 +14,7 @@ from ance_tele.settings import EpisodeConfig, Recipe
 
 
 def evaluate_verb(given: Given) -> int:
-    """Measure a model, or a pair; a published checkpoint beside its published figures."""
+    """Measure a model, or a pair; a published checkpoint next to its published figures."""
     from ance_tele.data.load import load_collection
 
     if given.on:
@@ -33,7 +33,7 @@ def evaluate_verb(given: Given) -> int:
 
     main = given.model or given.passage_model
     published = known(main)
-    # What a model was trained with is what it is measured with, unless said otherwise.
+    # What a model was trained with is what it is measured with, unless a flag changes it.
     declared = published.settings if published is not None else settings_of(main)
     chosen = {**declared, **given.settings}
     own = {one.name: chosen[one.name] for one in fields(EncoderConfig) if one.name in chosen}
@@ -64,15 +64,15 @@ def evaluate_verb(given: Given) -> int:
     if figures:
         echo(f"{'':<12} measured  published")
     for metric, value in scores.means().items():
-        beside = f"     {figures[metric]:.3f}" if metric in figures else ""
-        echo(f"{metric:<12}   {value:.4f}{beside}")
+        figure = f"     {figures[metric]:.3f}" if metric in figures else ""
+        echo(f"{metric:<12}   {value:.4f}{figure}")
     return 0
 
 
 def elsewhere_verb(given: Given) -> int:
     """Measure a run's start and its last model on other collections."""
     if not given.model or given.data or given.query_model or given.passage_model:
-        raise UserError("--on stands between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
+        raise UserError("--on takes a run folder and collections: evaluate RUN --on DATA [DATA ...].")
     if own := given.settings.keys() - {"split"}:
         raise UserError(f"With --on the run's own settings hold; leave out --{', --'.join(sorted(own))}.")
     from ance_tele.analysis.out_of_domain import evaluate_elsewhere
@@ -82,8 +82,8 @@ def elsewhere_verb(given: Given) -> int:
     echo(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
     for one in found:
         before, after = (score(one.metrics[system][one.metric]) for system in ("zero-shot", "trained"))
-        said = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
-        echo(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {said}")
+        change = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
+        echo(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {change}")
     echo(f"\nIn the report: ance-tele report {given.model}")
     return 0
 
