@@ -31,6 +31,14 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _no_power_cuts() -> Iterator[None]:
+    """Files of tests need not outlive the machine: waiting for the disk is a tenth of a toy run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
@@ -50,9 +58,11 @@ def logged() -> Iterator[list[str]]:
 
 @contextmanager
 def _without_pictures() -> Iterator[None]:
+    from ance_tele.analysis import analyse
     from ance_tele.report import page, write
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analyse, "_project", lambda *given: None)
         patch.setattr(page, "panel_svg", lambda *panel: "<svg xmlns='http://www.w3.org/2000/svg'></svg>")
         patch.setattr(write, "curves", lambda run: b"")
         yield
@@ -60,7 +70,7 @@ def _without_pictures() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def undrawn() -> Iterator[None]:
-    """Reports without pictures, for modules that ask something else of many runs: drawing is a third of a toy run."""
+    """Runs without pictures, for modules that test something else in many runs: drawing is a third of a toy run."""
     with _without_pictures():
         yield
 
@@ -94,6 +104,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    import ance_tele.training.trainer  # noqa: F401 (what most tests with a model load)
+
+    pytest_collection_finish()
 
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     words = [f"t{i}" for i in range(TOPICS)] + [f"w{i}" for i in range(60)]

@@ -1,5 +1,5 @@
 from ance_tele.analysis.analyse import analyse as analyse
-from ance_tele.analysis.out_of_domain import evaluate_elsewhere as evaluate_elsewhere
+from ance_tele.analysis.out_of_domain import evaluate_out_of_domain as evaluate_out_of_domain
 from ance_tele.analysis.suspect_texts import suspects_of as suspects_of
 from ance_tele.console.errors import UserError as UserError
 from ance_tele.data.answers import has_answer as has_answer

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,8 @@ from ance_tele.data.load import load_collection
 from ance_tele.data.review import read_review, write_review
 from ance_tele.episode import run
 from ance_tele.recipes import recipe
+from ance_tele.report import page, write
 from ance_tele.runs.analysed import Analysis
-
-pytestmark = pytest.mark.usefixtures("undrawn")
 
 SMALL = {"depth": 40, "pool_per_source": 20, "negatives_per_query": 2, "batch_queries": 8, "learning_rate": 1e-3}
 
@@ -36,6 +36,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = {**rows[0], "_id": "copy", "text": f"{rows[0]['text']} w99"}
     (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, [*rows, copy])) + "\n", "utf-8")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_figures() -> Iterator[None]:
+    """Reports without figures; projections, which "undrawn" leaves out, are tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "panel_svg", lambda *panel: "<svg xmlns='http://www.w3.org/2000/svg'></svg>")
+        patch.setattr(write, "curves", lambda run: b"")
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy import write_toy
 
-from ance_tele.analysis.out_of_domain import evaluate_elsewhere
+from ance_tele.analysis.out_of_domain import evaluate_out_of_domain
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
 from ance_tele.data.load import load_collection
@@ -40,7 +40,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_both_models_are_measured_and_compared(
     trained: Path, others: list[Path], capsys: pytest.CaptureFixture, logged: list[str]
 ) -> None:
-    found = evaluate_elsewhere(trained, others)
+    found = evaluate_out_of_domain(trained, others)
     assert [(one.collection, one.split) for one in found] == [("one", "test"), ("two <b>", "dev")]
     assert sum("measured on" in line for line in logged) == 4
     raw = []
@@ -51,7 +51,8 @@ def test_both_models_are_measured_and_compared(
         for system, model in models.items():
             place = (trained / model).resolve()
             scores[system] = evaluate_model(place, collection, one.split, EncoderConfig())[1]
-            assert one.metrics[system] == pytest.approx(scores[system].means())
+            means = one.before if system == "zero-shot" else one.after
+            assert means == pytest.approx(scores[system].means())
         before, after = (scores[system].values["MRR@10"] for system in ("zero-shot", "trained"))
         assert one.difference == pytest.approx((after - before).mean())
         raw.append(permutation_test(after, before))
@@ -61,7 +62,7 @@ def test_both_models_are_measured_and_compared(
     assert sorted(path.name for path in (trained / "elsewhere").glob("*.json")) == ["one.json", "two--b-.json"]
 
     logged.clear()
-    assert evaluate_elsewhere(trained, others[:1]) == found  # what stands is not measured again
+    assert evaluate_out_of_domain(trained, others[:1]) == found  # cached results are reused
     assert not any("measured" in line for line in logged)
     assert main(["evaluate", str(trained), "--on", *map(str, others)]) == 0
     assert "two <b>" in capsys.readouterr().out
@@ -69,11 +70,11 @@ def test_both_models_are_measured_and_compared(
 
 def test_what_cannot_be_measured(trained: Path, others: list[Path], toy: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(UserError, match="is no run folder"):
-        evaluate_elsewhere(toy, others)
+        evaluate_out_of_domain(toy, others)
     with pytest.raises(UserError, match="has no qrels for split 'nowhere'"):
-        evaluate_elsewhere(trained, others, split="nowhere")
+        evaluate_out_of_domain(trained, others, split="nowhere")
     for words, sentence in (
-        (["evaluate", "--on", str(toy)], "--on takes a run folder and collections"),
+        (["evaluate", "--on", str(toy)], "--on comes between a run folder and collections"),
         (["evaluate", str(trained), "--on", str(toy), "--query_max_len", "8"], "leave out --query_max_len"),
     ):
         assert main(words) == 2

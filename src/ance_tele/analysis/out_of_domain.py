@@ -1,8 +1,7 @@
-"""Did training wreck the model elsewhere? A run's model against the one it started from, on other collections."""
+"""Out-of-domain evaluation: a run's trained model against the model it started from, on other collections."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +16,23 @@ from ance_tele.data.load import load_collection
 from ance_tele.evaluate.config import EvaluateConfig, headline
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.statistics import compare_with, holm
-from ance_tele.runs.identity import read_identity, recipe_of, resolve
+from ance_tele.runs.analysed import OutOfDomain
+from ance_tele.runs.folder import read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import build
 from ance_tele.store.files import write_json
 from ance_tele.store.manifests import read_manifest
+from ance_tele.store.records import decode
 
 log = logging.getLogger(__name__)
 
 SYSTEMS = ("zero-shot", "trained")
 
 
-@dataclass(frozen=True)
-class Elsewhere:
-    """A model before and after its training, on a collection it was not trained for.
-
-    Attributes:
-        collection: Its name.
-        split: Which judgements.
-        queries: How many.
-        episode: Whose model is the trained one.
-        metric: What the test is of.
-        difference: Trained minus zero-shot, of that metric.
-        p: Of a paired permutation test, adjusted by Holm for all collections that the run was measured on.
-        metrics: Means by system ("zero-shot", "trained") and metric.
-    """
-
-    collection: str
-    split: str
-    queries: int
-    episode: int
-    metric: str
-    difference: float
-    p: float
-    metrics: dict[str, dict[str, float]]
-
-
-def evaluate_elsewhere(
+def evaluate_out_of_domain(
     run: str | Path, data: Sequence[str | Path], split: str | None = None, strict: bool = True
-) -> list[Elsewhere]:
-    """Measure a run's start and its last model on other collections; what was measured before is reused.
+) -> list[OutOfDomain]:
+    """Measure a run's initial and its trained model on collections it was not trained for; cached results are reused.
 
     Args:
         run: A run folder, finished.
@@ -65,10 +41,17 @@ def evaluate_elsewhere(
         strict: Refuse a collection that does not hold together.
 
     Returns:
-        All collections that the run was measured on, now or before, by name; also in ``RUN/elsewhere/NAME.json``.
+        All results of this run, earlier ones included, by name of the collection: means by metric of both models, the
+        difference (trained minus initial) of the main metric, and the p-value of a paired permutation test, adjusted by
+        Holm for all collections. Each is in ``RUN/elsewhere/NAME.json`` too.
 
     Raises:
         UserError: This is no run with a trained model, or a collection or its split cannot be used.
+
+    Example::
+
+        for one in at.evaluate_out_of_domain("runs/mine", ["scifact", "nfcorpus"]):
+            print(one.collection, one.metric, one.difference, one.p)
     """
     out = Path(run)
     identity, recipe = read_identity(out), recipe_of(out)
@@ -82,22 +65,16 @@ def evaluate_elsewhere(
         collection = load_collection(source, strict=strict)
         chosen = split or ("test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev")
         collection.split(chosen)
-        _measure(out, recipe, collection, chosen, models, weights, last)
-    return _standing(out)
+        _measure(out, recipe, collection, chosen, models, weights)
+    return _results(out)
 
 
 def _measure(
-    out: Path,
-    recipe: Recipe,
-    collection: Collection,
-    split: str,
-    models: dict[str, str],
-    weights: dict[str, str],
-    episode: int,
+    out: Path, recipe: Recipe, collection: Collection, split: str, models: dict[str, str], weights: dict[str, str]
 ) -> None:
+    """Measure both models on one collection, unless they have been measured on it."""
     from ance_tele.evaluate.model import evaluate_model  # loads torch
 
-    name = _file_name(collection.name)
     # A level that is set is one of the run's own judgements: other collections have other grades.
     how = EvaluateConfig(split, None, recipe.evaluation.exclude_self)
     unusual = Evaluation.of(how, collection).unusual
@@ -122,25 +99,26 @@ def _measure(
             "collection": collection.name,
             "split": split,
             "queries": int((~np.isnan(after)).sum()),
-            "episode": episode,
+            "episode": recipe.episode.episodes,
             "metric": metric,
             "difference": difference,
             "p": p,
             **means,
         }
 
-    build(out / "elsewhere" / name / "evaluation", "evaluation elsewhere", inputs, make)
+    path = out / "elsewhere" / _file_name(collection.name) / "evaluation"
+    build(path, "out-of-domain evaluation", inputs, make)
 
 
-def _standing(out: Path) -> list[Elsewhere]:
-    """Gather all that was measured, adjust its p-values together, and write each result."""
+def _results(out: Path) -> list[OutOfDomain]:
+    """Gather all results, adjust their p-values together, and write each."""
     manifests = [read_manifest(path) for path in sorted((out / "elsewhere").glob("*/evaluation"))]
-    facts = [dict(manifest.facts) for manifest in manifests if manifest is not None]
+    facts = [manifest.facts for manifest in manifests if manifest is not None]
     results = []
     for one, p in zip(facts, holm([one["p"] for one in facts]), strict=True):
-        write_json(out / "elsewhere" / f"{_file_name(one['collection'])}.json", {**one, "p": p})
-        metrics = {system: one.pop(system) for system in SYSTEMS}
-        results.append(Elsewhere(**{**one, "p": p, "metrics": metrics}))
+        found = {**one, "p": p}
+        write_json(out / "elsewhere" / f"{_file_name(one['collection'])}.json", found)
+        results.append(decode(OutOfDomain, found))
     return results
 
 

@@ -18,7 +18,7 @@ def evaluate_verb(given: Given) -> int:
     from ance_tele.data.load import load_collection
 
     if given.on:
-        return elsewhere_verb(given)
+        return out_of_domain_verb(given)
     need(given, "data")
     pair = (given.query_model, given.passage_model)
     if any(pair) and (not all(pair) or given.model):
@@ -69,21 +69,22 @@ def evaluate_verb(given: Given) -> int:
     return 0
 
 
-def elsewhere_verb(given: Given) -> int:
-    """Measure a run's start and its last model on other collections."""
+def out_of_domain_verb(given: Given) -> int:
+    """Measure a run's initial and its trained model on other collections."""
     if not given.model or given.data or given.query_model or given.passage_model:
-        raise UserError("--on takes a run folder and collections: evaluate RUN --on DATA [DATA ...].")
+        raise UserError("--on comes between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
     if own := given.settings.keys() - {"split"}:
         raise UserError(f"With --on the run's own settings hold; leave out --{', --'.join(sorted(own))}.")
-    from ance_tele.analysis.out_of_domain import evaluate_elsewhere
-    from ance_tele.console.numbers import p_value, score, signed
+    from ance_tele.analysis.out_of_domain import evaluate_out_of_domain
+    from ance_tele.console.numbers import count, p_value, score, signed
 
-    found = evaluate_elsewhere(given.model, given.on, given.settings.get("split"), not given.lenient)
+    found = evaluate_out_of_domain(given.model, given.on, given.settings.get("split"), not given.lenient)
     echo(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
     for one in found:
-        before, after = (score(one.metrics[system][one.metric]) for system in ("zero-shot", "trained"))
-        change = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
-        echo(f"{one.collection:<24.24} {one.split:<8.8} {one.queries:>8,}  {one.metric:<10} {change}")
+        assert one.metric is not None and one.difference is not None and one.p is not None, "measured just now"
+        before, after = score(one.before.get(one.metric)), score(one.after.get(one.metric))
+        figures = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
+        echo(f"{one.collection:<24.24} {one.split:<8.8} {count(one.queries):>8}  {one.metric:<10} {figures}")
     echo(f"\nIn the report: ance-tele report {given.model}")
     return 0
 

@@ -66,13 +66,8 @@ def match_answers(
     """Return which passages of each query hold one of its answers in their text (not in their title), bool [n].
 
     The same as :func:`has_answer` on every pair, but a passage is tokenised once for a block of queries, and only if
-    all tokens of an answer occur in it, the longest first.
-
-    Args:
-        offsets: int64 [queries + 1]; the passages of query i are ``offsets[i]:offsets[i + 1]``.
-        passages: Rows of the corpus, int [n].
-        answers: The answers of each query.
-        corpus: The passages.
+    all tokens of an answer occur in it, the longest first. The passages, rows of the corpus, int [n], of query i are
+    ``offsets[i]:offsets[i + 1]``.
     """
     if len(answers) != len(offsets) - 1:
         raise ValueError(f"answers are for {len(answers)} queries, offsets for {len(offsets) - 1}: give one list each.")

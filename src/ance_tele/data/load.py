@@ -34,8 +34,8 @@ from ance_tele.data.formats.tevatron import read_tevatron
 from ance_tele.data.formats.triplets import read_triplets
 from ance_tele.data.importing import store
 from ance_tele.data.raw import RawCollection
+from ance_tele.store.artefacts import cached
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import SCHEMA, read_manifest
 
 # Of all readers: raised where one of them reads the same files differently, so that they are imported again.
 READERS_VERSION = 2
@@ -106,10 +106,7 @@ def load_collection(data: str | Path, cache: Path | None = None, strict: bool = 
 
 def _open(folder: Path, inputs: Mapping[str, Any], raw: Callable[[], RawCollection], strict: bool) -> Collection:
     """Open a cached collection, or import it; ``raw`` is called only then."""
-    cached = read_manifest(folder)
-    if cached is not None and cached.inputs == inputs and cached.schema == SCHEMA:
-        return Collection.open(folder)
-    return store(raw(), folder, inputs, strict)
+    return Collection.open(folder) if cached(folder, inputs) else store(raw(), folder, inputs, strict)
 
 
 def load_demo(cache: Path) -> Collection:

@@ -1,4 +1,8 @@
-"""What a reader hands over: streams of passages, queries, judgements, answers and given negatives."""
+"""What a reader hands over: streams of passages, queries, judgements, answers and given negatives.
+
+What a reader cannot read it refuses with a :class:`~ance_tele.console.errors.UserError` that names the file and the
+line (of a JSON array: the element), what was found there, and what is needed.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

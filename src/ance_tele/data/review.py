@@ -192,11 +192,7 @@ class Review:
 def load_review(path: str | Path, collection: Collection, use: ReviewAs = "exclude") -> Review:
     """Read a review and resolve its ids in a collection.
 
-    Args:
-        path: The file.
-        collection: What was reviewed.
-        use: What becomes of the passages called relevant: never a negative of their query ("exclude"), or further
-            positives of it ("positives").
+    The passages called relevant are never negatives of their query ("exclude"), or further positives ("positives").
 
     Raises:
         UserError: The file is no review, or not one of this collection's training queries.

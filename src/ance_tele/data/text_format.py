@@ -82,24 +82,28 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     """Return a fingerprint of all that decides how a tokenizer cuts a text."""
     if isinstance(own := getattr(tokenizer, "fingerprint", None), str):
         return own
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend = _backend(tokenizer)
     if backend is None:
         return fingerprint([type(tokenizer).__name__, tokenizer.get_vocab()])
-    backend = type(backend).from_str(backend.to_str())  # a copy: what the last call set must not count
-    backend.no_truncation()
-    backend.no_padding()
     side = getattr(tokenizer, "truncation_side", "right")
     return fingerprint(backend.to_str() if side == "right" else [backend.to_str(), side])
 
 
+def _backend(tokenizer: Any) -> Any:
+    """Return a copy of the fast backend, where there is one, that neither cuts nor pads, whatever the last call set."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend = type(backend).from_str(backend.to_str())
+        backend.no_truncation()
+        backend.no_padding()
+    return backend
+
+
 def count_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
     """Return how many tokens texts have, without special tokens and uncut."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend = _backend(tokenizer)
     if backend is None:
         return [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
-    backend = type(backend).from_str(backend.to_str())
-    backend.no_padding()
-    backend.no_truncation()
     return [len(encoding) for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
@@ -113,7 +117,7 @@ def batch_tokenizer(tokenizer: Any, max_length: int) -> BatchTokenizer:
         tokenizer: A transformers tokenizer; stays as it is.
         max_length: Most tokens kept.
     """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend = _backend(tokenizer)
     if backend is None:
         wanted = {"return_attention_mask": False, "return_token_type_ids": False}
 
@@ -127,8 +131,6 @@ def batch_tokenizer(tokenizer: Any, max_length: int) -> BatchTokenizer:
             return ids, lengths
 
         return cut_slowly
-    backend = type(backend).from_str(backend.to_str())
-    backend.no_padding()
     backend.enable_truncation(max_length, direction=getattr(tokenizer, "truncation_side", "right"))
     special = backend.num_special_tokens_to_add(False)  # every piece that is cut off has them too
 

@@ -103,23 +103,19 @@ def tokenize(
         target.mkdir()
         kept, whole, most = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
         with (target / "ids.raw").open("wb") as raw, progress(f"tokenising {what}", len(texts), what) as advance:
-            for ids, lengths, limits in _ahead(map(cut, _batches(texts))):
+            for ids, lengths, limits in made_ahead(map(cut, _batches(texts))):
                 kept.append(np.array([len(row) for row in ids], dtype=np.int64))
                 whole.append(lengths)
                 most.append(limits)
                 raw.write(np.concatenate([np.asarray(row, dtype=dtype) for row in ids]).tobytes())
                 advance(len(ids))
-        every, before = np.concatenate(kept), np.concatenate(whole)
-        np.save(target / "offsets.npy", offsets_of(every))
-        _as_npy(target / "ids.raw", target / "ids.npy", dtype, int(every.sum()))
-        middle, high = np.percentile(before, [50, 95]).round().astype(int)
-        return {
-            "texts": len(every),
-            "tokens": int(every.sum()),
-            "cut": int((before > np.concatenate(most)).sum()),
-            "median": int(middle),
-            "p95": int(high),
-        }
+        before, offsets = np.concatenate(whole), offsets_of(np.concatenate(kept))
+        tokens = int(offsets[-1])
+        np.save(target / "offsets.npy", offsets)
+        _as_npy(target / "ids.raw", target / "ids.npy", dtype, tokens)
+        cut_texts = int((before > np.concatenate(most)).sum())
+        middle, high = np.percentile(before, [50, 95]).round().astype(int).tolist()
+        return {"texts": len(before), "tokens": tokens, "cut": cut_texts, "median": middle, "p95": high}
 
     folder = cache / "tokens" / key[:16]
     facts = build(folder, f"token store of {what}", inputs, make, shared=True).facts
@@ -162,7 +158,7 @@ def _tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     return cut_batch
 
 
-def _ahead(batches: Iterator[T]) -> Iterator[T]:
+def made_ahead(batches: Iterator[T]) -> Iterator[T]:
     """Yield what an iterator yields; the next is made in a thread while the caller works on the last."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, batches, None)

@@ -42,11 +42,7 @@ def thaw_adapters(model: SentenceTransformer) -> None:
 
 
 def check_trainable(model: SentenceTransformer, name: str) -> str:
-    """Return a line about the weights that training will leave as they are; empty where it trains them all.
-
-    Raises:
-        UserError: It has no weight to train.
-    """
+    """Return a line about the weights that training leaves alone, "" for none; refuse a model that has no others."""
     sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
     every, trained = sum(size for size, _ in sizes), sum(size for size, free in sizes if free)
     if not trained:

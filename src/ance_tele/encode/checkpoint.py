@@ -2,21 +2,22 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import torch
 from sentence_transformers import SentenceTransformer
 
+from ance_tele.console.errors import NotFiniteError, UserError
 from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, tokens_of, weights_fingerprint
-from ance_tele.encode.finite import as_given
 from ance_tele.encode.lengths import TEXTS
 from ance_tele.encode.loading import load_model
 
@@ -86,20 +87,36 @@ class Checkpoint:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Explain vectors that are no numbers, if the model was given so: which tensor causes them."""
-        with nullcontext() if self.trained else as_given(self.model, self.name):
+        """Explain vectors with NaN or infinite values, if the model was given so: name the tensor that causes them.
+
+        The weights are looked at only then.
+        """
+        try:
             yield
+        except NotFiniteError as error:
+            if self.trained:
+                raise
+            which = f"The model {self.name}" if self.name else "The model"
+            wrong = [(key, one) for key, one in self.model.named_parameters() if not torch.isfinite(one).all()]
+            if not wrong:
+                raise UserError(
+                    f"{error.found}, although {which[0].lower()}{which[1:]} holds none in its weights: numbers "
+                    "overflow on their way through it; set precision to float32."
+                ) from None
+            (key, tensor), *others = wrong
+            holds = "NaN" if torch.isnan(tensor).any() else "infinite values"
+            more = f" and in {len(others):,} more" if others else ""
+            raise UserError(
+                f"{which} holds {holds} as it was given, in its tensor '{key}'{more}: the file is damaged, or its own "
+                "training diverged; take another copy or checkpoint of it."
+            ) from None
 
 
 class TokenizedCollection:
     """The tokens of a collection's queries and passages as a model reads them, made on first use and cached.
 
-    Args:
-        checkpoint: Whose tokenizer; training leaves it as it is, so that any checkpoint of a run will do. None where
-            nothing is going to read tokens.
-        collection: The texts.
-        config: Separator and lengths.
-        cache: Folder for the token stores.
+    Training leaves the tokenizer as it is, so that any checkpoint of a run will do; None where nothing is going to read
+    tokens. Token stores are kept in the folder ``cache``.
     """
 
     def __init__(

@@ -26,11 +26,7 @@ _SPECIAL = re.compile(r"\[[A-Z]+\]|</?\w+>|<\|\w+\|>")
 
 
 def check_similarity(similarity: str | None, config: EncoderConfig, name: str) -> None:
-    """Refuse a similarity that passages are not ranked by here, unless the settings choose another.
-
-    Raises:
-        UserError: It is neither the cosine nor the dot product.
-    """
+    """Refuse a similarity other than the cosine and the dot product, unless the settings choose one of these."""
     if similarity in ("euclidean", "manhattan") and config.normalize is None:
         raise UserError(
             f"{name} declares {similarity} distance as its similarity; here passages are ranked by cosine or dot "
@@ -39,11 +35,7 @@ def check_similarity(similarity: str | None, config: EncoderConfig, name: str) -
 
 
 def settle_similarity(model: SentenceTransformer, config: EncoderConfig, name: str) -> None:
-    """Normalise the vectors of a model that is compared by the cosine, and declare the similarity that is used.
-
-    Raises:
-        UserError: It declares a similarity that is not used here.
-    """
+    """Normalise the vectors of a model that is compared by the cosine, and declare the similarity that is used."""
     check_similarity(model.similarity_fn_name, config, name)
     normal = any(isinstance(module, Normalize) for module in model.modules())
     if config.normalize:
@@ -66,12 +58,7 @@ def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
 
 
 def settle_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
-    """Put the prompts of queries and passages under the names that sentence-transformers reads.
-
-    Args:
-        model: Its ``prompts`` are changed.
-        config: Prompts that replace the model's own.
-    """
+    """Put the prompts of queries and passages, the model's own or those set, where sentence-transformers reads them."""
     prompts = model.prompts
     asked: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}
     found = {task: next((name for name in names if prompts.get(name)), None) for task, names in PROMPTS.items()}

@@ -34,11 +34,7 @@ WITHOUT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDP
 
 
 def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -> TextFormat:
-    """Return how a text of this task becomes tokens: prompt, separator, length.
-
-    Raises:
-        UserError: See :func:`~ance_tele.encode.lengths.text_length`.
-    """
+    """Return how a text of this task becomes tokens: prompt, separator, length."""
     tokenizer = tokenizer_of(model, task)
     length = text_length(model, config, task, tokenizer)
     separator = " " if task == "query" else separator_of(tokenizer, config.title_separator)
@@ -61,15 +57,7 @@ def tokens_of(
     cache: Path,
     source: str,
 ) -> TokenStore:
-    """Tokenise the queries or the passages of a collection as a model reads them.
-
-    Args:
-        model: The encoder.
-        config: Separator and lengths.
-        task: "query" or "document".
-        texts: The queries, or the passages.
-        cache: Folder for the token stores.
-        source: Fingerprint of the collection.
+    """Tokenise the queries or the passages of a collection, of this fingerprint, as a model reads them.
 
     Raises:
         UserError: The prompt leaves no room for the text, or queries have prompts of their own that the model is to
@@ -205,9 +193,7 @@ class Forward:
     def __call__(self, *texts: Any, model: Any = None) -> Tensor:
         """Return the vectors of texts, given as :meth:`inputs` takes them, [rows, dimension].
 
-        Args:
-            texts: See :meth:`inputs`.
-            model: The same model as a trainer has wrapped it, to be called instead.
+        Where a trainer has wrapped the model, ``model`` is called instead.
         """
         given, context = self.inputs(*texts)
         with context:

@@ -80,15 +80,8 @@ def convert(name: str) -> str:
 def check_tokenizer(name: str, tokenizer: Any, rows: int | None) -> None:
     """Refuse a model that came without its tokenizer, or with that of another model.
 
-    Where the files are missing, transformers makes up a tokenizer that knows nothing but the special tokens.
-
-    Args:
-        name: Of the model.
-        tokenizer: As it was loaded.
-        rows: Rows of the model's token embeddings, if known.
-
-    Raises:
-        UserError: What is wrong with it.
+    Where the files are missing, transformers makes up a tokenizer that knows nothing but the special tokens. ``rows``
+    is how many tokens the model has embeddings for, if that is known.
     """
     special = getattr(tokenizer, "all_special_ids", None)
     if special is None:

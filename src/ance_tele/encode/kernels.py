@@ -116,13 +116,8 @@ def attention(
 ) -> Tensor:
     """Return attention over [batch, heads, length, width]; with dropout put together here, else as torch does."""
     if dropout_p == 0.0 or is_causal or enable_gqa or query.device.type != "cpu":
-        options: dict[str, Any] = {
-            "dropout_p": dropout_p,
-            "is_causal": is_causal,
-            "scale": scale,
-            "enable_gqa": enable_gqa,
-        }
-        return F.scaled_dot_product_attention(query, key, value, attn_mask, **options)
+        given = query, key, value, attn_mask, dropout_p, is_causal
+        return F.scaled_dot_product_attention(*given, scale=scale, enable_gqa=enable_gqa)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = (query * scale) @ key.transpose(-2, -1)
     if attn_mask is not None and attn_mask.dtype == torch.bool:

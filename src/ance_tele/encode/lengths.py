@@ -29,11 +29,7 @@ UNDECLARED = 512
 
 
 def route(router: Router, task: Task) -> list[Any]:
-    """Return the modules that a router sends texts of this task through.
-
-    Raises:
-        UserError: It has no way for them.
-    """
+    """Return the modules that a router sends texts of this task through; refuse one that has no way for them."""
     try:
         return list(router.sub_modules[router._resolve_route(task=task, modality="text")])
     except ValueError:

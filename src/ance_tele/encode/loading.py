@@ -26,7 +26,10 @@ from ance_tele.encode.model_kinds import check_kind
 from ance_tele.encode.padding import check_company, give_padding_token, settle_modality, settle_padding
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
-_WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
+WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
+
+# What the library fails with where files are missing or wrong.
+NOT_LOADED = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 def load_model(model: str | Path, config: EncoderConfig, device: str | None = None) -> SentenceTransformer:
@@ -57,19 +60,16 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
     check_similarity(described.get("similarity_fn_name"), config, name)
     options: dict[str, Any] = {"device": device, "trust_remote_code": config.trust_remote_code}
     try:
-        # Weights that a checkpoint lacks (the unused pooler of a masked language model) are drawn at
-        # random: seeded, so that the same files give the same fingerprint every time.
-        with quiet(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded():
             plain = is_plain(name)
-            if plain:
-                loaded = _plain(name, config, options)
-            else:
-                loaded = SentenceTransformer(name, model_kwargs=_WEIGHTS, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            similarity = {"similarity_fn_name": "dot" if config.normalize is False else "cosine"} if plain else {}
+            loaded = SentenceTransformer(name, model_kwargs=WEIGHTS, **similarity, **options)
+            if plain and config.pooling is not None and isinstance(loaded[-1], Pooling):
+                loaded[-1] = Pooling(loaded[0].get_embedding_dimension(), config.pooling)
+    except NOT_LOADED as error:
         if "peft" in str(error).lower():
             raise missing_package(name, error) from None
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         if "model.safetensors" in reason:  # the hub has weights, but not as safetensors
             raise UserError(convert(name)) from None
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
@@ -140,14 +140,7 @@ def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTr
     """
     modules = [module for module in model.modules() if isinstance(module, Transformer)]
     lengths = {(module, name): getattr(module, name) for module in modules for name in LENGTHS}
-    shared = SentenceTransformer(
-        modules=list(model.children()),
-        similarity_fn_name=model.similarity_fn_name,
-        prompts=dict(model.prompts or {}),
-        default_prompt_name=model.default_prompt_name,
-        truncate_dim=model.truncate_dim,
-        device=str(model.device),
-    ).train(model.training)
+    shared = _rebuilt(model, list(model.children())).train(model.training)
     try:
         ready = _prepare(shared, replace(config, untie_encoders=False), "The model")
         check_company(ready, "The model")
@@ -162,6 +155,22 @@ def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:
     modules = list(model.children())
     first = modules[0]
     return [*route(first, task), *modules[1:]] if isinstance(first, Router) else modules
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Load a model quietly, and the same from the same files every time.
+
+    Weights that a checkpoint lacks (the unused pooler of a masked language model) are drawn at random.
+    """
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 @contextmanager
@@ -182,15 +191,6 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _plain(name: str, config: EncoderConfig, options: dict[str, Any]) -> SentenceTransformer:
-    """Build a model of a plain encoder, which declares nothing: pooled as the library does unless chosen otherwise."""
-    similarity = "dot" if config.normalize is False else "cosine"
-    model = SentenceTransformer(name, model_kwargs=_WEIGHTS, similarity_fn_name=similarity, **options)
-    if config.pooling is not None and isinstance(model[-1], Pooling):
-        model[-1] = Pooling(model[0].get_embedding_dimension(), config.pooling)
-    return model
-
-
 def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
     """Set similarity, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
     settle_similarity(model, config, name)
@@ -208,14 +208,18 @@ def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> Se
 
 def _untie(model: SentenceTransformer) -> SentenceTransformer:
     """Give queries an encoder of their own, with the same initial weights."""
-    modules = list(model.children())
-    encoders = [module for module in modules if not isinstance(module, Normalize)]
-    rest = [module for module in modules if isinstance(module, Normalize)]
+    encoders = [module for module in model.children() if not isinstance(module, Normalize)]
+    rest = [module for module in model.children() if isinstance(module, Normalize)]
     router = Router.for_query_document(query_modules=copy.deepcopy(encoders), document_modules=encoders)
+    return _rebuilt(model, [router, *rest])
+
+
+def _rebuilt(model: SentenceTransformer, modules: list[torch.nn.Module]) -> SentenceTransformer:
+    """Return a model of these modules that declares what another declares."""
     return SentenceTransformer(
-        modules=[router, *rest],
+        modules=modules,
         similarity_fn_name=model.similarity_fn_name,
-        prompts=model.prompts,
+        prompts=dict(model.prompts or {}),
         default_prompt_name=model.default_prompt_name,
         truncate_dim=model.truncate_dim,
         device=str(model.device),

@@ -30,24 +30,16 @@ _MODULES = {
 
 
 def check_kind(name: str) -> None:
-    """Refuse a folder or hub name of a model that is no dense encoder.
-
-    Raises:
-        UserError: What it is.
-    """
+    """Refuse a folder or hub name of a model that is no dense encoder, and name what it is."""
     files = ("config_sentence_transformers.json", "modules.json", "config.json")
-    kind = kind_of(*(declared(name, file) for file in files))
-    if kind:
+    if kind := kind_of(*(declared(name, file) for file in files)):
         raise UserError(f"{name} is {kind}. Take a dense encoder: a sentence-transformers model or a plain encoder.")
 
 
 def kind_of(model: Mapping[str, Any] | None, modules: list[Mapping[str, Any]] | None, config: Any) -> str:
     """Return what kind of model a folder that is no dense encoder holds; "" for a dense one, or where it is unknown.
 
-    Args:
-        model: Content of config_sentence_transformers.json; None without one.
-        modules: Content of modules.json; None without one.
-        config: Content of config.json; None without one.
+    The arguments are what config_sentence_transformers.json, modules.json and config.json hold, None without the file.
     """
     model, config = model or {}, config if isinstance(config, Mapping) else {}
     kind = model.get("model_type", "SentenceTransformer")

@@ -92,7 +92,7 @@ def packed(ids: Tensor, lengths: Sequence[int]) -> tuple[dict[str, Any], Packed]
     return features, Packed(ends.int(), max(lengths))
 
 
-def drops_alike(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> bool:
+def drops_alike(device: torch.device) -> bool:
     """Return whether attention over texts without padding drops out on the way back what it dropped on the way forth.
 
     Not every kernel did, and only a worse model showed it. Attention is linear in its values: for any weights w,
@@ -102,7 +102,7 @@ def drops_alike(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> bo
     ends, shape = torch.cat([torch.zeros(1), lengths.cumsum(0)]).int(), (4, 1, 4, int(lengths.sum()), 64)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
         torch.manual_seed(0)
-        query, key, value, weights = torch.randn(shape, device=device, dtype=dtype).unbind()
+        query, key, value, weights = torch.randn(shape, device=device, dtype=torch.bfloat16).unbind()
         value.requires_grad_()
         with Packed(ends.to(device), int(lengths.max())):
             found = F.scaled_dot_product_attention(query, key, value, dropout_p=0.5)

@@ -25,13 +25,8 @@ ALIKE = 0.9999
 def settle_modality(model: SentenceTransformer, name: str, plain: bool) -> None:
     """Leave the chat template of a plain decoder out, here and in the folder it is saved to.
 
-    Args:
-        model: Its modules are changed.
-        name: For the sentences.
-        plain: It is no folder of sentence-transformers, which would declare the template as its own.
-
-    Raises:
-        UserError: The model reads no texts, or texts in the frame of a conversation only.
+    A folder of sentence-transformers (not ``plain``) would declare the template as its own. Refuse a model that reads
+    no texts, or texts in the frame of a conversation only.
     """
     for module in model.modules():
         if not isinstance(module, Transformer):
@@ -53,15 +48,7 @@ def settle_modality(model: SentenceTransformer, name: str, plain: bool) -> None:
 
 
 def check_company(model: SentenceTransformer, name: str) -> None:
-    """Refuse a model that gives a text other vectors in a batch with longer texts: it reads the padding.
-
-    Args:
-        model: Tried with made-up texts, in either task.
-        name: For the sentence.
-
-    Raises:
-        UserError: Its vectors depend on who shares a batch.
-    """
+    """Refuse a model that gives a (made-up) text other vectors in a batch with longer ones: it reads the padding."""
     for task in get_args(Task):
         forward = Forward(model, task)
         if not forward.flat and not _alike(forward, left=False):
@@ -83,11 +70,7 @@ def settle_padding(model: SentenceTransformer) -> None:
 
 
 def give_padding_token(model: SentenceTransformer, name: str) -> None:
-    """Have a decoder that came without a padding token pad with its last token, so that it can be used in batches.
-
-    Raises:
-        UserError: It has no token that could serve.
-    """
+    """Have a decoder that came without a padding token pad with its last token, so that it can be used in batches."""
     for task in get_args(Task):
         tokenizer: Any = tokenizer_of(model, task)
         if tokenizer.pad_token_id is None:
@@ -102,8 +85,9 @@ def _alike(forward: Forward, left: bool) -> bool:
     words = 1 + torch.arange(LONG) % max(1, min(64, len(tokenizer) - 2))
     words = torch.where(words == forward.pad, words + 1, words)
     missing = LONG - SHORT
-    both = torch.stack([words, pad(words[:SHORT], (missing, 0) if left else (0, missing), value=forward.pad)])
-    mask = torch.stack([torch.ones(LONG), pad(torch.ones(SHORT), (missing, 0) if left else (0, missing))]).long()
+    sides = (missing, 0) if left else (0, missing)
+    both = torch.stack([words, pad(words[:SHORT], sides, value=forward.pad)])
+    mask = torch.stack([torch.ones(LONG), pad(torch.ones(SHORT), sides)]).long()
     was_training = forward.model.training
     forward.model.eval()
 

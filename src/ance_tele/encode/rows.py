@@ -23,12 +23,7 @@ FEW_TEXTS = 64
 def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
     """Cut texts into batches of like length, longest first, of at most ``budget`` tokens with padding.
 
-    Args:
-        lengths: Tokens of each text, int64 [n].
-        budget: Most tokens in a batch; a longer text is a batch alone.
-
-    Yields:
-        Positions of the texts of a batch, int64.
+    A longer text is a batch alone. Given the tokens of each text, int64 [n], yields the positions of each batch's.
     """
     order = np.argsort(-lengths, kind="stable")
     for part in chunks(lengths[order].tolist(), budget):

@@ -1,7 +1,6 @@
 """Vectors of a whole corpus: memory-mapped shards, encoded once per checkpoint, resumed shard by shard."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.console.log import muted
 from ance_tele.console.progress import progress
 from ance_tele.data.ragged import owners
-from ance_tele.data.tokens import TokenStore
+from ance_tele.data.tokens import TokenStore, made_ahead
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
 from ance_tele.encode.rows import encode_rows
@@ -80,17 +79,12 @@ def joined(blocks: Iterator[tuple[int, np.ndarray]], rows: int) -> Iterator[tupl
 def ahead(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield blocks while a thread reads the next one, if it is on disk, into the page cache."""
 
-    def following() -> tuple[int, np.ndarray] | None:
-        taken = next(blocks, None)
-        if taken is not None and taken[1].size:
-            taken[1].reshape(-1)[::1024].max()  # one number of every page
-        return taken
+    def read(block: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
+        if block[1].size:
+            block[1].reshape(-1)[::1024].max()  # one number of every page
+        return block
 
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(following)
-        while (block := coming.result()) is not None:
-            coming = thread.submit(following)
-            yield block
+    return made_ahead(map(read, blocks))
 
 
 def pair_scores(
@@ -150,9 +144,8 @@ def encode_corpus(
         >>> len(vectors), vectors.dimension
         (2, 32)
     """
-    weights = weights or weights_fingerprint(model)
     inputs: dict[str, Any] = {
-        "weights": weights,
+        "weights": weights or weights_fingerprint(model),
         "tokens": tokens.key,
         "task": task,
         "precision": resolve_precision(config.precision, model.device),
@@ -177,30 +170,20 @@ def encode_corpus(
     return Vectors(tuple(shards), fingerprint(inputs), seconds)
 
 
-def open_vectors(folder: Path, weights: str, tokens: str, count: int, what: str = "passages") -> Vectors | None:
-    """Open the vectors cached in ``folder``, of whatever precision; nothing is encoded or written.
+def open_vectors(folder: Path, weights: str, tokens: str, count: int) -> Vectors | None:
+    """Open the vectors of ``count`` passages cached in ``folder``, of whatever precision; nothing is encoded.
 
-    Args:
-        folder: Where the shards lie.
-        weights: Fingerprint of the weights that they must be of.
-        tokens: Fingerprint of the token store that they must be of.
-        count: How many texts there are.
-        what: What the texts are: the name of the shards.
-
-    Returns:
-        The vectors; None where they are not all there, or are of something else.
+    None where they are not all there, or are of other weights or tokens (given by fingerprint).
     """
     shards: list[np.ndarray] = []
     made, seconds = dict[str, Any](), 0.0
     while (first := sum(map(len, shards))) < count:
-        path = folder / f"{what}-{len(shards):05d}.npy"
+        path = folder / f"passages-{len(shards):05d}.npy"
         manifest = read_manifest(path)
-        if manifest is None:
+        if manifest is None or manifest.inputs["rows"][0] != first:
             return None
         inputs = {name: value for name, value in manifest.inputs.items() if name != "rows"}
         if (inputs["weights"], inputs["tokens"]) != (weights, tokens) or (shards and inputs != made):
-            return None
-        if manifest.inputs["rows"][0] != first:
             return None
         made, seconds = inputs, seconds + manifest.seconds
         shards.append(np.load(path, mmap_mode="r"))

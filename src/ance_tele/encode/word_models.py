@@ -17,11 +17,7 @@ from ance_tele.store.fingerprints import fingerprint
 
 
 class WholeTexts:
-    """The tokenizer of such a module, in the manner of transformers, as far as a token store asks.
-
-    Args:
-        module: Of one of the three kinds.
-    """
+    """The tokenizer of such a module, in the manner of transformers, as far as a token store asks."""
 
     pad_token_id, model_input_names = 0, ()
 
@@ -55,14 +51,7 @@ class WholeTexts:
 
 
 def features(module: Any, ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> dict[str, Any]:
-    """Return what such a module takes.
-
-    Args:
-        module: Of one of the three kinds.
-        ids: Padded on the right, int64 [rows, length].
-        mask: 1 where a token is real, int64 [rows, length].
-        lengths: Tokens of each text.
-    """
+    """Return what such a module takes of ids and their mask, int64 [rows, length], padded on the right."""
     count = torch.tensor(lengths, device=ids.device)
     if isinstance(module, StaticEmbedding):
         return {"input_ids": ids[mask.bool()], "offsets": count.cumsum(0) - count}

@@ -16,10 +16,7 @@ from ance_tele.evaluate.run import Run
 def answer_ranks(rows: np.ndarray, answers: Sequence[Sequence[str]], corpus: Texts) -> np.ndarray:
     """Return the rank (from 1) of the first passage whose text holds an answer, int64 [queries]; 0 where none does.
 
-    Args:
-        rows: Ranked rows of the corpus, int [queries, k], best first; -1 where fewer were found (``TopK.rows``).
-        answers: The answers of each query.
-        corpus: The passages.
+    The rows of the corpus, int [queries, k], are ranked, best first; -1 where fewer were found (``TopK.rows``).
     """
     valid = rows >= 0
     matched = np.zeros(rows.shape, dtype=bool)
@@ -31,9 +28,7 @@ def answer_ranks(rows: np.ndarray, answers: Sequence[Sequence[str]], corpus: Tex
 def answer_recall(ranks: np.ndarray, metrics: Sequence[str] = ANSWER_METRICS) -> dict[str, np.ndarray]:
     """Return by metric 1.0 for each query whose first answer is among the best k, else 0.0; float64 [queries].
 
-    Args:
-        ranks: Of the first answer, from 1; 0 where there is none.
-        metrics: "Answer@k", for any k.
+    The rank of the first answer, from 1, is 0 where there is none; metrics are "Answer@k", for any k.
     """
     return {name: ((ranks > 0) & (ranks <= _cutoff(name))).astype(np.float64) for name in metrics}
 
@@ -78,11 +73,7 @@ def measure_answers(
 
 
 def known_rows(texts: Texts, ids: Sequence[str], what: str, collection: str) -> np.ndarray:
-    """Return the row of each id of a run, int64.
-
-    Raises:
-        UserError: An id is unknown.
-    """
+    """Return the row of each id of a run, int64; refuse one that is unknown."""
     rows = texts.rows(ids)
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):

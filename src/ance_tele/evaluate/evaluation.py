@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies, meeting, queries_by_id
@@ -14,9 +16,10 @@ from ance_tele.data.ragged import owners
 from ance_tele.evaluate.config import ANSWER_METRICS, METRICS, EvaluateConfig, ExcludeSelf, cutoff
 from ance_tele.evaluate.levels import relevance_level
 from ance_tele.evaluate.metrics import Scores
-from ance_tele.evaluate.retrieval import run_of, score, write_evaluation
+from ance_tele.evaluate.retrieval import run_of, score
 from ance_tele.evaluate.run import Run
 from ance_tele.search.topk import TopK
+from ance_tele.store.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +52,7 @@ class Evaluation:
 
     @classmethod
     def of(cls, config: EvaluateConfig, collection: Collection, split: str | None = None) -> "Evaluation":
-        """Decide how a split is measured.
-
-        Args:
-            config: The settings.
-            collection: What is searched.
-            split: Which judgements; those of the settings by default.
+        """Decide how a split, by default that of the settings, is measured.
 
         Raises:
             UserError: There is no such split, or none of its judgements reaches the level that is asked for.
@@ -125,19 +123,18 @@ class Evaluation:
         return run, score(run, self.qrels, self.collection, self.metrics, self.level)
 
     def write(self, found: TopK, folder: Path, tag: str) -> Scores:
-        """Score a search, and write its artefacts into a folder; ``tag`` names the system in the run."""
+        """Score a search; write ``run.trec`` (of the system ``tag``), ``metrics.json`` and ``per_query.parquet``."""
         run, scores = self.measure(found)
-        write_evaluation(folder, run, scores, self.split, tag, self.facts)
+        folder.mkdir(parents=True, exist_ok=True)
+        run.write_trec(folder / "run.trec", tag)
+        pq.write_table(pa.table({"query_id": scores.query_ids, **scores.values}), folder / "per_query.parquet")
+        how = {"split": self.split, "queries": len(scores.query_ids), "missing_queries": scores.missing, **self.facts}
+        write_json(folder / "metrics.json", {**how, "metrics": scores.means()})
         return scores
 
 
 def own_passages(collection: Collection, qrels: Qrels, which: ExcludeSelf) -> tuple[np.ndarray, np.ndarray]:
-    """Return the passages that are the queries themselves, but for those that are judged relevant to them.
-
-    Args:
-        collection: Queries and passages.
-        qrels: Queries of a split, and their judgements.
-        which: What makes a passage the query itself.
+    """Return the passages that are a split's queries themselves, but for those that are judged relevant to them.
 
     Returns:
         Positions among the split's queries, int64 [n], ascending; rows of the corpus, int64 [n].
@@ -145,8 +142,11 @@ def own_passages(collection: Collection, qrels: Qrels, which: ExcludeSelf) -> tu
     none = np.empty(0, dtype=np.int64)
     if which == "never":
         return none, none
-    if which == "text":
-        positions, own = _of_same_text(collection, qrels.queries)
+    if which == "text":  # under whatever id
+        copies = Copies.of(collection)
+        asking, first = copies.of_queries(collection.queries, qrels.queries)
+        own, places = meeting(copies.first, first)
+        positions = asking[places]
     else:
         if which == "id":
             rows = collection.corpus.rows(collection.queries.take_ids(qrels.queries))
@@ -158,11 +158,3 @@ def own_passages(collection: Collection, qrels: Qrels, which: ExcludeSelf) -> tu
     width = len(collection.corpus)
     kept = ~np.isin(positions * width + own, (owners(qrels.offsets) * width + qrels.passages)[relevant])
     return positions[kept], own[kept]
-
-
-def _of_same_text(collection: Collection, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return all passages that have the text of a query, under whatever id."""
-    copies = Copies.of(collection)
-    positions, first = copies.of_queries(collection.queries, queries)
-    rows, places = meeting(copies.first, first)
-    return positions[places], rows

@@ -50,30 +50,22 @@ USUAL = (
 
 
 def usual_level(collection: str, split: str) -> Usual | None:
-    """Return the usual level of a collection's split where it is not 1; None where it is, or is not known.
+    """Return the usual level of a split of a collection, by their names; None where it is 1, or is not known.
 
-    Args:
-        collection: Its name, such as "msmarco-passage-trec-dl-2019".
-        split: Name of the split; judgements of TREC DL beside MS MARCO's own may lie in a split of that name.
+    Judgements of TREC DL beside MS MARCO's own may lie in a split of that name.
     """
     name = f"{collection}/{split}".lower()
     return next((one for one in USUAL if one.names.search(name)), None)
 
 
 def relevance_level(asked: int | None, collection: Collection, split: str) -> int:
-    """Return the grade from which on a passage of a split is relevant.
-
-    Args:
-        asked: The setting; None takes the usual level of the collection, if some judgement reaches it, else 1.
-        collection: With the split.
-        split: Which judgements.
-
-    Raises:
-        UserError: It is below 1, or no judgement of the collection reaches the level that was asked for.
+    """Return the grade from which on a passage of a split is relevant: the level that is asked for, if a judgement of
+    the collection reaches it; without one the usual one of the collection, if some judgement reaches it, else 1.
     """
     if asked is not None and asked < 1:
         raise UserError(f"relevance_level is {asked}; it must be at least 1.")
-    highest = int(collection.split(split).grades.max(initial=0))
+    qrels = collection.split(split)
+    highest = int(qrels.grades.max(initial=0))
     if asked is None:
         usual = usual_level(collection.name, split)
         level = usual.level if usual is not None and usual.level <= highest else 1
@@ -81,14 +73,12 @@ def relevance_level(asked: int | None, collection: Collection, split: str) -> in
     elif asked <= max(1, highest):
         level, why = asked, ""
     else:
-        others = [name for name, qrels in collection.qrels.items() if (qrels.grades >= asked).any()]
         reached = f"no judgement of split '{split}' reaches grade {asked}: the highest is {highest}"
-        if not others:
+        if not any((every.grades >= asked).any() for every in collection.qrels.values()):
             raise UserError(f"relevance_level is {asked}, but {reached}; give a lower one, or leave it out.")
         log.info(f"relevance_level {asked}: {reached}; there a passage is relevant from grade 1 on")
         return 1
     if level > 1:
-        qrels = collection.split(split)
         without = len(qrels.judged()) - len(qrels.relevant(level))
         zero = f"; {without:,} {split} queries have none and score 0" if without else ""
         log.info(f"MRR, recall and success on {split}: a passage is relevant from grade {level} on{why}{zero}")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
 
 from sentence_transformers import SentenceTransformer
 
@@ -11,8 +10,6 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task, tokens_of
-from ance_tele.encode.lengths import TEXTS
 from ance_tele.encode.loading import adopt_model, load_model, load_pair
 from ance_tele.evaluate.config import EvaluateConfig, ExcludeSelf
 from ance_tele.evaluate.evaluation import Evaluation
@@ -75,21 +72,13 @@ def evaluate_model(
 def lengths_for(model: str | Path, collection: Collection) -> list[str]:
     """Return a line for queries and one for passages: how many tokens they have for a model, and how many it cuts.
 
-    Args:
-        model: Folder or hub name; its own lengths count.
-        collection: Corpus and queries; they are tokenised as an evaluation would, and kept for it.
-
-    Raises:
-        UserError: The model cannot be loaded.
+    They are tokenised as an evaluation would, and kept for it.
     """
     config = EncoderConfig()
-    loaded = load_model(model, config, "cpu")
-    lines = []
-    for task in get_args(Task):
-        texts = collection.queries if task == "query" else collection.corpus
-        cut = tokens_of(loaded, config, task, texts, cache_folder(), collection.texts).cut
-        lines += [cut.line(TEXTS[task])] if cut is not None else []
-    return lines
+    checkpoint = Checkpoint(model, config, model=load_model(model, config, "cpu"))
+    tokens = TokenizedCollection(checkpoint, collection, config)
+    stores = {"queries": tokens.queries, "passages": tokens.passages}
+    return [store.cut.line(what) for what, store in stores.items() if store.cut is not None]
 
 
 def _load(

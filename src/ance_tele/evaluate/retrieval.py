@@ -1,12 +1,8 @@
-"""From a search to the artefacts of an evaluation: run, per-query values, means."""
+"""From a search to a run, and to the values of its metrics by query."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.evaluate.answers import measure_answers
@@ -14,17 +10,10 @@ from ance_tele.evaluate.config import ANSWER_METRICS, METRICS
 from ance_tele.evaluate.metrics import Scores, measure
 from ance_tele.evaluate.run import Run
 from ance_tele.search.topk import TopK
-from ance_tele.store.files import write_json
 
 
 def run_of(found: TopK, queries: np.ndarray, collection: Collection) -> Run:
-    """Turn search results, ranked already, into a run.
-
-    Args:
-        found: Rows and scores, [queries, k].
-        queries: Rows of the queries, int64 [queries].
-        collection: For the ids.
-    """
+    """Turn the results of a search for queries, given by row, into a run."""
     query_ids = collection.queries.take_ids(queries).to_pylist()
     ids, scores = [], []
     for rows, values in zip(found.rows, found.scores, strict=True):
@@ -78,24 +67,3 @@ def score(
             values[name] = np.full(len(query_ids), np.nan)
             values[name][rows] = column
     return Scores(query_ids, values, parts[0].missing)
-
-
-def write_evaluation(
-    folder: Path, run: Run, scores: Scores, split: str, tag: str = "ance-tele", facts: Mapping[str, Any] | None = None
-) -> None:
-    """Write ``run.trec``, ``metrics.json`` and ``per_query.parquet`` into a folder.
-
-    Args:
-        folder: Made if need be.
-        run: Ranked passages.
-        scores: Of the run.
-        split: Which judgements.
-        tag: Name of the system in the run.
-        facts: What else a reader of the metrics should know.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    run.write_trec(folder / "run.trec", tag)
-    table = pa.table({"query_id": scores.query_ids, **scores.values})
-    pq.write_table(table, folder / "per_query.parquet")
-    how = {"split": split, "queries": len(scores.query_ids), "missing_queries": scores.missing, **(facts or {})}
-    write_json(folder / "metrics.json", {**how, "metrics": scores.means()})

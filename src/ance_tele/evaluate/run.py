@@ -61,11 +61,8 @@ class Run:
     def write_trec(self, path: Path, tag: str = "ance-tele") -> None:
         """Write the run in TREC format: query Q0 passage rank score tag.
 
-        Scores are written so that they fall within a query (:func:`falling`): every tool then reads our ranking.
-
-        Args:
-            path: The file.
-            tag: Name of the system; tools that compare runs tell them apart by it. See :func:`run_tag`.
+        Scores are written so that they fall within a query (:func:`falling`): every tool then reads our ranking. Tools
+        that compare runs tell them apart by the tag.
 
         Raises:
             UserError: An id holds white space, which the format cannot carry.

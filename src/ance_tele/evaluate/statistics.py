@@ -38,11 +38,7 @@ def permutation_test(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
 
 
 def compare_with(values: np.ndarray, others: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
-    """Compare a system with each of several others, query by query.
-
-    Args:
-        values: Per-query values of the system, float [queries]; NaN where a query is not measured.
-        others: Those of the others, the same queries in the same order.
+    """Compare a system with each of several others, query by query: float [queries], NaN where one is not measured.
 
     Returns:
         By name: mean difference (positive where the system is better) and the p-value of :func:`permutation_test`,

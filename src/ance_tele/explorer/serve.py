@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.load import cache_folder
+from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.folder import open_run
+from ance_tele.runs.summary import Summary
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -76,7 +78,7 @@ def open_explorer(
         raise UserError(f"{run} is not finished: it has no summary.json; run the same command again, then explore it.")
     if not is_loopback(host):
         log.info(f"Whoever reaches {host} can now read this collection and mark passages: there is no password.")
-    collection = opened.collection
+    collection, own = opened.collection, Summary.read(run).sources
     training, marks = Training(run, opened.recipe, collection), Marks(run / "review.csv")
     marks.counts()  # a file that cannot be read is refused now
     asker = Asker(opened, cache_folder(), episodes == "kept")
@@ -86,6 +88,7 @@ def open_explorer(
         "collection": collection.name,
         "passages": len(collection.corpus),
         "model": Path(opened.model).name,
+        "sources": {**{one.name: {"title": one.title, "colour": one.colour} for one in SOURCES.values()}, **own},
     }
     return make_app(about, asker, training, marks, host)
 

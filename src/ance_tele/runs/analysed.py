@@ -206,7 +206,18 @@ class Case:
 
 @dataclass(frozen=True)
 class OutOfDomain:
-    """A file of ``elsewhere/``: the model before and after training, on another collection."""
+    """A file of ``elsewhere/``: the model before and after training, on a collection it was not trained for.
+
+    Attributes:
+        collection: Its name.
+        split: Which judgements.
+        queries: How many.
+        metric: The metric that is tested.
+        difference: Trained minus initial, of that metric.
+        p: Of a paired permutation test, adjusted by Holm for all collections that the run was measured on.
+        before: Means of the initial model by metric.
+        after: Means of the trained one.
+    """
 
     collection: str | None
     split: str | None
@@ -215,6 +226,7 @@ class OutOfDomain:
     p: float | None
     before: Mapping[str, float] = field(metadata={"key": "zero-shot"})
     after: Mapping[str, float] = field(metadata={"key": "trained"})
+    queries: int | None = None
 
     @property
     def comparison(self) -> Comparison | None:

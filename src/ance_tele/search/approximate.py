@@ -67,8 +67,7 @@ def approximate_topk(
     if not np.isfinite(queries).all():
         raise diverged("Query vectors")
     k, keep = min(k, count), min(k + MARGIN, count)
-    index = _inverted_lists(vectors)
-    _fill(index, vectors, block_rows)
+    index = _index(vectors, block_rows)
     index.nprobe = min(probes or default_probes(count, k), index.nlist)
     best = TopK(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32), ENGINE)
     with progress(what, len(queries), "queries") as advance:
@@ -126,9 +125,11 @@ def default_probes(count: int, k: int) -> int:
     return math.ceil(number_of_lists(count) * min(1.0, max(1 / 64, 32 * k / count)))
 
 
-def _inverted_lists(vectors: "Vectors") -> Any:
-    """Return empty lists around centres that k-means finds in a sample."""
+def _index(vectors: "Vectors", block_rows: int) -> Any:
+    """Return all vectors in lists around centres that k-means finds in a sample, added block by block."""
     import faiss
+
+    from ance_tele.encode.vectors import ahead
 
     count, dimension = len(vectors), vectors.dimension
     lists = number_of_lists(count)
@@ -137,16 +138,10 @@ def _inverted_lists(vectors: "Vectors") -> Any:
     rows = np.random.default_rng(SEED).choice(count, min(count, TRAINED * lists), replace=False)
     # What is not finite is refused when it is added, with its place.
     index.train(np.nan_to_num(vectors.take(np.sort(rows)), posinf=0.0, neginf=0.0))
-    return index
-
-
-def _fill(index: Any, vectors: "Vectors", block_rows: int) -> None:
-    """Add all vectors, block by block."""
-    from ance_tele.encode.vectors import ahead
-
-    with progress("building the index", len(vectors), "vectors") as advance:
+    with progress("building the index", count, "vectors") as advance:
         for first, block in ahead(vectors.blocks(block_rows)):
             if not np.isfinite(block).all():
                 raise diverged(f"Vectors {first} to {first + len(block) - 1}")
             index.add(np.ascontiguousarray(block))
             advance(len(block))
+    return index

@@ -78,14 +78,7 @@ class DenseRetriever:
         return self.nearest(self.encode_queries(queries), depth, what)
 
     def nearest(self, asked: np.ndarray, depth: int, what: str = "searching", search: Search = exact_topk) -> TopK:
-        """Return the passages whose vectors are nearest to others.
-
-        Args:
-            asked: Of queries or of passages, float32 [n, dimension].
-            depth: How many of each.
-            what: For the progress bar.
-            search: Exact unless something else is given.
-        """
+        """Return the passages whose vectors are nearest to those of queries or passages, float32 [n, dimension]."""
         rank, device = self.tokens.collection.corpus.id_rank, self.checkpoint.device
         return search(asked, self.vectors, depth, id_rank=rank, device=device, what=what)
 

@@ -35,19 +35,7 @@ def scanned(
     device: str,
     advance: Advance = lambda units: None,
 ) -> np.ndarray:
-    """Return the keys (:func:`ance_tele.search.sort_keys.keyed`) of the k best, uint64 [q, k], best first.
-
-    Args:
-        queries: float32 [q, d], finite.
-        blocks: First row and vectors, float32 [n, d], of one block after the other; each is asked for once.
-        k: How many, at most as many as there are vectors.
-        rank: Ranks of the ids of all rows, int64, below 2^32.
-        device: A torch device.
-        advance: Gets the number of scores done.
-
-    Raises:
-        ValueError: Vectors hold NaN or infinite values, or give infinite scores.
-    """
+    """Return what :func:`ance_tele.search.scan.scanned` returns, of the same arguments and a torch device."""
     keys = torch.full((len(queries), k), _EMPTY, device=device)
     asked = torch.from_numpy(np.array(queries)).to(device)
     parts = [(_Side(some), best) for some, best in zip(asked.split(PART), keys.split(PART), strict=True)]

@@ -34,14 +34,7 @@ LARGE = 1e30  # Where products of norms are larger nothing is ruled out.
 
 @dataclass
 class Tally:
-    """What a scan did, counted.
-
-    Attributes:
-        pairs: Scores that were asked for: queries x passages.
-        rescored: Of these, how many were computed in float32.
-        opened: Groups that were opened.
-        reads: Passages read, each block counted as often as it was read.
-    """
+    """What a scan did: scores asked for, of these rescored in float32, groups opened, passages read, all times."""
 
     pairs: int = 0
     rescored: int = 0

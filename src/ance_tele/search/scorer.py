@@ -53,13 +53,10 @@ class CrossEncoderScorer:
 
     def __init__(self, name: str, config: EncoderConfig, collection: Collection) -> None:
         self._name, self._config, self._collection = name, config, collection
-        self._held: CrossEncoder | None = None
 
-    @property
+    @cached_property
     def _model(self) -> CrossEncoder:
-        if self._held is None:
-            self._held = load_cross_encoder(self._name, self._config)
-        return self._held
+        return load_cross_encoder(self._name, self._config)
 
     @cached_property
     def key(self) -> str:
@@ -79,7 +76,7 @@ class CrossEncoderScorer:
 
     def release(self) -> None:
         """Free the memory of the model."""
-        self._held = None
+        vars(self).pop("_model", None)
 
 
 def _grouped(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

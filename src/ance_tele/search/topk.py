@@ -61,13 +61,7 @@ class TopK:
     engine: str = ""
 
     def without(self, positions: np.ndarray, rows: np.ndarray, k: int) -> "TopK":
-        """Return the k best of each query, some passages left out.
-
-        Args:
-            positions: Position of the query that each is left out for, int64 [n].
-            rows: The passages, int64 [n].
-            k: How many are kept of each query.
-        """
+        """Return the k best of each query without some passages: rows, int64 [n], and the query's position of each."""
         found, scores = self.rows[:, :k].copy(), self.scores[:, :k].copy()
         width, touched = 2 + int(max(self.rows.max(initial=0), rows.max(initial=0))), np.unique(positions)
         left_out = positions * width + rows + 1

@@ -58,12 +58,9 @@ class BatchPlan:
         """What is never a negative of the queries."""
         return self.known or NeverNegative.rows(self.positives)
 
-    def order(self, epoch: int) -> np.ndarray:
-        """Return the order of the examples in an epoch, int64 [examples]."""
-        return self._order(epoch)
-
     @cached_property
-    def _order(self) -> Callable[[int], np.ndarray]:
+    def order(self) -> Callable[[int], np.ndarray]:
+        """Returns the order of the examples in an epoch, int64 [examples]; the last two are kept."""
         return lru_cache(maxsize=2)(self._shuffled)
 
     def _shuffled(self, epoch: int) -> np.ndarray:
@@ -134,9 +131,7 @@ class BatchPlan:
     def without_negative(self, in_batch: bool, masked: bool) -> int:
         """Count the queries that meet no negative in whatever batch: their loss is 0, there is nothing to learn.
 
-        Args:
-            in_batch: The passages of other queries are negatives too.
-            masked: Unless they are known to be relevant.
+        With ``in_batch`` the passages of other queries are negatives too; ``masked``, unless known to be relevant.
         """
         drawn = self.negatives > 0
         alone = np.flatnonzero(self.pool.sizes == 0) if drawn else np.arange(len(self.positives))
@@ -205,12 +200,7 @@ class Collator:
         return self.collate(np.array(queries), list(flat))
 
     def collate(self, places: np.ndarray, flat: list[np.ndarray]) -> dict[str, Any]:
-        """Build the features of queries and their passages.
-
-        Args:
-            places: Positions of the queries among the training queries, int64 [b].
-            flat: Rows of each query's passages, the positive first.
-        """
+        """Build the features of queries, by position, int64 [b], and the rows of their passages, the positive first."""
         rows = np.concatenate(flat)
         offsets = offsets_of([len(part) for part in flat])
         # Each distinct passage is encoded once, longest first: chunks of like length need little padding.
@@ -228,7 +218,7 @@ class Collator:
         positives = np.full((len(known), max(map(len, known))), -1)
         for line, relevant in zip(positives, known, strict=True):
             line[: len(relevant)] = relevant
-        batch: dict[str, Any] = {
+        return {
             **_tokens("query_", self.queries, self.plan.positives.queries[places], self.query_forward),
             "query_target": torch.from_numpy(target[offsets[:-1]]),
             "query_positives": torch.from_numpy(positives),
@@ -237,7 +227,6 @@ class Collator:
             "passage_row": torch.from_numpy(never.texts(rows)[order_of_all]),
             "passage_owner": torch.from_numpy(owners(offsets)[order_of_all]),
         }
-        return batch
 
 
 def _tokens(prefix: str, store: TokenStore, rows: np.ndarray, forward: Forward) -> dict[str, torch.Tensor]:

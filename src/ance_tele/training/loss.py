@@ -76,13 +76,9 @@ class TeleportationLoss(nn.Module):
         model: The encoder.
         query_forward: How queries enter the model.
         passage_forward: How passages enter it.
-        temperature: Scores are divided by it.
-        in_batch_negatives: The passages of other queries are negatives too.
-        mask_known_positives: NeverNegative relevant passages are no negatives.
-        chunk_tokens: Most tokens of one forward pass over passages; see ``batch_budget``.
-        grad_cache: True, False, or None: where a batch exceeds ``grad_cache_tokens``.
-        grad_cache_tokens: See ``grad_cache``.
         pack: Leave padding out on a GPU; for training in bf16.
+
+    The others are settings of :class:`~ance_tele.training.config.TrainingConfig`.
     """
 
     def __init__(
@@ -155,11 +151,3 @@ class TeleportationLoss(nn.Module):
             else:
                 vectors.append(embed(*inputs))
         return torch.cat(vectors)
-
-    def get_config_dict(self) -> dict[str, Any]:
-        """Return the settings, for the model card."""
-        return {
-            "temperature": self.temperature,
-            "in_batch_negatives": self.in_batch_negatives,
-            "mask_known_positives": self.mask_known_positives,
-        }

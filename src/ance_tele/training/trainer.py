@@ -2,7 +2,6 @@
 
 import logging
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,9 +115,8 @@ def train(
     )
     collator = Collator(plan, queries, passages, query_forward, passage_forward)
     epochs = -(-(schedule.first_step + schedule.steps) // plan.steps_per_epoch)
-    with ExitStack() as stack:
-        advance = stack.enter_context(progress("training", schedule.steps * config.batch_queries, "queries"))
-        watch = _Watch(config, work, schedule.steps, inputs or {}, advance)
+    with progress("training", schedule.steps * config.batch_queries, "queries") as advance:
+        watch = _Watch(config, work, inputs or {}, advance)
         trainer = EpisodeTrainer(
             plan,
             schedule,
@@ -192,10 +190,10 @@ def _arguments(
 
 
 class _Watch(TrainerCallback):
-    """Stops at the refresh step, asks for checkpoints in time, and moves the progress bar."""
+    """Ends the loss curve at the last step, asks for checkpoints in time, and moves the progress bar."""
 
-    def __init__(self, config: TrainingConfig, work: Path, stop: int, inputs: dict[str, Any], advance: Advance) -> None:
-        self.config, self.work, self.stop, self.inputs, self.advance = config, work, stop, inputs, advance
+    def __init__(self, config: TrainingConfig, work: Path, inputs: dict[str, Any], advance: Advance) -> None:
+        self.config, self.work, self.inputs, self.advance = config, work, inputs, advance
         self.saved = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -204,8 +202,7 @@ class _Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.advance(self.config.batch_queries)
         step, every = state.global_step, self.config.save_steps
-        if step >= self.stop:
-            control.should_training_stop = True
+        if step >= state.max_steps:
             control.should_log = True
         elif step % self.config.logging_steps == 0:
             # Only where a point of the loss curve ends: so a resumed run's curve is the same.

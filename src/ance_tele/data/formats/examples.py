@@ -173,14 +173,6 @@ def split_of(path: Path) -> str | None:
     return split_name(words[-1]) if words else None
 
 
-def by_split(files: Iterable[Path]) -> dict[str, list[Path]]:
-    """Group training files by split; those whose name speaks of none are for training."""
-    found: dict[str, list[Path]] = {}
-    for path in files:
-        found.setdefault(split_of(path) or "train", []).append(path)
-    return found
-
-
 def read_folder(place: Path, suffixes: Sequence[str], rows: Rows, parse: Parse, wanted: str) -> Read:
     """Read training files that hold all their passages, split by split; ``wanted`` is what is refused for lack of."""
     files = find(place, *suffixes)
@@ -190,8 +182,11 @@ def read_folder(place: Path, suffixes: Sequence[str], rows: Rows, parse: Parse, 
 
 
 def split_parts(files: Iterable[Path], rows: Rows, parse: Parse) -> list[Part]:
-    """Make a part of each split of training files."""
-    return [part(split, paths, rows, parse) for split, paths in by_split(files).items()]
+    """Make a part of each split of training files; those whose name speaks of none are for training."""
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        found.setdefault(split_of(path) or "train", []).append(path)
+    return [part(split, paths, rows, parse) for split, paths in found.items()]
 
 
 def find(place: Path, *suffixes: str) -> list[Path]:

@@ -13,11 +13,7 @@ from ance_tele.console.progress import progress
 def read_fields(path: Path, count: int, needed: str, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield line numbers and the fields of lines that have ``count`` each, divided by white space or a separator.
 
-    Args:
-        path: The file.
-        count: How many fields.
-        needed: What they are, for the sentence that refuses another number.
-        separator: White space by default.
+    What is ``needed`` is for the sentence that refuses another number.
     """
     for number, line in read_lines(path):
         parts = line.split(separator)

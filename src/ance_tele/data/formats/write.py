@@ -78,11 +78,8 @@ def _texts(texts: Texts, title: bool) -> Iterator[str]:
         columns = [part[name].to_pylist() for name in ("id", "title", "text")]
         prompts = [""] * len(part) if texts.prompts is None else part["prompt"].to_pylist()
         for key, heading, body, prompt in zip(*columns, prompts, strict=True):
-            yield _line({"_id": key, **({"title": heading} if title else {}), "text": body, **_prompt(prompt)})
-
-
-def _prompt(prompt: str) -> dict[str, str]:
-    return {"prompt": prompt} if prompt else {}
+            before, after = {"title": heading} if title else {}, {"prompt": prompt} if prompt else {}
+            yield _line({"_id": key, **before, "text": body, **after})
 
 
 def _judgements(collection: Collection, split: str) -> Iterator[str]:

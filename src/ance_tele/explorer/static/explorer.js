@@ -303,8 +303,12 @@ function showNegative(passage, at) {
     return el("td", { class: `rank ${mark}`, role: "cell", "data-label": round.label, title: mark && `round ${round.number}: ${MEANS[mark]}` },
       mark ? el("span", { class: "hidden" }, `${MEANS[mark]} `) : "", mark ? el("span", { "aria-hidden": "true" }, `${SIGNS[mark]} `) : "", rank === null ? null : String(rank));
   });
-  const sources = passage.sources.map(({ source, episodes }) =>
-    el("span", { class: `source ${source}` }, `${source} in ${episodes.length === 1 ? "pool" : "pools"} ${episodes.join(", ")}`));
+  const sources = passage.sources.map(({ source, episodes }) => {
+    const { title, colour } = state.run.sources[source] ?? { title: source };
+    const shown = el("span", { class: "source" }, `${title} in ${episodes.length === 1 ? "pool" : "pools"} ${episodes.join(", ")}`);
+    if (colour) shown.style.setProperty("--dot", colour);
+    return shown;
+  });
   const reasons = passage.reasons.length ? el("span", { class: "suspect" }, `⚑ ${passage.reasons.map((reason) => REASONS[reason] ?? reason).join(", ")}`) : "";
   const buttons = VERDICTS.map((verdict) => el("button", { type: "button", "data-verdict": verdict, click: () => mark(passage, verdict) }, verdict));
   const row = el("tr", { role: "row", tabindex: at === 0 ? 0 : -1, "data-id": passage.id, focus: roam },
