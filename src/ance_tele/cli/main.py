@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("interrupted; the same command goes on where it was.", 130)
     except Exception as error:
         if _disk_is_full(error):
-            return _fail("No space left on device; free some and run the same command again: what is finished stands.")
+            return _fail("No space left on device; free some and run the same command again: what is finished is kept.")
         if not isinstance(error, OSError):
             raise
         where = f" ({error.filename})" if error.filename else ""

@@ -14,7 +14,7 @@ from ance_tele.settings import EpisodeConfig, Recipe
 
 
 def evaluate_verb(given: Given) -> int:
-    """Measure a model, or a pair; a published checkpoint beside its published figures."""
+    """Measure a model, or a pair; a published checkpoint next to its published figures."""
     from ance_tele.data.load import load_collection
 
     if given.on:
@@ -33,7 +33,7 @@ def evaluate_verb(given: Given) -> int:
 
     main = given.model or given.passage_model
     published = known(main)
-    # What a model was trained with is what it is measured with, unless said otherwise.
+    # What a model was trained with is what it is measured with, unless a flag changes it.
     declared = published.settings if published is not None else settings_of(main)
     chosen = {**declared, **given.settings}
     own = {one.name: chosen[one.name] for one in fields(EncoderConfig) if one.name in chosen}
@@ -64,8 +64,8 @@ def evaluate_verb(given: Given) -> int:
     if figures:
         echo(f"{'':<12} measured  published")
     for metric, value in scores.means().items():
-        beside = f"     {figures[metric]:.3f}" if metric in figures else ""
-        echo(f"{metric:<12}   {value:.4f}{beside}")
+        figure = f"     {figures[metric]:.3f}" if metric in figures else ""
+        echo(f"{metric:<12}   {value:.4f}{figure}")
     return 0
 
 

@@ -22,11 +22,11 @@ def recipes_verb(given: Given) -> int:
 def search_verb(given: Given) -> int:
     """Ask a run one question."""
     from ance_tele.explorer.search import search_run
+    from ance_tele.report.run_tables import cut
 
     for hit in search_run(given.run, given.words, given.k, given.data):
-        text = " ".join(hit.text.split())
         echo(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
-        echo(f"      {text[:160]}{'…' if len(text) > 160 else ''}")
+        echo(f"      {cut(hit.text, 160)}")
     return 0
 
 
@@ -95,6 +95,7 @@ def suspects_verb(given: Given) -> int:
     from ance_tele.analysis.suspect_texts import suspects_of
     from ance_tele.console.numbers import count, percent
     from ance_tele.data.review import write_review
+    from ance_tele.report.run_tables import cut
     from ance_tele.runs.analysed import Analysis
 
     most = given.k if given.k or given.to or given.sample else 10
@@ -111,11 +112,8 @@ def suspects_verb(given: Given) -> int:
         echo(f"ance-tele run RECIPE ... --review {given.to} --review_as exclude     (or positives)")
         return 0
     for one in found:
-        text = " ".join(one.text.split())
         echo(f"\n{one.query_id}  {one.query}   ({one.reasons}; from {one.sources})")
-        echo(
-            f"    {one.passage_id}  {one.title}{'  ' if one.title else ''}{text[:200]}{'…' if len(text) > 200 else ''}"
-        )
+        echo(f"    {one.passage_id}  {one.title}{'  ' if one.title else ''}{cut(one.text, 200)}")
     return 0
 
 

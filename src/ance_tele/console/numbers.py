@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 DASH = "–"
-"""What stands where there is no value."""
+"""Shown where there is no value."""
 
 SIGNIFICANT = 0.05
 """A p-value above this is reported as no significant difference."""

@@ -115,7 +115,7 @@ def checked(name: str, keep: np.ndarray, lists: CandidateLists) -> np.ndarray:
 
 
 def mined_facts(candidates: Candidates, dropped: Dropped) -> dict[str, Any]:
-    """Return what a manifest says of an episode's candidates: how many by source, and what was dropped."""
+    """Return the facts of an episode's candidates for their manifest: how many by source, how many dropped."""
     own = ("same_text", "answer_bearing")
     facts: dict[str, Any] = {source: len(lists.passages) for source, lists in candidates.lists.items()}
     facts |= {name: dropped[name] for name in own if name in dropped}

@@ -77,7 +77,7 @@ def benchmark_of(collection: str) -> Benchmark | None:
 
     Usual names are known: msmarco, marco, msmarco-passage, irds:msmarco-passage/dev, nq, natural-questions,
     wikipedia-nq, triviaqa, wikipedia-trivia, and a folder or recipe so called (marco/q-neg). MS MARCO documents and
-    MS MARCO v2 are other collections. A name says nothing of a subset: compare :func:`sizes` where it matters.
+    MS MARCO v2 are other collections. A subset has the same name: compare :func:`sizes` where it matters.
     """
     name = collection.lower().replace("natural-questions", "nq").replace("natural_questions", "nq")
     words = [word for word in re.split(r"[^a-z0-9]+", name.replace("ms-marco", "msmarco")) if word]

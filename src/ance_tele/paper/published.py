@@ -1,4 +1,4 @@
-"""The paper's published checkpoints: how each is to be read, and what its model card says it scores."""
+"""The paper's published checkpoints: how each is to be read, and the scores on its model card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -58,7 +58,7 @@ class Drawing:
     key: Sequence[tuple[str, str, str]] = ()
 
 
-def panel_svg(panel: Panel, size: tuple[float, float] = WIDE) -> str:
+def panel_svg(panel: Panel, size: tuple[float, float]) -> str:
     """Draw one panel as an SVG for a page, transparent, in the page's own type, light or dark as the page is."""
     import matplotlib
 

@@ -17,7 +17,7 @@ from ance_tele.runs.analysed import Point
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours that mean nothing else in the report, apart for colour-blind eyes (Paul Tol's); the mark says it again.
+# Colours that mean nothing else in the report, apart for colour-blind eyes (Paul Tol's); the mark repeats them.
 KINDS = {
     "A": ("o", "#BB5566", "class A"),
     "B": ("s", "#44AA99", "class B"),

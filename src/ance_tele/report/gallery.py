@@ -60,12 +60,12 @@ def gallery(runs: Sequence[RunData], shown: Reference | None = None) -> dict[str
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
-def readings(figure: Figure, runs: Sequence[RunData], shown: Reference | None = None) -> list[str]:
+def readings(figure: Figure, runs: Sequence[RunData], shown: Reference | None) -> list[str]:
     """Return what to read off a figure: a sentence a run, none for a run that is not in it."""
     found = [(run.name, sentence) for run in runs if (sentence := figure.reading(run))]
-    said = [f"{name}: {sentence}" if len(runs) > 1 else sentence for name, sentence in found]
-    if said and shown is not None and figure.name == "forgetting":
+    lines = [f"{name}: {sentence}" if len(runs) > 1 else sentence for name, sentence in found]
+    if lines and shown is not None and figure.name == "forgetting":
         values = [(name, [y for _, y in points]) for name, points in shown.forgetting]
         parts = [f"{name} {percent(min(found))} to {percent(max(found))}%" for name, found in values]
-        said.append(f"In the paper, on MS MARCO: {words(parts)}.")
-    return said
+        lines.append(f"In the paper, on MS MARCO: {words(parts)}.")
+    return lines

@@ -3,6 +3,7 @@
 from ance_tele.console.numbers import SIGNIFICANT, count, magnitude, p_value, percent, score, signed, words
 from ance_tele.report.conditions import making, recorded
 from ance_tele.report.load import RunData
+from ance_tele.report.run_tables import cut
 from ance_tele.report.style import source_title
 from ance_tele.runs.analysed import Learned
 from ance_tele.runs.summary import Comparison, Summary
@@ -249,8 +250,7 @@ def projection(run: RunData) -> str:
     of, start = run.analysis.projection, run.analysis.projection.start
     if start is None or not of.points:
         return ""
-    asked = " ".join((of.query or of.query_id or "").split())
-    asked = asked if len(asked) <= 120 else asked[:119] + "…"
+    asked = cut(of.query or of.query_id or "", 120)
     return (
         f"One query, “{asked}”, by t-SNE: class A was in the list of round {start}, out in {start + 1} and back in "
         f"{start + 2}; class B in {start + 1}, out in {start + 2}, back in {start + 3}."

@@ -131,7 +131,7 @@ def _against_false(run: RunData) -> list[str]:
 
 
 def side_by_side(runs: Sequence[RunData]) -> list[str]:
-    """Return which of several runs is highest, and which forgets least; no test was made, and that is said."""
+    """Return which of several runs is highest, and which forgets least; a sentence adds that no test was made."""
     found = []
     first = runs[0].summary
     same = {(run.summary.collection, run.summary.final_split, run.summary.main_metric) for run in runs}

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def acquire_run_folder(
-    inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None = None
+    inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None
 ) -> Iterator[None]:
     """Hold the run folder while the run is at work in it; what cannot work is refused before it is taken.
 

@@ -36,7 +36,7 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode of a run, from 1; one after the last stands for the search that looks back on the last."""
+    """One episode of a run, from 1; the number after the last is that of the search that looks back on it."""
 
     number: int
     recipe: Recipe
