@@ -74,14 +74,8 @@ def download_wheel(requirement: str, filename: str, sha256: str, folder: Path, *
     """Return ``folder/filename``, fetched with pip unless it is already there with the right content.
 
     The file is fetched into a temporary folder next to it and takes its place only once its sha-256 is right. A
-    file of that name with another content is replaced.
-
-    Args:
-        requirement: What pip is asked for, pinned, e.g. ``"ansible==12.3.0"``.
-        filename: The wheel's file name.
-        sha256: The wheel's expected sha-256 (hex).
-        folder: Where the wheel belongs; made if missing.
-        megabytes: The wheel's size in MB, for the log line; 0 if unknown.
+    file of that name with another content is replaced. The requirement is pinned (``"ansible==12.3.0"``), sha-256 in
+    hex, the size (0: unknown) for the log line.
 
     Raises:
         UserError: pip is missing or fails, the content is not the expected one, or the disk refuses.

@@ -102,12 +102,7 @@ def _answered(split: Mapping[str, Sequence[str]]) -> list[Answered]:
 
 
 def listed_of(negatives: Mapping[str, Sequence[str]], scores: Mapping[str, Mapping[str, float]]) -> list[Listed]:
-    """Return given negatives and a teacher's scores.
-
-    Args:
-        negatives: ``{query id: [passage ids]}``.
-        scores: ``{query id: {passage id: score}}``.
-    """
+    """Return given negatives, passage ids by query id, and a teacher's scores, by passage id by query id."""
     found = [
         Listed(str(query), str(key), False, score_of(score, f"scores['{query}']", str(key)), False, number)
         for number, (query, scored) in enumerate(scores.items(), 1)

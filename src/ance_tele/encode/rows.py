@@ -38,18 +38,9 @@ def encode_rows(
     config: EncoderConfig,
     advance: Advance = lambda units: None,
 ) -> np.ndarray:
-    """Encode texts of the token store.
+    """Encode texts of the token store, given by row, int64 [n]: float32 [n, dimension].
 
-    Args:
-        model: The encoder; its training mode is left as it was found.
-        tokens: Where the texts' token ids are.
-        rows: Which texts, int64 [n].
-        task: "query" or "document".
-        config: Precision and batch size.
-        advance: Gets the number of texts done.
-
-    Returns:
-        Vectors, float32 [n, dimension].
+    The model's training mode is left as it was found; ``advance`` gets the number of texts done.
     """
     forward, device = Forward(model, task), model.device
     bf16 = resolve_precision(config.precision, device) == "bf16"

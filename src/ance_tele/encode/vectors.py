@@ -92,12 +92,8 @@ def pair_scores(
 ) -> np.ndarray:
     """Return the dot product of each query with each passage of its own list, float32 [n].
 
-    Args:
-        queries: float32 [q, dimension].
-        vectors: Of the corpus.
-        offsets: int64 [q + 1]; the passages of query i are ``offsets[i]:offsets[i + 1]``.
-        passages: Rows of the corpus, int [n].
-        query_rows: Queries scored at a time; bounds the memory.
+    Queries are float32 [q, dimension]; the passages (rows of the corpus, int [n]) of query i are
+    ``offsets[i]:offsets[i + 1]``. So many ``query_rows`` are scored at a time: it bounds the memory.
     """
     scores = np.empty(len(passages), dtype=np.float32)
     for start in range(0, len(queries), query_rows):

@@ -45,11 +45,8 @@ def measure_answers(
 ) -> Scores:
     """Score a run by answer match, over the queries that have answers.
 
-    Args:
-        run: Ranked passages.
-        collection: Its answers and the text of its passages; titles are not searched.
-        query_ids: Queries to measure; those of the run by default. One that the run lacks scores zero.
-        metrics: "Answer@k", for any k.
+    Titles are not searched. Measured are the given queries, of which one that the run lacks scores zero, or those of
+    the run; metrics are "Answer@k", for any k.
 
     Raises:
         UserError: The collection has no answers, or the run holds an id that is not of this collection.

@@ -12,13 +12,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Usual:
-    """The level of some collections.
-
-    Attributes:
-        level: The lowest grade that counts as relevant.
-        names: Fits their names, followed by a slash and the split: "msmarco-passage-trec-dl-2019-judged/test".
-        source: Reference for it.
-    """
+    """The lowest grade that counts as relevant in collections whose names, a slash and the split fit a pattern."""
 
     level: int
     names: re.Pattern[str]

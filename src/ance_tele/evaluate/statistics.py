@@ -57,12 +57,8 @@ def pairwise_tests(values: np.ndarray, resamples: int = 10_000, seed: int = 42) 
     """Return the two-sided p-value of the same test for every pair of systems, float64 [systems, systems].
 
     All pairs share the random sign flips, so that a table of systems costs one matrix product; the p-value is
-    (1 + flips at least as extreme) / (1 + flips), never zero (Phipson & Smyth 2010).
-
-    Args:
-        values: Per-query values, float [systems, queries].
-        resamples: Random sign flips.
-        seed: Of the sign flips.
+    (1 + flips at least as extreme) / (1 + flips), never zero (Phipson & Smyth 2010). Values are float
+    [systems, queries]; ``resamples`` and ``seed`` are of the sign flips.
     """
     count, queries = values.shape
     left, right = np.triu_indices(count, 1)

@@ -20,14 +20,10 @@ Search = Callable[..., TopK]
 
 
 class DenseRetriever:
-    """One encoder over the corpus of one collection.
+    """One encoder over the corpus of one collection, whose tokens are as that encoder reads them.
 
-    Args:
-        checkpoint: The encoder.
-        tokens: Of the collection, as the encoder reads it.
-        config: How texts become vectors.
-        folder: Where the corpus vectors belong; those that are there, of the same encoder, are reused.
-        vectors: The corpus vectors, where somebody has opened them already.
+    The corpus vectors are those given, where somebody has opened them already; else they belong into ``folder``, where
+    those that are there, of the same encoder, are reused.
     """
 
     def __init__(

@@ -44,12 +44,7 @@ Weights (sha-256 of all tensors): `{weights}`
 
 
 def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Return the text of a model card.
-
-    Args:
-        facts: base, collection, recipe, episode, steps, scheduled, weights, version, score, separator.
-        settings: The resolved settings of the run.
-    """
+    """Return the text of a model card: the fields of ``CARD`` (and the separator) as facts, the settings of the run."""
     separator = facts["separator"]
     rows = "\n".join(f"| {name} | `{value}` |" for name, value in settings.items())
     base = Path(str(facts["base"])).name if Path(str(facts["base"])).exists() else facts["base"]

@@ -79,16 +79,14 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int, strict: bool 
     hard = HARD if row.get(HARD) else EASY
     positives, negatives = passages("positive_ctxs"), passages(hard)
     easy = row.get(EASY) if hard == HARD else None
-    scores = [
-        score_of(one.get("score"), where, "score") for name in ("positive_ctxs", hard) for one in row.get(name) or ()
-    ]
+    scored = [one for name in ("positive_ctxs", hard) for one in row.get(name) or ()]
     return Example(
         query,
         positives,
         negatives,
         passages(EASY) if easy and not strict else (),
         answers,
-        tuple(scores),
+        tuple(score_of(one.get("score"), where, "score") for one in scored),
         unread=(*unread(row, KNOWN), *((EASY,) if easy else ())),
     )
 

@@ -67,9 +67,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
     names = (INSIDE, "negative_passages") if INSIDE in row else (BY_ID, "negative_document_ids")
     read = _passages if INSIDE in row else _references
     positives, negatives = (read(row.get(name), where, name, line) for name in names)
-    scores: list[float] = []
-    if INSIDE in row:
-        scores = [score_of(one.get("score"), where, "score") for name in names for one in row.get(name) or ()]
+    scored = [one for name in names for one in row.get(name) or ()] if INSIDE in row else []
     answers = row.get("answers", row.get("answer"))
     answers = [answers] if isinstance(answers, str) else answers
     return Example(
@@ -77,7 +75,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
         positives,
         negatives,
         answers=tuple(items(answers, where, "answers", str)),
-        scores=tuple(scores),
+        scores=tuple(score_of(one.get("score"), where, "score") for one in scored),
         unread=unread(row, KNOWN),
         numbered=False,
     )
