@@ -34,7 +34,7 @@ def check_similarity(similarity: str | None, config: EncoderConfig, name: str) -
         )
 
 
-def settle_similarity(model: SentenceTransformer, config: EncoderConfig, name: str) -> None:
+def resolve_similarity(model: SentenceTransformer, config: EncoderConfig, name: str) -> None:
     """Normalise the vectors of a model that is compared by the cosine, and declare the similarity that is used."""
     check_similarity(model.similarity_fn_name, config, name)
     normal = any(isinstance(module, Normalize) for module in model.modules())
@@ -57,7 +57,7 @@ def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
     return F.normalize(vectors, dim=-1) if model.similarity_fn_name == "cosine" else vectors
 
 
-def settle_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
+def resolve_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
     """Put the prompts of queries and passages, the model's own or those set, where sentence-transformers reads them."""
     prompts = model.prompts
     asked: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}

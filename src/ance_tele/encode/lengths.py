@@ -98,7 +98,7 @@ def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, t
     return length
 
 
-def settle_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any]) -> None:
+def resolve_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any]) -> None:
     """Write into a model's modules at which lengths it is used, so that its folder declares them to others.
 
     Where queries and passages are cut at the same length, one declaration does, which older releases read too.

@@ -18,12 +18,12 @@ from transformers.utils import logging as transformers_logging
 from ance_tele.console.errors import UserError
 from ance_tele.encode.adapters import missing_package, thaw_adapters
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.declared import check_similarity, log_separator, settle_prompts, settle_similarity
+from ance_tele.encode.declared import check_similarity, log_separator, resolve_prompts, resolve_similarity
 from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
-from ance_tele.encode.lengths import LENGTHS, Task, route, settle_lengths
+from ance_tele.encode.lengths import LENGTHS, Task, resolve_lengths, route
 from ance_tele.encode.model_kinds import check_kind
-from ance_tele.encode.padding import check_company, give_padding_token, settle_modality, settle_padding
+from ance_tele.encode.padding import check_company, give_padding_token, resolve_modality, resolve_padding
 
 # Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
 WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -75,12 +75,12 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
     except ImportError as error:
         raise missing_package(name, error) from None
-    settle_modality(loaded, name, plain)
+    resolve_modality(loaded, name, plain)
     give_padding_token(loaded, name)
     thaw_adapters(loaded)
     ready = _prepare(loaded, config, name)
     check_company(ready, name)
-    settle_padding(ready)
+    resolve_padding(ready)
     return ready
 
 
@@ -193,16 +193,16 @@ def quiet() -> Iterator[None]:
 
 def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
     """Set similarity, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
-    settle_similarity(model, config, name)
+    resolve_similarity(model, config, name)
     if config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
         model = _untie(model)
-    settle_prompts(model, config)
+    resolve_prompts(model, config)
     for module in model.modules():
         if isinstance(module, Transformer):
             check_tokenizer(name, module.tokenizer, getattr(module.config, "vocab_size", None))
     tokenizers: dict[Task, Any] = {task: tokenizer_of(model, task) for task in get_args(Task)}
     log_separator(tokenizers["document"], config)
-    settle_lengths(model, config, tokenizers)
+    resolve_lengths(model, config, tokenizers)
     return model
 
 

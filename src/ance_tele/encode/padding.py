@@ -22,7 +22,7 @@ SHORT, LONG = 5, 24
 ALIKE = 0.9999
 
 
-def settle_modality(model: SentenceTransformer, name: str, plain: bool) -> None:
+def resolve_modality(model: SentenceTransformer, name: str, plain: bool) -> None:
     """Leave the chat template of a plain decoder out, here and in the folder it is saved to.
 
     A folder of sentence-transformers (not ``plain``) would declare the template as its own. Refuse a model that reads
@@ -58,7 +58,7 @@ def check_company(model: SentenceTransformer, name: str) -> None:
             )
 
 
-def settle_padding(model: SentenceTransformer) -> None:
+def resolve_padding(model: SentenceTransformer) -> None:
     """Have texts padded on the right where a folder declares the left and its positions count from there.
 
     Vectors here are the same either way (:class:`Forward` pads on the right); it is for those who load what is saved.

@@ -13,7 +13,7 @@ class Retriever(Protocol):
 
     @property
     def key(self) -> Mapping[str, Any]:
-        """What decides its results, beside the queries and the depth: an input of every manifest made of them."""
+        """What decides its results, besides the queries and the depth: an input of every manifest made of them."""
 
     def search(self, queries: np.ndarray, depth: int, what: str = "searching") -> TopK:
         """Return the best passages of each query, score descending, then id ascending.

@@ -82,7 +82,7 @@ def scanned(
                         raise diverged(f"Vectors {first} to {first + len(block) - 1}")
                     list(pool.map(partial(Part.take, tile=tile, rooms=rooms, block=block, rank=ranks), parts))
                     advance(sum(len(part.queries) for part in parts) * len(tile.bf16))
-                list(pool.map(partial(Part.settle, block=block, rank=ranks), parts))
+                list(pool.map(partial(Part.refine, block=block, rank=ranks), parts))
                 for part in parts:
                     tally.opened += part.opened
                     tally.rescored += part.rescored
@@ -131,7 +131,7 @@ class Part:
         finally:
             rooms.put(room)
         if sum(len(rows) for _, rows, _ in self.found) > SETTLE:
-            self.settle(block, rank)
+            self.refine(block, rank)
 
     def _prune(self, tile: Tile, room: torch.Tensor) -> None:
         """Score a tile in bf16, in ``room``, bf16 [TILE * q] or more, and note what cannot be ruled out."""
@@ -189,7 +189,7 @@ class Part:
         """Return the bf16 score below which a passage is ruled out, float32 [q]."""
         return np.where(np.isfinite(error), self.floor[:, 0] - np.where(np.isfinite(error), error, 0), -np.inf)
 
-    def settle(self, block: np.ndarray, rank: np.ndarray) -> None:
+    def refine(self, block: np.ndarray, rank: np.ndarray) -> None:
         """Score what was found in float32 and keep the k best: first the likely ones, which rule out most others."""
         if not self.found:
             return

@@ -23,7 +23,7 @@ class Scorer(Protocol):
 
     @property
     def key(self) -> str | None:
-        """What decides its scores beside the mining checkpoint; None where that decides alone."""
+        """What decides its scores besides the mining checkpoint; None where that decides alone."""
 
     def of(self, queries: np.ndarray) -> Score:
         """Return what scores the given queries, rows of the collection, int64 [q]."""

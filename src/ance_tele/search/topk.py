@@ -14,7 +14,7 @@ from ance_tele.console.progress import Advance, progress
 if TYPE_CHECKING:
     from ance_tele.encode.vectors import Vectors
 
-# Candidates kept beyond k, so that equal scores at the cut can be settled by id. Where more than these
+# Candidates kept beyond k, so that equal scores at the cut can be ordered by id. Where more than these
 # are equal (a corpus with many copies of one text), those queries are searched again with 16 times as many,
 # by the same engine: another one would round differently, and copies would no longer be equal.
 MARGIN = 16
