@@ -289,7 +289,7 @@ def test_a_changed_file_is_read_again_with_a_word(tmp_path: Path, logged: list[s
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     again = load_collection(folder, cache)
     assert again.fingerprint != first.fingerprint and content(again)[0]["d3"] == ("", "THIRD")
-    assert len(logged) == 1 and "files" in logged[0]
+    assert len(logged) == 1 and "corpus.jsonl changed" in logged[0]
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
