@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from ance_tele.report.load import RunData
 from ance_tele.report.write import write_report
-from ance_tele.runs.analysed import Analysis, Dynamics, OutOfDomain, Suspects
+from ance_tele.runs.analysed import Analysis, Dynamics, Suspects
+from ance_tele.runs.out_of_domain import OutOfDomain
 from ance_tele.runs.summary import Summary
 from ance_tele.store.records import decode, decode_list
 

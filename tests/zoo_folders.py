@@ -377,3 +377,11 @@ def half(name: str) -> Build:
     import torch
 
     return partial(bert, dtype=getattr(torch, name))
+
+
+def pad_with_the_end(model: Any) -> None:
+    model.tokenizer.pad_token = model.tokenizer.eos_token
+
+
+def leave_the_template_out(model: Any) -> None:
+    del model[0].modality_config["message"]

@@ -16,8 +16,8 @@ from ance_tele.data.load import load_collection
 from ance_tele.evaluate.config import EvaluateConfig, headline
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.statistics import compare_with, holm
-from ance_tele.runs.analysed import OutOfDomain
 from ance_tele.runs.folder import read_identity, recipe_of, resolve
+from ance_tele.runs.out_of_domain import OutOfDomain
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import build
 from ance_tele.store.files import write_json

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ance_tele.console.errors import UserError
 from ance_tele.console.numbers import number
 from ance_tele.data.reasons import current_reasons
-from ance_tele.runs.summary import Comparison
+from ance_tele.runs.out_of_domain import OutOfDomain
 from ance_tele.store.files import read_json, read_json_object
 from ance_tele.store.records import decode, decode_list
 
@@ -202,38 +202,6 @@ class Case:
     def rounds(self) -> list[int]:
         """The rounds that ranks are known of."""
         return sorted({int(name) for one in self.negatives for name in one.ranks if name.isdigit()})
-
-
-@dataclass(frozen=True)
-class OutOfDomain:
-    """A file of ``elsewhere/``: the model before and after training, on a collection it was not trained for.
-
-    Attributes:
-        collection: Its name.
-        split: Which judgements.
-        queries: How many.
-        metric: The metric that is tested.
-        difference: Trained minus initial, of that metric.
-        p: Of a paired permutation test, adjusted by Holm for all collections that the run was measured on.
-        before: Means of the initial model by metric.
-        after: Means of the trained one.
-    """
-
-    collection: str | None
-    split: str | None
-    metric: str | None
-    difference: float | None
-    p: float | None
-    before: Mapping[str, float] = field(metadata={"key": "zero-shot"})
-    after: Mapping[str, float] = field(metadata={"key": "trained"})
-    queries: int | None = None
-
-    @property
-    def comparison(self) -> Comparison | None:
-        """The trained model against the initial one, where it was measured."""
-        metric, found = self.metric or "MRR@10", self.difference
-        systems = {"system": "the trained model", "baseline": "zero-shot"}
-        return None if found is None else Comparison(**systems, metric=metric, difference=found, p=self.p)
 
 
 @dataclass(frozen=True)

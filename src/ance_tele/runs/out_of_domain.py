@@ -1,0 +1,38 @@
+"""What an out-of-domain evaluation found, ``elsewhere/NAME.json``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ance_tele.runs.summary import Comparison
+
+
+@dataclass(frozen=True)
+class OutOfDomain:
+    """A file of ``elsewhere/``: the model before and after training, on a collection it was not trained for.
+
+    Attributes:
+        collection: Its name.
+        split: Which judgements.
+        queries: How many.
+        metric: The metric that is tested.
+        difference: Trained minus initial, of that metric.
+        p: Of a paired permutation test, adjusted by Holm for all collections that the run was measured on.
+        before: Means of the initial model by metric.
+        after: Means of the trained one.
+    """
+
+    collection: str | None
+    split: str | None
+    metric: str | None
+    difference: float | None
+    p: float | None
+    before: Mapping[str, float] = field(metadata={"key": "zero-shot"})
+    after: Mapping[str, float] = field(metadata={"key": "trained"})
+    queries: int | None = None
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The trained model against the initial one, where it was measured."""
+        metric, found = self.metric or "MRR@10", self.difference
+        systems = {"system": "the trained model", "baseline": "zero-shot"}
+        return None if found is None else Comparison(**systems, metric=metric, difference=found, p=self.p)
