@@ -87,7 +87,7 @@ def test_it_is_had_in_python_and_compared(folder: Path) -> None:
         ("my_recipes:half_momentun", r"my_recipes.py has no 'half_momentun', which '.*' names as recipe\."),
         ("wrong:RATE", r"'RATE' in .*wrong.py is no function, so it can be no recipe\."),
         ("wrong:number", r"'wrong:number' returned int; a recipe function returns a Recipe\."),
-        ("wrong:raises", r"The recipe 'wrong:raises' failed: KeyError: 'rate'\."),
+        ("wrong:raises", r"The recipe 'wrong:raises' failed \(.*wrong\.py, line 10\): KeyError: 'rate'\."),
         ("wrong:asks", r"The recipe 'wrong:asks' failed: TypeError: asks\(\) missing 1 required positional argument"),
         ("wrong:refused", r"alpha is 2; it must lie between 0 and 1\."),
         ("wrong:", r"There is no recipe 'wrong:'"),

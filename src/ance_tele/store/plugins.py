@@ -16,6 +16,7 @@ from typing import Any
 
 from ance_tele.console.errors import UserError
 
+_PACKAGE = str(Path(__file__).parents[1])
 _NAMED = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<function>[^\W\d]\w*)")
 
 
@@ -84,9 +85,10 @@ def failing_as(what: str, name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(_PACKAGE)]
+        where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
-        raise UserError(f"The {what} '{name}' failed ({last.filename}, line {last.lineno}): {reason}.") from error
+        raise UserError(f"The {what} '{name}' failed{where}: {reason}.") from error
 
 
 @cache
