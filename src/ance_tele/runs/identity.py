@@ -1,4 +1,4 @@
-"""Whose a run folder is, read back: recipe, data, model and review."""
+"""The identity of a run folder, read back: recipe, data, model and review."""
 
 import os
 from dataclasses import replace
