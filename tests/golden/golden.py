@@ -234,13 +234,7 @@ def run_cases(names: list[str]) -> dict[str, Any]:
         approximate.FEW = 10
     story: Any = importlib.import_module("ance_tele.episode")
     undrawn: Callable[..., None] = lambda *given, **named: None  # noqa: E731
-    story.write_report = undrawn  # drawing takes longer than these runs, and so does the projection
-    for home in ("analysis.analyse", "analysis"):
-        try:
-            analysis: Any = importlib.import_module(f"ance_tele.{home}")
-        except ModuleNotFoundError:
-            continue
-        analysis.project = lambda vectors: vectors[..., :2]
+    story.write_report = undrawn  # drawing takes longer than these runs
     found = {}
     with TemporaryDirectory() as folder:
         os.environ["ANCE_TELE_CACHE"] = str(Path(folder) / "cache")

@@ -110,13 +110,17 @@ def anchor_lists(
         return Artefact(manifest, read)
     with writing(path, "lists around positives", inputs) as made:
         if found is None:
-            what = "searching around positives"
-            found = retriever.nearest(retriever.vectors.take(rows), config.depth, what, _search(config))
+            found = nearest_passages(retriever, config, rows, "searching around positives")
         lists = CandidateLists.from_topk(found)
         write_lists(made.target, rows, lists, corpus, corpus)
         recall = _recall(found, retriever, config, lambda places: retriever.vectors.take(rows[places]))
         made.facts = {"search_engine": found.engine, **recall}
     return made.artefact(read, lists)
+
+
+def nearest_passages(retriever: DenseRetriever, config: MiningConfig, rows: np.ndarray, what: str) -> TopK:
+    """Search around passages, given by row, as mining searches: exactly, or by an index."""
+    return retriever.nearest(retriever.vectors.take(rows), config.depth, what, _search(config))
 
 
 def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path) -> Artefact[CandidateLists]:

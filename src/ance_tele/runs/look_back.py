@@ -8,6 +8,7 @@ from ance_tele.runs.folder import Episode
 from ance_tele.runs.learning import change, new_share, read_reciprocal_ranks
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.store.artefacts import cached, writing
+from ance_tele.store.files import write_json
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import Manifest, read_manifest
 
@@ -39,7 +40,7 @@ def look_back(training: TrainingSet, episode: Episode) -> Manifest:
             "new_negatives": new_share(current, earlier, training.positives),
             "training_mrr": float(ranks[1].mean()),
         }
-        made.write_json(made.facts)
+        write_json(made.target, made.facts)
     return made.manifest
 
 

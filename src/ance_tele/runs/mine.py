@@ -4,7 +4,9 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from ance_tele.mining.candidates import Candidates
+import numpy as np
+
+from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.context import MiningContext
 from ance_tele.mining.filters import filter_candidates, mined_facts
@@ -14,13 +16,13 @@ from ance_tele.mining.plugins import plugin_inputs
 from ance_tele.mining.sources import lookahead
 from ance_tele.mining.storage import read_candidates, write_candidates
 from ance_tele.runs.folder import Episode
-from ance_tele.runs.lists import Searched, anchor_lists, bm25_lists, lookahead_rows, training_lists
+from ance_tele.runs.lists import Searched, anchor_lists, bm25_lists, lookahead_rows, nearest_passages, training_lists
 from ance_tele.runs.log import log_phase, mined
 from ance_tele.runs.look_back import look_back
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
-from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer
+from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer, Scorer
 from ance_tele.store.artefacts import Artefact, cached, writing
 from ance_tele.store.files import remove
 from ance_tele.store.manifests import read_manifest
@@ -53,11 +55,11 @@ def mine(
     if training.review is not None:
         inputs["review"] = training.review
     read = partial(read_candidates, path, training.queries, collection.queries, collection.corpus)
+    context = mining_context(training, searched, retriever, bm25, episode, cross_encoder)
     found = cached(path, inputs)
     candidates = Artefact(found, read) if found else None
     if candidates is None:
         with writing(path, "candidates", inputs) as made:
-            context = mining_context(training, searched, retriever, bm25, episode, cross_encoder)
             kept, dropped = filter_candidates(context, collect(context))
             made.facts = mined_facts(kept, dropped)
             around = read_manifest(episode.before / "around_positives.parquet")
@@ -68,7 +70,7 @@ def mine(
     if cross_encoder is not None:
         cross_encoder.release()  # memory that training needs
     if episode.recipe.episode.watch_lookahead and ("lookahead" not in sources or config.filtered):
-        write_lookahead(mining_context(training, searched, retriever, bm25, episode), training, retriever, episode)
+        write_lookahead(context, training, retriever, episode)
     for name in ("around_positives.parquet", "around_positives.parquet.manifest.json"):
         remove(episode.before / name)  # the candidates hold them, by query
     manifests = searched.queries.manifest, candidates.manifest
@@ -103,9 +105,17 @@ def mining_context(
     episode: Episode,
     cross_encoder: CrossEncoderScorer | None = None,
 ) -> MiningContext:
-    """Return what the sources and filters of an episode see of the run."""
-    config, scorer = episode.recipe.mining, cross_encoder or DenseScorer(retriever)
+    """Return what the sources and filters of an episode see of the run, searched or read when it is asked for."""
+    config = episode.recipe.mining
+    scorer: Scorer = cross_encoder or DenseScorer(retriever)
     score = cache(lambda: scorer.of(training.queries))  # encodes the queries, where something asks for scores
+    around = cache(lambda: (searched.anchors or anchor_lists(training, retriever, config, episode.before)).load())
+
+    def search_passages(rows: np.ndarray) -> CandidateLists:
+        if np.array_equal(rows, lookahead_rows(training, config)):
+            return around()
+        return CandidateLists.from_topk(nearest_passages(retriever, config, rows, "searching around passages"))
+
     return MiningContext(
         training.collection,
         training.positives,
@@ -114,8 +124,8 @@ def mining_context(
         episode.recipe.episode.seed,
         training.known,
         training.never,
-        searched.queries.load,
-        lambda rows: (searched.anchors or anchor_lists(training, retriever, config, episode.before)).load(),
+        cache(searched.queries.load),
+        search_passages,
         lambda: bm25_lists(training, bm25, config.depth, episode.folder.path).load(),
         lambda positions, passages: score()(positions, passages),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ance_tele.store.files import atomic, lock, remove, write_json
+from ance_tele.store.files import atomic, lock, remove
 from ance_tele.store.manifests import SCHEMA, Manifest, difference, file_sizes, manifest_path, read_manifest
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,6 @@ class Writing:
     target: Path
     facts: dict[str, Any] = field(default_factory=dict)
     manifest: Manifest = field(init=False)
-
-    def write_json(self, value: object) -> None:
-        """Write the artefact as a JSON file."""
-        write_json(self.target, value)
 
     def artefact(self, read: Callable[[], T], value: T | None = None) -> Artefact[T]:
         """Return what was written, after the block has ended."""
