@@ -64,7 +64,6 @@ def main() -> None:
 
     config = EncoderConfig(precision="float32")
     model = load_model(given.model or demo_model(cache_folder()), config)
-    model.max_seq_length = config.passage_max_len
     settings, work = MiningConfig(depth=200), dict[str, Any]()
 
     def ours() -> None:
