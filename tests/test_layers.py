@@ -34,6 +34,7 @@ FLOORS: list[set[str]] = [
     {"search"},
     {"encode"},
     {"data"},
+    {"engine"},
     {"paper", "store"},
     {"console"},
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from ance_tele.analysis.analyse import analyse
 from ance_tele.data.collection import Collection
 from ance_tele.data.review import ReviewAs
+from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.report.write import write_report
 from ance_tele.runs.acquire import acquire_run_folder
 from ance_tele.runs.inputs import RunInputs
@@ -30,6 +31,7 @@ def run(
     adopted: Mapping[str, Path] | None = None,
     review: str | Path | None = None,
     review_as: ReviewAs = "exclude",
+    executor: Executor = IN_PROCESS,
 ) -> dict[str, Any]:
     """Carry out a recipe, and return the content of ``summary.json``; called again, it goes on where it was.
 
@@ -43,11 +45,12 @@ def run(
         adopted: Parts of other run folders to begin with, by their name here, e.g. ``{"bm25": folder}``.
         review: A CSV file of verdicts on passages (:mod:`ance_tele.data.review`).
         review_as: Passages that it calls relevant are no negatives ("exclude"), or become positives ("positives").
+        executor: Where models encode, search and train (:mod:`ance_tele.engine`); it changes no result.
 
     Raises:
         UserError: The folder belongs to another run, or the data, the model or the review cannot be used.
     """
-    inputs = RunInputs.of(recipe, collection, model, out, cache, review, review_as)
+    inputs = RunInputs.of(recipe, collection, model, out, cache, review, review_as, executor=executor)
     with acquire_run_folder(inputs, data, adopted):
         if "bm25" in recipe.evaluation.baselines:
             evaluate_bm25(inputs)
@@ -61,7 +64,9 @@ def run(
             retriever.close(recipe.episode.keep_vectors)
             pool = mix(candidates, training, pools, episode)
             del candidates  # memory that training needs
-            trained = train(episode.start(inputs.start, retriever.checkpoint), pool, training, inputs.tokens, episode)
+            trained = train(
+                episode.start(inputs.start, retriever.checkpoint), pool, training, inputs.tokens, episode, executor
+            )
             pools.append(pool.on_disk())
             retriever = inputs.retriever(trained, episode.number)
             evaluate(inputs, retriever, episode.number)

@@ -26,16 +26,19 @@ class TokenStore:
         offsets: int64 [rows + 1]; the ids of a row are ``flat[offsets[row]:offsets[row + 1]]``.
         key: Fingerprint of tokenizer, format and texts.
         cut: What was cut off, where that is known.
+        folder: Where it lies; None for one in memory.
     """
 
-    def __init__(self, flat: np.ndarray, offsets: np.ndarray, key: str, cut: Cut | None = None) -> None:
-        self.flat, self.offsets, self.key, self.cut = flat, offsets, key, cut
+    def __init__(
+        self, flat: np.ndarray, offsets: np.ndarray, key: str, cut: Cut | None = None, folder: Path | None = None
+    ) -> None:
+        self.flat, self.offsets, self.key, self.cut, self.folder = flat, offsets, key, cut, folder
 
     @classmethod
     def open(cls, folder: Path, key: str, cut: Cut | None = None) -> "TokenStore":
         """Open a folder that :func:`tokenize` has written."""
         ids, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets"))
-        return cls(ids, offsets, key, cut)
+        return cls(ids, offsets, key, cut, folder)
 
     @classmethod
     def from_lists(cls, ids: list[list[int]]) -> "TokenStore":

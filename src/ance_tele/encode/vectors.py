@@ -1,23 +1,30 @@
 """Vectors of a whole corpus: memory-mapped shards, encoded once per checkpoint, resumed shard by shard."""
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
-from ance_tele.console.log import muted
 from ance_tele.console.progress import progress
 from ance_tele.data.ragged import owners
 from ance_tele.data.tokens import TokenStore, made_ahead
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
+from ance_tele.encode.encoder import Task, weights_fingerprint
 from ance_tele.encode.rows import encode_rows
-from ance_tele.store.artefacts import build
+from ance_tele.encode.shards import EncodeJob, shards_of
+from ance_tele.engine.executor import IN_PROCESS, Executor
+from ance_tele.engine.work import Facts, Unit
+from ance_tele.store.artefacts import cached
+from ance_tele.store.files import atomic, remove
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
+
+# Texts of a piece, where they are encoded into memory.
+PIECE = 8192
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,8 @@ def encode_corpus(
     folder: Path,
     weights: str | None = None,
     what: str = "passages",
+    name: str | Path | None = None,
+    executor: Executor = IN_PROCESS,
 ) -> Vectors:
     """Encode all texts of a token store into shards in ``folder``; shards that are there already are reused.
 
@@ -125,6 +134,8 @@ def encode_corpus(
         folder: Where the shards belong.
         weights: Fingerprint of the model's weights, if it is known already.
         what: What the texts are, for the progress bar.
+        name: Folder or hub name of the model: other processes load it from there. None keeps the work in this one.
+        executor: Where shards are encoded.
 
     Returns:
         Memory-mapped vectors, float32 [texts, dimension], in the order of the token store.
@@ -140,30 +151,55 @@ def encode_corpus(
         >>> len(vectors), vectors.dimension
         (2, 32)
     """
-    inputs: dict[str, Any] = {
-        "weights": weights or weights_fingerprint(model),
-        "tokens": tokens.key,
-        "task": task,
-        "precision": resolve_precision(config.precision, model.device),
-        "batch_tokens": config.encode_tokens,
-    }
-    shards, seconds, remade = [], 0.0, False
-    with progress(f"encoding {what}", len(tokens), what) as advance:
-        for number, start in enumerate(range(0, max(1, len(tokens)), config.shard_passages)):
-            rows = np.arange(start, min(start + config.shard_passages, len(tokens)))
-            path = folder / f"{what}-{number:05d}.npy"
+    weights = weights or weights_fingerprint(model)
+    job = EncodeJob.of(model, tokens, task, config, folder, weights, what, name)
+    units = shards_of(len(tokens), config.shard_passages)
+    paths = [job.path(unit) for unit in units]
+    missing = [unit for unit in units if cached(job.path(unit), job.inputs(unit)) is None]
+    elsewhere = executor if len(missing) > 1 and job.portable else IN_PROCESS
+    with progress(f"encoding {what}", sum(stop - start for _, start, stop in missing), what) as advance:
 
-            def make(target: Path, rows: np.ndarray = rows) -> None:
-                vectors = encode_rows(model, tokens, rows, task, config, advance)
-                with target.open("wb") as file:
-                    np.save(file, vectors)
+        def done(unit: Unit, facts: Facts) -> None:
+            if elsewhere is not IN_PROCESS:
+                advance(unit[2] - unit[1])
 
-            with muted(remade):  # why one shard is made again is why all are
-                manifest = build(path, "vectors", {**inputs, "rows": [start, len(rows)]}, make)
-            remade = remade or not manifest.reused
-            seconds += manifest.seconds
-            shards.append(np.load(path, mmap_mode="r"))
-    return Vectors(tuple(shards), fingerprint(inputs), seconds)
+        elsewhere.run(replace(job, _advance=advance), missing, done)
+    manifests = [read_manifest(path) for path in paths]
+    seconds = sum(manifest.seconds for manifest in manifests if manifest is not None)
+    return Vectors(tuple(np.load(path, mmap_mode="r") for path in paths), fingerprint(job.inputs(None)), seconds)
+
+
+def encode_many(
+    model: SentenceTransformer,
+    tokens: TokenStore,
+    rows: np.ndarray,
+    task: Task,
+    config: EncoderConfig,
+    folder: Path,
+    weights: str,
+    name: str | Path | None = None,
+    executor: Executor = IN_PROCESS,
+) -> np.ndarray:
+    """Encode texts given by row, int64 [n], into memory: float32 [n, dimension].
+
+    They go through the model in the same pieces wherever that is, so that the vectors are the same. What other processes
+    do of it lies in ``folder`` until all is there; the other arguments are those of :func:`encode_corpus`.
+    """
+    pieces = shards_of(len(rows), PIECE)
+    if len(pieces) == 1:
+        return encode_rows(model, tokens, rows, task, config)
+    job = EncodeJob.of(model, tokens, task, config, folder, weights, "texts", name)
+    if executor is IN_PROCESS or not job.portable:
+        return np.concatenate([encode_rows(model, tokens, rows[a:b], task, config) for _, a, b in pieces])
+    of = hashlib.sha256(rows.tobytes()).hexdigest()
+    folder = folder / f"texts-{of[:16]}"
+    with atomic(folder / "rows.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, rows)
+    job = replace(job, folder=str(folder.resolve()), rows=str((folder / "rows.npy").resolve()), rows_key=of)
+    executor.run(job, [unit for unit in pieces if cached(job.path(unit), job.inputs(unit)) is None])
+    vectors = np.concatenate([np.load(job.path(unit)) for unit in pieces])
+    remove(folder)
+    return vectors
 
 
 def open_vectors(folder: Path, weights: str, tokens: str, count: int) -> Vectors | None:

@@ -9,6 +9,7 @@ from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.review import Review, ReviewAs, load_review
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
+from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.runs.folder import Episode, OpenedRun, RunFolder
 from ance_tele.runs.identity import held_out, portable
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 class RunInputs:
     """What a run is made of; ``start``, the model as it was given, is None for a recipe without one.
 
-    ``cross_encoder`` decides in filters, instead of the model; ``evaluations`` holds how each split is measured.
+    ``cross_encoder`` decides in filters, instead of the model; ``evaluations`` holds how each split is measured; the
+    ``executor`` knows where models work.
     """
 
     recipe: Recipe
@@ -38,6 +40,7 @@ class RunInputs:
     review: Review | None
     cross_encoder: CrossEncoderScorer | None
     evaluations: dict[str, Evaluation]
+    executor: Executor = IN_PROCESS
 
     @classmethod
     def of(
@@ -50,6 +53,7 @@ class RunInputs:
         review: str | Path | None = None,
         review_as: ReviewAs = "exclude",
         announce: bool = True,
+        executor: Executor = IN_PROCESS,
     ) -> "RunInputs":
         """Open what a run is made of; models are loaded and texts tokenised when they are first used.
 
@@ -71,12 +75,13 @@ class RunInputs:
         if recipe.mining.cross_encoder is not None:
             cross_encoder = CrossEncoderScorer(recipe.mining.cross_encoder, recipe.encoder, collection)
         bm25 = BM25Retriever(collection, recipe.evaluation.language)
-        return cls(recipe, collection, RunFolder(Path(out)), start, tokens, bm25, verdicts, cross_encoder, evaluations)
+        folder = RunFolder(Path(out))
+        return cls(recipe, collection, folder, start, tokens, bm25, verdicts, cross_encoder, evaluations, executor)
 
     def retriever(self, checkpoint: Checkpoint, number: int) -> DenseRetriever:
         """Return the retriever of a checkpoint, given its number."""
         vectors = self.folder.checkpoint(number) / "vectors"
-        return DenseRetriever(checkpoint, self.tokens, self.recipe.encoder, vectors)
+        return DenseRetriever(checkpoint, self.tokens, self.recipe.encoder, vectors, executor=self.executor)
 
     def training_set(self) -> TrainingSet:
         """Return what the run trains on, if anything; positives that are found by answer are searched for now.

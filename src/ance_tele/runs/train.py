@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.log import muted
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
-from ance_tele.encode.encoder import emulated_bf16, text_format, weights_fingerprint
-from ance_tele.encode.loading import quiet
+from ance_tele.encode.encoder import emulated_bf16, text_format
+from ance_tele.encode.loading import load_model
+from ance_tele.encode.shards import located
+from ance_tele.engine.executor import IN_PROCESS, Executor
+from ance_tele.engine.work import Facts
 from ance_tele.mining.pool import Pool
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.identity import FREE_SETTINGS
@@ -26,7 +30,9 @@ from ance_tele.store.manifests import package_versions
 from ance_tele.training.batches import BatchPlan, by_turn
 from ance_tele.training.card import model_card
 from ance_tele.training.config import TrainingConfig
-from ance_tele.training.trainer import train as train_model
+from ance_tele.training.ranks import TrainJob, write_plan
+from ance_tele.training.schedule import Schedule
+from ance_tele.training.trainer import last_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +46,11 @@ def train(
     training: TrainingSet,
     tokens: TokenizedCollection,
     episode: Episode,
+    executor: Executor = IN_PROCESS,
 ) -> Checkpoint:
     """Train the encoder of an episode from ``start``: the model as it was given, or the checkpoint before.
+
+    The ranks of the ``executor`` train it together; how many they are changes no batch, and no step.
 
     Raises:
         UserError: No training query would meet a negative; or training has diverged.
@@ -70,16 +79,12 @@ def train(
             batch, negatives, every = config.batch_queries, config.negatives_per_query, config.positives == "all"
             plan = BatchPlan(pool.load(), turns, batch, negatives, seed, training.never, every)
             _check_negatives(plan, training, config)
-            model = start.take()
             # The inputs as the manifest will hold them: so a checkpoint of the same training is known as such.
             same = {"training": fingerprint(inputs)}
-            with quiet():
-                result = train_model(model, plan, tokens.queries, tokens.passages, config, work, schedule, same)
-                model.save_pretrained(str(made.target), create_model_card=False)
+            last_checkpoint(work, same)  # removes those of another training
+            result, model = _together(executor, start, plan, tokens, config, work, schedule, same, made.target)
             made.facts = {
-                "weights": weights_fingerprint(model),
-                "steps": result.steps,
-                "scheduled": result.scheduled,
+                **{name: result[name] for name in ("weights", "steps", "scheduled")},
                 "whole": plan.steps_per_epoch * config.epochs,
                 "queries": len(turns),
                 "pairs": len(turns.passages),
@@ -88,12 +93,50 @@ def train(
                 "queries_without_negatives": int((plan.pool.sizes == 0).sum()),
             }
             _describe(model, made.target, made.facts, start, training, episode)
-            log_file = {"loss": result.loss, "learning_rate": result.learning_rate}
+            log_file = {name: result[name] for name in ("loss", "learning_rate")}
             write_json(episode.path / "training_log.json", log_file)
         manifest = made.manifest
     remove(work)
     log_phase(f"episode {episode.number}", "train", trained(manifest), manifest)
     return Checkpoint(path, start.config, manifest.facts["weights"], model, trained=True)
+
+
+def _together(
+    executor: Executor,
+    start: Checkpoint,
+    plan: BatchPlan,
+    tokens: TokenizedCollection,
+    config: TrainingConfig,
+    work: Path,
+    schedule: Schedule,
+    inputs: dict[str, Any],
+    target: Path,
+) -> tuple[Facts, SentenceTransformer]:
+    """Have all ranks train, and rank 0 save to ``target``; return what is known of it, and the trained model."""
+    stores = tokens.queries, tokens.passages
+    folders = [(store.folder, store.key) for store in stores]
+    job = TrainJob(
+        None if start.name is None else located(start.name),
+        dict(vars(start.config)),
+        str(work.parent / ".plan.npz"),
+        [[str(folder), key] for folder, key in folders],
+        asdict(config),
+        str(work),
+        asdict(schedule),
+        inputs,
+        str(target),
+    )
+    if executor.ranks == 1 or start.name is None or any(folder is None for folder, _ in folders):
+        model = start.take()
+        return IN_PROCESS.train(replace(job, _held=(model, plan, *stores))), model
+    start.release()
+    try:
+        write_plan(Path(job.plan), plan)
+        facts = executor.train(job)
+    finally:
+        remove(Path(job.plan))
+    with muted():
+        return facts, load_model(target, start.config)
 
 
 def _describe(

@@ -11,7 +11,9 @@ from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, tokenizer_of
 from ance_tele.encode.rows import encode_rows
-from ance_tele.encode.vectors import Vectors, encode_corpus
+from ance_tele.encode.vectors import Vectors, encode_corpus, encode_many
+from ance_tele.engine.executor import IN_PROCESS, Executor
+from ance_tele.search.grid import grid_topk
 from ance_tele.search.topk import TopK, exact_topk
 from ance_tele.store.files import remove
 
@@ -33,8 +35,10 @@ class DenseRetriever:
         config: EncoderConfig,
         folder: Path,
         vectors: Vectors | None = None,
+        executor: Executor = IN_PROCESS,
     ) -> None:
         self.checkpoint, self.tokens, self.config, self.folder = checkpoint, tokens, config, folder
+        self.executor = executor
         self._vectors = vectors
 
     @property
@@ -54,15 +58,18 @@ class DenseRetriever:
         if self._vectors is None:
             model, tokens = self.checkpoint.model, self.tokens.passages
             with self.checkpoint.explained():
+                weights, name = self.checkpoint.weights, self.checkpoint.name
                 self._vectors = encode_corpus(
-                    model, tokens, "document", self.config, self.folder, self.checkpoint.weights
+                    model, tokens, "document", self.config, self.folder, weights, name=name, executor=self.executor
                 )
         return self._vectors
 
     def encode_queries(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors of queries, given by row, float32 [n, dimension]."""
         with self.checkpoint.explained():
-            return encode_rows(self.checkpoint.model, self.tokens.queries, rows, "query", self.config)
+            model, tokens, weights = self.checkpoint.model, self.tokens.queries, self.checkpoint.weights
+            name, executor = self.checkpoint.name, self.executor
+            return encode_many(model, tokens, rows, "query", self.config, self.folder, weights, name, executor)
 
     def encode_passages(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors of a few passages, given by row, float32 [n, dimension]; the corpus is not encoded."""
@@ -76,6 +83,8 @@ class DenseRetriever:
     def nearest(self, asked: np.ndarray, depth: int, what: str = "searching", search: Search = exact_topk) -> TopK:
         """Return the passages whose vectors are nearest to those of queries or passages, float32 [n, dimension]."""
         rank, device = self.tokens.collection.corpus.id_rank, self.checkpoint.device
+        if search is exact_topk:
+            return grid_topk(asked, self.vectors, depth, rank, device, what, self.executor, self.folder)
         return search(asked, self.vectors, depth, id_rank=rank, device=device, what=what)
 
     def ask(self, words: str, k: int) -> TopK:
@@ -90,6 +99,7 @@ class DenseRetriever:
     def close(self, keep_vectors: bool) -> None:
         """Free the model's memory; remove the corpus vectors too, unless they are to be kept."""
         self.checkpoint.release()
+        self.executor.close()
         self._vectors = None
         if not keep_vectors:
             remove(self.folder)

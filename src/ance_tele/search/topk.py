@@ -121,9 +121,9 @@ def exact_topk(
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
     size = block_rows or BLOCK_ROWS
-    if prunes_in_bf16(precision, device, len(queries), count, k) or device != "cpu":
-        engine = "bf16 scan" if device == "cpu" else "TF32 scan"
-        return _ranked(_scan(queries, vectors, k, rank, device, size, what), rank, engine)
+    _, engine = resolve_engine(precision, device, len(queries), count, k)
+    if engine != "faiss":
+        return ranked(_scan(queries, vectors, k, rank, device, size, what), rank, engine)
     keep = min(k + MARGIN, count)
     joins = block_rows is None and len(queries) >= MANY_QUERIES and vectors.dimension <= SHORT
     join = JOINED_BYTES // (4 * vectors.dimension) if joins else 0
@@ -141,7 +141,16 @@ def exact_topk(
             best[part] = keys[:, :k]
             still.append(part[same_score(keys[:, k - 1], keys[:, -1])])
         tied = np.concatenate(still)
-    return _ranked(best, rank, "faiss")
+    return ranked(best, rank, engine)
+
+
+def resolve_engine(
+    precision: Precision, device: str, queries: int, count: int, k: int
+) -> tuple[Literal["float32", "bf16"], str]:
+    """Return the precision in which a search of this size prunes, and the name of what searches."""
+    if prunes_in_bf16(precision, device, queries, count, k):
+        return "bf16", "bf16 scan"
+    return "float32", "faiss" if device == "cpu" else "TF32 scan"
 
 
 def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
@@ -160,7 +169,7 @@ def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, 
     return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))
 
 
-def _ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
+def ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
     """Return the rows and scores of keys, uint64 [q, k], ascending."""
     from ance_tele.search.sort_keys import unkeyed
 

@@ -16,6 +16,7 @@ from ance_tele.encode.encoder import Forward
 from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.seeding import hashed
+from ance_tele.training.together import own_share, shares
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,9 @@ class Collator:
     negatives of the query, padded with -1; ``passage_place``: which of the encoded passages each of the flat list is (a
     passage that several queries meet is encoded once and counts as often as it is met); ``passage_row``: the first row
     with the same text; ``passage_owner``: the place in the batch of the query that a passage was drawn for.
+
+    Of several ranks each gets the tokens of its share of the texts, and all the rest of the whole batch;
+    ``query_sizes`` and ``passage_sizes`` are how many texts each rank encodes.
     """
 
     plan: BatchPlan
@@ -190,6 +194,8 @@ class Collator:
     passages: TokenStore
     query_forward: Forward
     passage_forward: Forward
+    rank: int = 0
+    ranks: int = 1
     valid_label_columns: tuple[str, ...] = ()
 
     def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -219,16 +225,19 @@ class Collator:
         for line, relevant in zip(positives, known, strict=True):
             line[: len(relevant)] = relevant
         return {
-            **_tokens("query_", self.queries, self.plan.positives.queries[places], self.query_forward),
+            **self._tokens("query_", self.queries, self.plan.positives.queries[places], self.query_forward),
             "query_target": torch.from_numpy(target[offsets[:-1]]),
             "query_positives": torch.from_numpy(positives),
-            **_tokens("passage_", self.passages, distinct[order], self.passage_forward),
+            **self._tokens("passage_", self.passages, distinct[order], self.passage_forward),
             "passage_place": torch.from_numpy(place[order_of_all]),
             "passage_row": torch.from_numpy(never.texts(rows)[order_of_all]),
             "passage_owner": torch.from_numpy(owners(offsets)[order_of_all]),
         }
 
-
-def _tokens(prefix: str, store: TokenStore, rows: np.ndarray, forward: Forward) -> dict[str, torch.Tensor]:
-    ids, mask = store.padded(rows, forward.pad)
-    return {f"{prefix}input_ids": torch.from_numpy(ids), f"{prefix}attention_mask": torch.from_numpy(mask)}
+    def _tokens(self, prefix: str, store: TokenStore, rows: np.ndarray, forward: Forward) -> dict[str, Any]:
+        sizes = {}
+        if self.ranks > 1:
+            edges = shares(store.lengths(rows), self.ranks)
+            rows, sizes = rows[own_share(len(rows), edges, self.rank)], {f"{prefix}sizes": np.diff(edges).tolist()}
+        ids, mask = store.padded(rows, forward.pad)
+        return {f"{prefix}input_ids": torch.from_numpy(ids), f"{prefix}attention_mask": torch.from_numpy(mask), **sizes}

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ance_tele.encode.encoder import Forward, batch_budget, chunks
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.packed import drops_alike
+from ance_tele.training.together import gathered
 
 
 def contrastive_loss(
@@ -77,6 +78,8 @@ class TeleportationLoss(nn.Module):
         query_forward: How queries enter the model.
         passage_forward: How passages enter it.
         pack: Leave padding out on a GPU; for training in bf16.
+        rank: Of this process among those that train together.
+        ranks: How many these are; each encodes a share of the texts (:mod:`ance_tele.training.together`).
 
     The others are settings of :class:`~ance_tele.training.config.TrainingConfig`.
     """
@@ -93,8 +96,11 @@ class TeleportationLoss(nn.Module):
         grad_cache: bool | None = None,
         grad_cache_tokens: int = 65536,
         pack: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         super().__init__()
+        self.rank, self.ranks = rank, ranks
         self.model = model
         self.query_forward, self.passage_forward = query_forward, passage_forward
         self.temperature = temperature
@@ -120,6 +126,9 @@ class TeleportationLoss(nn.Module):
         else:
             queries = self.encode(query, self.query_forward, cached=False)
             passages = self.encode(passage, self.passage_forward, cached)
+        if self.ranks > 1:
+            queries = gathered(queries, query["sizes"], self.rank)
+            passages = gathered(passages, passage["sizes"], self.rank)
         if "place" in passage:  # a passage that several queries meet was encoded once
             passages = passages[passage["place"]]
         target, rows, owner = query["target"], passage["row"], passage["owner"]
@@ -141,7 +150,8 @@ class TeleportationLoss(nn.Module):
         whole = forward is not self.passage_forward or forward.flat or (forward.packs and not cached)
         parts = [slice(None)] if whole else chunks(lengths, budget)
         kernels = Kernels(ids if torch.is_grad_enabled() else None) if ids.device.type == "cpu" else None
-        embed = partial(forward, model=self.model)  # which the trainer may have wrapped
+        # Which the trainer may have wrapped; not for several ranks: DDP's wrapper expects one forward pass a step.
+        embed = partial(forward, model=self.model if self.ranks == 1 else None)
         vectors = []
         for part in parts:
             width = max(lengths[part])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from datasets import Dataset
 from sentence_transformers import (
     SentenceTransformer,
@@ -16,7 +17,7 @@ from sentence_transformers import (
 )
 from sentence_transformers.base.modules import Normalize
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, DataLoader
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.integrations import is_tensorboard_available
 
@@ -30,6 +31,7 @@ from ance_tele.training.batches import BatchPlan, Collator, StepSampler
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.loss import TeleportationLoss
 from ance_tele.training.schedule import Schedule
+from ance_tele.training.together import agreed, sum_gradients
 
 SAVE_SECONDS = 600.0
 
@@ -67,6 +69,8 @@ def train(
     work: Path,
     schedule: Schedule,
     inputs: dict[str, Any] | None = None,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Trained:
     """Train a model in place; a run that was killed goes on from its last whole checkpoint in ``work``.
 
@@ -79,6 +83,8 @@ def train(
         work: Folder for checkpoints; the caller removes it when the model is safe.
         schedule: How many steps, at which learning rates, from which place in the order of batches.
         inputs: What the training is made of; checkpoints of anything else are not used.
+        rank: Of this process among those that train together, which are in one process group already.
+        ranks: How many these are. Each step is shared by them; none of its results depends on their number.
 
     Raises:
         UserError: The model has no weight that can be trained.
@@ -112,14 +118,17 @@ def train(
         config.grad_cache,
         config.grad_cache_tokens,
         pack=resolve_precision(config.train_precision, model.device) == "bf16",
+        rank=rank,
+        ranks=ranks,
     )
-    collator = Collator(plan, queries, passages, query_forward, passage_forward)
+    collator = Collator(plan, queries, passages, query_forward, passage_forward, rank, ranks)
     epochs = -(-(schedule.first_step + schedule.steps) // plan.steps_per_epoch)
-    with progress("training", schedule.steps * config.batch_queries, "queries") as advance:
-        watch = _Watch(config, work, inputs or {}, advance)
+    with progress("training", 0 if rank else schedule.steps * config.batch_queries, "queries") as advance:
+        watch = _Watch(config, work, inputs or {}, advance, rank, ranks)
         trainer = EpisodeTrainer(
             plan,
             schedule,
+            ranks,
             model=model,
             args=_arguments(config, work, schedule, plan.seed, model.device),
             train_dataset=Dataset.from_dict({"example": np.arange(plan.examples * epochs)}),
@@ -129,7 +138,9 @@ def train(
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
-        trainer.train(resume_from_checkpoint=last_checkpoint(work, inputs or {}))
+        if rank:
+            torch.manual_seed(plan.seed + 1000003 * rank)  # dropout of its own
+        trainer.train(resume_from_checkpoint=last_checkpoint(work, inputs or {}, clean=ranks == 1))
     history = trainer.state.log_history
     curve = [(row["step"], row["loss"]) for row in history if "loss" in row]
     rates = [(row["step"], row["learning_rate"]) for row in history if "learning_rate" in row]
@@ -139,9 +150,22 @@ def train(
 class EpisodeTrainer(SentenceTransformerTrainer):
     """The library's trainer, with batches that depend on nothing but the number of the step."""
 
-    def __init__(self, plan: BatchPlan, schedule: Schedule, **options: Any) -> None:
-        self.plan, self.schedule = plan, schedule
+    def __init__(self, plan: BatchPlan, schedule: Schedule, ranks: int = 1, **options: Any) -> None:
+        self.plan, self.schedule, self.ranks = plan, schedule, ranks
         super().__init__(**options)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the batches; every rank gets all of them, since each is shared by all."""
+        if self.ranks == 1:
+            return super().get_train_dataloader()
+        return DataLoader(self.train_dataset, batch_sampler=self.get_batch_sampler(), collate_fn=self.data_collator)
+
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        """Compute the gradients of a step; those of all ranks together."""
+        loss = super().training_step(*args, **options)
+        if self.ranks > 1:
+            sum_gradients(self.model.parameters())
+        return loss
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Return the schedule, entered where the episode begins."""
@@ -168,7 +192,7 @@ def _arguments(
     if "auto" in config.report_to and is_tensorboard_available():
         trackers.append("tensorboard")
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-    return SentenceTransformerTrainingArguments(
+    arguments = SentenceTransformerTrainingArguments(
         output_dir=str(work),
         max_steps=schedule.steps,
         per_device_train_batch_size=config.batch_queries,
@@ -186,14 +210,21 @@ def _arguments(
         disable_tqdm=True,
         report_to=trackers or "none",
         dataloader_pin_memory=device.type == "cuda",
+        ddp_backend=dist.get_backend() if dist.is_initialized() else None,
     )
+    # One process uses one GPU: the library would copy the model to all there are at every step.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 class _Watch(TrainerCallback):
     """Ends the loss curve at the last step, asks for checkpoints in time, and moves the progress bar."""
 
-    def __init__(self, config: TrainingConfig, work: Path, inputs: dict[str, Any], advance: Advance) -> None:
+    def __init__(
+        self, config: TrainingConfig, work: Path, inputs: dict[str, Any], advance: Advance, rank: int, ranks: int
+    ) -> None:
         self.config, self.work, self.inputs, self.advance = config, work, inputs, advance
+        self.rank, self.ranks = rank, ranks
         self.saved = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -210,10 +241,14 @@ class _Watch(TrainerCallback):
             if every is not None:
                 every = -(-every // self.config.logging_steps) * self.config.logging_steps
                 due = step % every == 0
-            control.should_save = due
+            control.should_save = agreed(due, self.ranks)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saved = time.monotonic()
+        if self.ranks > 1:
+            dist.barrier()  # all have written their part
+        if self.rank:
+            return
         folder = self.work / f"checkpoint-{state.global_step}"
         Manifest("checkpoint", self.inputs, file_sizes(folder)).save(folder)
         for older in self.work.glob("checkpoint-*"):
@@ -221,16 +256,17 @@ class _Watch(TrainerCallback):
                 remove(older)
 
 
-def last_checkpoint(work: Path, inputs: dict[str, Any]) -> str | None:
-    """Return the last whole checkpoint of the same training, and remove all others."""
+def last_checkpoint(work: Path, inputs: dict[str, Any], clean: bool = True) -> str | None:
+    """Return the last whole checkpoint of the same training; with ``clean``, remove all others."""
     found: dict[int, Path] = {}
     for folder in work.glob("checkpoint-*") if work.is_dir() else ():
         if not folder.is_dir():
             continue
         manifest = read_manifest(folder)
         if manifest is None or manifest.inputs != inputs:
-            remove(folder)
-            manifest_path(folder).unlink(missing_ok=True)
+            if clean:
+                remove(folder)
+                manifest_path(folder).unlink(missing_ok=True)
         else:
             found[int(folder.name.rpartition("-")[2])] = folder
     return str(found[max(found)]) if found else None

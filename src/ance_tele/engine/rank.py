@@ -1,0 +1,60 @@
+"""One rank of a training: joins the process group, opens a job, does its unit.
+
+    python -m ance_tele.engine.rank JOB.json GPUS
+
+RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are the launcher's. What rank 0 returns is written next to
+the job as facts.json, an error of any rank as error-RANK.json: then nothing is gained by starting again.
+"""
+
+import json
+import os
+import sys
+import traceback
+import warnings
+from datetime import timedelta
+from pathlib import Path
+
+from ance_tele.console.errors import UserError
+from ance_tele.engine.processes import variables
+
+# Ranks wait for each other within a step only, so that one which does not come is dead.
+TIMEOUT = timedelta(minutes=10)
+
+
+def main(handed: Path, gpus: int) -> int:
+    """Do this rank's unit; return the exit code."""
+    rank, ranks, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    backend = "nccl" if gpus >= int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) else "gloo"
+    os.environ.update(variables(local, int(os.environ.get("LOCAL_WORLD_SIZE", ranks)), gpus))
+    if gpus:
+        os.environ["LOCAL_RANK"] = "0"  # of the GPUs that it sees
+    if list(handed.parent.glob("error-*.json")):
+        return 1  # started again by a launcher that does not know why it failed
+
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # accelerate's, of torch 2.13's name for it
+    import torch.distributed as dist
+
+    from ance_tele.engine.work import opened
+
+    dist.init_process_group(backend, timeout=TIMEOUT)
+    try:
+        facts = opened(handed.read_text("utf-8"))((rank, ranks))
+    except UserError as error:
+        return left(handed, rank, {"error": str(error)})
+    except Exception:
+        return left(handed, rank, {"failure": traceback.format_exc()})
+    if rank == 0:
+        (handed.parent / "facts.json").write_text(json.dumps(facts), "utf-8")
+    dist.barrier()  # none leaves while another still writes
+    dist.destroy_process_group()
+    return 0
+
+
+def left(handed: Path, rank: int, error: dict[str, str]) -> int:
+    """Write why this rank has failed."""
+    (handed.parent / f"error-{rank}.json").write_text(json.dumps(error), "utf-8")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

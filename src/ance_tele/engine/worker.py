@@ -1,0 +1,61 @@
+"""A worker process: reads units from standard input, a JSON line each, and writes a line for each that is done.
+
+    python -m ance_tele.engine.worker
+
+It ends when its input does, so that none outlives the process that has started it.
+"""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from queue import SimpleQueue
+from threading import Thread
+from typing import TextIO
+
+from ance_tele.console.errors import UserError
+from ance_tele.engine.work import Work, opened
+
+
+def attempt(open_job: Callable[[str], Work], line: str) -> dict[str, object]:
+    """Do what a line asks for; return the unit's facts, or the error in words."""
+    asked = json.loads(line)
+    try:
+        return {"facts": open_job(asked["job"])(tuple(asked["unit"]))}
+    except UserError as error:
+        return {"error": str(error)}
+    except MemoryError:
+        raise  # the process ends, and its unit is tried again
+    except Exception:
+        return {"failure": traceback.format_exc()}
+
+
+def serve(lines: TextIO, out: TextIO) -> None:
+    """Do the units of all lines until there are no more; the last job stays open."""
+    coming: SimpleQueue[str] = SimpleQueue()
+
+    def read() -> None:
+        for line in lines:
+            coming.put(line)
+        os._exit(0)  # in the middle of a unit too: nobody waits for it
+
+    Thread(target=read, daemon=True).start()
+    open_job = lru_cache(maxsize=1)(opened)
+    while True:
+        print(json.dumps(attempt(open_job, coming.get())), file=out, flush=True)
+
+
+def main() -> None:
+    """Serve; what libraries print goes to standard error, so that it is not taken for an answer."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, which the other end answers
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(sys.stdin, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Exact top-k as a grid: blocks of queries over groups of shards, each a unit; partial lists are merged by key."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ance_tele.console.progress import progress
+from ance_tele.encode.vectors import Vectors
+from ance_tele.engine.executor import Executor
+from ance_tele.engine.work import Facts, Unit, Work
+from ance_tele.search.sort_keys import EMPTY, keyed
+from ance_tele.search.topk import TopK, exact_topk, ranked, resolve_engine
+from ance_tele.store.artefacts import build, cached
+from ance_tele.store.files import atomic, remove
+
+# Queries of a unit, at most: what is lost with a worker, and held in memory by one.
+BLOCK_QUERIES = 65536
+
+# Queries of a block are a multiple of it, so that they meet the same products as in one search.
+STEP = 4096
+
+# With fewer scores, starting workers costs more than it saves.
+FEW_SCORES = 1 << 28
+
+
+@dataclass(frozen=True)
+class SearchJob:
+    """Queries over groups of shards; a unit is the first query, the query after the last, and the same of shards.
+
+    Attributes:
+        queries: File of the query vectors, float32 [q, dimension].
+        shards: Files of the vectors, row after row.
+        rank: File of the rank of each row's id, int64.
+        k: How many per query.
+        precision: "float32" or "bf16" (:func:`ance_tele.search.topk.exact_topk`).
+        device: "cpu" or "cuda".
+        folder: Where the partial lists belong.
+        key: Fingerprint of queries, vectors and settings.
+    """
+
+    queries: str
+    shards: list[str]
+    rank: str
+    k: int
+    precision: Any
+    device: str
+    folder: str
+    key: str
+
+    def path(self, unit: Unit) -> Path:
+        """Return where the partial lists of a unit belong: keys, uint64 [queries, k or fewer], ascending."""
+        return Path(self.folder) / f"part-{'-'.join(map(str, unit))}.npy"
+
+    def inputs(self, unit: Unit) -> dict[str, Any]:
+        """Return what decides a unit's lists."""
+        return {"search": self.key, "unit": list(unit)}
+
+    def open(self) -> Work:
+        """Map the files; return what searches one group of shards for one block of queries."""
+        queries, rank = (np.load(path, mmap_mode="r") for path in (self.queries, self.rank))
+        shards = [np.load(path, mmap_mode="r") for path in self.shards]
+        firsts = np.cumsum([0, *map(len, shards)])
+
+        def work(unit: Unit) -> Facts:
+            start, stop, first, last = unit
+            row, end = firsts[first], firsts[last]
+            ids = np.asarray(rank[row:end])
+            within = np.empty_like(ids)
+            within[np.argsort(ids)] = np.arange(len(ids))
+
+            def make(target: Path) -> None:
+                group = Vectors(tuple(shards[first:last]), self.key)
+                block = np.asarray(queries[start:stop])
+                found = exact_topk(block, group, self.k, within, self.device, precision=self.precision)
+                keys = keyed(found.scores, ids[found.rows].astype(np.uint64))
+                with target.open("wb") as file:
+                    np.save(file, np.where(found.rows < 0, EMPTY, keys))
+
+            return {"seconds": build(self.path(unit), "partial lists", self.inputs(unit), make).seconds}
+
+        return work
+
+
+def grid_topk(
+    queries: np.ndarray,
+    vectors: Vectors,
+    k: int,
+    id_rank: np.ndarray,
+    device: str,
+    what: str,
+    executor: Executor,
+    folder: Path,
+) -> TopK:
+    """Return what :func:`ance_tele.search.topk.exact_topk` returns; units whose lists are in ``folder`` are not redone.
+
+    In this process alone where the vectors are not on disk, or so few that it is not worth more.
+    """
+    files = [getattr(shard, "filename", None) for shard in vectors.shards]
+    if executor.workers == 1 or None in files or len(queries) * len(vectors) < FEW_SCORES:
+        return exact_topk(queries, vectors, k, id_rank=id_rank, device=device, what=what)
+    k = min(k, len(vectors))
+    precision, engine = resolve_engine("auto", device, len(queries), len(vectors), k)
+    key = hashlib.sha256(f"{vectors.key} {k} {precision}".encode())
+    key.update(np.ascontiguousarray(queries).view(np.uint8).data)
+    folder = folder / f"search-{key.hexdigest()[:16]}"
+    asked, rank = (_saved(folder / f"{name}.npy", array) for name, array in (("queries", queries), ("rank", id_rank)))
+    job = SearchJob(
+        asked,
+        [str(Path(str(file)).resolve()) for file in files],
+        rank,
+        k,
+        precision,
+        device.partition(":")[0],
+        str(folder.resolve()),
+        key.hexdigest(),
+    )
+    units = grid(len(queries), len(files), executor.workers)
+    rows = np.cumsum([0, *map(len, vectors.shards)])
+    missing = [unit for unit in units if cached(job.path(unit), job.inputs(unit)) is None]
+    with progress(what, len(queries) * len(vectors), "scores") as advance:
+        executor.run(
+            job, missing, lambda unit, facts: advance((unit[1] - unit[0]) * int(rows[unit[3]] - rows[unit[2]]))
+        )
+    best = np.empty((len(queries), k), dtype=np.uint64)
+    for start, stop in dict.fromkeys((unit[0], unit[1]) for unit in units):
+        parts = [np.load(job.path(unit)) for unit in units if unit[0] == start]
+        best[start:stop] = np.sort(np.concatenate(parts, axis=1), axis=1)[:, :k]
+    remove(folder)
+    return ranked(best, id_rank, engine)
+
+
+def grid(queries: int, shards: int, workers: int) -> list[Unit]:
+    """Cut a search into units: groups of shards first, since each group is then read by one worker alone.
+
+    Example:
+        >>> grid(10000, 1, 2)
+        [(0, 8192, 0, 1), (8192, 10000, 0, 1)]
+        >>> grid(10000, 5, 2)
+        [(0, 10000, 0, 2), (0, 10000, 2, 5)]
+    """
+    groups = min(shards, workers)
+    edges = [number * shards // groups for number in range(groups + 1)]
+    blocks = max(-(-workers // groups), -(-queries // BLOCK_QUERIES))
+    step = -(-queries // blocks)
+    step = -(-step // STEP) * STEP if queries >= STEP * blocks else -(-step // 32) * 32
+    return [
+        (start, min(start + step, queries), first, last)
+        for start in range(0, queries, step)
+        for first, last in zip(edges, edges[1:], strict=False)
+    ]
+
+
+def _saved(path: Path, array: np.ndarray) -> str:
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+    return str(path.resolve())
