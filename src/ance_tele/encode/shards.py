@@ -1,7 +1,7 @@
 """The unit of encoding: a run of texts to a shard of vectors, wherever it is done."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class EncodeJob:
 
     def open(self) -> Work:
         """Load the encoder, unless it is at hand; return what encodes a shard."""
-        config = replace(EncoderConfig(**self.config), precision=self.precision)
+        config = EncoderConfig(**{**self.config, "precision": self.precision})
         if self._held is not None:
             model, tokens = self._held
         else:

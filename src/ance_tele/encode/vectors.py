@@ -182,8 +182,8 @@ def encode_many(
 ) -> np.ndarray:
     """Encode texts given by row, int64 [n], into memory: float32 [n, dimension].
 
-    They go through the model in the same pieces wherever that is, so that the vectors are the same. What other processes
-    do of it lies in ``folder`` until all is there; the other arguments are those of :func:`encode_corpus`.
+    They go through the model in the same pieces wherever that is, so that the vectors are the same. What other
+    processes do of it lies in ``folder`` until all is there; the other arguments are those of :func:`encode_corpus`.
     """
     pieces = shards_of(len(rows), PIECE)
     if len(pieces) == 1:

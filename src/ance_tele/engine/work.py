@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 Unit: TypeAlias = tuple[int, ...]
 """Which part of a job."""
@@ -24,7 +24,7 @@ Work: TypeAlias = Callable[[Unit], Facts]
 class Job(Protocol):
     """What the units of a job have in common: a dataclass of paths, numbers, texts, and lists and mappings of these."""
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def open(self) -> Work:
         """Load what the units need (a model, an index of files), once in each process."""

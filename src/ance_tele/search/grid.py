@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def grid(queries: int, shards: int, workers: int) -> list[Unit]:
     return [
         (start, min(start + step, queries), first, last)
         for start in range(0, queries, step)
-        for first, last in zip(edges, edges[1:], strict=False)
+        for first, last in pairwise(edges)
     ]
 
 

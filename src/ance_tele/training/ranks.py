@@ -84,9 +84,8 @@ def write_plan(path: Path, plan: BatchPlan) -> None:
     """Write a batch plan for other processes."""
     never, pool = plan.never, plan.pool
     arrays = {f"pool.{name}": getattr(pool, name) for name in ("queries", "offsets", *COLUMNS)}
-    arrays |= {
-        f"positives.{name}": getattr(plan.positives, name) for name in ("queries", "offsets", "passages", "grades")
-    }
+    judgements = ("queries", "offsets", "passages", "grades")
+    arrays |= {f"positives.{name}": getattr(plan.positives, name) for name in judgements}
     arrays |= {f"never.{name}": getattr(never, name) for name in ("groups", "offsets", "passages")}
     if never.first is not None:
         arrays["never.first"] = never.first
@@ -108,7 +107,7 @@ def read_plan(path: Path) -> BatchPlan:
         arrays = {name: file[name] for name in file.files}
     settings = json.loads(arrays.pop("settings").tobytes())
 
-    def part(prefix: str) -> dict[str, np.ndarray]:
+    def part(prefix: str) -> dict[str, Any]:
         return {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
 
     never = NeverNegative(**part("never"), by_text=settings.pop("by_text"))

@@ -52,7 +52,8 @@ def gathered(own: Tensor, sizes: Sequence[int], rank: int) -> Tensor:
     padded[: sizes[rank]] = mine.detach()
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded)
-    return torch.cat([mine if number == rank else part[:size] for number, (part, size) in enumerate(zip(parts, sizes))])
+    held = [part[:size] for part, size in zip(parts, sizes, strict=True)]
+    return torch.cat([*held[:rank], mine, *held[rank + 1 :]])
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
