@@ -4,6 +4,7 @@ import json
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, NoReturn, get_origin
 
 from ance_tele.cli.config_file import read_configs
@@ -73,11 +74,12 @@ def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
     Raises:
         UserError: A flag does not exist, or a value cannot be one.
     """
-    parser = _Parser(name, verb)
-    given, left = parser.parse_known_args([_underscored(word) for word in words], Given(settings={}))
-    for word in left:
-        if word.startswith("--"):
-            raise UserError(parser.unknown_flag(word[2:].partition("=")[0]))
+    parser, words = _Parser(name, verb), [_underscored(word) for word in words]
+    for word in takewhile(lambda word: word != "--", words):
+        option = word.partition("=")[0]
+        if option.startswith("--") and " " not in word and option not in (*parser.names, "--help"):
+            raise UserError(parser.unknown_flag(option[2:]))
+    given, left = parser.parse_known_args(words, Given(settings={}))
     if left:
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     for key, (value, where) in read_configs(getattr(given, "config", ())).items():
@@ -124,6 +126,7 @@ class _Parser(ArgumentParser):
         usage = f"ance-tele {name} {verb.usage}".strip()
         super().__init__(usage=usage, description=verb.help, add_help=False, allow_abbrev=False)
         self.verb, self.flags = name, {flag.key: flag for flag in verb.flags}
+        self.names = {flag.name: key for key, flag in self.flags.items()}
         headings = [*dict.fromkeys(flag.heading for flag in verb.flags)] or ["Flags"]
         groups = {heading: self.add_argument_group(heading) for heading in headings}
         for flag in verb.flags:
@@ -138,9 +141,11 @@ class _Parser(ArgumentParser):
         """Return the sentence on a flag that does not exist."""
         if name in OFFICIAL and "official" in self.flags:
             return f"--{name} is no flag: --official sets it, or a line in a --config file."
-        near = nearest(name, self.flags)
+        if name in self.names:
+            return f"{name} is given without dashes: {self.usage}."
+        near = nearest(name, [key for flag, key in self.names.items() if flag.startswith("-")])
         return f"There is no setting --{name}; " + (
-            f"did you mean --{near}?" if near else f"see ance-tele {self.verb} --help."
+            f"did you mean {self.flags[near].name}?" if near else f"see ance-tele {self.verb} --help."
         )
 
     def flag_in_file(self, key: str) -> Flag:
