@@ -22,7 +22,8 @@ from ance_tele.runs.look_back import look_back
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
-from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer, Scorer
+from ance_tele.search.retriever import Scorer
+from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer
 from ance_tele.store.artefacts import Artefact, cached, writing
 from ance_tele.store.files import remove
 from ance_tele.store.manifests import read_manifest
