@@ -143,7 +143,7 @@ def _dynamics(
 ) -> dict[str, Any]:
     """Return what ``dynamics.json`` holds of rounds and episodes."""
     every = rounds.rounds
-    found = shares(sides.negatives, [one.ahead is not None for one in every], corpus)
+    found = shares(sides.negatives, [one.lookahead is not None for one in every], corpus)
     learning: list[dict[str, Any]] = [{"episode": 0, "training_mrr": float(mrr[0].mean())}]
     for number in range(1, len(every)):
         rates = asdict(change(mrr[number - 1], mrr[number]))
@@ -157,7 +157,7 @@ def _dynamics(
         "depth": mining.depth,
         "metric": training_metric(mining.depth, corpus),
         "episodes": len(every) - 1,
-        "rounds": [{"round": r.number, "source": r.source, "lookahead": r.ahead is not None} for r in every],
+        "rounds": [{"round": r.number, "source": r.source, "lookahead": r.lookahead is not None} for r in every],
         "learning": learning,
         "composition": {
             "mined": found["mined"],
@@ -187,12 +187,12 @@ def _suspects(
     overlap = np.full(len(pairs), np.nan)
     if opened is not None and len(pairs):
         corpus = opened.collection.corpus
-        overlap = overlaps(pairs.owner, corpus.rows(ids), rounds, corpus)
+        overlap = overlaps(pairs.query_positions, corpus.rows(ids), rounds, corpus)
     reasons = judge(pairs, overlap, len(rounds.rounds), config)
     keep = np.flatnonzero(reasons.any(axis=1))
     table = pa.table(
         {
-            "query_id": rounds.order.ids.take(pa.array(pairs.owner[keep])),
+            "query_id": rounds.order.ids.take(pa.array(pairs.query_positions[keep])),
             "passage_id": ids.take(pa.array(keep)),
             "reasons": pa.array(named(reasons[keep], REASONS), pa.string()),
             "score": suspicion(reasons, pairs.margin, overlap)[keep],

@@ -28,8 +28,8 @@ class Sides:
         sources: By episode, negatives by source, int64 [E, sources].
         origins: By episode, negatives by the source that once mined them, int64 [E, sources].
         pairs: Distinct pairs of all pools by the source that mined them, int64 [sources]; then all of them.
-        close: Pairs to look at more closely; their ``owner`` is the query's position, their ``passages`` are indices
-            of ``ids``.
+        close: Pairs near a positive or already suspect; ``query_positions`` count from the run's first query,
+            ``passages`` are indices of ``ids``.
         ids: The passages of these pairs.
     """
 
@@ -48,7 +48,7 @@ def look_through(rounds: Rounds, corpus: int | None, config: SuspectConfig) -> S
     scores, reciprocal = rounds.positive_scores(), rounds.reciprocal_ranks()[-1]
     streams = _streams(rounds)
     numbers = iter(range(len(rounds.rounds), 2 * len(rounds.rounds)))
-    ahead = [None if one.ahead is None else next(numbers) for one in rounds.rounds]
+    lookahead = [None if one.lookahead is None else next(numbers) for one in rounds.rounds]
     counts: list[NegativeCounts] = []
     sums: list[tuple[np.ndarray, ...]] = []
     close: list[Pairs] = []
@@ -57,14 +57,14 @@ def look_through(rounds: Rounds, corpus: int | None, config: SuspectConfig) -> S
         for start in range(0, count, QUERIES_PER_BLOCK):
             stop = min(start + QUERIES_PER_BLOCK, count)
             block = _Block(streams, start, stop)
-            counts.append(count_negatives(block.lists_and_ahead(), len(block.lists), ahead, stop - start, corpus))
+            counts.append(count_negatives(block.mined(), len(block.lists), lookahead, stop - start, corpus))
             found = block.in_pools(sources, scores[start:stop], reciprocal[start:stop])
-            mined = bits_of(found.origins, len(sources)).sum(axis=0)
-            sums.append((*block.composition(sources), np.append(mined, len(found))))
+            by_source = bits_of(found.origins, len(sources)).sum(axis=0)
+            sums.append((*block.composition(sources), np.append(by_source, len(found))))
             # What is near a positive is compared with it later, word by word.
             sure = judge(found, np.full(len(found), np.nan), len(block.lists), config).any(axis=1)
             found = found.select(found.near | sure)
-            close.append(replace(found, owner=start + found.owner))
+            close.append(replace(found, query_positions=start + found.query_positions))
             ids.append(block.numbered.ids(found.passages).cast(pa.large_string()))
             advance(stop - start)
     pairs = Pairs(*(np.concatenate([getattr(one, field.name) for one in close]) for field in fields(Pairs)))
@@ -81,7 +81,7 @@ def _streams(rounds: Rounds) -> list[list[Stream]]:
             *(Stream(one.lists, order, ["rank"]) for one in every[:-1]),
             Stream(every[-1].lists, order, ["rank", "score"]),
         ],
-        [Stream(one.ahead, order, ["rank"], "lookahead") for one in every if one.ahead is not None],
+        [Stream(one.lookahead, order, ["rank"], "lookahead") for one in every if one.lookahead is not None],
         [Stream(one.pool, order, ["source", "origin", "first_episode"]) for one in every if one.pool is not None],
         [Stream(rounds.positives, order)] if rounds.positives.is_file() else [],
     ]
@@ -95,14 +95,14 @@ class _Block:
         tables = [[stream.take(start, stop) for stream in group] for group in streams]
         self.numbered = coded([table.columns["passage_id"] for table in chain(*tables)])
         codes = iter(self.numbered.parts)
-        self.lists, self.ahead, self.pools, known = (
+        self.lists, self.lookahead, self.pools, known = (
             [replace(table, codes=next(codes)) for table in group] for group in tables
         )
         self.known = _together([table.entries for table in known])
 
-    def lists_and_ahead(self) -> Membership:
+    def mined(self) -> Membership:
         """Return which of T (by round) and L (of the rounds that have it) hold a pair, positives left out."""
-        lists = [table.entries for table in (*self.lists, *self.ahead)]
+        lists = [table.entries for table in (*self.lists, *self.lookahead)]
         return membership([*lists, self.known], self.queries).without(len(lists))
 
     def composition(self, sources: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -118,9 +118,9 @@ class _Block:
     def in_pools(self, sources: Sequence[str], positive_scores: np.ndarray, reciprocal: np.ndarray) -> Pairs:
         """Return the distinct pairs of all pools, with the evidence that each is a false negative."""
         origin = np.concatenate([_codes(table, "origin", sources) for table in self.pools])
-        owner, codes = _together([table.entries for table in self.pools])
-        by_origin = [(owner[origin == number], codes[origin == number]) for number in range(len(sources))]
-        near = _together([table.at_most(NEAR_RANK) for table in self.ahead])
+        query_positions, codes = _together([table.entries for table in self.pools])
+        by_origin = [(query_positions[origin == number], codes[origin == number]) for number in range(len(sources))]
+        near = _together([table.at_most(NEAR_RANK) for table in self.lookahead])
         top, last = [table.at_most(TOP_RANK) for table in self.lists], self.lists[-1]
         pairs = membership([*by_origin, self.known, near, *top], self.queries)
         margin = margins(pairs, *last.entries, last.numbers("score"), positive_scores)
@@ -138,5 +138,5 @@ def _codes(table: Table, name: str, sources: Sequence[str]) -> np.ndarray:
 
 def _together(entries: list[Entries]) -> Entries:
     empty = np.empty(0, dtype=np.int64)
-    owners, codes = zip((empty, empty), *entries, strict=True)
-    return np.concatenate(owners), np.concatenate(codes)
+    positions, codes = zip((empty, empty), *entries, strict=True)
+    return np.concatenate(positions), np.concatenate(codes)

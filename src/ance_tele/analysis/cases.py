@@ -64,7 +64,7 @@ def case(rounds: Rounds, position: int, mrr: np.ndarray, start: int, collection:
     """
     query = rounds.order.ids[position].as_py()
     text = collection.queries[int(collection.queries.rows([query])[0])]["text"]
-    asked = {word for word in words(text) if len(word) >= SHORTEST_WORD}
+    query_words = {word for word in words(text) if len(word) >= SHORTEST_WORD}
     positives = positives_of(rounds, query)
     ranks = negatives_of(rounds, query, positives)
 
@@ -75,7 +75,7 @@ def case(rounds: Rounds, position: int, mrr: np.ndarray, start: int, collection:
     for name, members in swinging(ranks, start).items():
         for key in members[:NEGATIVES_PER_CLASS]:
             passage = passage_of(key)
-            shared = sorted(asked & set(words(f"{passage['title']} {passage['text']}")))
+            shared = sorted(query_words & set(words(f"{passage['title']} {passage['text']}")))
             by_round = {str(number): rank for number, rank in enumerate(ranks[key], 1)}
             negatives.append({**passage, "class": name, "ranks": by_round, "words": shared})
     return {

@@ -42,14 +42,14 @@ def total(blocks: Sequence[NegativeCounts]) -> NegativeCounts:
 
 
 def count_negatives(
-    pairs: Membership, rounds: int, ahead: Sequence[int | None], queries: int, corpus: int | None
+    pairs: Membership, rounds: int, lookahead: Sequence[int | None], queries: int, corpus: int | None
 ) -> NegativeCounts:
     """Count a block.
 
     Args:
         pairs: Lists 0 to ``rounds - 1`` are T_1 to T_R; positives are left out.
         rounds: R.
-        ahead: The number of the list that is L_r, by round; None where there is none.
+        lookahead: The number of the list that is L_r, by round; None where there is none.
         queries: Queries of the block.
         corpus: Passages of the corpus; None if unknown, and then there is no random baseline.
     """
@@ -63,18 +63,18 @@ def count_negatives(
     near, swing, swings = (np.zeros(count, dtype=np.int64) for count in (rounds, rounds, queries))
     random = np.zeros(rounds)
     for number in range(1, rounds):
-        around = ahead[number - 1]
-        if around is None:
+        list_number = lookahead[number - 1]
+        if list_number is None:
             continue
-        nearby, new = pairs.has(around), held[number] & (first_met == number)
+        nearby, new = pairs.has(list_number), held[number] & (first_met == number)
         near[number] = (nearby & new).sum()
         if corpus:
-            of_new, of_near = (np.bincount(pairs.owner[which], minlength=queries) for which in (new, nearby))
+            of_new, of_near = (np.bincount(pairs.query_positions[which], minlength=queries) for which in (new, nearby))
             random[number] = (of_new * of_near).sum() / corpus
     for number in range(rounds - 2):
         back = held[number] & ~held[number + 1] & held[number + 2]
         swing[number] = back.sum()
-        swings += np.bincount(pairs.owner[back], minlength=queries)
+        swings += np.bincount(pairs.query_positions[back], minlength=queries)
     first = np.stack([np.bincount(first_met[inside], minlength=rounds) for inside in held])
     return NegativeCounts(np.array([inside.sum() for inside in held]), first, near, random, swing, swings)
 

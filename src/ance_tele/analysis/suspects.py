@@ -48,7 +48,7 @@ class Pairs:
     """The pairs of the pools, with the evidence that each is a false negative; parallel arrays.
 
     Attributes:
-        owner: The query, counted from the block's first, int64.
+        query_positions: The query, counted from the block's first, int64.
         passages: Codes, int64.
         origins: Bit j: source j has mined it into a pool, uint64.
         near: At most at rank 10 around a positive, bool.
@@ -57,7 +57,7 @@ class Pairs:
         reciprocal: Reciprocal rank of the query's first positive under the final model, float64.
     """
 
-    owner: np.ndarray
+    query_positions: np.ndarray
     passages: np.ndarray
     origins: np.ndarray
     near: np.ndarray
@@ -66,7 +66,7 @@ class Pairs:
     reciprocal: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.owner)
+        return len(self.query_positions)
 
     def select(self, keep: np.ndarray) -> "Pairs":
         """Return some of the pairs: bool [n], or their indices."""
@@ -88,12 +88,12 @@ def pooled(pairs: Membership, sources: int, rounds: int, margin: np.ndarray, rec
     origins = pairs.bits & np.uint64((1 << sources) - 1)
     keep = np.flatnonzero((origins != 0) & ~pairs.has(positives))
     top = np.stack([pairs.has(first_top + number)[keep] for number in range(rounds)]).sum(axis=0)
-    owner, near = pairs.owner[keep], pairs.has(near_positives)[keep]
-    return Pairs(owner, pairs.passages[keep], origins[keep], near, margin[keep], top, reciprocal[owner])
+    queries, near = pairs.query_positions[keep], pairs.has(near_positives)[keep]
+    return Pairs(queries, pairs.passages[keep], origins[keep], near, margin[keep], top, reciprocal[queries])
 
 
 def margins(
-    pairs: Membership, owner: np.ndarray, passages: np.ndarray, scores: np.ndarray, positive: np.ndarray
+    pairs: Membership, positions: np.ndarray, passages: np.ndarray, scores: np.ndarray, positive: np.ndarray
 ) -> np.ndarray:
     """Return how far each pair's final score lies above that of the query's best positive, float64 [pairs].
 
@@ -102,21 +102,21 @@ def margins(
 
     Args:
         pairs: Of the block.
-        owner: The query of each entry of the final lists, int64 [n].
+        positions: The query of each entry of the final lists, int64 [n].
         passages: Their codes, int64 [n].
         scores: Their scores, float [n].
         positive: Score of the best positive of each query, float64 [queries]; NaN where unknown.
     """
     queries, scores = len(positive), scores.astype(np.float64)
-    count = np.maximum(np.bincount(owner, minlength=queries), 1)
-    mean = np.bincount(owner, scores, minlength=queries) / count
-    spread = np.sqrt(np.bincount(owner, (scores - mean[owner]) ** 2, minlength=queries) / count)
+    count = np.maximum(np.bincount(positions, minlength=queries), 1)
+    mean = np.bincount(positions, scores, minlength=queries) / count
+    spread = np.sqrt(np.bincount(positions, (scores - mean[positions]) ** 2, minlength=queries) / count)
     with np.errstate(divide="ignore", invalid="ignore"):
-        above = np.where(spread[owner] > 0, (scores - positive[owner]) / spread[owner], np.nan)
+        above = np.where(spread[positions] > 0, (scores - positive[positions]) / spread[positions], np.nan)
     width = 1 + max(int(passages.max(initial=0)), int(pairs.passages.max(initial=0)))
-    keys, asked = pairs.owner * width + pairs.passages, owner * width + passages
-    found, out = in_sorted(asked, keys), np.full(len(pairs), np.nan)
-    out[np.searchsorted(keys, asked[found])] = above[found]
+    keys, list_keys = pairs.query_positions * width + pairs.passages, positions * width + passages
+    found, out = in_sorted(list_keys, keys), np.full(len(pairs), np.nan)
+    out[np.searchsorted(keys, list_keys[found])] = above[found]
     return out
 
 

@@ -58,19 +58,19 @@ class Table:
     """The rows of a block of queries.
 
     Attributes:
-        owner: The query of each row, counted from the block's first, int64 [n].
+        query_positions: The query of each row, counted from the block's first, int64 [n].
         columns: The columns asked for.
         codes: The passage of each row, int64 [n]; empty until :func:`coded` numbers them.
     """
 
-    owner: np.ndarray
+    query_positions: np.ndarray
     columns: pa.Table
     codes: np.ndarray
 
     @property
     def entries(self) -> Entries:
         """Query and passage of each row."""
-        return self.owner, self.codes
+        return self.query_positions, self.codes
 
     def numbers(self, name: str) -> np.ndarray:
         """Return a column of numbers."""
@@ -79,7 +79,7 @@ class Table:
     def at_most(self, rank: int) -> Entries:
         """Return query and passage of the rows up to a rank."""
         keep = self.numbers("rank") <= rank
-        return self.owner[keep], self.codes[keep]
+        return self.query_positions[keep], self.codes[keep]
 
 
 class Stream:
@@ -114,15 +114,15 @@ class Stream:
                 raise UserError(f"{self.path} is not in the order of the training queries; run the same command again.")
             self.last = int(positions[-1])
             self.held.append((positions, table.drop_columns("query_id")))
-        owners, parts = [_NONE], [self.file.schema_arrow.empty_table().select(self.columns[1:])]
+        query_positions, parts = [_NONE], [self.file.schema_arrow.empty_table().select(self.columns[1:])]
         held, self.held = self.held, []
         for positions, table in held:
             cut = int(np.searchsorted(positions, stop))
-            owners.append(positions[:cut] - start)
+            query_positions.append(positions[:cut] - start)
             parts.append(table.slice(0, cut))
             if cut < len(positions):
                 self.held.append((positions[cut:], table.slice(cut)))
-        return Table(np.concatenate(owners), pa.concat_tables(parts), _NONE)
+        return Table(np.concatenate(query_positions), pa.concat_tables(parts), _NONE)
 
 
 _NONE = np.empty(0, dtype=np.int64)

@@ -82,8 +82,8 @@ def match_answers(
 
 
 def _match(offsets: np.ndarray, passages: np.ndarray, patterns: list[list[str]], corpus: Texts) -> np.ndarray:
-    asked = np.repeat([bool(some) for some in patterns], np.diff(offsets))
-    rows = np.unique(passages[asked])
+    answered = np.repeat([bool(some) for some in patterns], np.diff(offsets))
+    rows = np.unique(passages[answered])
     texts = gather(corpus.table["text"], rows)
     loose = [_loose(text) for text in texts]
     spaced: dict[int, str] = {}

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.annotations import Answers, ScoredPassages
 from ance_tele.data.arrow import read_arrow
-from ance_tele.data.given_lists import Answers, Given
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
 from ance_tele.store.fingerprints import fingerprint
@@ -52,8 +52,8 @@ class Texts:
 
     def rows(self, ids: Any) -> np.ndarray:
         """Return the row of each id, int64, -1 where it is unknown."""
-        asked = ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([pa.array(ids, pa.large_string())])
-        return pc.index_in(asked, value_set=self.ids).fill_null(-1).to_numpy().astype(np.int64)
+        column = ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([pa.array(ids, pa.large_string())])
+        return pc.index_in(column, value_set=self.ids).fill_null(-1).to_numpy().astype(np.int64)
 
     def take_ids(self, rows: np.ndarray) -> pa.Array:
         """Return the ids of the given rows."""
@@ -188,8 +188,8 @@ class Collection:
     folder: Path
     problems: dict[str, int] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers.none)
-    negatives: Given = field(default_factory=Given.none)
-    teacher: Given = field(default_factory=Given.none)
+    negatives: ScoredPassages = field(default_factory=ScoredPassages.none)
+    teacher: ScoredPassages = field(default_factory=ScoredPassages.none)
     notes: dict[str, int] = field(default_factory=dict)
     hold_out: float | None = None
     whole: str | None = None
@@ -221,8 +221,8 @@ class Collection:
             folder,
             dict(manifest.facts["problems"]),
             Answers.open(folder / "answers.arrow"),
-            Given.open(folder / "negatives.arrow"),
-            Given.open(folder / "teacher.arrow"),
+            ScoredPassages.open(folder / "negatives.arrow"),
+            ScoredPassages.open(folder / "teacher.arrow"),
             dict(manifest.facts.get("notes", {})),
         )
 

@@ -93,15 +93,15 @@ class Copies:
             Positions in ``queries``, int64 [n], ascending; and, of the passages with that text, the rows that are the
             first of theirs (:attr:`first`), int64 [n]. Where titles differ, that is several for a query.
         """
-        asked = _hashes(texts, queries)
+        query_hashes = _hashes(texts, queries)
         every = np.arange(len(self.corpus))
         titled = np.flatnonzero(pc.binary_length(self.corpus.table["title"]).to_numpy())
         pairs = []
         for hashes, rows, titles in ((self.whole, every, True), (self.body[titled], titled, False)):
-            asking, place = meeting(asked, hashes)
+            position, place = meeting(query_hashes, hashes)
             row = rows[place]
-            same = _same(texts, queries[asking], self.corpus, row, titles)
-            pairs.append(np.stack([asking[same], self.first[row[same]]], axis=1))
+            same = _same(texts, queries[position], self.corpus, row, titles)
+            pairs.append(np.stack([position[same], self.first[row[same]]], axis=1))
         return tuple(np.unique(np.concatenate(pairs), axis=0).T)
 
 

@@ -43,8 +43,8 @@ def describe(collection: Collection) -> Iterator[str]:
     if (prompts := collection.queries.prompts) is not None:
         own = prompts.filter(pc.not_equal(prompts, ""))
         yield f"prompts   {len(own):>12,} queries with an instruction of their own, {len(own.unique()):,} different"
-    asked = [qrels.queries for qrels in collection.qrels.values()]
-    if spare := len(collection.queries) - len(np.unique(np.concatenate([np.empty(0, np.int64), *asked]))):
+    in_splits = [qrels.queries for qrels in collection.qrels.values()]
+    if spare := len(collection.queries) - len(np.unique(np.concatenate([np.empty(0, np.int64), *in_splits]))):
         yield f"unused    {spare:>12,} queries, which are in no split"
     yield from _alike(collection)
     for note, count in collection.notes.items():

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ance_tele.console.errors import UserError
 from ance_tele.data.arrow import ROWS_PER_BATCH, batches_of, read_arrow, table_of, write_arrow
 from ance_tele.data.collection import UNJUDGED, Collection, Texts
-from ance_tele.data.given import joined, resolve, write_given
+from ance_tele.data.importing_negatives import joined, resolve, write_listed
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, RawCollection, Record
 from ance_tele.data.splits import split_order
 from ance_tele.store.artefacts import build
@@ -97,7 +97,7 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
         none = np.empty((3, 0), dtype=np.int64)
         query, passage, grade = np.concatenate([none, *(np.stack(part) for _, part in parts)], axis=1)
         relevant = query[grade > 0], passage[grade > 0]
-        write_given(listed, relevant, target, raw.queries_name, digest, raw.notes)
+        write_listed(listed, relevant, target, raw.queries_name, digest, raw.notes)
         return {
             "name": raw.name,
             "fingerprint": digest.hexdigest(),

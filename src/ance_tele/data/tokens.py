@@ -103,7 +103,7 @@ def tokenize(
         target.mkdir()
         kept, whole, most = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
         with (target / "ids.raw").open("wb") as raw, progress(f"tokenising {what}", len(texts), what) as advance:
-            for ids, lengths, limits in made_ahead(map(cut, _batches(texts))):
+            for ids, lengths, limits in in_background(map(cut, _batches(texts))):
                 kept.append(np.array([len(row) for row in ids], dtype=np.int64))
                 whole.append(lengths)
                 most.append(limits)
@@ -158,7 +158,7 @@ def _tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     return cut_batch
 
 
-def made_ahead(batches: Iterator[T]) -> Iterator[T]:
+def in_background(batches: Iterator[T]) -> Iterator[T]:
     """Yield what an iterator yields; the next is made in a thread while the caller works on the last."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, batches, None)

@@ -58,8 +58,8 @@ def cross_scores(
     distinct, place = np.unique(passages, return_inverse=True)
     form = TextFormat(title_separator=separator_of(model.tokenizer, separator))
     texts = [text for titles, bodies in corpus.batches(distinct) for text in form.render(titles, bodies)]
-    asking = owners(offsets).tolist()
-    pairs = [(queries[query], texts[one]) for query, one in zip(asking, place.tolist(), strict=True)]
+    positions = owners(offsets).tolist()
+    pairs = [(queries[query], texts[one]) for query, one in zip(positions, place.tolist(), strict=True)]
     with quiet():
         scores = model.predict(pairs, batch_size=PAIRS_PER_BATCH, show_progress_bar=False)
     scores = np.asarray(scores, dtype=np.float32)

@@ -60,14 +60,14 @@ def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
 def resolve_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
     """Put the prompts of queries and passages, the model's own or those set, where sentence-transformers reads them."""
     prompts = model.prompts
-    asked: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}
+    configured: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}
     found = {task: next((name for name in names if prompts.get(name)), None) for task, names in PROMPTS.items()}
     given = {name: text for name, text in prompts.items() if text}
     default = model.default_prompt_name
     if default in given and not any(found.values()):
         found = {"query": default, "document": default}
     for task, name in found.items():
-        prompt = asked[task]
+        prompt = configured[task]
         if prompt is None and name is not None:
             prompt = prompts[name]
             if name != task:

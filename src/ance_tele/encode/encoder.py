@@ -21,7 +21,7 @@ from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
-from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, asked_length, first_module, positions, text_length
+from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, first_module, positions, set_length, text_length
 from ance_tele.encode.packed import packed
 from ance_tele.encode.word_models import WholeTexts, features, reads_words
 
@@ -38,7 +38,7 @@ def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -
     tokenizer = tokenizer_of(model, task)
     length = text_length(model, config, task, tokenizer)
     separator = " " if task == "query" else separator_of(tokenizer, config.title_separator)
-    grows = asked_length(config, task) is not None
+    grows = set_length(config, task) is not None
     most = (positions(first_module(model, task)) or NO_LENGTH) if grows else None
     return TextFormat((model.prompts or {}).get(task) or "", separator, length, most)
 

@@ -66,7 +66,7 @@ def positions(first: Any) -> int | None:
     return most if isinstance(most, int) and most > 0 else None  # XLNet writes -1
 
 
-def asked_length(config: EncoderConfig, task: Task) -> int | None:
+def set_length(config: EncoderConfig, task: Task) -> int | None:
     """Return the length that the settings ask for; None leaves it to the model."""
     return config.query_max_len if task == "query" else config.passage_max_len
 
@@ -80,19 +80,23 @@ def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, t
     Raises:
         UserError: The model cannot read as many, or the prompt leaves no token for the text.
     """
-    first, asked, declared = first_module(model, task), asked_length(config, task), declared_length(model, task)
+    first, setting, declared = (
+        first_module(model, task),
+        set_length(config, task),
+        declared_length(model, task),
+    )
     if not isinstance(first, Transformer):
         return declared or NO_LENGTH
     prompt = (model.prompts or {}).get(task) or ""
-    beside, most = count_tokens(tokenizer, [prompt])[0] if prompt else 0, positions(first)
-    if asked is not None and most is not None and asked > most:
-        raise UserError(f"The model reads at most {most} tokens, and {asked} are asked for; lower the max_len.")
-    length = asked + beside if asked is not None else declared or UNDECLARED
+    prompted, most = count_tokens(tokenizer, [prompt])[0] if prompt else 0, positions(first)
+    if setting is not None and most is not None and setting > most:
+        raise UserError(f"The model reads at most {most} tokens, and {setting} are asked for; lower the max_len.")
+    length = setting + prompted if setting is not None else declared or UNDECLARED
     length = min(length, most or length)
     special = tokenizer.num_special_tokens_to_add() if hasattr(tokenizer, "num_special_tokens_to_add") else 0
-    if length - beside - special < 1:
+    if length - prompted - special < 1:
         raise UserError(
-            f"The prompt of {TEXTS[task]} takes {beside} of the {length} tokens that are read of a text and leaves "
+            f"The prompt of {TEXTS[task]} takes {prompted} of the {length} tokens that are read of a text and leaves "
             f"none for the text; raise {SETTINGS[task]}, or give a shorter prompt."
         )
     return length
@@ -117,14 +121,14 @@ def resolve_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizer
 
 
 def _log_length(model: SentenceTransformer, config: EncoderConfig, task: Task, length: int) -> None:
-    asked, first = asked_length(config, task), first_module(model, task)
+    setting, first = set_length(config, task), first_module(model, task)
     if not isinstance(first, Transformer):
-        if asked is not None:
+        if setting is not None:
             whole = "whole" if length >= NO_LENGTH else f"up to {length:,} tokens"
             log.info(
-                f"{TEXTS[task]} are read {whole}, as the model declares; {SETTINGS[task]} {asked} is for transformers"
+                f"{TEXTS[task]} are read {whole}, as the model declares; {SETTINGS[task]} {setting} is for transformers"
             )
-    elif asked is None and declared_length(model, task) is None:
+    elif setting is None and declared_length(model, task) is None:
         log.info(f"{TEXTS[task]} are cut at {length} tokens: the model declares no length; {SETTINGS[task]} sets one")
-    elif (model.prompts or {}).get(task) and asked is not None:
-        log.info(f"{TEXTS[task]} are cut at {asked} tokens and {length - asked} of their prompt")
+    elif (model.prompts or {}).get(task) and setting is not None:
+        log.info(f"{TEXTS[task]} are cut at {setting} tokens and {length - setting} of their prompt")

@@ -11,10 +11,10 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.console.log import muted
 from ance_tele.console.progress import progress
 from ance_tele.data.ragged import owners
-from ance_tele.data.tokens import TokenStore, made_ahead
+from ance_tele.data.tokens import TokenStore, in_background
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
-from ance_tele.encode.rows import encode_rows
+from ance_tele.encode.inference import encode_texts
 from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
@@ -76,7 +76,7 @@ def joined(blocks: Iterator[tuple[int, np.ndarray]], rows: int) -> Iterator[tupl
         yield start, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def ahead(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+def prefetched(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield blocks while a thread reads the next one, if it is on disk, into the page cache."""
 
     def read(block: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
@@ -84,7 +84,7 @@ def ahead(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.nd
             block[1].reshape(-1)[::1024].max()  # one number of every page
         return block
 
-    return made_ahead(map(read, blocks))
+    return in_background(map(read, blocks))
 
 
 def pair_scores(
@@ -100,9 +100,9 @@ def pair_scores(
         stop = min(start + query_rows, len(queries))
         part = slice(offsets[start], offsets[stop])
         distinct, place = np.unique(passages[part], return_inverse=True)
-        held, asking = vectors.take(distinct), start + owners(offsets[start : stop + 1])
+        held, query = vectors.take(distinct), start + owners(offsets[start : stop + 1])
         # A passage may be in a list twice, which the sparse products of ``pair_products`` do not allow.
-        scores[part] = np.einsum("nd,nd->n", queries[asking], held[place], optimize=False)
+        scores[part] = np.einsum("nd,nd->n", queries[query], held[place], optimize=False)
     return scores
 
 
@@ -154,7 +154,7 @@ def encode_corpus(
             path = folder / f"{what}-{number:05d}.npy"
 
             def make(target: Path, rows: np.ndarray = rows) -> None:
-                vectors = encode_rows(model, tokens, rows, task, config, advance)
+                vectors = encode_texts(model, tokens, rows, task, config, advance)
                 with target.open("wb") as file:
                     np.save(file, vectors)
 

@@ -84,7 +84,7 @@ def approximate_topk(
 
 def recall_of_exact(
     found: TopK,
-    asked: Callable[[np.ndarray], np.ndarray],
+    query_vectors: Callable[[np.ndarray], np.ndarray],
     vectors: "Vectors",
     id_rank: np.ndarray | None = None,
     device: str = "cpu",
@@ -96,7 +96,7 @@ def recall_of_exact(
 
     Args:
         found: What a search found; 1.0 if that was exact itself, without searching again.
-        asked: Gives the vectors of some of its queries, by position: float32 [n, dimension].
+        query_vectors: Returns the vectors of queries, given their positions: float32 [n, dimension].
         vectors: What was searched.
         id_rank: Rank of each row's id.
         device: Of the exact search.
@@ -107,7 +107,7 @@ def recall_of_exact(
         return 1.0
     count, k = found.rows.shape
     sample = np.sort(np.random.default_rng(SEED).choice(count, min(SAMPLE, count), replace=False))
-    queries, rows = asked(sample), found.rows[sample]
+    queries, rows = query_vectors(sample), found.rows[sample]
     exact = exact_topk(queries, vectors, k, id_rank, device, what="measuring recall")
     passages = np.concatenate([exact.rows, np.maximum(rows, 0)], axis=1)
     offsets = np.arange(len(sample) + 1) * (2 * k)
@@ -129,7 +129,7 @@ def _index(vectors: "Vectors", block_rows: int) -> Any:
     """Return all vectors in lists around centres that k-means finds in a sample, added block by block."""
     import faiss
 
-    from ance_tele.encode.vectors import ahead
+    from ance_tele.encode.vectors import prefetched
 
     count, dimension = len(vectors), vectors.dimension
     lists = number_of_lists(count)
@@ -139,7 +139,7 @@ def _index(vectors: "Vectors", block_rows: int) -> Any:
     # What is not finite is refused when it is added, with its place.
     index.train(np.nan_to_num(vectors.take(np.sort(rows)), posinf=0.0, neginf=0.0))
     with progress("building the index", count, "vectors") as advance:
-        for first, block in ahead(vectors.blocks(block_rows)):
+        for first, block in prefetched(vectors.blocks(block_rows)):
             if not np.isfinite(block).all():
                 raise diverged(f"Vectors {first} to {first + len(block) - 1}")
             index.add(np.ascontiguousarray(block))

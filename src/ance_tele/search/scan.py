@@ -22,9 +22,9 @@ from ance_tele.console.errors import diverged
 from ance_tele.console.progress import Advance
 from ance_tele.data.ragged import offsets_of
 from ance_tele.encode.threads import workers
+from ance_tele.search.bf16_tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 from ance_tele.search.pair_products import pair_products, quiet
 from ance_tele.search.sort_keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
-from ance_tele.search.tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 
 PART = 512  # Queries per product, at most: TILE x PART bounds the scores in memory.
 CHUNK = 16384  # Queries whose survivors wait while a block is scanned.

@@ -24,11 +24,11 @@ class DenseScorer:
 
     def of(self, queries: np.ndarray) -> PairScores:
         """Return what scores queries; see :class:`ance_tele.search.retriever.Scorer`."""
-        asked, vectors = self._retriever.encode_queries(queries), self._retriever.vectors
+        query_vectors, vectors = self._retriever.encode_queries(queries), self._retriever.vectors
 
         def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
             places, offsets = _grouped(positions)
-            return pair_scores(asked[places], vectors, offsets, passages)
+            return pair_scores(query_vectors[places], vectors, offsets, passages)
 
         return score
 

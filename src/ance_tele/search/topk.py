@@ -155,7 +155,7 @@ def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, 
     import torch
 
     from ance_tele.encode.encoder import has_fast_bf16
-    from ance_tele.search.tiles import TILE
+    from ance_tele.search.bf16_tiles import TILE
 
     return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))
 
@@ -177,19 +177,19 @@ def _ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
 def _scan(
     queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, device: str, block_rows: int, what: str
 ) -> np.ndarray:
-    from ance_tele.encode.vectors import ahead
+    from ance_tele.encode.vectors import prefetched
     from ance_tele.search import gpu, scan
 
     scanned = scan.scanned if device == "cpu" else partial(gpu.scanned, device=device)
     with progress(what, len(queries) * len(vectors), "scores") as advance:
-        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance=advance)
+        return scanned(queries, prefetched(vectors.blocks(block_rows)), k, rank, advance=advance)
 
 
 def _blocks(vectors: "Vectors", rows: int, join: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield blocks of at most ``rows`` rows; small ones joined, to at most ``join`` rows."""
-    from ance_tele.encode.vectors import ahead, joined
+    from ance_tele.encode.vectors import joined, prefetched
 
-    return ahead(joined(vectors.blocks(rows), join))
+    return prefetched(joined(vectors.blocks(rows), join))
 
 
 def _search(
@@ -232,11 +232,11 @@ def _faiss(block: np.ndarray) -> Engine:
     held = np.ascontiguousarray(block)
 
     def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        asked = np.ascontiguousarray(queries)
+        contiguous = np.ascontiguousarray(queries)
         with _tuned(faiss.cvar, FAISS if len(queries) >= FAISS_QUERIES else {}), quiet():
-            scores, rows = faiss.knn(asked, held, k, metric=faiss.METRIC_INNER_PRODUCT)
+            scores, rows = faiss.knn(contiguous, held, k, metric=faiss.METRIC_INNER_PRODUCT)
             found = (rows >= 0).all() and np.isfinite(scores).all()
-            return (rescored(asked, held, rows) if found else scores), rows
+            return (rescored(contiguous, held, rows) if found else scores), rows
 
     return search
 

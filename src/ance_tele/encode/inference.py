@@ -30,7 +30,7 @@ def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
         yield order[part]
 
 
-def encode_rows(
+def encode_texts(
     model: SentenceTransformer,
     tokens: TokenStore,
     rows: np.ndarray,

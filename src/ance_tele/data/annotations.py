@@ -47,7 +47,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Given:
+class ScoredPassages:
     """Passages that training files name in addition to the relevant ones, or scores of a teacher, by query (ragged).
 
     Attributes:
@@ -63,21 +63,21 @@ class Given:
     scores: np.ndarray
 
     @classmethod
-    def none(cls) -> "Given":
+    def none(cls) -> "ScoredPassages":
         """Return what a source gives that has no such thing."""
         empty = np.empty(0, dtype=np.int64)
         return cls(empty, np.zeros(1, dtype=np.int64), empty, np.empty(0, dtype=np.float32))
 
     @classmethod
-    def open(cls, path: Path) -> "Given":
+    def open(cls, path: Path) -> "ScoredPassages":
         """Open a file of query rows in ascending order, passages and scores; without one, nothing is given."""
         if not path.is_file():
             return cls.none()
         table = read_arrow(path)
-        owners = table["query"].to_numpy()
-        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        rows = table["query"].to_numpy()
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
         passages, scores = table["passage"].to_numpy(), table["score"].to_numpy()
-        return cls(owners[starts], np.append(starts, len(owners)), passages, scores)
+        return cls(rows[starts], np.append(starts, len(rows)), passages, scores)
 
     def of(self, query_row: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the passages of a query and their scores; none if it has none."""

@@ -66,7 +66,7 @@ def joined(parts: Iterable[Columns]) -> Columns:
     return Columns(*(np.concatenate(columns) for columns in zip(none, *parts, strict=True)))
 
 
-def write_given(
+def write_listed(
     found: Columns, relevant: tuple[np.ndarray, np.ndarray], folder: Path, where: str, digest: Any, notes: Counter[str]
 ) -> None:
     """Write ``negatives.arrow`` and ``teacher.arrow``, by query in ascending order; no file where there is nothing.
@@ -115,7 +115,7 @@ def _once(query: np.ndarray, key: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return first[np.argsort(query[first], kind="stable")]
 
 
-def _kept(key: np.ndarray, kept: np.ndarray, asked: np.ndarray) -> np.ndarray:
+def _kept(key: np.ndarray, kept: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return the place among ``kept`` of each pair asked for; any place where it is not there."""
     order = kept[np.argsort(key[kept])]
-    return order[np.minimum(np.searchsorted(key[order], asked), len(order) - 1)]
+    return order[np.minimum(np.searchsorted(key[order], wanted), len(order) - 1)]
