@@ -1,4 +1,4 @@
-"""Where the lists of a finished run lie: T and L of every round, the pools, the positives."""
+"""The files of a finished run by round: T, L and pools; and its positives."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,9 @@ class Round:
     """A round of mining.
 
     Attributes:
-        number: From 1; the one after the last episode has been mined, but not trained with.
+        number: From 1; the last round is mined after the last episode, and not trained with.
         lists: The file of T, one list per training query, positives included.
-        source: Which source these are of: "query", or "bm25" where that is what the round mined.
+        source: Source of these lists: "query", or "bm25".
         lookahead: The file of L, as rows of the source "lookahead"; None where the positives were not searched.
         pool: The file of the pool; None after the last episode.
     """
@@ -102,7 +102,7 @@ def source_names(mining: MiningConfig) -> tuple[str, ...]:
 
 
 def _whole_lookahead(folder: Path, mining: MiningConfig, number: int) -> Path | None:
-    """Return the file that holds the whole of L: the one written for the analysis, else the candidates."""
+    """Return the file of the unfiltered L: the one written for the analysis, else the candidates; None without."""
     if read_manifest(folder / "lookahead_lists.parquet") is not None:
         return folder / "lookahead_lists.parquet"
     candidates = folder / "candidates.parquet"

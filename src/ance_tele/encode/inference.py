@@ -8,7 +8,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
@@ -55,7 +55,7 @@ def encode_texts(
         nonlocal vectors
         out = arrive()
         if not np.isfinite(out).all():
-            raise diverged(f"The vectors of text {rows[batch[0]]} and of others")
+            raise NotFiniteError(f"The vectors of text {rows[batch[0]]} and of others")
         with lock:
             if vectors is None:
                 vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)

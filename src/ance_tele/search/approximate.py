@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import progress
 from ance_tele.search.topk import BLOCK_ROWS, MARGIN, TopK, exact_topk
 
@@ -65,7 +65,7 @@ def approximate_topk(
     if count < FEW:
         return exact_topk(queries, vectors, k, id_rank, device, block_rows, query_rows, what)
     if not np.isfinite(queries).all():
-        raise diverged("Query vectors")
+        raise NotFiniteError("Query vectors")
     k, keep = min(k, count), min(k + MARGIN, count)
     index = _index(vectors, block_rows)
     index.nprobe = min(probes or default_probes(count, k), index.nlist)
@@ -141,7 +141,7 @@ def _index(vectors: "Vectors", block_rows: int) -> Any:
     with progress("building the index", count, "vectors") as advance:
         for first, block in prefetched(vectors.blocks(block_rows)):
             if not np.isfinite(block).all():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             index.add(np.ascontiguousarray(block))
             advance(len(block))
     return index

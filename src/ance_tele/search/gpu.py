@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.search.sort_keys import EMPTY
 
@@ -43,7 +43,7 @@ def scanned(
         for first, block in blocks:
             passages = _Side(torch.from_numpy(np.array(block, copy=not block.flags.writeable)).to(device))
             if not torch.isfinite(passages.norm).all():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             ranks = torch.from_numpy(rank[first : first + len(block)]).to(device)
             for some, best in parts:
                 _take(some, passages, ranks, best)

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 import numpy as np
 import torch
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.data.ragged import offsets_of
 from ance_tele.encode.threads import workers
@@ -79,7 +79,7 @@ def scanned(
                 parts = [Part(queries[cut], keys[cut]) for cut in cuts]
                 for tile in tiles(block, rounded, pool):
                     if not np.isfinite(tile.norm):
-                        raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                        raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
                     list(pool.map(partial(Part.take, tile=tile, rooms=rooms, block=block, rank=ranks), parts))
                     advance(sum(len(part.queries) for part in parts) * len(tile.bf16))
                 list(pool.map(partial(Part.refine, block=block, rank=ranks), parts))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance, progress
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def exact_topk(
     from ance_tele.search.sort_keys import same_score
 
     if not np.isfinite(queries).all():
-        raise diverged("Query vectors")
+        raise NotFiniteError("Query vectors")
     count = len(vectors)
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
@@ -214,7 +214,7 @@ def _search(
         for part in parts:
             scores, rows = engine(queries[part], min(keep, len(block)))
             if np.isnan(scores).any() or (rows < 0).any():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             advance(len(scores) * len(block))
             keys = keyed(scores, ranks[rows])
             if first:
