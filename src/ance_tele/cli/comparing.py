@@ -74,7 +74,7 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
     announced: set[str] = set()
 
     def suit(chosen: Recipe, start: str, folder: Path) -> Recipe:
-        """Set defaults for what nobody has chosen, printed once for each model."""
+        """Set defaults of settings that were not given; print them once per model."""
         if given.scale:
             return chosen
         quiet = start in announced or not chosen.episode.episodes

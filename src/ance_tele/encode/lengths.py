@@ -1,4 +1,4 @@
-"""Maximum lengths of queries and passages: as asked for, as the model declares, limited by its positions."""
+"""Maximum lengths of queries and passages: configured or declared, limited by position embeddings."""
 
 import logging
 from typing import Any, Literal
@@ -18,18 +18,18 @@ Task = Literal["query", "document"]
 TEXTS: dict[Task, str] = {"query": "queries", "document": "passages"}
 SETTINGS: dict[Task, str] = {"query": "query_max_len", "document": "passage_max_len"}
 
-# What a transformer's settings call them.
+# Their names in a transformer's settings.
 LENGTHS = ("max_seq_length", "query_length", "document_length")
 
-# A length of at least this is how libraries write that there is none.
+# Libraries write at least this for no limit.
 NO_LENGTH = 1 << 20
 
-# Of a model that declares no length and could read any: so that one long document does not fill the memory.
+# Of a model without limit, so that one long document does not exhaust the memory.
 UNDECLARED = 512
 
 
 def route(router: Router, task: Task) -> list[Any]:
-    """Return the modules that a router sends texts of this task through; refuse one that has no way for them."""
+    """Return the modules for texts of this task in a router; refuse a router without a route for it."""
     try:
         return list(router.sub_modules[router._resolve_route(task=task, modality="text")])
     except ValueError:
@@ -44,7 +44,7 @@ def first_module(model: SentenceTransformer, task: Task) -> Any:
 
 
 def declared_length(model: SentenceTransformer, task: Task) -> int | None:
-    """Return how many tokens of a text the model declares to read, prompt and special tokens included; None for any."""
+    """Return the declared maximum length, prompt and special tokens included; None without limit."""
     first = first_module(model, task)
     for name in (f"{task}_length", "max_seq_length"):  # sentence-transformers looks in the same order
         length = getattr(first, name, None)
@@ -54,9 +54,9 @@ def declared_length(model: SentenceTransformer, task: Task) -> int | None:
 
 
 def positions(first: Any) -> int | None:
-    """Return the most tokens that a module has positions for; None where their number has no end.
+    """Return the number of positions of a module; None without limit.
 
-    The RoBERTa kinds count positions from behind the padding token's, so that two of 514 are never reached.
+    RoBERTa's positions start after the padding token's, so that two of 514 are unused.
     """
     for module in first.modules() if isinstance(first, Transformer) else ():
         table, padding = getattr(module, "position_embeddings", None), getattr(module, "padding_idx", None)
@@ -67,15 +67,15 @@ def positions(first: Any) -> int | None:
 
 
 def set_length(config: EncoderConfig, task: Task) -> int | None:
-    """Return the length that the settings ask for; None leaves it to the model."""
+    """Return the configured length; None for that of the model."""
     return config.query_max_len if task == "query" else config.passage_max_len
 
 
 def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, tokenizer: Any) -> int:
-    """Return the most tokens that are read of a text of this task, prompt and special tokens included.
+    """Return the maximum tokens read of a text of this task, prompt and special tokens included.
 
-    A prompt's tokens come on top of a length that is asked for; a length that the model declares includes them, as
-    sentence-transformers counts. A module that is no transformer has one length for all texts, or none.
+    The prompt comes on top of a configured length; a declared length includes it, as in sentence-transformers. A module
+    other than a transformer has one length for all texts, or none.
 
     Raises:
         UserError: The model cannot read as many, or the prompt leaves no token for the text.
@@ -103,9 +103,9 @@ def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, t
 
 
 def resolve_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any]) -> None:
-    """Write into a model's modules at which lengths it is used, so that its folder declares them to others.
+    """Write the lengths in use into a model's modules, so that its saved folder declares them.
 
-    Where queries and passages are cut at the same length, one declaration does, which older releases read too.
+    One declaration, which older releases read too, suffices if queries and passages have the same length.
     """
     lengths = {task: text_length(model, config, task, tokenizer) for task, tokenizer in tokenizers.items()}
     for task, length in lengths.items():
