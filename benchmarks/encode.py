@@ -23,8 +23,8 @@ from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 
 MAX_LEN = {"short": 32, "marco": 128, "long": 256}
 OURS, THEIRS, PADDED = "ance-tele", "SentenceTransformer.encode", "padded to the longest"
@@ -107,10 +107,10 @@ def ways(
         config = EncoderConfig(precision="bf16" if half else "float32")
 
         def ours(config: EncoderConfig = config) -> np.ndarray:
-            return encode_rows(model, tokens, np.arange(len(tokens)), "document", config)
+            return encode_texts(model, tokens, np.arange(len(tokens)), "document", config)
 
         def cold(config: EncoderConfig = config) -> np.ndarray:
-            return encode_rows(model, tokenised(model, texts), np.arange(len(tokens)), "document", config)
+            return encode_texts(model, tokenised(model, texts), np.arange(len(tokens)), "document", config)
 
         def library(theirs: SentenceTransformer = theirs) -> np.ndarray:
             return theirs.encode(texts, convert_to_tensor=True).float().cpu().numpy()

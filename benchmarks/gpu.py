@@ -18,8 +18,8 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from ance_tele.data.collection import Qrels
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.vectors import Vectors
 from ance_tele.mining.pool import Pool
 from ance_tele.search.topk import exact_topk
@@ -112,9 +112,9 @@ def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.
             rows = np.arange(20_000)
             for budget in (8192, 32768, 131072):
                 options = EncoderConfig(pooling="cls", normalize=False, encode_tokens=budget)
-                encode_rows(model, passages, rows[:2000], "document", options)
+                encode_texts(model, passages, rows[:2000], "document", options)
                 start = time.perf_counter()
-                encode_rows(model, passages, rows, "document", options)
+                encode_texts(model, passages, rows, "document", options)
                 seconds_taken = time.perf_counter() - start
                 rate = passages.lengths().sum() / seconds_taken
                 share = flop_per_token(mean) * rate / 1e12 / peak

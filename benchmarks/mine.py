@@ -31,8 +31,8 @@ from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, tokenizer_of
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.vectors import Vectors, encode_corpus
 from ance_tele.evaluate.retrieval import qrels_dict, run_of, score
 from ance_tele.mining.candidates import CandidateLists, Candidates
@@ -74,7 +74,7 @@ def main() -> None:
                 form = text_format(model, config, task)
                 part = type(rows)(rows.table.slice(0, given.passages) if task == "document" else rows.table)
                 stores.append(tokenize(part, tokenizer_of(model, task), form, folder, "benchmark", task))
-            asked = encode_rows(model, stores[0], kept.queries, "query", config)
+            asked = encode_texts(model, stores[0], kept.queries, "query", config)
             vectors = encode_corpus(model, stores[1], "document", config, folder / "vectors", weights="")
             by_query = CandidateLists.from_topk(exact_topk(asked, vectors, settings.depth))
             around = lookahead_lists(
@@ -103,7 +103,7 @@ def main() -> None:
         )
 
     def measured() -> None:
-        asked = encode_rows(model, work["queries"], judged.queries, "query", config)
+        asked = encode_texts(model, work["queries"], judged.queries, "query", config)
         found = exact_topk(asked, Vectors((work["vectors"],), ""), 100)
         score(run_of(found, judged.queries, collection), judged, collection)
 

@@ -198,7 +198,7 @@ def least_cosine(model: Any, theirs: np.ndarray) -> float:
     """Encode the passages among others, in batches of several sizes; compare them to sentence-transformers' own."""
     from ance_tele.data.tokens import TokenStore
     from ance_tele.encode.encoder import text_format, tokenizer_of
-    from ance_tele.encode.rows import encode_rows
+    from ance_tele.encode.inference import encode_texts
 
     config = settings()
     form, passages = text_format(model, config, "document"), texts()[0]
@@ -207,7 +207,7 @@ def least_cosine(model: Any, theirs: np.ndarray) -> float:
     least = 1.0
     for tokens in (1, 100, 1024):
         rows = np.arange(len(passages))
-        ours = encode_rows(model, TokenStore.from_lists(ids), rows, "document", replace(config, encode_tokens=tokens))
+        ours = encode_texts(model, TokenStore.from_lists(ids), rows, "document", replace(config, encode_tokens=tokens))
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
         least = min(least, float(((ours * theirs).sum(1) / lengths).min()))
     return least

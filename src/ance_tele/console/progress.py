@@ -1,4 +1,4 @@
-"""Progress for whatever takes more than a moment: a bar in a terminal, silence anywhere else."""
+"""Progress bars, shown only in a terminal."""
 
 import sys
 import time
@@ -11,11 +11,11 @@ Advance = Callable[[float], None]
 
 @contextmanager
 def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
-    """Show a bar with rate and time left while the block runs, where standard error is a terminal.
+    """Show a progress bar on standard error while the block runs, if that is a terminal.
 
     Args:
-        what: What is being done, a few words.
-        total: Number of units to come.
+        what: Label.
+        total: Number of units.
         unit: Plural name of a unit, e.g. ``"passages"``.
     """
     if not sys.stderr.isatty() or total <= 0:

@@ -13,8 +13,8 @@ from ance_tele.console.progress import Advance
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 from ance_tele.engine.work import Facts, Unit, Work
 from ance_tele.store.artefacts import build
 
@@ -119,7 +119,7 @@ class EncodeJob:
 
             def make(target: Path) -> None:
                 rows = np.arange(*unit[1:]) if chosen is None else np.asarray(chosen[slice(*unit[1:])])
-                vectors = encode_rows(model, tokens, rows, self.task, config, self._advance)
+                vectors = encode_texts(model, tokens, rows, self.task, config, self._advance)
                 with target.open("wb") as file:
                     np.save(file, vectors)
 

@@ -1,4 +1,4 @@
-"""Vectors of a whole corpus: memory-mapped shards, encoded once per checkpoint, resumed shard by shard."""
+"""Vectors of a corpus in memory-mapped shards, encoded once per checkpoint and resumed shard by shard."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.progress import progress
 from ance_tele.data.ragged import owners
-from ance_tele.data.tokens import TokenStore, made_ahead
+from ance_tele.data.tokens import TokenStore, in_background
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, weights_fingerprint
-from ance_tele.encode.rows import encode_rows
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.shards import EncodeJob, shards_of
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.work import Facts, Unit
@@ -34,7 +34,7 @@ class Vectors:
     Attributes:
         shards: float32 [rows of the shard, dimension] each, memory-mapped or in memory.
         key: Fingerprint of weights, tokens and precision.
-        seconds: Time that encoding took, over all shards, whenever it was.
+        seconds: Encoding time of all shards.
     """
 
     shards: tuple[np.ndarray, ...]
@@ -69,10 +69,7 @@ class Vectors:
 
 
 def joined(blocks: Iterator[tuple[int, np.ndarray]], rows: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Join blocks that follow each other, up to ``rows`` rows; what is not joined is not copied.
-
-    One, then two, then four, and so on: whoever reads ahead has the first ones soon.
-    """
+    """Concatenate consecutive blocks to at most ``rows`` rows; one at first, then twice as many each time."""
     start, parts, most = 0, list[np.ndarray](), 1
     for first, block in blocks:
         if len(parts) == most or (parts and sum(map(len, parts)) + len(block) > rows):
@@ -83,15 +80,15 @@ def joined(blocks: Iterator[tuple[int, np.ndarray]], rows: int) -> Iterator[tupl
         yield start, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def ahead(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield blocks while a thread reads the next one, if it is on disk, into the page cache."""
+def prefetched(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield blocks while a thread reads the next one from disk into the page cache."""
 
     def read(block: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
         if block[1].size:
-            block[1].reshape(-1)[::1024].max()  # one number of every page
+            block[1].reshape(-1)[::1024].max()  # touches every page
         return block
 
-    return made_ahead(map(read, blocks))
+    return in_background(map(read, blocks))
 
 
 def pair_scores(
@@ -99,17 +96,17 @@ def pair_scores(
 ) -> np.ndarray:
     """Return the dot product of each query with each passage of its own list, float32 [n].
 
-    Queries are float32 [q, dimension]; the passages (rows of the corpus, int [n]) of query i are
-    ``offsets[i]:offsets[i + 1]``. So many ``query_rows`` are scored at a time: it bounds the memory.
+    Queries are float32 [q, dimension]; the passages of query i, rows of the corpus, are ``offsets[i]:offsets[i + 1]``.
+    ``query_rows`` queries are scored at a time, which bounds the memory.
     """
     scores = np.empty(len(passages), dtype=np.float32)
     for start in range(0, len(queries), query_rows):
         stop = min(start + query_rows, len(queries))
         part = slice(offsets[start], offsets[stop])
         distinct, place = np.unique(passages[part], return_inverse=True)
-        held, asking = vectors.take(distinct), start + owners(offsets[start : stop + 1])
-        # A passage may be in a list twice, which the sparse products of ``pair_products`` do not allow.
-        scores[part] = np.einsum("nd,nd->n", queries[asking], held[place], optimize=False)
+        held, query = vectors.take(distinct), start + owners(offsets[start : stop + 1])
+        # ``pair_products`` does not allow repeated pairs.
+        scores[part] = np.einsum("nd,nd->n", queries[query], held[place], optimize=False)
     return scores
 
 
@@ -124,7 +121,7 @@ def encode_corpus(
     name: str | Path | None = None,
     executor: Executor = IN_PROCESS,
 ) -> Vectors:
-    """Encode all texts of a token store into shards in ``folder``; shards that are there already are reused.
+    """Encode all texts of a token store into shards in ``folder``; existing shards are reused.
 
     Args:
         model: The encoder.
@@ -132,7 +129,7 @@ def encode_corpus(
         task: "query" or "document".
         config: Precision, batch and shard sizes.
         folder: Where the shards belong.
-        weights: Fingerprint of the model's weights, if it is known already.
+        weights: Fingerprint of the model's weights, if known.
         what: What the texts are, for the progress bar.
         name: Folder or hub name of the model: other processes load it from there. None keeps the work in this one.
         executor: Where shards are encoded.
@@ -187,10 +184,10 @@ def encode_many(
     """
     pieces = shards_of(len(rows), PIECE)
     if len(pieces) == 1:
-        return encode_rows(model, tokens, rows, task, config)
+        return encode_texts(model, tokens, rows, task, config)
     job = EncodeJob.of(model, tokens, task, config, folder, weights, "texts", name)
     if executor is IN_PROCESS or not job.portable:
-        return np.concatenate([encode_rows(model, tokens, rows[a:b], task, config) for _, a, b in pieces])
+        return np.concatenate([encode_texts(model, tokens, rows[a:b], task, config) for _, a, b in pieces])
     of = hashlib.sha256(rows.tobytes()).hexdigest()
     folder = folder / f"texts-{of[:16]}"
     with atomic(folder / "rows.npy") as temporary, temporary.open("wb") as file:
@@ -203,9 +200,9 @@ def encode_many(
 
 
 def open_vectors(folder: Path, weights: str, tokens: str, count: int) -> Vectors | None:
-    """Open the vectors of ``count`` passages cached in ``folder``, of whatever precision; nothing is encoded.
+    """Open the cached vectors of ``count`` passages, of any precision.
 
-    None where they are not all there, or are of other weights or tokens (given by fingerprint).
+    None if some are missing, or of other weights or tokens (given by fingerprint).
     """
     shards: list[np.ndarray] = []
     made, seconds = dict[str, Any](), 0.0

@@ -52,25 +52,25 @@ def usual_level(collection: str, split: str) -> Usual | None:
     return next((one for one in USUAL if one.names.search(name)), None)
 
 
-def relevance_level(asked: int | None, collection: Collection, split: str) -> int:
+def relevance_level(configured: int | None, collection: Collection, split: str) -> int:
     """Return the grade from which on a passage of a split is relevant: the level that is asked for, if a judgement of
     the collection reaches it; without one the usual one of the collection, if some judgement reaches it, else 1.
     """
-    if asked is not None and asked < 1:
-        raise UserError(f"relevance_level is {asked}; it must be at least 1.")
+    if configured is not None and configured < 1:
+        raise UserError(f"relevance_level is {configured}; it must be at least 1.")
     qrels = collection.split(split)
     highest = int(qrels.grades.max(initial=0))
-    if asked is None:
+    if configured is None:
         usual = usual_level(collection.name, split)
         level = usual.level if usual is not None and usual.level <= highest else 1
         why = f" (usual here; {usual.source})" if usual is not None else ""
-    elif asked <= max(1, highest):
-        level, why = asked, ""
+    elif configured <= max(1, highest):
+        level, why = configured, ""
     else:
-        reached = f"no judgement of split '{split}' reaches grade {asked}: the highest is {highest}"
-        if not any((every.grades >= asked).any() for every in collection.qrels.values()):
-            raise UserError(f"relevance_level is {asked}, but {reached}; give a lower one, or leave it out.")
-        log.info(f"relevance_level {asked}: {reached}; there a passage is relevant from grade 1 on")
+        reached = f"no judgement of split '{split}' reaches grade {configured}: the highest is {highest}"
+        if not any((every.grades >= configured).any() for every in collection.qrels.values()):
+            raise UserError(f"relevance_level is {configured}, but {reached}; give a lower one, or leave it out.")
+        log.info(f"relevance_level {configured}: {reached}; there a passage is relevant from grade 1 on")
         return 1
     if level > 1:
         without = len(qrels.judged()) - len(qrels.relevant(level))

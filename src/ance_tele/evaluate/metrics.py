@@ -59,8 +59,8 @@ def measure(
             raise ValueError(f"'{name}' is no metric; take MRR@k, nDCG@k, Recall@k or Success@k.")
         # trec_eval has no cut-off for the reciprocal rank, and ir_measures' own is slow: cut here, where it is exact.
         of_all = kind == "MRR"
-        asked = kinds[kind] if of_all else kinds[kind] @ int(cutoff)
-        measures.setdefault(asked, []).append((name, int(cutoff) if of_all else 0))
+        metric = kinds[kind] if of_all else kinds[kind] @ int(cutoff)
+        measures.setdefault(metric, []).append((name, int(cutoff) if of_all else 0))
     ranked = {query: {passage: -rank for rank, passage in enumerate(ids)} for query, ids in run.rankings()}
     judged = list(qrels)
     if not measures:

@@ -18,6 +18,7 @@ from ance_tele.experiments.cells import Job, run_parallel, run_sequentially
 from ance_tele.experiments.grid import Suit, grid, model_name, slug
 from ance_tele.experiments.tables import write_comparison
 from ance_tele.experiments.tabulate import Entry, tabulate
+from ance_tele.mining.plugins import load_all
 from ance_tele.paper.figures import benchmark_of
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.inputs import RunInputs
@@ -72,6 +73,8 @@ def compare_systems(
     cells = grid(systems, models, seeds, suit and (lambda one, model, folder: suit(one, model, out / folder)))
     if len(held := {one.episode.hold_out for one in systems}) > 1:
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, held))}); give all the same.")
+    for one in systems:
+        load_all(one.mining)
     collection = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
     with acquire_comparison_folder(out):
         for model in models:

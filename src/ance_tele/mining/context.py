@@ -11,9 +11,7 @@ from ance_tele.data.collection import Collection, Qrels
 from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.never import NeverNegative
-
-# Returns the score of each pair of a training query (its position, ascending) and a passage (its row): float32 [n].
-Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
+from ance_tele.search.retriever import PairScores
 
 
 def _missing(*_: Any) -> Any:
@@ -70,7 +68,7 @@ class MiningContext:
     search_queries: Callable[[], CandidateLists] = _missing
     search_passages: Callable[[np.ndarray], CandidateLists] = _missing
     bm25: Callable[[], CandidateLists] = _missing
-    score: Score = _missing
+    score: PairScores = _missing
 
     @property
     def queries(self) -> np.ndarray:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.annotations import Answers
 from ance_tele.data.answers import match_answers
 from ance_tele.data.collection import Texts
-from ance_tele.data.given_lists import Answers
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.context import MiningContext
 from ance_tele.mining.margins import without_false_negatives

@@ -8,7 +8,7 @@ from ance_tele.console.progress import progress
 from ance_tele.data.collection import Qrels
 from ance_tele.data.ragged import offsets_of, owners, pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, Candidates, concatenate, in_sorted
-from ance_tele.mining.context import Score
+from ance_tele.search.retriever import PairScores
 
 # Queries filtered at a time: bounds the memory. The result does not depend on it.
 _QUERIES_PER_BLOCK = 64
@@ -65,7 +65,7 @@ def keep_negatives(
 
 
 def without_false_negatives(
-    found: Candidates, positives: Qrels, known: Qrels, thresholds: Mapping[str, float], score: Score | None
+    found: Candidates, positives: Qrels, known: Qrels, thresholds: Mapping[str, float], score: PairScores | None
 ) -> tuple[Candidates, dict[str, dict[str, int]]]:
     """Drop the candidates that are too near to the positives of their query; see :func:`keep_negatives`.
 

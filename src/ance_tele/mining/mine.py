@@ -7,8 +7,8 @@ import numpy as np
 from ance_tele.console.errors import UserError
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.context import MiningContext
-from ance_tele.mining.declared import Source
 from ance_tele.mining.plugins import resolve_source
+from ance_tele.mining.source_type import Source
 from ance_tele.store.plugins import failing_as, is_plugin
 
 

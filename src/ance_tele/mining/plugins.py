@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ance_tele.console.errors import UserError
 from ance_tele.mining.config import THRESHOLDS, MiningConfig
-from ance_tele.mining.declared import Source
+from ance_tele.mining.source_type import Source
 from ance_tele.mining.sources import MINED, SOURCES
 from ance_tele.store.plugins import code_hash, is_plugin, load_plugin, plain_name
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from ance_tele.data.ragged import owners
 from ance_tele.mining.candidates import CandidateLists
-from ance_tele.mining.declared import Source, source
 from ance_tele.mining.seeding import hashed
+from ance_tele.mining.source_type import Source, source
 from ance_tele.search.topk import TopK
 
 if TYPE_CHECKING:  # a report imports this module for titles and colours
+    from ance_tele.data.annotations import ScoredPassages
     from ance_tele.data.collection import Qrels
-    from ance_tele.data.given_lists import Given
     from ance_tele.mining.context import MiningContext
 
 
@@ -97,7 +97,7 @@ def random_lists(queries: np.ndarray, passages: int, depth: int, seed: int, epis
     return CandidateLists.from_topk(TopK(rows, np.zeros(rows.shape, dtype=np.float32)))
 
 
-def given_lists(negatives: Given, queries: np.ndarray, depth: int) -> CandidateLists:
+def given_lists(negatives: ScoredPassages, queries: np.ndarray, depth: int) -> CandidateLists:
     """Return the negatives that files give for each query: those that a teacher has scored first, the best score first.
 
     The others follow in the order of the file. A passage that is named twice comes once.

@@ -141,9 +141,9 @@ def table1(collection: str) -> list[Row]:
 
 def table2(collection: str, alpha: float, beta: float, negatives_per_query: int) -> dict[str, float] | None:
     """Return the paper's figures for ANCE-Tele at other shares or numbers of negatives (MS MARCO), or None."""
-    asked = (alpha, beta, negatives_per_query)
+    shares = (alpha, beta, negatives_per_query)
     for row in _facts()["table2"]:
-        if benchmark_of(collection) == "msmarco" and asked == (row["alpha"], row["beta"], row["negatives_per_query"]):
+        if benchmark_of(collection) == "msmarco" and shares == (row["alpha"], row["beta"], row["negatives_per_query"]):
             return _named("msmarco", row["msmarco"])
     return None
 

@@ -186,19 +186,19 @@ class Plan:
         rate = self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding
         return Phase(episode, "encode corpus", self.passages, "passages", flops, flops / rate)
 
-    def _search(self, episode: int, name: str, asked: int) -> Phase:
-        """Search exactly: asked x passages products of ``hidden`` numbers, 2 FLOPs each, in float32.
+    def _search(self, episode: int, name: str, queries: int) -> Phase:
+        """Search exactly: queries x passages products of ``hidden`` numbers, 2 FLOPs each, in float32.
 
         Every score (4 bytes) passes through GPU memory some times. Queries are encoded first; positives have
         their vectors.
         """
-        products = 2.0 * asked * self.passages * self.shape.hidden
-        encoded = 0.0 if name == "search positives" else asked * self.shape.forward(self.assumed.query_tokens)
-        moved = 4 * asked * self.passages * self.assumed.score_passes
+        products = 2.0 * queries * self.passages * self.shape.hidden
+        encoded = 0.0 if name == "search positives" else queries * self.shape.forward(self.assumed.query_tokens)
+        moved = 4 * queries * self.passages * self.assumed.score_passes
         seconds = products / (self.gpu.peak("float32") * self.assumed.searching) + moved / (self.gpu.bandwidth * 1e9)
         seconds += encoded / (self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding)
         unit = "positives" if name == "search positives" else "queries"
-        return Phase(episode, name, asked, unit, products + encoded, seconds)
+        return Phase(episode, name, queries, unit, products + encoded, seconds)
 
     def _train(self, episode: int) -> Phase:
         """Train: forward, and twice that backward; with gradient caching one more forward.

@@ -29,8 +29,8 @@ def description(summary: Summary) -> str:
     else:
         names = [{"bm25": "BM25", "zero-shot": f"{model} as it is"}[name] for name in summary.untrained]
         run = f"Recipe {recipe} searched {on}{' with ' + words(names) if names else ''}, without any training"
-    asked = count(data.queries.get(split))
-    measured = f"measured on the {'' if asked == DASH else asked + ' '}{split} queries."
+    queries = count(data.queries.get(split))
+    measured = f"measured on the {'' if queries == DASH else queries + ' '}{split} queries."
     return " ".join([f"{run}; {measured}", *approximate(summary), *unusual(summary)])
 
 

@@ -48,9 +48,9 @@ def terminal(table: Table) -> RichTable:
 
 
 def _rich(one: Cell) -> Text:
-    around = f"±{one.spread}" if one.spread else ""
+    spread = f"±{one.spread}" if one.spread else ""
     letters = " " + one.letters.translate(_RAISED) if one.letters else ""
-    return Text.assemble((one.text, "bold" if one.strong else "dim" if one.quiet else ""), (around, "dim"), letters)
+    return Text.assemble((one.text, "bold" if one.strong else "dim" if one.quiet else ""), (spread, "dim"), letters)
 
 
 def markdown(table: Table) -> Markdown:

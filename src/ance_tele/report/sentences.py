@@ -87,8 +87,8 @@ def unfit(summary: Summary) -> list[str]:
     bm25 = summary.bm25
     if bm25 is None or bm25.usable is not False:
         return []
-    without, asked, reads = count(bm25.found_nothing), count(bm25.queries), recorded(bm25.reads, "reads")
-    return [f"BM25 found nothing for {without} of {asked} queries ({reads}): no test was made against it."]
+    without, queries, reads = count(bm25.found_nothing), count(bm25.queries), recorded(bm25.reads, "reads")
+    return [f"BM25 found nothing for {without} of {queries} queries ({reads}): no test was made against it."]
 
 
 def against_baselines(summary: Summary) -> list[str]:
@@ -155,8 +155,8 @@ def final(summary: Summary) -> str:
 
 def changed(run: RunData, one: Learned, note: str = "") -> str:
     """Return how many training queries an episode made worse and better; ``note`` follows the former."""
-    asked = run.analysis.dynamics.queries or run.summary.data.training_queries_used
-    queries = f"the {count(asked)} training queries" if asked else "the training queries"
+    amount = run.analysis.dynamics.queries or run.summary.data.training_queries_used
+    queries = f"the {count(amount)} training queries" if amount else "the training queries"
     others = ((one.learned, "did better"), (one.unchanged, "the same"))
     rest = [f"{shown(share)} {how}" for share, how in others if share is not None]
     sentence = f"{shown(one.forgotten)} of {queries} did worse after episode {one.episode} than before it{note}"
@@ -250,9 +250,9 @@ def projection(run: RunData) -> str:
     of, start = run.analysis.projection, run.analysis.projection.start
     if start is None or not of.points:
         return ""
-    asked = cut(of.query or of.query_id or "", 120)
+    query = cut(of.query or of.query_id or "", 120)
     return (
-        f"One query, “{asked}”, by t-SNE: class A was in the list of round {start}, out in {start + 1} and back in "
+        f"One query, “{query}”, by t-SNE: class A was in the list of round {start}, out in {start + 1} and back in "
         f"{start + 2}; class B in {start + 1}, out in {start + 2}, back in {start + 3}."
     )
 

@@ -14,7 +14,7 @@ from ance_tele.mining.plugins import load_all
 from ance_tele.runs.identity import FREE_SETTINGS, REVIEW, read_identity, read_settings, relative
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.train import check_start
-from ance_tele.runs.training_set import check_training_set
+from ance_tele.runs.training_set import check_given_negatives
 from ance_tele.settings import Recipe
 from ance_tele.store.files import atomic, lock, write_json
 from ance_tele.store.manifests import SCHEMA, adopt
@@ -41,7 +41,8 @@ def acquire_run_folder(
     recipe.check()
     load_all(recipe.mining)
     if recipe.episode.episodes:
-        check_training_set(inputs.collection, recipe, review)
+        judged, collection = inputs.judged, inputs.collection
+        check_given_negatives((judged or collection.split("train")).queries, collection, recipe)
     if inputs.start is not None:
         check_start(inputs.start, recipe)
     out.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ance_tele.console.log import muted
@@ -83,6 +84,18 @@ class RunInputs:
         vectors = self.folder.checkpoint(number) / "vectors"
         return DenseRetriever(checkpoint, self.tokens, self.recipe.encoder, vectors, executor=self.executor)
 
+    @cached_property
+    def judged(self) -> TrainingSet | None:
+        """What the run trains on by judgements and review alone; None where positives are found by answer as well.
+
+        Raises:
+            UserError: No query has a positive.
+        """
+        mining = self.recipe.mining
+        if mining.without_positive != "drop" and len(self.collection.answers):
+            return None
+        return TrainingSet.of(self.collection, mining, self.recipe.episode.max_train_queries, self.review)
+
     def training_set(self) -> TrainingSet:
         """Return what the run trains on, if anything; positives that are found by answer are searched for now.
 
@@ -91,11 +104,12 @@ class RunInputs:
         """
         if not self.recipe.episode.episodes:
             return TrainingSet.none(self.collection)
-        mining, ranker = self.recipe.mining, None
-        if mining.without_positive != "drop" and self.start is not None:
+        training = self.judged
+        if training is None:
+            assert self.start is not None
+            mining, limit = self.recipe.mining, self.recipe.episode.max_train_queries
             ranker = self.retriever(self.start, 0) if mining.without_positive == "model" else self.bm25
-        limit = self.recipe.episode.max_train_queries
-        training = TrainingSet.of(self.collection, mining, limit, self.review, self.folder.path, ranker)
+            training = TrainingSet.of(self.collection, mining, limit, self.review, self.folder.path, ranker)
         for line in notices(training, self.recipe):
             log.info(line)
         training.write(self.folder.path / "positives.parquet")

@@ -77,22 +77,22 @@ def training_lists(
         return Searched(Artefact(found, read))
     with writing(path, "lists of training queries", inputs, spread=True) as made:
         made.target.mkdir()
-        asked = retriever.encode_queries(queries)
-        best, ahead = _in_one_pass(asked, retriever, config, anchors)
+        query_vectors = retriever.encode_queries(queries)
+        best, anchor_results = _in_one_pass(query_vectors, retriever, config, anchors)
         lists = CandidateLists.from_topk(best)
         # An artefact of its own: killed after it, only the queries are searched again.
-        around = None if ahead is None else anchor_lists(training, retriever, config, folder, ahead)
+        anchored = None if anchor_results is None else anchor_lists(training, retriever, config, folder, anchor_results)
         ranks = reciprocal_ranks(CandidateLists.from_topk(best.without(*own, depth)), training.positives)
         relevant = training.positives
-        scores = pair_scores(asked, retriever.vectors, relevant.offsets, relevant.passages)
+        scores = pair_scores(query_vectors, retriever.vectors, relevant.offsets, relevant.passages)
         metric = training_metric(depth, len(collection.corpus))
         columns = {metric: ranks, "positive_score": np.maximum.reduceat(scores, relevant.offsets[:-1])}
         ids = collection.queries.take_ids(queries)
         pq.write_table(pa.table({"query_id": ids, **columns}), made.target / "per_training_query.parquet")
         write_lists(made.target / file.name, queries, lists, collection.queries, collection.corpus)
-        recall = _recall(best, retriever, config, lambda places: asked[places])
+        recall = _recall(best, retriever, config, lambda places: query_vectors[places])
         made.facts = {metric: float(ranks.mean()), "search_engine": best.engine, **recall}
-    return Searched(made.artefact(read, lists), around)
+    return Searched(made.artefact(read, lists), anchored)
 
 
 def anchor_lists(
@@ -142,20 +142,20 @@ def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path
 
 
 def _in_one_pass(
-    asked: np.ndarray, retriever: DenseRetriever, config: MiningConfig, anchors: np.ndarray | None
+    query_vectors: np.ndarray, retriever: DenseRetriever, config: MiningConfig, anchors: np.ndarray | None
 ) -> tuple[TopK, TopK | None]:
     """Search for training queries, float32 [q, dimension], and with them around anchors, if both fit in memory."""
-    count, depth, search = len(asked), config.depth, _search(config)
+    count, depth, search = len(query_vectors), config.depth, _search(config)
     rows = np.empty(0, dtype=np.int64) if anchors is None else anchors
-    fits = (count + len(rows)) * (4 * asked.shape[1] + 20 * depth) <= ONE_PASS_BYTES
+    fits = (count + len(rows)) * (4 * query_vectors.shape[1] + 20 * depth) <= ONE_PASS_BYTES
     # An index takes as long to build as to search, and more memory than both.
     if not len(rows) or not (fits or config.search != "exact"):
-        return retriever.nearest(asked, depth, "searching for training queries", search), None
-    both = np.concatenate([asked, retriever.vectors.take(rows)])
+        return retriever.nearest(query_vectors, depth, "searching for training queries", search), None
+    both = np.concatenate([query_vectors, retriever.vectors.take(rows)])
     found = retriever.nearest(both, depth, "searching for training queries and around positives", search)
     parts = slice(None, count), slice(count, None)
-    queries, ahead = (TopK(found.rows[part], found.scores[part], found.engine) for part in parts)
-    return queries, ahead
+    queries, anchor_results = (TopK(found.rows[part], found.scores[part], found.engine) for part in parts)
+    return queries, anchor_results
 
 
 def _search(config: MiningConfig) -> Search:
@@ -166,13 +166,13 @@ def _search(config: MiningConfig) -> Search:
 
 
 def _recall(
-    found: TopK, retriever: DenseRetriever, config: MiningConfig, asked: Callable[[np.ndarray], np.ndarray]
+    found: TopK, retriever: DenseRetriever, config: MiningConfig, query_vectors: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, float]:
     """Return how much of the exact lists an approximate search has found; {} where the search is exact.
 
-    ``asked`` returns the vectors that were searched for, by position.
+    ``query_vectors`` returns the vectors that were searched for, by position.
     """
     if config.search == "exact":
         return {}
     rank, device = retriever.tokens.collection.corpus.id_rank, retriever.checkpoint.device
-    return {"recall": round(recall_of_exact(found, asked, retriever.vectors, rank, device), 4)}
+    return {"recall": round(recall_of_exact(found, query_vectors, retriever.vectors, rank, device), 4)}

@@ -42,8 +42,8 @@ def mined(lists: Manifest, candidates: Manifest) -> str:
     if filtered:
         found += "; left out: " + ", ".join(f"{count:,} by {name}" for name, count in filtered.items())
     if "recall" in facts:
-        around = f", {facts['recall_around']:.3f} around positives" if "recall_around" in facts else ""
-        found += f"; recall@{lists.inputs['depth']} {facts['recall']:.3f} of exact{around}"
+        anchors = f", {facts['recall_around']:.3f} for positives" if "recall_around" in facts else ""
+        found += f"; recall@{lists.inputs['depth']} {facts['recall']:.3f} of exact{anchors}"
     return found
 
 

@@ -22,7 +22,8 @@ from ance_tele.runs.look_back import look_back
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
-from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer, Scorer
+from ance_tele.search.retriever import Scorer
+from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer
 from ance_tele.store.artefacts import Artefact, cached, writing
 from ance_tele.store.files import remove
 from ance_tele.store.manifests import read_manifest
@@ -62,9 +63,9 @@ def mine(
         with writing(path, "candidates", inputs) as made:
             kept, dropped = filter_candidates(context, collect(context))
             made.facts = mined_facts(kept, dropped)
-            around = read_manifest(episode.before / "around_positives.parquet")
-            if "lookahead" in sources and around is not None and "recall" in around.facts:
-                made.facts["recall_around"] = around.facts["recall"]  # the lists themselves are removed
+            anchored = read_manifest(episode.before / "around_positives.parquet")
+            if "lookahead" in sources and anchored is not None and "recall" in anchored.facts:
+                made.facts["recall_around"] = anchored.facts["recall"]  # the lists themselves are removed
             write_candidates(made.target, kept, collection.queries, collection.corpus)
         candidates = made.artefact(read, kept)
     if cross_encoder is not None:
@@ -84,11 +85,11 @@ def search(training: TrainingSet, retriever: DenseRetriever, episode: Episode) -
     After the last episode too: the lists of a checkpoint show what its episode has learned and forgotten.
     """
     recipe, number = episode.recipe, episode.number
-    wanted = number <= recipe.episode.episodes and (
+    looks_ahead = number <= recipe.episode.episodes and (
         recipe.episode.watch_lookahead or "lookahead" in recipe.mining.sources_at(number)
     )
     finished = episode.before / "around_positives.parquet", episode.path / "candidates.parquet"
-    due = wanted and not any(read_manifest(path) for path in finished)
+    due = looks_ahead and not any(read_manifest(path) for path in finished)
     anchors = lookahead_rows(training, recipe.mining) if due else None
     exclude_self = recipe.evaluation.exclude_self
     searched = training_lists(training, retriever, recipe.mining, episode.before, exclude_self, anchors)
@@ -109,11 +110,11 @@ def mining_context(
     config = episode.recipe.mining
     scorer: Scorer = cross_encoder or DenseScorer(retriever)
     score = cache(lambda: scorer.of(training.queries))  # encodes the queries, where something asks for scores
-    around = cache(lambda: (searched.anchors or anchor_lists(training, retriever, config, episode.before)).load())
+    load_anchors = cache(lambda: (searched.anchors or anchor_lists(training, retriever, config, episode.before)).load())
 
     def search_passages(rows: np.ndarray) -> CandidateLists:
         if np.array_equal(rows, lookahead_rows(training, config)):
-            return around()
+            return load_anchors()
         return CandidateLists.from_topk(nearest_passages(retriever, config, rows, "searching around passages"))
 
     return MiningContext(

@@ -168,5 +168,5 @@ def _recall(lists: Manifest, mined: Manifest) -> dict[str, float]:
     """Return how much of the exact lists an approximate search found, where there was one."""
     if "recall" not in lists.facts:
         return {}
-    around = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
-    return {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **around}
+    of_anchors = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
+    return {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **of_anchors}

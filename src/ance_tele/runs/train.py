@@ -191,6 +191,6 @@ def check_start(start: Checkpoint, recipe: Recipe) -> None:
     """
     if recipe.episode.episodes and (frozen := check_trainable(start.model, str(start.name))):
         log.info(frozen)
-    asked = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)
-    if asked and (warning := emulated_bf16(start.model.device)):
+    bf16 = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)
+    if bf16 and (warning := emulated_bf16(start.model.device)):
         log.info(warning)

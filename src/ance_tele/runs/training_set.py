@@ -137,24 +137,22 @@ class TrainingSet:
                 write_pairs(made.target, self.collection, self.positives.owners, self.positives.passages)
 
 
-def check_training_set(collection: Collection, recipe: Recipe, review: Review | None) -> None:
-    """Refuse, before anything is searched, a collection that holds nothing to train on.
+def check_given_negatives(queries: np.ndarray, collection: Collection, recipe: Recipe) -> None:
+    """Refuse the source "given" where none of the training queries, rows, int64 [q], has given negatives.
 
     Raises:
-        UserError: No query has a positive; or given negatives are a source, and there are none.
+        UserError: There are none.
     """
-    given = collection.negatives.queries
-    asked = any("given" in recipe.mining.sources_at(number) for number in range(1, recipe.episode.episodes + 1))
-    if recipe.mining.without_positive == "drop" or not len(collection.answers):
-        limit = recipe.episode.max_train_queries
-        queries = TrainingSet.of(collection, recipe.mining, limit, review).queries
-    else:
-        queries = collection.split("train").queries
-    if asked and not np.isin(given, queries).any():
+    if draws_given(recipe) and not np.isin(collection.negatives.queries, queries).any():
         raise UserError(
             f"sources names 'given', but collection '{collection.name}' gives no negatives of its training queries; "
             "name other sources, or bring files that have negatives (triplets, Tevatron, DPR)."
         )
+
+
+def draws_given(recipe: Recipe) -> bool:
+    """Return whether given negatives are a source of an episode."""
+    return any("given" in recipe.mining.sources_at(number) for number in range(1, recipe.episode.episodes + 1))
 
 
 def notices(training: TrainingSet, recipe: Recipe) -> list[str]:
@@ -163,9 +161,8 @@ def notices(training: TrainingSet, recipe: Recipe) -> list[str]:
     if len(training.left_out):
         graded = f" of grade {level} or more" if level > 1 else ""
         lines.append(f"{len(training.left_out):,} training queries have no relevant passage{graded}, and are left out")
-    drawn = any("given" in recipe.mining.sources_at(number) for number in range(1, recipe.episode.episodes + 1))
     counts = {
-        "given negatives": 0 if drawn else len(collection.negatives.passages),
+        "given negatives": 0 if draws_given(recipe) else len(collection.negatives.passages),
         "scores of a teacher": int(np.isfinite(collection.teacher.scores).sum()),
     }
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import progress
 from ance_tele.search.topk import BLOCK_ROWS, MARGIN, TopK, exact_topk
 
@@ -65,7 +65,7 @@ def approximate_topk(
     if count < FEW:
         return exact_topk(queries, vectors, k, id_rank, device, block_rows, query_rows, what)
     if not np.isfinite(queries).all():
-        raise diverged("Query vectors")
+        raise NotFiniteError("Query vectors")
     k, keep = min(k, count), min(k + MARGIN, count)
     index = _index(vectors, block_rows)
     index.nprobe = min(probes or default_probes(count, k), index.nlist)
@@ -84,7 +84,7 @@ def approximate_topk(
 
 def recall_of_exact(
     found: TopK,
-    asked: Callable[[np.ndarray], np.ndarray],
+    query_vectors: Callable[[np.ndarray], np.ndarray],
     vectors: "Vectors",
     id_rank: np.ndarray | None = None,
     device: str = "cpu",
@@ -96,7 +96,7 @@ def recall_of_exact(
 
     Args:
         found: What a search found; 1.0 if that was exact itself, without searching again.
-        asked: Gives the vectors of some of its queries, by position: float32 [n, dimension].
+        query_vectors: Returns the vectors of queries, given their positions: float32 [n, dimension].
         vectors: What was searched.
         id_rank: Rank of each row's id.
         device: Of the exact search.
@@ -107,7 +107,7 @@ def recall_of_exact(
         return 1.0
     count, k = found.rows.shape
     sample = np.sort(np.random.default_rng(SEED).choice(count, min(SAMPLE, count), replace=False))
-    queries, rows = asked(sample), found.rows[sample]
+    queries, rows = query_vectors(sample), found.rows[sample]
     exact = exact_topk(queries, vectors, k, id_rank, device, what="measuring recall")
     passages = np.concatenate([exact.rows, np.maximum(rows, 0)], axis=1)
     offsets = np.arange(len(sample) + 1) * (2 * k)
@@ -129,7 +129,7 @@ def _index(vectors: "Vectors", block_rows: int) -> Any:
     """Return all vectors in lists around centres that k-means finds in a sample, added block by block."""
     import faiss
 
-    from ance_tele.encode.vectors import ahead
+    from ance_tele.encode.vectors import prefetched
 
     count, dimension = len(vectors), vectors.dimension
     lists = number_of_lists(count)
@@ -139,9 +139,9 @@ def _index(vectors: "Vectors", block_rows: int) -> Any:
     # What is not finite is refused when it is added, with its place.
     index.train(np.nan_to_num(vectors.take(np.sort(rows)), posinf=0.0, neginf=0.0))
     with progress("building the index", count, "vectors") as advance:
-        for first, block in ahead(vectors.blocks(block_rows)):
+        for first, block in prefetched(vectors.blocks(block_rows)):
             if not np.isfinite(block).all():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             index.add(np.ascontiguousarray(block))
             advance(len(block))
     return index

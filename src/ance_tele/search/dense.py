@@ -10,7 +10,7 @@ from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, tokenizer_of
-from ance_tele.encode.rows import encode_rows
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.vectors import Vectors, encode_corpus, encode_many
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.search.grid import grid_topk
@@ -74,18 +74,18 @@ class DenseRetriever:
     def encode_passages(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors of a few passages, given by row, float32 [n, dimension]; the corpus is not encoded."""
         with self.checkpoint.explained():
-            return encode_rows(self.checkpoint.model, self.tokens.passages, rows, "document", self.config)
+            return encode_texts(self.checkpoint.model, self.tokens.passages, rows, "document", self.config)
 
     def search(self, queries: np.ndarray, depth: int, what: str = "searching") -> TopK:
         """Return the best passages of queries, given by row; see :class:`ance_tele.search.retriever.Retriever`."""
         return self.nearest(self.encode_queries(queries), depth, what)
 
-    def nearest(self, asked: np.ndarray, depth: int, what: str = "searching", search: Search = exact_topk) -> TopK:
+    def nearest(self, queries: np.ndarray, depth: int, what: str = "searching", search: Search = exact_topk) -> TopK:
         """Return the passages whose vectors are nearest to those of queries or passages, float32 [n, dimension]."""
         rank, device = self.tokens.collection.corpus.id_rank, self.checkpoint.device
         if search is exact_topk:
-            return grid_topk(asked, self.vectors, depth, rank, device, what, self.executor, self.folder)
-        return search(asked, self.vectors, depth, id_rank=rank, device=device, what=what)
+            return grid_topk(queries, self.vectors, depth, rank, device, what, self.executor, self.folder)
+        return search(queries, self.vectors, depth, id_rank=rank, device=device, what=what)
 
     def ask(self, words: str, k: int) -> TopK:
         """Return the k best passages for a text that is no query of the collection: one row of a TopK."""
@@ -94,7 +94,7 @@ class DenseRetriever:
         ids = tokenizer_of(model, "query")(form.render([""], [words]), truncation=True, max_length=form.max_length)
         with self.checkpoint.explained():
             store = TokenStore.from_lists(ids["input_ids"])
-            return self.nearest(encode_rows(model, store, np.array([0]), "query", self.config), k)
+            return self.nearest(encode_texts(model, store, np.array([0]), "query", self.config), k)
 
     def close(self, keep_vectors: bool) -> None:
         """Free the model's memory; remove the corpus vectors too, unless they are to be kept."""

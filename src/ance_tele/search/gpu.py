@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.search.sort_keys import EMPTY
 
@@ -37,16 +37,16 @@ def scanned(
 ) -> np.ndarray:
     """Return what :func:`ance_tele.search.scan.scanned` returns, of the same arguments and a torch device."""
     keys = torch.full((len(queries), k), _EMPTY, device=device)
-    asked = torch.from_numpy(np.array(queries)).to(device)
-    parts = [(_Side(some), best) for some, best in zip(asked.split(PART), keys.split(PART), strict=True)]
+    on_device = torch.from_numpy(np.array(queries)).to(device)
+    parts = [(_Side(some), best) for some, best in zip(on_device.split(PART), keys.split(PART), strict=True)]
     with torch.no_grad(), _tensor_float32():
         for first, block in blocks:
-            held = _Side(torch.from_numpy(np.array(block, copy=not block.flags.writeable)).to(device))
-            if not torch.isfinite(held.norm).all():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+            passages = _Side(torch.from_numpy(np.array(block, copy=not block.flags.writeable)).to(device))
+            if not torch.isfinite(passages.norm).all():
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             ranks = torch.from_numpy(rank[first : first + len(block)]).to(device)
             for some, best in parts:
-                _take(some, held, ranks, best)
+                _take(some, passages, ranks, best)
                 advance(len(best) * len(block))
     return keys.cpu().numpy().view(np.uint64) ^ np.uint64(1 << 63)
 
@@ -70,22 +70,22 @@ def rounded(vectors: Tensor) -> Tensor:
     return ((vectors.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
-def _error(asked: _Side, held: _Side) -> Tensor:
+def _error(queries: _Side, passages: _Side) -> Tensor:
     """Return what bounds the difference of the float32 and the rounded scores of passages, float32 [q].
 
     With q', v' for the rounded vectors, |q.v - q'.v'| <= |q'| |v - v'| + |q - q'| |v|. The sums of d products, in
     float32 and however a GPU's units cut them off, add 4 d 2^-24 |q| |v|; numbers below 2^-126 may count as zero.
     """
-    norm, residual, dimension = held.norm.max(), held.residual.max(), asked.vectors.shape[1]
-    sums = 4 * dimension * 2.0**-24 * asked.norm * norm
-    bound = (asked.norm + asked.residual) * residual + asked.residual * norm + sums
-    return bound * (1 + 2.0**-10) + dimension * 2.0**-126 * (asked.norm + norm + 4)  # norms are rounded too
+    norm, residual, dimension = passages.norm.max(), passages.residual.max(), queries.vectors.shape[1]
+    sums = 4 * dimension * 2.0**-24 * queries.norm * norm
+    bound = (queries.norm + queries.residual) * residual + queries.residual * norm + sums
+    return bound * (1 + 2.0**-10) + dimension * 2.0**-126 * (queries.norm + norm + 4)  # norms are rounded too
 
 
-def _take(asked: _Side, held: _Side, ranks: Tensor, best: Tensor) -> None:
+def _take(queries: _Side, passages: _Side, ranks: Tensor, best: Tensor) -> None:
     """Take in a block of passages: keep the best keys, int64 [q, k], ascending, up to date."""
-    count, k, error = len(held.vectors), best.shape[1], _error(asked, held)
-    scores = asked.rounded @ held.rounded.T
+    count, k, error = len(passages.vectors), best.shape[1], _error(queries, passages)
+    scores = queries.rounded @ passages.rounded.T
     if count % GROUP:
         scores = F.pad(scores, (0, -count % GROUP), value=-torch.inf)
     many = scores.shape[1] // GROUP
@@ -105,7 +105,8 @@ def _take(asked: _Side, held: _Side, ranks: Tensor, best: Tensor) -> None:
             real = row < count
             query, row = query[real], row[real]
         runs = (slice(at, at + PAIRS) for at in range(0, len(query), PAIRS))
-        found = [_keyed(_products(asked.vectors, held.vectors, query[run], row[run])) | ranks[row[run]] for run in runs]
+        left, right = queries.vectors, passages.vectors
+        found = [_keyed(_products(left, right, query[run], row[run])) | ranks[row[run]] for run in runs]
         if found:
             _keep(best, query, torch.cat(found), part)
 

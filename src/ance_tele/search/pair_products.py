@@ -16,13 +16,13 @@ def pair_products(left: np.ndarray, right: np.ndarray, rows: np.ndarray, columns
     Each sum is formed alone and in one order, so that equal vectors give equal products.
     """
     starts = offsets_of(np.bincount(rows, minlength=len(left)))
-    asked = torch.sparse_csr_tensor(
+    pattern = torch.sparse_csr_tensor(
         torch.from_numpy(starts.astype(np.int32)),
         torch.from_numpy(columns.astype(np.int32)),
         torch.zeros(len(rows)),
         (len(left), len(right)),
     )
-    products = torch.sparse.sampled_addmm(asked, torch.from_numpy(left), torch.from_numpy(right).T, beta=0.0)
+    products = torch.sparse.sampled_addmm(pattern, torch.from_numpy(left), torch.from_numpy(right).T, beta=0.0)
     return products.values().numpy()
 
 

@@ -1,11 +1,14 @@
-"""What retrieves passages for queries: an encoder over a corpus (:mod:`ance_tele.search.dense`), or BM25."""
+"""Protocols: a retriever ranks the passages of a corpus for queries, a scorer scores pairs of query and passage."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from ance_tele.search.topk import TopK
+
+# Returns the score of each pair of a query (its position, ascending) and a passage (its row): float32 [n].
+PairScores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Retriever(Protocol):
@@ -23,3 +26,14 @@ class Retriever(Protocol):
             depth: How many passages of each.
             what: For the progress bar.
         """
+
+
+class Scorer(Protocol):
+    """Something that scores passages of one collection for its queries."""
+
+    @property
+    def key(self) -> str | None:
+        """What decides its scores besides the mining checkpoint; None where that decides alone."""
+
+    def of(self, queries: np.ndarray) -> PairScores:
+        """Return what scores pairs of the given queries, rows of the collection, int64 [q]."""

@@ -18,13 +18,13 @@ from queue import SimpleQueue
 import numpy as np
 import torch
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.data.ragged import offsets_of
 from ance_tele.encode.threads import workers
+from ance_tele.search.bf16_tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 from ance_tele.search.pair_products import pair_products, quiet
 from ance_tele.search.sort_keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
-from ance_tele.search.tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 
 PART = 512  # Queries per product, at most: TILE x PART bounds the scores in memory.
 CHUNK = 16384  # Queries whose survivors wait while a block is scanned.
@@ -79,7 +79,7 @@ def scanned(
                 parts = [Part(queries[cut], keys[cut]) for cut in cuts]
                 for tile in tiles(block, rounded, pool):
                     if not np.isfinite(tile.norm):
-                        raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                        raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
                     list(pool.map(partial(Part.take, tile=tile, rooms=rooms, block=block, rank=ranks), parts))
                     advance(sum(len(part.queries) for part in parts) * len(tile.bf16))
                 list(pool.map(partial(Part.refine, block=block, rank=ranks), parts))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance, progress
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def exact_topk(
     from ance_tele.search.sort_keys import same_score
 
     if not np.isfinite(queries).all():
-        raise diverged("Query vectors")
+        raise NotFiniteError("Query vectors")
     count = len(vectors)
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
@@ -164,7 +164,7 @@ def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, 
     import torch
 
     from ance_tele.encode.encoder import has_fast_bf16
-    from ance_tele.search.tiles import TILE
+    from ance_tele.search.bf16_tiles import TILE
 
     return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))
 
@@ -186,19 +186,19 @@ def ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
 def _scan(
     queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, device: str, block_rows: int, what: str
 ) -> np.ndarray:
-    from ance_tele.encode.vectors import ahead
+    from ance_tele.encode.vectors import prefetched
     from ance_tele.search import gpu, scan
 
     scanned = scan.scanned if device == "cpu" else partial(gpu.scanned, device=device)
     with progress(what, len(queries) * len(vectors), "scores") as advance:
-        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance=advance)
+        return scanned(queries, prefetched(vectors.blocks(block_rows)), k, rank, advance=advance)
 
 
 def _blocks(vectors: "Vectors", rows: int, join: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield blocks of at most ``rows`` rows; small ones joined, to at most ``join`` rows."""
-    from ance_tele.encode.vectors import ahead, joined
+    from ance_tele.encode.vectors import joined, prefetched
 
-    return ahead(joined(vectors.blocks(rows), join))
+    return prefetched(joined(vectors.blocks(rows), join))
 
 
 def _search(
@@ -223,7 +223,7 @@ def _search(
         for part in parts:
             scores, rows = engine(queries[part], min(keep, len(block)))
             if np.isnan(scores).any() or (rows < 0).any():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             advance(len(scores) * len(block))
             keys = keyed(scores, ranks[rows])
             if first:
@@ -241,11 +241,11 @@ def _faiss(block: np.ndarray) -> Engine:
     held = np.ascontiguousarray(block)
 
     def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        asked = np.ascontiguousarray(queries)
+        contiguous = np.ascontiguousarray(queries)
         with _tuned(faiss.cvar, FAISS if len(queries) >= FAISS_QUERIES else {}), quiet():
-            scores, rows = faiss.knn(asked, held, k, metric=faiss.METRIC_INNER_PRODUCT)
+            scores, rows = faiss.knn(contiguous, held, k, metric=faiss.METRIC_INNER_PRODUCT)
             found = (rows >= 0).all() and np.isfinite(scores).all()
-            return (rescored(asked, held, rows) if found else scores), rows
+            return (rescored(contiguous, held, rows) if found else scores), rows
 
     return search
 
