@@ -1,13 +1,14 @@
 """The verb `run`: carry out a recipe, or estimate its cost."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ance_tele.cli.common import HINTS, chosen_recipe, conclude, echo, introduce, need, print_config
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
 from ance_tele.data.grades import ReviewAs
+from ance_tele.engine.choose import EngineName, executor_for, serve_other_ranks
 from ance_tele.paper.settings import START_OF_SCALE, start_of
 from ance_tele.settings import Recipe
 
@@ -27,6 +28,8 @@ def run_verb(given: Given) -> int:
     if given.plan:
         return plan_verb(chosen, given)
     need(given, "data", "out")
+    if serve_other_ranks():
+        return 0
     model = None if chosen.lexical else given.model or START_OF_SCALE.get(given.recipe.partition("/")[0])
     if not chosen.lexical and not model:
         need(given, "model")
@@ -43,7 +46,8 @@ def run_verb(given: Given) -> int:
 
     from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
-    run(chosen, collection, start, given.out, given.data, review=review, review_as=given.review_as)
+    with executor_for(given.processes, given.engine, given.address) as executor:
+        run(chosen, collection, start, given.out, given.data, None, None, review, given.review_as, executor)
     return conclude(Path(given.out))
 
 
@@ -111,6 +115,9 @@ RUN = Verb(
             Flag("--review", "CSV of verdicts: query_id, passage_id, verdict"),
             Flag("--review_as", "passages called relevant: no negatives, or positives", ReviewAs, "exclude"),
             Flag("--gpu", "with --plan: on which GPU, e.g. H100"),
+            Flag("--processes", "how many; auto is one a GPU, one on a CPU", int | Literal["auto"], "auto"),
+            Flag("--engine", "where they run: on this machine, or on a Ray cluster", EngineName, "local"),
+            Flag("--address", "of a Ray cluster that runs already"),
         ],
     ),
 )

@@ -145,7 +145,9 @@ class Processes:
             quiet_launcher()
             try:
                 with own_signals():
-                    elastic_launch(config, sys.executable)("-m", "ance_tele.engine.rank", str(handed), str(self.gpus))
+                    backend = "nccl" if self.gpus >= self.ranks else "gloo"
+                    command = ("-m", "ance_tele.engine.rank", str(handed), backend, str(self.gpus))
+                    elastic_launch(config, sys.executable)(*command)
             except ChildFailedError as error:
                 raise failed(Path(name), error) from None
             facts: Facts = json.loads((Path(name) / "facts.json").read_text("utf-8"))

@@ -1,8 +1,9 @@
 """One rank of a training: joins the process group, opens a job, does its unit.
 
-    python -m ance_tele.engine.rank JOB.json GPUS
+    python -m ance_tele.engine.rank JOB.json BACKEND [GPUS]
 
-RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are the launcher's. What rank 0 returns is written next to
+RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are the launcher's; of so many GPUs it takes one,
+without their number the one it sees. What rank 0 returns is written next to
 the job as facts.json, an error of any rank as error-RANK.json: then nothing is gained by starting again.
 """
 
@@ -21,10 +22,9 @@ from ance_tele.engine.processes import variables
 TIMEOUT = timedelta(minutes=10)
 
 
-def main(handed: Path, gpus: int) -> int:
+def main(handed: Path, backend: str, gpus: int = 0) -> int:
     """Do this rank's unit; return the exit code."""
     rank, ranks, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    backend = "nccl" if gpus >= int(os.environ.get("LOCAL_WORLD_SIZE", ranks)) else "gloo"
     os.environ.update(variables(local, int(os.environ.get("LOCAL_WORLD_SIZE", ranks)), gpus))
     if gpus:
         os.environ["LOCAL_RANK"] = "0"  # of the GPUs that it sees
@@ -57,4 +57,4 @@ def left(handed: Path, rank: int, error: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])))

@@ -1,0 +1,72 @@
+"""Which executor a command gets: by what has launched it, what is asked for, and what this machine has."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from ance_tele.console.errors import UserError
+from ance_tele.engine.executor import IN_PROCESS, Executor
+
+EngineName = Literal["local", "ray"]
+
+
+@contextmanager
+def executor_for(
+    processes: int | Literal["auto"] = "auto", engine: EngineName = "local", address: str | None = None
+) -> Iterator[Executor]:
+    """Yield an executor, and end its processes afterwards.
+
+    Args:
+        processes: How many; "auto" is one a GPU, and this process alone on a CPU. Where a launcher has started ranks
+            already, these it is.
+        engine: "local", or "ray" for a Ray cluster.
+        address: Of a Ray cluster that runs already; None starts one on this machine.
+
+    Raises:
+        UserError: The engine is not installed, or cannot be reached; or an address is given without it.
+    """
+    if processes != "auto" and processes < 1:
+        raise UserError(f"processes is {processes}; it must be at least 1, or auto.")
+    if address is not None and engine != "ray":
+        raise UserError("--address is of a Ray cluster; it goes with --engine ray.")
+    from ance_tele.engine.launched import Place, Ranks
+
+    place = Place.of_environment()
+    if engine == "ray":
+        raise UserError("--engine ray is not there yet.")
+    if place is not None:
+        ranks = Ranks(place, gpus())
+        try:
+            yield ranks
+        finally:
+            ranks.end()
+        return
+    count = max(1, gpus()) if processes == "auto" else processes
+    if count == 1:
+        yield IN_PROCESS
+        return
+    from ance_tele.engine.processes import Processes
+
+    local = Processes(count, gpus())
+    try:
+        yield local
+    finally:
+        local.close()
+
+
+def gpus() -> int:
+    """Count the GPUs of this machine that this process may use."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def serve_other_ranks() -> bool:
+    """Work for rank 0 until it ends, if a launcher has started this process as another rank; return whether it has."""
+    from ance_tele.engine.launched import Place, serve
+
+    place = Place.of_environment()
+    if place is None or place.rank == 0:
+        return False
+    serve(place, gpus())
+    return True
