@@ -2,17 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
 
 from ance_tele.console.errors import UserError
 from ance_tele.engine.executor import IN_PROCESS, Executor
+
+if TYPE_CHECKING:
+    from ance_tele.engine.ray_cluster import RayCluster
 
 EngineName = Literal["local", "ray"]
 
 
 @contextmanager
 def executor_for(
-    processes: int | Literal["auto"] = "auto", engine: EngineName = "local", address: str | None = None
+    processes: int | Literal["auto"] = "auto", engine: if TYPE_CHECKING:
+    from ance_tele.engine.ray_cluster import RayCluster
+
+EngineName = "local", address: str | None = None
 ) -> Iterator[Executor]:
     """Yield an executor, and end its processes afterwards.
 
@@ -33,7 +40,12 @@ def executor_for(
 
     place = Place.of_environment()
     if engine == "ray":
-        raise UserError("--engine ray is not there yet.")
+        cluster = _ray(address, None if processes == "auto" else processes)
+        try:
+            yield cluster
+        finally:
+            cluster.end()
+        return
     if place is not None:
         ranks = Ranks(place, gpus())
         try:
@@ -52,6 +64,14 @@ def executor_for(
         yield local
     finally:
         local.close()
+
+
+def _ray(address: str | None, processes: int | None) -> "RayCluster":
+    if find_spec("ray") is None:
+        raise UserError("--engine ray needs Ray: pip install 'ance-tele[ray]'.")
+    from ance_tele.engine.ray_cluster import RayCluster
+
+    return RayCluster(address, processes)
 
 
 def gpus() -> int:

@@ -1,0 +1,67 @@
+"""Ray Train as a launcher: it starts the ranks and their process group; the trainer inside is the same as anywhere."""
+
+import json
+import logging
+import traceback
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ance_tele.console.errors import UserError
+from ance_tele.engine.processes import RETRIES
+from ance_tele.engine.work import Facts, Job, describe
+
+
+def train(job: Job, ranks: int, gpu: bool) -> Facts:
+    """Train by Ray Train's workers, one a rank; where one is lost all start again, at most three times.
+
+    Raises:
+        UserError: It cannot be done, or ranks were lost again and again.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    description = describe(job)
+    left = Path(json.loads(description)["values"]["work"] + ".error.json")  # in the shared folder, for all ranks to see
+    left.unlink(missing_ok=True)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    with TemporaryDirectory() as name:
+        trainer = TorchTrainer(
+            _rank,
+            train_loop_config={"job": description, "left": str(left)},
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            scaling_config=ScalingConfig(num_workers=ranks, use_gpu=gpu),
+            run_config=RunConfig(name="ance-tele", storage_path=name, failure_config=FailureConfig(RETRIES)),
+        )
+        try:
+            found: dict[str, Any] = json.loads(trainer.fit().metrics["found"])
+        except Exception as error:  # of whatever kind this version of Ray makes it
+            if not left.exists():
+                raise UserError(
+                    f"Ray has lost the training ranks {1 + RETRIES} times ({str(error).strip().splitlines()[0]}); "
+                    "look at its logs, then run the same command again: it goes on from the last checkpoint."
+                ) from None
+            found = json.loads(left.read_text("utf-8"))
+    left.unlink(missing_ok=True)
+    if "error" in found:
+        raise UserError(found["error"])
+    if "failure" in found:
+        raise RuntimeError(f"a rank failed on Ray:\n{found['failure']}")
+    return found
+
+
+def _rank(config: dict[str, str]) -> None:
+    import ray.train
+
+    from ance_tele.engine.work import opened
+
+    place, left = ray.train.get_context(), Path(config["left"])
+    if left.exists():  # an exception of ours: to start again would not help
+        raise RuntimeError(left.read_text("utf-8"))
+    try:
+        facts = opened(config["job"])((place.get_world_rank(), place.get_world_size()))
+    except Exception as error:
+        known = {"error": str(error)} if isinstance(error, UserError) else {"failure": traceback.format_exc()}
+        left.write_text(json.dumps(known), "utf-8")
+        raise
+    ray.train.report({"found": json.dumps(facts)})
