@@ -16,10 +16,7 @@ EngineName = Literal["local", "ray"]
 
 @contextmanager
 def executor_for(
-    processes: int | Literal["auto"] = "auto", engine: if TYPE_CHECKING:
-    from ance_tele.engine.ray_cluster import RayCluster
-
-EngineName = "local", address: str | None = None
+    processes: int | Literal["auto"] = "auto", engine: EngineName = "local", address: str | None = None
 ) -> Iterator[Executor]:
     """Yield an executor, and end its processes afterwards.
 
