@@ -31,9 +31,6 @@ class Evaluation:
     """How a search for the queries of a split is evaluated.
 
     Attributes:
-        collection: With the split.
-        split: Its name.
-        config: The settings.
         metrics: Metrics with a cut-off up to the search depth.
         not_measured: The other metrics.
         level: Grade from which on a passage is relevant.

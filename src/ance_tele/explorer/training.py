@@ -77,12 +77,10 @@ class Training:
         return self.run / "analysis" / "suspects.parquet"
 
     def page(self, sort: str, words: str, page: int) -> dict[str, Any]:
-        """Return one page of the list.
+        """Return one page of the list, from 1, or the last one.
 
-        Args:
-            sort: One of ``SORTS``, descending; ties in the order of the data.
-            words: Only queries whose text contains this, ignoring case.
-            page: Which page, from 1; the last one if there are fewer.
+        ``sort`` is one of ``SORTS``, descending, with ties in the order of the data; ``words`` must occur in a query's
+        text.
 
         Raises:
             UserError: There is no such order, or it needs an analysis; or ``words`` are too long.

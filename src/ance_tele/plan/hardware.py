@@ -14,12 +14,10 @@ class ModelShape:
     """Shape of a transformer encoder; BERT-base by default.
 
     Attributes:
-        layers: Number of layers.
         hidden: Width, which is also the length of a vector.
         intermediate: Width inside the feed-forward part.
         vocabulary: Rows of the token embeddings.
         positions: Rows of the position embeddings.
-        name: What the model is called.
     """
 
     layers: int = 12
@@ -65,7 +63,6 @@ class GPU:
     """A GPU by its data sheet.
 
     Attributes:
-        name: What it is called here.
         tflops: Peak in 16 bits (bf16; fp16 where there is no bf16), dense, TFLOP/s.
         tflops_float32: Peak in float32, without TF32.
         memory: GiB.

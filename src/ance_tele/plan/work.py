@@ -63,12 +63,11 @@ class Phase:
     """One phase of an episode.
 
     Attributes:
-        episode: From 1; 0 is the model as it is given.
+        episode: From 1; 0 for the initial model.
         name: "tokenise", "encode corpus", "evaluate", "search queries", "search positives", "mix" or "train".
-        amount: How many of ``unit``.
-        unit: "tokens", "passages", "queries", "candidates" or "steps".
+        amount: Number of ``unit``: "tokens", "passages", "queries", "candidates" or "steps".
         flops: Operations of the GPU.
-        seconds: How long they take.
+        seconds: Estimated time.
     """
 
     episode: int
@@ -81,20 +80,15 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """Estimated cost of a run.
+    """Estimated cost of a run on one GPU.
 
     Attributes:
-        recipe: Its settings.
-        passages: Size of the corpus.
         queries: All queries of the collection.
         train_queries: Queries to train on.
-        eval_queries: Queries that every episode is measured on.
-        shape: Of the model.
-        gpu: The one GPU.
-        assumed: Lengths and rates.
+        eval_queries: Queries that every episode is evaluated on.
         positives: Distinct relevant passages of the training queries.
-        examples: Pairs of query and positive in an epoch.
-        paper: The paper's hours for the same work (Table 6), where it gives any.
+        examples: Examples of an epoch.
+        paper: The paper's hours for the same work (Table 6), if any.
     """
 
     recipe: Recipe

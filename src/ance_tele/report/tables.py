@@ -30,7 +30,6 @@ class Table:
     """A table.
 
     Attributes:
-        heading: Of the columns.
         rows: Cells; a text is a cell without marks.
         text_columns: Number of text columns on the left; the others are numbers.
         title: Above it.

@@ -28,7 +28,6 @@ class Trajectories:
     """The reciprocal rank of each training query by checkpoint.
 
     Attributes:
-        ids: Of the queries, (n).
         mrr: (n, E + 1), float.
         lost: Sum of its decreases by query, (n), float.
     """

@@ -10,15 +10,8 @@ from ance_tele.runs.summary import Comparison
 class OutOfDomain:
     """A file of ``elsewhere/``: the initial and the trained model on a collection they were not trained on.
 
-    Attributes:
-        collection: Its name.
-        split: Which judgements.
-        queries: How many.
-        metric: The metric that is tested.
-        difference: Trained minus initial, of that metric.
-        p: Of a paired permutation test, adjusted by Holm for all collections that the run was measured on.
-        before: Means of the initial model by metric.
-        after: Means of the trained one.
+    ``difference`` (trained minus initial) and ``p`` (paired permutation test, Holm-adjusted over all collections of the
+    run) are of ``metric``; ``before`` and ``after`` hold the means of both models by metric.
     """
 
     collection: str | None

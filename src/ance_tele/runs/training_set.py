@@ -29,7 +29,6 @@ class TrainingSet:
     """Training queries with positives and excluded passages.
 
     Attributes:
-        collection: Corpus and queries.
         positives: The training queries, and the relevant passages of each.
         known: Passages excluded from negatives: positives, and those excluded by a review.
         left_out: Rows of training queries with neither relevant passages nor answers, int64.

@@ -96,9 +96,6 @@ def recall_of_exact(
     Args:
         found: Results of a search; those of an exact one have recall 1.0.
         query_vectors: Returns the vectors of queries, given their positions: float32 [n, dimension].
-        vectors: What was searched.
-        id_rank: Rank of each row's id.
-        device: Of the exact search.
     """
     from ance_tele.encode.vectors import pair_scores
 

@@ -87,11 +87,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path, advice: str = "delete it and run the same command again") -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-        advice: What to do if it cannot be read; the end of the error.
+    """Read a JSON file; ``advice``, on what to do if it cannot be read, ends the error.
 
     Raises:
         UserError: It is missing, or it is not JSON.

@@ -31,11 +31,7 @@ def plain_name(name: str) -> str:
 
 
 def load_plugin(name: str, what: str) -> Callable[..., Any]:
-    """Import a function by ``module:function``, also from the current directory.
-
-    Args:
-        name: Such as ``my_sources:same_category``.
-        what: What it is, for errors: "source of negatives".
+    """Import a function by ``module:function``, also from the current directory; ``what`` describes it in errors.
 
     Raises:
         UserError: There is no such module, it cannot be imported, or it has no such function.
@@ -71,11 +67,7 @@ def load_plugin(name: str, what: str) -> Callable[..., Any]:
 
 @contextmanager
 def failing_as(what: str, name: str) -> Iterator[None]:
-    """Turn errors of a user-defined function into one sentence with file and line.
-
-    Args:
-        what: What it is: "source of negatives".
-        name: ``module:function``.
+    """Turn errors of a user-defined function, ``what`` and ``module:function``, into one sentence with file and line.
 
     Raises:
         UserError: The function raised.

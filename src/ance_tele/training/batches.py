@@ -26,7 +26,6 @@ class BatchPlan:
     positive.
 
     Attributes:
-        pool: Negatives of each training query.
         positives: Relevant passages of the same queries, ordered by turn (:func:`by_turn`).
         batch_queries: Examples in a step.
         negatives: N, drawn for each query.
