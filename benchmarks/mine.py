@@ -1,14 +1,14 @@
-"""A whole mining: ours (query and lookahead negatives, mixed) beside sentence-transformers' mine_hard_negatives.
+"""A whole mining (query and lookahead negatives, mixed), against sentence-transformers' mine_hard_negatives.
 
-And what every episode asks for, a checkpoint measured and mined from: theirs with InformationRetrievalEvaluator.
+Also evaluating a checkpoint and then mining with it, as every episode does: theirs with InformationRetrievalEvaluator.
 
     python benchmarks/mine.py [--data demo] [--model FOLDER] [--passages 5000] [--queries 1000] [--repeats 3]
         [--json FILE]
 
 Same model, texts, length and precision (float32); both encode the corpus and the queries, search 200 deep and draw 30
-negatives a query. Ours searches around the positives too, and draws as many again from there. The share of the matrix
-product counts our encoding and both searches, over the whole time. To measure (queries of dev, 100 deep), ours reads
-the vectors that mining reads; theirs encodes the corpus for each of the two.
+negatives a query. Ours also mines neighbours of the positives, and draws as many again from these. The share of the
+matrix product counts our encoding and both searches, over the whole time. To evaluate (queries of dev, 100 deep), ours
+reuses the vectors of mining; theirs encodes the corpus twice.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def main() -> None:
         for name, values in seconds.items()
     ]
     print(markdown(("", "median", *(f"turn {turn + 1}" for turn in range(given.repeats)), "peak GiB"), rows))
-    told = []
+    recorded = []
     for what, how, mine, others in (
         ("mining", "lookahead too", ("ours",), (MINING,)),
         ("measuring and mining", "encoded once", ("ours", "ours, measuring"), (MINING, MEASURING)),
@@ -147,10 +147,10 @@ def main() -> None:
         spent = float(np.median(one))
         share = work["flops"] / spent / limit["float32"]
         peaks = (max(memory[name] for name in names) for names in (mine, others))
-        beside = (" and ".join(others), float(np.median(other)), *ratios, share, *peaks)
-        told.append(Row(question, f"float32, {how}", spent, *beside))
+        compared = (" and ".join(others), float(np.median(other)), *ratios, share, *peaks)
+        recorded.append(Row(question, f"float32, {how}", spent, *compared))
     print(limit)
-    record(given.json, told)
+    record(given.json, recorded)
 
 
 def among(collection: Collection, split: str, passages: int, queries: int) -> Qrels:

@@ -104,16 +104,16 @@ def test_two_processes_in_one_run_folder(toy: Path, tmp_path: Path, refusal: Ref
 
 
 def test_two_real_processes_on_the_same_data_and_folder(toy: Path, tmp_path: Path) -> None:
-    """Either both finish one after the other, or the second is told to wait: never a traceback, never half a run."""
+    """Either both finish one after the other, or the second is refused: never a traceback, never half a run."""
     environment = {**os.environ, "ANCE_TELE_CACHE": str(tmp_path / "cache")}
     argv = [*COMMAND, *run_bm25(toy, tmp_path / "out")]
     pair = [
         subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    told = [process.communicate(timeout=60)[1] for process in pair]
+    errors = [process.communicate(timeout=60)[1] for process in pair]
     assert sorted(process.returncode for process in pair) in ([0, 0], [0, 2])
-    for process, error in zip(pair, told, strict=True):
+    for process, error in zip(pair, errors, strict=True):
         if process.returncode:
             assert error == (
                 f"ance-tele: Another process is at work in {tmp_path / 'out'}; wait for it, or give another --out.\n"

@@ -160,7 +160,7 @@ def test_static_embeddings_get_one_gradient_a_step_and_the_right_one(tmp_path: P
         features.append({"input_ids": ids, "attention_mask": mask})
     target = torch.arange(4)
     features[0] |= {"target": target, "positives": target[:, None]}
-    features[1] |= {"row": torch.arange(9), "owner": torch.zeros(9, dtype=torch.int64)}
+    features[1] |= {"row": torch.arange(9), "query": torch.zeros(9, dtype=torch.int64)}
     calls: list[int] = []
     hook = model[0].register_forward_hook(lambda *given: calls.append(1))
     loss(features).backward()

@@ -119,8 +119,8 @@ def test_every_occurrence_keeps_its_owner_and_its_target(model: SentenceTransfor
     query, passage = batch_of(model, tokens, flat)
     for i, mine in enumerate(flat):
         assert int(passage["row"][query["target"][i]]) == mine[0]
-        assert int(passage["owner"][query["target"][i]]) == i
-        assert sorted(passage["row"][passage["owner"] == i].tolist()) == sorted(mine.tolist())
+        assert int(passage["query"][query["target"][i]]) == i
+        assert sorted(passage["row"][passage["query"] == i].tolist()) == sorted(mine.tolist())
     for place, row in zip(passage["place"].tolist(), passage["row"].tolist(), strict=True):
         ids = passage["input_ids"][place][passage["attention_mask"][place].bool()]
         assert ids.tolist() == tokens[row].tolist()

@@ -56,11 +56,9 @@ def case(rounds: Rounds, position: int, mrr: np.ndarray, start: int, collection:
     """Describe one query: its positives, and some negatives of each class, with the words they share.
 
     Args:
-        rounds: Of the run.
         position: Of the query.
         mrr: Its reciprocal rank by checkpoint, float64 [E + 1].
         start: Of :func:`swinging`.
-        collection: Where the texts are.
     """
     query = rounds.order.ids[position].as_py()
     text = collection.queries[int(collection.queries.rows([query])[0])]["text"]

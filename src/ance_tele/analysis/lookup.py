@@ -47,15 +47,9 @@ def pools_of(rounds: Rounds, query: str) -> dict[str, dict[str, list[int]]]:
 
 
 def rows_of_query(path: Path, query: str, position: Callable[[str], int], columns: Sequence[str]) -> pa.Table:
-    """Return the rows of one query, in the order of the file.
+    """Return the rows of one query in a file ordered by query; ``position`` gives the place of a query in that order.
 
     Row groups are found by bisection on their first query, since the order of ids makes their statistics useless.
-
-    Args:
-        path: A file ordered by query, with the column query_id.
-        query: Its id.
-        position: Returns the position of a query in the order of the file.
-        columns: Which columns to return.
     """
     file, place = pq.ParquetFile(path), position(query)
     stamp = path.stat().st_mtime_ns

@@ -21,8 +21,6 @@ def overlaps(positions: np.ndarray, passages: np.ndarray, rounds: Rounds, corpus
     Args:
         positions: Of the training query of each pair, int64 [pairs], ascending.
         passages: Rows of the corpus, int64 [pairs].
-        rounds: Of the run.
-        corpus: The passages.
     """
     table = pq.read_table(rounds.positives)
     owner = rounds.order.positions(table["query_id"], rounds.positives)

@@ -11,13 +11,7 @@ Advance = Callable[[float], None]
 
 @contextmanager
 def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
-    """Show a progress bar on standard error while the block runs, if that is a terminal.
-
-    Args:
-        what: Label.
-        total: Number of units.
-        unit: Plural name of a unit, e.g. ``"passages"``.
-    """
+    """Show a progress bar, labelled ``what``, on standard error while the block runs, if that is a terminal."""
     if not sys.stderr.isatty() or total <= 0:
         yield lambda units: None
         return

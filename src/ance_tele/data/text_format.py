@@ -110,10 +110,6 @@ def batch_tokenizer(tokenizer: Any, max_length: int) -> BatchTokenizer:
     """Return a function from texts to truncated token ids (with special tokens) and their lengths before truncation.
 
     A fast backend is called directly, on all cores, without building masks and dictionaries for each text.
-
-    Args:
-        tokenizer: A transformers tokenizer; not modified.
-        max_length: Most tokens kept.
     """
     backend = _backend(tokenizer)
     if backend is None:

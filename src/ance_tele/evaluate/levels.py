@@ -1,4 +1,4 @@
-"""Relevance level of binary metrics (trec_eval's -l): as set, or the usual one of known collections."""
+"""Relevance level of binary metrics (trec_eval's -l): configured, or the usual one of known collections."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Usual:
-    """The lowest grade that counts as relevant in collections whose names, a slash and the split fit a pattern."""
+    """The lowest relevant grade of collections whose "NAME/SPLIT" matches a pattern."""
 
     level: int
     names: re.Pattern[str]
@@ -44,17 +44,17 @@ USUAL = (
 
 
 def usual_level(collection: str, split: str) -> Usual | None:
-    """Return the usual level of a split of a collection, by their names; None where it is 1, or is not known.
+    """Return the usual level of a split by the names of collection and split; None if it is 1 or unknown.
 
-    Judgements of TREC DL beside MS MARCO's own may lie in a split of that name.
+    A split of MS MARCO may be named after TREC DL, for judgements of that.
     """
     name = f"{collection}/{split}".lower()
     return next((one for one in USUAL if one.names.search(name)), None)
 
 
 def relevance_level(configured: int | None, collection: Collection, split: str) -> int:
-    """Return the grade from which on a passage of a split is relevant: the level that is asked for, if a judgement of
-    the collection reaches it; without one the usual one of the collection, if some judgement reaches it, else 1.
+    """Return the lowest relevant grade of a split: the configured one, if a judgement of the collection reaches it; by
+    default the usual one, if a judgement of the split reaches it, else 1.
     """
     if configured is not None and configured < 1:
         raise UserError(f"relevance_level is {configured}; it must be at least 1.")

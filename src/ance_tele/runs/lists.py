@@ -1,6 +1,6 @@
-"""The candidate lists that mining searches for: T of the training queries, L of the anchors, BM25's.
+"""The searches of mining: T for the training queries, L for the anchors, BM25's lists.
 
-Each is searched once for a checkpoint, as an artefact. T also shows what the checkpoint has learned so far.
+Each is an artefact of a checkpoint. T also shows what the checkpoint has learned.
 """
 
 import logging
@@ -32,20 +32,20 @@ from ance_tele.store.artefacts import Artefact, cached, writing
 log = logging.getLogger(__name__)
 
 
-# Training queries and anchors are searched in one pass over the vectors, as long as what both hold fits.
+# Training queries and anchors are searched for in one pass over the vectors if their vectors and results fit.
 ONE_PASS_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
 class Searched:
-    """T, one list per training query; and L, one per anchor, ascending by row, where the same pass has found it."""
+    """T, one list per training query; and L, one list per anchor (ascending rows), if the same pass has found it."""
 
     queries: Artefact[CandidateLists]
     anchors: Artefact[CandidateLists] | None = None
 
 
 def lookahead_rows(training: TrainingSet, config: MiningConfig) -> np.ndarray:
-    """Return the anchors: rows of the distinct positives that lookahead searches around, ascending."""
+    """Return the anchors, the distinct positives whose neighbours lookahead mines: rows, ascending."""
     return np.unique(lookahead_anchors(training.positives, config.lookahead_positives)[0])
 
 
@@ -57,14 +57,14 @@ def training_lists(
     exclude_self: ExcludeSelf,
     anchors: np.ndarray | None = None,
 ) -> Searched:
-    """Search for every training query: T of the next episode, and the reciprocal rank of each query's positive.
+    """Search for the training queries: T of the next episode, and the reciprocal rank of each query's positive.
 
     The artefacts are in the ``folder`` of the checkpoint.
 
     Args:
-        exclude_self: Which passages are a query itself, and so no miss of its positive.
-        anchors: Passages (rows) that the next episode looks around, ascending: the same pass over the vectors finds
-            their neighbours, unless that takes too much memory.
+        exclude_self: Passages that are the query itself and do not count in ranks.
+        anchors: Rows of the anchors of the next episode, ascending: searched for in the same pass over the vectors
+            unless that takes too much memory.
     """
     collection, depth, queries = training.collection, config.depth, training.queries
     path, file = folder / "training_lists", folder / "training_lists.parquet"
@@ -80,7 +80,7 @@ def training_lists(
         query_vectors = retriever.encode_queries(queries)
         best, anchor_results = _in_one_pass(query_vectors, retriever, config, anchors)
         lists = CandidateLists.from_topk(best)
-        # An artefact of its own: killed after it, only the queries are searched again.
+        # An artefact of its own, reused if the run is killed before the end of this block.
         anchored = None if anchor_results is None else anchor_lists(training, retriever, config, folder, anchor_results)
         ranks = reciprocal_ranks(CandidateLists.from_topk(best.without(*own, depth)), training.positives)
         relevant = training.positives
@@ -98,9 +98,9 @@ def training_lists(
 def anchor_lists(
     training: TrainingSet, retriever: DenseRetriever, config: MiningConfig, folder: Path, found: TopK | None = None
 ) -> Artefact[CandidateLists]:
-    """Search around the anchors: L of the next episode, one list per anchor, before it is joined by query.
+    """Search for the neighbours of the anchors: L of the next episode, one list per anchor.
 
-    Where a pass for something else has found the neighbours already (``found``), they are only written.
+    Results of a pass that has searched for them already (``found``) are only written.
     """
     corpus, rows = training.collection.corpus, lookahead_rows(training, config)
     path = folder / "around_positives.parquet"
@@ -119,12 +119,12 @@ def anchor_lists(
 
 
 def nearest_passages(retriever: DenseRetriever, config: MiningConfig, rows: np.ndarray, what: str) -> TopK:
-    """Search around passages, given by row, as mining searches: exactly, or by an index."""
+    """Return the neighbours of passages, given by row, by the search of mining: exact or approximate."""
     return retriever.nearest(retriever.vectors.take(rows), config.depth, what, _search(config))
 
 
 def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path) -> Artefact[CandidateLists]:
-    """Search for every training query with BM25."""
+    """Search for the training queries with BM25."""
     collection, queries = training.collection, training.queries
     path = out / "bm25" / "training_lists.parquet"
     inputs = {"data": collection.fingerprint, "training": training.key, "depth": depth, **bm25.key}
@@ -144,7 +144,7 @@ def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path
 def _in_one_pass(
     query_vectors: np.ndarray, retriever: DenseRetriever, config: MiningConfig, anchors: np.ndarray | None
 ) -> tuple[TopK, TopK | None]:
-    """Search for training queries, float32 [q, dimension], and with them around anchors, if both fit in memory."""
+    """Search for training queries, float32 [q, dimension], and in the same pass for anchors, if both fit in memory."""
     count, depth, search = len(query_vectors), config.depth, _search(config)
     rows = np.empty(0, dtype=np.int64) if anchors is None else anchors
     fits = (count + len(rows)) * (4 * query_vectors.shape[1] + 20 * depth) <= ONE_PASS_BYTES
@@ -159,7 +159,7 @@ def _in_one_pass(
 
 
 def _search(config: MiningConfig) -> Search:
-    """Return how mining finds nearest vectors: exactly, or by an index."""
+    """Return the search function of mining: exact or approximate."""
     if config.search == "exact":
         return exact_topk
     return partial(approximate_topk, probes=config.search_probes)
@@ -168,7 +168,7 @@ def _search(config: MiningConfig) -> Search:
 def _recall(
     found: TopK, retriever: DenseRetriever, config: MiningConfig, query_vectors: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, float]:
-    """Return how much of the exact lists an approximate search has found; {} where the search is exact.
+    """Return the recall of an approximate search; {} for exact search.
 
     ``query_vectors`` returns the vectors that were searched for, by position.
     """

@@ -1,4 +1,4 @@
-"""Training: the encoder of an episode, from its pool; a training that was killed goes on from its last checkpoint."""
+"""Training: the encoder of an episode from its pool; interrupted training resumes from its last checkpoint."""
 
 import logging
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from ance_tele.training.trainer import last_checkpoint
 
 log = logging.getLogger(__name__)
 
-# Settings that are gone, at their defaults: manifests of models that were trained before hold them.
+# Removed settings at their defaults, as in manifests of older models.
 _FORMER = {"negatives_cross_device": False}
 
 
@@ -48,12 +48,12 @@ def train(
     episode: Episode,
     executor: Executor = IN_PROCESS,
 ) -> Checkpoint:
-    """Train the encoder of an episode from ``start``: the model as it was given, or the checkpoint before.
+    """Train the encoder of an episode from ``start``, the initial model or the previous checkpoint.
 
     The ranks of the ``executor`` train it together; how many they are changes no batch, and no step.
 
     Raises:
-        UserError: No training query would meet a negative; or training has diverged.
+        UserError: No training query has a negative, or training has diverged.
     """
     recipe = episode.recipe
     config, seed = recipe.training, recipe.episode.seed
@@ -79,7 +79,7 @@ def train(
             batch, negatives, every = config.batch_queries, config.negatives_per_query, config.positives == "all"
             plan = BatchPlan(pool.load(), turns, batch, negatives, seed, training.never, every)
             _check_negatives(plan, training, config)
-            # The inputs as the manifest will hold them: so a checkpoint of the same training is known as such.
+            # Inputs as in the manifest, to recognise checkpoints of the same training.
             same = {"training": fingerprint(inputs)}
             last_checkpoint(work, same)  # removes those of another training
             result, model = _together(executor, start, plan, tokens, config, work, schedule, same, made.target)
@@ -164,7 +164,7 @@ def _describe(
 
 
 def _check_negatives(plan: BatchPlan, training: TrainingSet, config: TrainingConfig) -> None:
-    """Refuse to train where the loss would be 0 at every step; log the number of queries for which it is."""
+    """Refuse training in which the loss would always be 0; log the number of queries for which it is."""
     count = len(training)
     without = plan.without_negative(config.in_batch_negatives, config.mask_known_positives)
     if without < count:
@@ -184,7 +184,7 @@ def _check_negatives(plan: BatchPlan, training: TrainingSet, config: TrainingCon
 
 
 def check_start(start: Checkpoint, recipe: Recipe) -> None:
-    """Refuse a model that cannot be trained; log what will not be trained of it, or not at the speed expected.
+    """Refuse a model that cannot be trained; log frozen weights and emulated bf16.
 
     Raises:
         UserError: It has no weight to train.

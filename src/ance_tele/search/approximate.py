@@ -1,7 +1,7 @@
-"""Approximate top-k by inner product, where exact search takes too long: faiss's inverted lists.
+"""Approximate top-k by inner product with faiss's inverted lists (IVF), where exact search takes too long.
 
-They are searched on the CPU, whatever the device, and hold a copy of all vectors in memory (4 bytes x rows x
-dimension), fed block by block. What they miss is measured, not promised: :func:`recall_of_exact`.
+The index is on the CPU, whatever the device, and holds a copy of all vectors in memory (4 bytes x rows x dimension).
+Its recall is measured: :func:`recall_of_exact`.
 """
 
 import math
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENGINE = "faiss ivf"
 
-# Smaller corpora are searched exactly: the products of an exact search are blocked, these come one by one.
+# Smaller corpora are searched exactly, in efficient blocked products.
 FEW = 100_000
 
 SEED = 42  # Of k-means and of the samples.
@@ -38,18 +38,17 @@ def approximate_topk(
     query_rows: int = 4096,
     what: str = "searching",
 ) -> TopK:
-    """Return rows that are probably the k best for each query: of those found, score descending, then id ascending.
+    """Return approximately the k best rows of each query: score descending, then id ascending.
 
-    The same call gives the same rows on the same machine: k-means is seeded. Fewer than :data:`FEW` vectors are
-    searched exactly, which ``engine`` then says.
+    Deterministic on the same machine: k-means is seeded. Fewer than :data:`FEW` vectors are searched exactly, as
+    ``engine`` tells.
 
     Args:
         queries: float32 [queries, dimension].
         vectors: What to search.
         k: How many.
         id_rank: Rank of each row's id, int64 [rows]; the row number itself by default.
-        probes: How many lists are searched, those whose centres are nearest to the query; by default
-            :func:`default_probes`.
+        probes: Number of lists searched per query; by default :func:`default_probes`.
         device: Of an exact search.
         block_rows: Rows of vectors that are added at a time.
         query_rows: Queries searched at a time.
@@ -89,17 +88,14 @@ def recall_of_exact(
     id_rank: np.ndarray | None = None,
     device: str = "cpu",
 ) -> float:
-    """Return recall@k against an exact search, the mean over a sample of :data:`SAMPLE` queries.
+    """Return recall@k against exact search, the mean over a sample of :data:`SAMPLE` queries.
 
-    What scores at least as much as the k-th best counts as found, so that copies of a text may stand for each other.
-    All scores are formed by the same sums here.
+    A result counts if it scores at least as much as the k-th best, so that duplicates are interchangeable. All scores
+    are computed alike.
 
     Args:
-        found: What a search found; 1.0 if that was exact itself, without searching again.
+        found: Results of a search; those of an exact one have recall 1.0.
         query_vectors: Returns the vectors of queries, given their positions: float32 [n, dimension].
-        vectors: What was searched.
-        id_rank: Rank of each row's id.
-        device: Of the exact search.
     """
     from ance_tele.encode.vectors import pair_scores
 
@@ -116,17 +112,17 @@ def recall_of_exact(
 
 
 def number_of_lists(count: int) -> int:
-    """Return into how many lists a corpus is cut: four times the square root of its size."""
+    """Return the number of lists: four times the square root of the corpus size."""
     return max(1, min(round(4 * math.sqrt(count)), count // TRAINED))
 
 
 def default_probes(count: int, k: int) -> int:
-    """Return how many lists are looked into: those with 1/64 of the corpus, or 32 times k vectors if that is more."""
+    """Return the number of lists searched: 1/64 of them, or enough for 32 times k vectors."""
     return math.ceil(number_of_lists(count) * min(1.0, max(1 / 64, 32 * k / count)))
 
 
 def _index(vectors: "Vectors", block_rows: int) -> Any:
-    """Return all vectors in lists around centres that k-means finds in a sample, added block by block."""
+    """Return the index of all vectors, with centroids by k-means on a sample."""
     import faiss
 
     from ance_tele.encode.vectors import prefetched
@@ -136,7 +132,7 @@ def _index(vectors: "Vectors", block_rows: int) -> Any:
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = SEED
     rows = np.random.default_rng(SEED).choice(count, min(count, TRAINED * lists), replace=False)
-    # What is not finite is refused when it is added, with its place.
+    # Values that are not finite are refused below, with their place.
     index.train(np.nan_to_num(vectors.take(np.sort(rows)), posinf=0.0, neginf=0.0))
     with progress("building the index", count, "vectors") as advance:
         for first, block in prefetched(vectors.blocks(block_rows)):

@@ -17,15 +17,14 @@ from ance_tele.search.grid import grid_topk
 from ance_tele.search.topk import TopK, exact_topk
 from ance_tele.store.files import remove
 
-# Finds the best rows of vectors, as exact_topk does: (queries, vectors, k, id_rank=, device=, what=).
+# A search function such as exact_topk: (queries, vectors, k, id_rank=, device=, what=).
 Search = Callable[..., TopK]
 
 
 class DenseRetriever:
-    """One encoder over the corpus of one collection, whose tokens are as that encoder reads them.
+    """One encoder over the corpus of one collection, with tokens for that encoder.
 
-    The corpus vectors are those given, where somebody has opened them already; else they belong into ``folder``, where
-    those that are there, of the same encoder, are reused.
+    Corpus vectors are given, or encoded into ``folder``, where existing shards of the same encoder are reused.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class DenseRetriever:
 
     @property
     def vectors(self) -> Vectors:
-        """Vectors of the corpus; the shards that are missing are encoded now."""
+        """Vectors of the corpus; missing shards are encoded now."""
         if self._vectors is None:
             model, tokens = self.checkpoint.model, self.tokens.passages
             with self.checkpoint.explained():
@@ -88,7 +87,7 @@ class DenseRetriever:
         return search(queries, self.vectors, depth, id_rank=rank, device=device, what=what)
 
     def ask(self, words: str, k: int) -> TopK:
-        """Return the k best passages for a text that is no query of the collection: one row of a TopK."""
+        """Return the k best passages for a text: a TopK with one row."""
         model = self.checkpoint.model
         form = text_format(model, self.config, "query")
         ids = tokenizer_of(model, "query")(form.render([""], [words]), truncation=True, max_length=form.max_length)
@@ -97,7 +96,7 @@ class DenseRetriever:
             return self.nearest(encode_texts(model, store, np.array([0]), "query", self.config), k)
 
     def close(self, keep_vectors: bool) -> None:
-        """Free the model's memory; remove the corpus vectors too, unless they are to be kept."""
+        """Free the model's memory; remove the corpus vectors unless ``keep_vectors``."""
         self.checkpoint.release()
         self.executor.close()
         self._vectors = None

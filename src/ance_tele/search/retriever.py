@@ -12,11 +12,11 @@ PairScores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Retriever(Protocol):
-    """Something that ranks the passages of one collection for its queries."""
+    """Ranks the passages of one collection for its queries."""
 
     @property
     def key(self) -> Mapping[str, Any]:
-        """What decides its results, besides the queries and the depth: an input of every manifest made of them."""
+        """Everything that decides its results but queries and depth, for manifests."""
 
     def search(self, queries: np.ndarray, depth: int, what: str = "searching") -> TopK:
         """Return the best passages of each query, score descending, then id ascending.
@@ -29,11 +29,11 @@ class Retriever(Protocol):
 
 
 class Scorer(Protocol):
-    """Something that scores passages of one collection for its queries."""
+    """Scores passages of one collection for its queries."""
 
     @property
     def key(self) -> str | None:
-        """What decides its scores besides the mining checkpoint; None where that decides alone."""
+        """What decides its scores besides the mining checkpoint; None if nothing."""
 
     def of(self, queries: np.ndarray) -> PairScores:
-        """Return what scores pairs of the given queries, rows of the collection, int64 [q]."""
+        """Return a function that scores pairs of the given queries, rows of the collection, int64 [q]."""

@@ -1,4 +1,4 @@
-"""What scores pairs of a query and a passage: the encoder itself, or a cross-encoder."""
+"""Scorers of (query, passage) pairs: an encoder, or a cross-encoder."""
 
 from functools import cached_property
 
@@ -23,7 +23,7 @@ class DenseScorer:
         self._retriever = retriever
 
     def of(self, queries: np.ndarray) -> PairScores:
-        """Return what scores queries; see :class:`ance_tele.search.retriever.Scorer`."""
+        """Return the scores of queries; see :class:`ance_tele.search.retriever.Scorer`."""
         query_vectors, vectors = self._retriever.encode_queries(queries), self._retriever.vectors
 
         def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ class CrossEncoderScorer:
         return weights_fingerprint(self._model)
 
     def of(self, queries: np.ndarray) -> PairScores:
-        """Return what scores queries; see :class:`ance_tele.search.retriever.Scorer`."""
+        """Return the scores of queries; see :class:`ance_tele.search.retriever.Scorer`."""
         texts, corpus = self._collection.queries.table["text"].take(queries), self._collection.corpus
         model, separator = self._model, self._config.title_separator
 
