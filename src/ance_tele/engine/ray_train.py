@@ -22,27 +22,29 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     description = describe(job)
-    left = Path(json.loads(description)["values"]["work"] + ".error.json")  # in the shared folder, for all ranks to see
-    left.unlink(missing_ok=True)
+    answers = Path(json.loads(description)["values"]["work"] + ".answer.json")  # in the shared folder, for all to see
+    answers.unlink(missing_ok=True)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     with TemporaryDirectory() as name:
         trainer = TorchTrainer(
             _rank,
-            train_loop_config={"job": description, "left": str(left)},
+            train_loop_config={"job": description, "answers": str(answers)},
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
             scaling_config=ScalingConfig(num_workers=ranks, use_gpu=gpu),
             run_config=RunConfig(name="ance-tele", storage_path=name, failure_config=FailureConfig(RETRIES)),
         )
         try:
-            found: dict[str, Any] = json.loads(trainer.fit().metrics["found"])
+            trainer.fit()
         except Exception as error:  # of whatever kind this version of Ray makes it
-            if not left.exists():
+            if not answers.exists():
+                causes = getattr(error, "worker_failures", None) or {0: error}
+                why = str(next(iter(causes.values()))).strip().splitlines()
                 raise UserError(
-                    f"Ray has lost the training ranks {1 + RETRIES} times ({str(error).strip().splitlines()[0]}); "
-                    "look at its logs, then run the same command again: it goes on from the last checkpoint."
+                    f"Ray has lost the training ranks {1 + RETRIES} times ({why[-1] if why else error}); look at its "
+                    "logs, then run the same command again: it goes on from the last checkpoint."
                 ) from None
-            found = json.loads(left.read_text("utf-8"))
-    left.unlink(missing_ok=True)
+    found: dict[str, Any] = json.loads(answers.read_text("utf-8"))
+    answers.unlink()
     if "error" in found:
         raise UserError(found["error"])
     if "failure" in found:
@@ -55,13 +57,15 @@ def _rank(config: dict[str, str]) -> None:
 
     from ance_tele.engine.work import opened
 
-    place, left = ray.train.get_context(), Path(config["left"])
-    if left.exists():  # an exception of ours: to start again would not help
-        raise RuntimeError(left.read_text("utf-8"))
+    # Ray keeps what a rank reports only together with a checkpoint, so that the answer is a file.
+    place, answers = ray.train.get_context(), Path(config["answers"])
+    if answers.exists():  # an exception of ours: to start again would not help
+        raise RuntimeError(answers.read_text("utf-8"))
     try:
-        facts = opened(config["job"])((place.get_world_rank(), place.get_world_size()))
+        answer = opened(config["job"])((place.get_world_rank(), place.get_world_size()))
     except Exception as error:
-        known = {"error": str(error)} if isinstance(error, UserError) else {"failure": traceback.format_exc()}
-        left.write_text(json.dumps(known), "utf-8")
+        answer = {"error": str(error)} if isinstance(error, UserError) else {"failure": traceback.format_exc()}
+        answers.write_text(json.dumps(answer), "utf-8")
         raise
-    ray.train.report({"found": json.dumps(facts)})
+    if place.get_world_rank() == 0:
+        answers.write_text(json.dumps(answer), "utf-8")

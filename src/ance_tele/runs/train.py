@@ -118,13 +118,13 @@ def _together(
     job = TrainJob(
         None if start.name is None else located(start.name),
         dict(vars(start.config)),
-        str(work.parent / ".plan.npz"),
+        str(work.resolve().parent / ".plan.npz"),
         [[str(folder), key] for folder, key in folders],
         asdict(config),
-        str(work),
+        str(work.resolve()),
         asdict(schedule),
         inputs,
-        str(target),
+        str(target.resolve()),
     )
     if executor.ranks == 1 or start.name is None or any(folder is None for folder, _ in folders):
         model = start.take()
