@@ -30,10 +30,11 @@ from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import tokenize
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.corpus import encode_corpus
 from ance_tele.encode.encoder import text_format, tokenizer_of
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.vectors import Vectors, encode_corpus
+from ance_tele.encode.vectors import Vectors
 from ance_tele.evaluate.retrieval import qrels_dict, run_of, score
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.config import MiningConfig

@@ -26,6 +26,9 @@ def attempt(open_job: Callable[[str], Work], line: str) -> dict[str, object]:
         return {"facts": open_job(asked["job"])(tuple(asked["unit"]))}
     except UserError as error:
         return {"error": str(error)}
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        return {"error": f"{error.strerror or error}{where}; mend it and run the same command again."}
     except MemoryError:
         raise  # the process ends, and its unit is tried again
     except Exception:

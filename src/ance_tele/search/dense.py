@@ -9,9 +9,10 @@ import numpy as np
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.corpus import encode_corpus, encode_many
 from ance_tele.encode.encoder import text_format, tokenizer_of
 from ance_tele.encode.inference import encode_texts
-from ance_tele.encode.vectors import Vectors, encode_corpus, encode_many
+from ance_tele.encode.vectors import Vectors
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.search.grid import grid_topk
 from ance_tele.search.topk import TopK, exact_topk
