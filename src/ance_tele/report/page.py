@@ -3,10 +3,11 @@
 import base64
 import re
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from ance_tele.console.numbers import DASH, count, score
@@ -26,14 +27,13 @@ from ance_tele.runs.summary import Summary
 MOST_ROWS = 130
 """Rows of a figure's data that the page itself holds; the CSV has them all."""
 
+TEMPLATES = files("ance_tele.report") / "templates"
+
 _SIGNS = {"*": "★", "^": "▲", "o": "●", "s": "■"}
 
 
 def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Reference | None = None) -> str:
     """Return the report of one run, or of several side by side."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    environment.filters |= {"cell": cell, "cut": cut, "marked": marked, "score": score, "count": count}
-    folder = files("ance_tele.report") / "templates"
     with the_style():
         figures = {
             one.name: {**_figure(drawings[one.name]), "reading": readings(one, runs, reference)}
@@ -41,8 +41,8 @@ def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Refer
             if one.name in drawings
         }
     trained = [run for run in runs if run.summary.episodes]
-    return environment.from_string((folder / "report.html.jinja").read_text(encoding="utf-8")).render(
-        style=(folder / "report.css").read_text(encoding="utf-8"),
+    return _template().render(
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         title=_title(runs),
         runs=[_of(run) for run in runs],
         several=len(runs) > 1,
@@ -54,6 +54,14 @@ def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Refer
         missing=_missing(runs, trained),
         paper=reference is not None,
     )  # fmt: skip
+
+
+@cache
+def _template() -> Template:
+    """Return the page's template; compiling it takes longer than filling it in."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    environment.filters |= {"cell": cell, "cut": cut, "marked": marked, "score": score, "count": count}
+    return environment.from_string((TEMPLATES / "report.html.jinja").read_text(encoding="utf-8"))
 
 
 def _title(runs: Sequence[RunData]) -> str:
