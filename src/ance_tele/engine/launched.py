@@ -20,6 +20,7 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.engine.executor import Done
 from ance_tele.engine.processes import failed, variables
+from ance_tele.engine.rank import meeting
 from ance_tele.engine.work import Facts, Job, Unit, describe, opened
 from ance_tele.engine.worker import attempt
 
@@ -52,7 +53,7 @@ class Ranks:
     def __init__(self, place: Place, gpus: int) -> None:
         self.place, self.gpus, self.jobs = place, take_gpu(place, gpus), 0
         self.workers = self.ranks = place.ranks
-        self.store = _store(place)
+        self.store = meeting(place.rank)
 
     def run(self, job: Job, units: Sequence[Unit], done: Done = lambda unit, facts: None) -> None:
         """Do all units of a job; every rank takes the next that nobody has."""
@@ -100,7 +101,7 @@ class Ranks:
 
 def serve(place: Place, gpus: int) -> None:
     """Do what rank 0 asks for, until it ends."""
-    gpus, store, number = take_gpu(place, gpus), _store(place), 0
+    gpus, store, number = take_gpu(place, gpus), meeting(place.rank), 0
     held: dict[str, Any] = {}
 
     def open_job(description: str) -> Any:
@@ -161,13 +162,3 @@ def take_gpu(place: Place, gpus: int) -> int:
     """Have this process, and those it starts, see one GPU and use its share of the cores; return the GPUs there are."""
     os.environ.update(variables(place.local, place.local_ranks, gpus))
     return gpus
-
-
-def _store(place: Place) -> Any:
-    import torch.distributed as dist
-
-    agents = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    hosted = dist.TCPStore(host, port, is_master=place.rank == 0 and not agents, wait_for_workers=False)
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return dist.PrefixStore(f"ance-tele-{attempt}", hosted)

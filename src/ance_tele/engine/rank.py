@@ -15,6 +15,7 @@ import traceback
 import warnings
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from ance_tele.console.errors import UserError
 from ance_tele.engine.processes import variables
@@ -44,7 +45,7 @@ def main(handed: Path, backend: str, gpus: int = 0) -> int:
 
     from ance_tele.engine.work import opened
 
-    dist.init_process_group(backend, timeout=TIMEOUT)
+    dist.init_process_group(backend, timeout=TIMEOUT, store=meeting(rank), rank=rank, world_size=ranks)
     try:
         facts = opened(handed.read_text("utf-8"))((rank, ranks))
     except UserError as error:
@@ -58,6 +59,20 @@ def main(handed: Path, backend: str, gpus: int = 0) -> int:
     dist.barrier()  # none leaves while another still writes
     dist.destroy_process_group()
     return 0
+
+
+def meeting(rank: int) -> Any:
+    """Return the launcher's key-value store, or one that rank 0 hosts where the launcher has none.
+
+    Each start has keys of its own. torch 2.13's own way of meeting has not: after a restart, ranks wait for addresses
+    of processes that were killed.
+    """
+    import torch.distributed as dist
+
+    hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(address, port, is_master=hosts, wait_for_workers=False)
+    return dist.PrefixStore(f"ance-tele-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
 def left(handed: Path, rank: int, error: dict[str, str]) -> int:
