@@ -121,7 +121,7 @@ def retrieve_part(
     else:
         job, units = cut(task.count)
     own = _own(units, task)
-    search(job, own, _scores(own, vectors), "searching", executor)
+    search(job, own, vectors, "searching", executor)
     done = len(units) - len(job.missing(units))
     progress = Progress(len(own), done, len(units))
     if done < len(units):
@@ -135,11 +135,6 @@ def retrieve_part(
 
 def _own(units: list[Unit], task: ArrayTask | None) -> list[Unit]:
     return units if task is None else share(units, task.index, task.count)
-
-
-def _scores(units: list[Unit], vectors: Vectors) -> int:
-    rows = np.cumsum([0, *map(len, vectors.shards)])
-    return sum((stop - start) * int(rows[last] - rows[first]) for start, stop, first, last in units)
 
 
 def _whole(folder: Path, checkpoint: Checkpoint, tokens: TokenizedCollection) -> Vectors:

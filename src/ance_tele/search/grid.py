@@ -124,22 +124,23 @@ def grid_topk(
         key.hexdigest(),
     )
     units = grid(len(queries), len(files), executor.workers)
-    search(job, units, len(queries) * len(vectors), what, executor)
+    search(job, units, vectors, what, executor)
     best = merged(job, units)
     remove(folder)
     return ranked(best, id_rank, engine)
 
 
-def search(job: SearchJob, units: Sequence[Unit], scores: int, what: str, executor: Executor) -> None:
-    """Make the partial lists of units that have none yet; ``scores`` are those of all, for the progress bar."""
-    rows = np.cumsum([0, *(len(np.load(path, mmap_mode="r")) for path in job.shards)])
-    with progress(what, scores, "scores") as advance:
+def search(job: SearchJob, units: Sequence[Unit], vectors: Vectors, what: str, executor: Executor) -> None:
+    """Make the partial lists of units that have none yet."""
+    rows = np.cumsum([0, *map(len, vectors.shards)])
 
-        def done(unit: Unit, facts: Facts) -> None:
-            start, stop, first, last = unit
-            advance((stop - start) * int(rows[last] - rows[first]))
+    def scores(unit: Unit) -> int:
+        start, stop, first, last = unit
+        return (stop - start) * int(rows[last] - rows[first])
 
-        executor.run(job, job.missing(units), done)
+    missing = job.missing(units)
+    with progress(what, sum(map(scores, missing)), "scores") as advance:
+        executor.run(job, missing, lambda unit, facts: advance(scores(unit)))
 
 
 def merged(job: SearchJob, units: Sequence[Unit]) -> np.ndarray:
