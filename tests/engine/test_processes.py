@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_each_process_gets_its_gpu_and_its_share_of_the_cores(monkeypatch: pytes
 
 def test_in_process_does_units_one_by_one_and_opens_nothing_for_none() -> None:
     class Recorded:
-        __dataclass_fields__: dict[str, object] = {}
+        __dataclass_fields__: ClassVar[dict[str, object]] = {}
 
         def open(self):  # type: ignore[no-untyped-def]
             return lambda unit: {"unit": unit}

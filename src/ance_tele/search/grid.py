@@ -164,8 +164,10 @@ def grid(queries: int, shards: int, workers: int) -> list[Unit]:
     groups = min(shards, workers)
     edges = [number * shards // groups for number in range(groups + 1)]
     blocks = max(-(-workers // groups), -(-queries // BLOCK_QUERIES))
-    step = -(-queries // blocks)
-    step = -(-step // STEP) * STEP if queries >= STEP * blocks else -(-step // 32) * 32
+    multiple = STEP if queries >= STEP * blocks else 32
+    step = -(-queries // blocks // multiple) * multiple
+    if step > multiple and -(-queries // step) < blocks:  # rounded up, there would be too few
+        step -= multiple
     return [
         (start, min(start + step, queries), first, last)
         for start in range(0, queries, step)
