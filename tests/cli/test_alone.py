@@ -44,7 +44,7 @@ def test_tasks_of_two_arrays_give_the_run_of_one_process(
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     assert main(encode) == 0
-    assert f"task 1 of 2: its 1 shards are done; 1 of 3 shards of 144 passages are in {folder}\n" in (
+    assert f"task 1 of 2: 1 shard of its own done; 1 of 3 shards of 144 passages are in {folder}\n" in (
         capsys.readouterr().out
     )
     assert main(retrieve) == 2
@@ -53,13 +53,13 @@ def test_tasks_of_two_arrays_give_the_run_of_one_process(
     assert f"ance-tele encode {tiny_model} --data DATA --out {folder}" in sentence
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     assert main(encode) == 0
-    assert "its 2 shards are done; 3 of 3 shards" in capsys.readouterr().out
+    assert "2 shards of its own done; 3 of 3 shards" in capsys.readouterr().out
 
     # An array of three searches; the task that ends last merges.
     for index in ("2", "0"):
         assert main([*retrieve, "--unit_index", index, "--unit_count", "3"]) == 0
     shown = capsys.readouterr().out
-    assert "1 of 3 parts are in" in shown and "task 0 of 3: its 1 parts are done; 2 of 3 parts" in shown
+    assert "1 of 3 parts are in" in shown and "task 0 of 3: 1 part of its own done; 2 of 3 parts" in shown
     assert not merged.exists()
     assert main([*retrieve, "--unit_index", "1", "--unit_count", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -9,6 +9,7 @@ from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.measuring import echo_scores, encoder_config, usual_split, writable
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
+from ance_tele.console.numbers import counted
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.engine.array import ArrayTask
 from ance_tele.engine.choose import EngineName, executor_for, serve_other_ranks
@@ -32,7 +33,11 @@ def encode_verb(given: Given) -> int:
     folder = Path(given.out)
     with executor_for(given.processes, given.engine, given.address) as executor:
         found = encode_part(start_of(given.model), collection, config, folder, task, executor)
-    own = "" if task is None else f"task {task.index} of {task.count}: its {found.own:,} shards are done; "
+    own = (
+        ""
+        if task is None
+        else f"task {task.index} of {task.count}: {counted(found.own, 'shard', 'shards')} of its own done; "
+    )
     echo(f"{own}{found.done:,} of {found.units:,} shards of {len(collection.corpus):,} passages are in {folder}")
     return 0
 
@@ -63,7 +68,7 @@ def retrieve_verb(given: Given) -> int:
     with executor_for(given.processes, given.engine, given.address) as executor:
         progress, found = retrieve_part(*what, task, executor)
     if task is not None:
-        own = f"task {task.index} of {task.count}: its {progress.own:,} parts are done"
+        own = f"task {task.index} of {task.count}: {counted(progress.own, 'part', 'parts')} of its own done"
         echo(f"{own}; {progress.done:,} of {progress.units:,} parts are in {given.vectors}")
     if found is None:
         echo("when all are, the last task, or this command outside the array, merges them")
