@@ -101,7 +101,7 @@ def assert_same(one: Any, other: Any) -> None:
     (facts, weights), (facts_too, weights_too) = one, other
     assert [step for step, _ in facts["loss"]] == [step for step, _ in facts_too["loss"]]
     np.testing.assert_allclose([x for _, x in facts["loss"]], [x for _, x in facts_too["loss"]], rtol=1e-4)
-    assert facts["learning_rate"] == facts_too["learning_rate"]
+    np.testing.assert_array_equal(facts["learning_rate"], facts_too["learning_rate"])
     for name, weight in weights.items():
         np.testing.assert_allclose(weights_too[name], weight, atol=2e-4, err_msg=name)
 

@@ -199,4 +199,4 @@ def own_signals() -> Iterator[None]:
 def quiet_launcher() -> None:
     """Leave out what the launcher logs of itself."""
     for name in ("torch.distributed.elastic", "torch.distributed.launcher"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -10,6 +10,7 @@ the job as facts.json, an error of any rank as error-RANK.json: then nothing is 
 import json
 import os
 import sys
+import time
 import traceback
 import warnings
 from datetime import timedelta
@@ -17,6 +18,10 @@ from pathlib import Path
 
 from ance_tele.console.errors import UserError
 from ance_tele.engine.processes import variables
+
+# Where a rank is killed, the others fail in the message they wait for. The launcher ends them within this time, in
+# seconds, so that what they have met is not taken for an error of the training.
+GRACE = 5.0
 
 # Ranks wait for each other within a step only, so that one which does not come is dead.
 TIMEOUT = timedelta(minutes=10)
@@ -31,6 +36,9 @@ def main(handed: Path, backend: str, gpus: int = 0) -> int:
     if list(handed.parent.glob("error-*.json")):
         return 1  # started again by a launcher that does not know why it failed
 
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+    if again and rank == 0:
+        print(f"a training process was killed: all start again from the last checkpoint ({again})", file=sys.stderr)
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # accelerate's, of torch 2.13's name for it
     import torch.distributed as dist
 
@@ -42,7 +50,9 @@ def main(handed: Path, backend: str, gpus: int = 0) -> int:
     except UserError as error:
         return left(handed, rank, {"error": str(error)})
     except Exception:
-        return left(handed, rank, {"failure": traceback.format_exc()})
+        failure = traceback.format_exc()
+        time.sleep(GRACE)
+        return left(handed, rank, {"failure": failure})
     if rank == 0:
         (handed.parent / "facts.json").write_text(json.dumps(facts), "utf-8")
     dist.barrier()  # none leaves while another still writes

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 import traceback
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from typing import Any
 
 from ance_tele.console.errors import UserError
 from ance_tele.engine.processes import RETRIES
+from ance_tele.engine.rank import GRACE
 from ance_tele.engine.work import Facts, Job, describe
 
 
@@ -65,6 +67,8 @@ def _rank(config: dict[str, str]) -> None:
         answer = opened(config["job"])((place.get_world_rank(), place.get_world_size()))
     except Exception as error:
         answer = {"error": str(error)} if isinstance(error, UserError) else {"failure": traceback.format_exc()}
+        if "failure" in answer:
+            time.sleep(GRACE)  # where another rank was lost, Ray ends this one now
         answers.write_text(json.dumps(answer), "utf-8")
         raise
     if place.get_world_rank() == 0:

@@ -21,8 +21,8 @@ from ance_tele.store.files import atomic, remove
 # Queries of a unit, at most: what is lost with a worker, and held in memory by one.
 BLOCK_QUERIES = 65536
 
-# Queries of a block are a multiple of it, so that they meet the same products as in one search.
-STEP = 4096
+# Queries of a block are a multiple of one of these, so that they meet the same products as in one search.
+STEPS = (1024, 32)
 
 # With fewer scores, starting workers costs more than it saves.
 FEW_SCORES = 1 << 28
@@ -157,17 +157,16 @@ def grid(queries: int, shards: int, workers: int) -> list[Unit]:
 
     Example:
         >>> grid(10000, 1, 2)
-        [(0, 8192, 0, 1), (8192, 10000, 0, 1)]
+        [(0, 5120, 0, 1), (5120, 10000, 0, 1)]
         >>> grid(10000, 5, 2)
         [(0, 10000, 0, 2), (0, 10000, 2, 5)]
     """
     groups = min(shards, workers)
     edges = [number * shards // groups for number in range(groups + 1)]
     blocks = max(-(-workers // groups), -(-queries // BLOCK_QUERIES))
-    multiple = STEP if queries >= STEP * blocks else 32
-    step = -(-queries // blocks // multiple) * multiple
-    if step > multiple and -(-queries // step) < blocks:  # rounded up, there would be too few
-        step -= multiple
+    step = -(-queries // blocks)
+    even = next((size for size in STEPS if queries > size * blocks * blocks), 1)  # so that it costs no block
+    step = -(-step // even) * even
     return [
         (start, min(start + step, queries), first, last)
         for start in range(0, queries, step)
