@@ -60,7 +60,7 @@ ONLY = {
         "settings",
         "store",
     },
-    "training": {"console", "data", "encode", "mining.never", "mining.pool", "mining.seeding", "store"},
+    "training": {"console", "data", "encode", "engine.work", "mining.never", "mining.pool", "mining.seeding", "store"},
     "mining": {"console", "data", "search.retriever", "search.topk", "store"},
 }
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ance_tele.encode.shards import EncodeJob, shards_of
@@ -43,6 +43,8 @@ def test_shards_follow_each_other(texts: int, each: int) -> None:
 
 
 @given(st.integers(1, 300_000), st.integers(1, 40), st.integers(1, 9))
+@example(12_289, 1, 3)
+@example(577, 1, 9)
 def test_the_grid_covers_every_query_and_shard_once(queries: int, shards: int, workers: int) -> None:
     units = grid(queries, shards, workers)
     assert sum((stop - start) * (last - first) for start, stop, first, last in units) == queries * shards

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ance_tele.console.errors import UserError
+from ance_tele.plan.assumed import BLOCK_QUERIES, BLOCK_ROWS, MARGIN, QUERY_ROWS, Assumed
 from ance_tele.plan.hardware import GPU, GPUS, ModelShape, gpu_of, model_shape
 from ance_tele.plan.plan import plan, plan_benchmark, refresh_seconds, scaled
 from ance_tele.plan.render import render
-from ance_tele.plan.work import BLOCK_ROWS, MARGIN, QUERY_ROWS, Assumed, Plan
+from ance_tele.plan.work import Plan
 from ance_tele.recipes import RECIPES, recipe
 
 # 100 TFLOP/s in 16 bits, 10 in float32, 10 GiB, 1 TB/s.
@@ -89,6 +90,48 @@ def test_memory_of_training_by_hand() -> None:
     assert cached.gpu_memory["training"] == 18 * 109_482_240 + (32768 + 8 * 12) * 12 * (18 * 768 + 4 * 3072)
 
 
+def test_several_gpus_by_hand() -> None:
+    counts, assumed = (1_000_000, 5_000, 1_000, 100), Assumed(query_tokens=10, passage_tokens=100, disk=1e6)
+    one = plan(recipe("dpr"), *counts, ModelShape(), ROUND, assumed=assumed)
+    four = plan(recipe("dpr"), *counts, ModelShape(), ROUND, assumed=assumed, processes=4)
+    eight = plan(recipe("dpr"), *counts, ModelShape(), ROUND, assumed=assumed, processes=4, nodes=2)
+    for alone, shared in zip(one.phases, four.phases, strict=True):
+        assert shared.flops == alone.flops
+        if shared.name in ("tokenise", "mix"):  # the host's work is one process's
+            assert shared.seconds == alone.seconds
+        elif shared.name != "train":
+            assert shared.seconds == pytest.approx(alone.seconds / 4)
+    # A ring of n moves 2 (n - 1) / n x 4 bytes x 109,482,240 at 300 GB/s within a node, 25 GB/s between nodes.
+    assert one.summing == 0 and four.summing == pytest.approx(8 * 109_482_240 * 3 / 4 / 300e9)
+    assert eight.summing == pytest.approx(8 * 109_482_240 * 7 / 8 / 25e9)
+    (train,), (shared,) = one.of("train"), four.of("train")
+    adam = 28 * 109_482_240 / 1e12
+    assert shared.seconds / 375 == pytest.approx((train.seconds / 375 - adam) / 4 + four.summing + adam)
+    assert four.gpu_memory["training"] < one.gpu_memory["training"] and four.disk == one.disk
+
+
+def test_a_shared_disk_bounds_what_more_gpus_give() -> None:
+    counts = (1_000_000, 200_000, 150_000, 100)
+    made = plan(recipe("dpr"), *counts, ModelShape(), ROUND, assumed=Assumed(10, 100), processes=512, nodes=64)
+    once = 1_000_000 * 768 * 4 / 2e9
+    assert made.of("encode corpus")[0].seconds == pytest.approx(once)
+    assert made.of("search queries")[0].seconds == pytest.approx(3 * once)  # three blocks of queries
+
+
+def test_shares_of_the_peak_are_measured_where_somebody_has() -> None:
+    """The figures of docs/decisions.md, by the operations that a plan counts."""
+    measured = GPUS["H100"].measured
+    assert measured is not None
+    step = plan(recipe("dpr"), 10**6, 9, 9, 9, gpu="H100", assumed=Assumed(9, 77)).of("train")[0]
+    assert step.flops / step.amount / 0.132 / 989e12 == pytest.approx(measured.training, rel=0.01)
+    for tokens, rate in ((8192, 5_800), (32768, 17_500), (131072, 20_800)):
+        made = plan_benchmark(recipe("marco").with_settings(encode_tokens=tokens), "marco", gpu="H100")
+        assert made.passages / made.of("encode corpus")[0].seconds == pytest.approx(rate, rel=0.01)
+    assert made.assumed.measured and not plan_benchmark(recipe("marco"), "marco", gpu="A100-40G").assumed.measured
+    whole = plan_benchmark(recipe("marco").with_settings(precision="float32"), "marco", gpu="H100")
+    assert whole.assumed.encoding == 0.30 and not whole.assumed.measured
+
+
 # ---- as the code does ------------------------------------------------------------------------------
 
 
@@ -112,8 +155,9 @@ def test_phases_come_in_the_order_of_the_run() -> None:
 
 
 def test_search_is_planned_as_it_is_cut() -> None:
-    from ance_tele.search import topk
+    from ance_tele.search import grid, topk
 
+    assert grid.BLOCK_QUERIES == BLOCK_QUERIES
     defaults = inspect.signature(topk.exact_topk).parameters
     assert defaults["query_rows"].default == QUERY_ROWS
     assert (topk.BLOCK_ROWS, topk.MARGIN) == (BLOCK_ROWS, MARGIN)
@@ -208,6 +252,21 @@ def test_the_plan_says_what_counts() -> None:
     assert "Assumed: 77 tokens a passage and 9 a query" in text
     assert "more than its 10" in render(plan(recipe("marco"), 10**6, 10, 10**6, 9, ModelShape(24, 1024, 4096), ROUND))
     assert render(toy_plan("bm25")).splitlines()[1] == "No model: nothing runs on the GPU."
+
+
+def test_the_plan_of_several_gpus_says_what_it_assumes() -> None:
+    one = " ".join(render(plan_benchmark(recipe("marco"), "marco", gpu="H100")).split())
+    assert "Measured on an H100, with BERT-base: 8% of the GPU's peak in training, 24% in encoding." in one
+    assert "the GPU's peak" not in one.partition("Measured")[0] and "shared disk" not in one
+    text = render(plan_benchmark(recipe("marco"), "marco", gpu="H100", processes=8, nodes=2))
+    assert max(map(len, text.splitlines())) <= 100
+    shown = " ".join(text.split())
+    assert "2 nodes x 8 H100: 989 TFLOP/s in 16 bits each." in shown and "each GPU" in shown
+    assert "Assumed of 16 processes with a GPU each: the texts of a step divide evenly, summing gradients" in shown
+    assert "adds 32.8 ms a step (25 GB/s between nodes), vectors go to and from a shared disk at 2 GB/s" in shown
+    assert "(NVLink, 300 GB/s)" in " ".join(render(plan_benchmark(recipe("marco"), "marco", processes=8)).split())
+    with pytest.raises(UserError, match="nodes is 0; it must be at least 1"):
+        plan_benchmark(recipe("marco"), "marco", nodes=0)
 
 
 def test_what_cannot_be_planned_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
 from ance_tele.store.artefacts import build, cached, writing
-from ance_tele.store.files import atomic, lock, read_json, write_json
+from ance_tele.store.files import HOST, atomic, lock, read_json, write_json
 from ance_tele.store.fingerprints import file_sha256, fingerprint
 from ance_tele.store.manifests import SCHEMA, Manifest, manifest_path, read_manifest
 
@@ -85,17 +85,18 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path, n
     try:
         dead = a_process()
         dead.communicate(b"\n")
-        theirs, left = (tmp_path / f".{name}.tmp-{process.pid}" for process in (living, dead))
-        reused = tmp_path / f".{name}.tmp-{os.getpid()}"  # another machine's process of this number, say
+        theirs, left = (tmp_path / f".{name}.tmp-{HOST}-{process.pid}" for process in (living, dead))
+        reused = tmp_path / f".{name}.tmp-{HOST}-{os.getpid()}"  # of a process before a reboot, say
         for folder in (theirs, left, reused):
             Maker("half", folder=True)(folder)
-        of_another = tmp_path / f".other.tmp-{dead.pid}"
-        no_number = tmp_path / f".{name}.tmp-backup"
-        for file in (of_another, no_number):
+        of_another = tmp_path / f".other.tmp-{HOST}-{dead.pid}"
+        no_number = tmp_path / f".{name}.tmp-{HOST}-backup"
+        elsewhere = tmp_path / f".{name}.tmp-{HOST}2-{dead.pid}"  # of a machine that shares the folder
+        for file in (of_another, no_number, elsewhere):
             file.write_text("not ours to remove")
         with atomic(tmp_path / name) as temporary:
             temporary.write_text("whole")
-        assert theirs.is_dir() and of_another.exists() and no_number.exists()
+        assert theirs.is_dir() and of_another.exists() and no_number.exists() and elsewhere.exists()
         assert not left.exists() and not reused.exists() and (tmp_path / name).read_text() == "whole"
     finally:
         living.communicate(b"\n")
@@ -250,7 +251,7 @@ def test_a_killed_process_leaves_no_artefact_and_the_next_one_cleans_up(tmp_path
     command = [sys.executable, "-c", KILLED, str(path), "shared" if shared else "alone"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "in the middle\n"
-        leftover = tmp_path / f".thing.tmp-{process.pid}"
+        leftover = tmp_path / f".thing.tmp-{HOST}-{process.pid}"
         assert leftover.is_dir()
         process.send_signal(signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL

@@ -1,7 +1,9 @@
 """The verb `evaluate`: a model on a collection, or a run on other collections."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ance_tele.cli.common import HINTS, LENIENT, echo, need
 from ance_tele.cli.flags import Flag, Given, Verb
@@ -12,10 +14,15 @@ from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.paper.settings import start_of
 from ance_tele.settings import EpisodeConfig, Recipe
 
+if TYPE_CHECKING:
+    from ance_tele.data.collection import Collection
+    from ance_tele.evaluate.metrics import Scores
+
 
 def evaluate_verb(given: Given) -> int:
     """Evaluate a model or a pair of encoders; show published figures of a published checkpoint."""
     from ance_tele.data.load import load_collection
+    from ance_tele.paper.published import known
 
     if given.on:
         return out_of_domain_verb(given)
@@ -25,23 +32,12 @@ def evaluate_verb(given: Given) -> int:
         raise UserError("A pair takes --query_model and --passage_model, both, and no other model.")
     if not any(pair) and not given.model:
         raise UserError(f"Which model? {HINTS['model'].capitalize()}; or --query_model and --passage_model.")
-    if given.run_file and (not Path(given.run_file).parent.is_dir() or Path(given.run_file).is_dir()):
-        raise UserError(f"--run_file {given.run_file} cannot be written; it takes a file name in a folder there is.")
-
-    from ance_tele.paper.published import known
-    from ance_tele.runs.identity import settings_of
-
+    if given.run_file:
+        writable("run_file", given.run_file)
     main = given.model or given.passage_model
-    published = known(main)
-    # A model is evaluated with its training settings unless flags override them.
-    declared = published.settings if published is not None else settings_of(main)
-    chosen = {**declared, **given.settings}
-    own = {one.name: chosen[one.name] for one in fields(EncoderConfig) if one.name in chosen}
-    config = Recipe("", encoder=EncoderConfig()).with_settings(**own).encoder
+    config = encoder_config(main, given.settings)
     collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
-    split = given.settings.get("split") or (
-        "test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev"
-    )
+    split = given.settings.get("split") or usual_split(collection)
 
     from ance_tele.evaluate.model import evaluate_model  # loads torch
 
@@ -59,14 +55,44 @@ def evaluate_verb(given: Given) -> int:
     name = given.model or f"{given.query_model} + {given.passage_model}"
     if given.run_file:
         run.write_trec(Path(given.run_file), name)
+    published = known(main)
+    echo_scores(name, collection, split, scores, published.figures if published is not None else {})
+    return 0
+
+
+def writable(flag: str, file: str) -> None:
+    """Refuse a file that cannot be written, before the work begins."""
+    if not Path(file).parent.is_dir() or Path(file).is_dir():
+        raise UserError(f"--{flag} {file} cannot be written; it takes a file name in a folder there is.")
+
+
+def encoder_config(model: str, settings: Mapping[str, Any]) -> EncoderConfig:
+    """Return how a model encodes: with its training settings unless flags override them."""
+    from ance_tele.paper.published import known
+    from ance_tele.runs.identity import settings_of
+
+    published = known(model)
+    chosen = {**(published.settings if published is not None else settings_of(model)), **settings}
+    own = {one.name: chosen[one.name] for one in fields(EncoderConfig) if one.name in chosen}
+    return Recipe("", encoder=EncoderConfig()).with_settings(**own).encoder
+
+
+def usual_split(collection: "Collection") -> str:
+    """Return "test", or "dev" if there is only that."""
+    return "test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev"
+
+
+def echo_scores(
+    name: str, collection: "Collection", split: str, scores: "Scores", published: Mapping[str, float] | None = None
+) -> None:
+    """Print the mean of every metric, next to published figures, if any."""
     echo(f"{name} on {collection.name}, split {split}: {len(scores.query_ids):,} queries")
-    figures = published.figures if published is not None else {}
+    figures = published or {}
     if figures:
         echo(f"{'':<12} measured  published")
     for metric, value in scores.means().items():
         figure = f"     {figures[metric]:.3f}" if metric in figures else ""
         echo(f"{metric:<12}   {value:.4f}{figure}")
-    return 0
 
 
 def out_of_domain_verb(given: Given) -> int:

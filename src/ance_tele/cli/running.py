@@ -27,6 +27,8 @@ def run_verb(given: Given) -> int:
     load_all(chosen.mining)  # before data of any size are read
     if given.plan:
         return plan_verb(chosen, given)
+    if given.nodes != 1:
+        raise UserError("--nodes goes with --plan; processes on several machines are started by torchrun, srun or Ray.")
     need(given, "data", "out")
     if serve_other_ranks():
         return 0
@@ -62,6 +64,7 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
     from ance_tele.plan.suited import suited
 
     shape, benchmark = model_shape(given.model), benchmark_of(chosen.name)
+    many = {"processes": 1 if given.processes == "auto" else given.processes, "nodes": given.nodes}
     if given.data:
         from ance_tele.data.load import load_collection
 
@@ -76,15 +79,17 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
             train = collection.split("train").relevant(chosen.mining.positive_level)
             queries, pairs = len(train), len(train.passages)
         counts = len(collection.corpus), len(collection.queries), queries, len(measured)
-        plans = {gpu: plan(chosen, *counts, shape, gpu, collection.name, pairs=pairs) for gpu in GPUS}
+        plans = {gpu: plan(chosen, *counts, shape, gpu, collection.name, pairs=pairs, **many) for gpu in GPUS}
     elif benchmark:
-        plans = {gpu: plan_benchmark(chosen, benchmark, shape, gpu) for gpu in GPUS}
+        plans = {gpu: plan_benchmark(chosen, benchmark, shape, gpu, **many) for gpu in GPUS}
     else:
         raise UserError(
             f"--plan counts a collection: give --data, or a benchmark's recipe such as marco/{chosen.name}."
         )
     echo(render(plans[gpu_of(given.gpu or "H100").name]))
-    echo("Hours in all, on one " + ", ".join(f"{gpu}: {duration(made.seconds)}" for gpu, made in plans.items()))
+    gpus, of = many["processes"] * many["nodes"], {True: "measured", False: "assumed"}
+    hours = (f"{gpu}: {duration(made.seconds)} ({of[bool(made.assumed.measured)]})" for gpu, made in plans.items())
+    echo(f"Hours in all, on {'one' if gpus == 1 else f'{gpus:,} of'} {', '.join(hours)}")
     return 0
 
 
@@ -116,6 +121,7 @@ RUN = Verb(
             Flag("--review_as", "passages called relevant: no negatives, or positives", ReviewAs, "exclude"),
             Flag("--gpu", "with --plan: on which GPU, e.g. H100"),
             Flag("--processes", "how many; auto is one a GPU, one on a CPU", int | Literal["auto"], "auto"),
+            Flag("--nodes", "with --plan: on how many machines, of --processes GPUs each", int, 1),
             Flag("--engine", "where they run: on this machine, or on a Ray cluster", EngineName, "local"),
             Flag("--address", "of a Ray cluster that runs already"),
         ],

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ance_tele.cli.alone import ENCODE, RETRIEVE
 from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, echo
 from ance_tele.cli.comparing import COMPARE, REPRODUCE
 from ance_tele.cli.flags import Flag, Given, Verb, switch
@@ -134,6 +135,8 @@ VERBS: dict[str, Verb] = {
     "reproduce": REPRODUCE,
     "recipes": Verb(recipes_verb, "List the recipes."),
     "evaluate": EVALUATE,
+    "encode": ENCODE,
+    "retrieve": RETRIEVE,
     "search": Verb(
         search_verb,
         "Ask a trained run one question. Its last model searches the corpus of the run.",

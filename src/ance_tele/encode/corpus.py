@@ -1,6 +1,7 @@
 """Encode a corpus into shards, or some texts into memory, wherever an executor has the models work."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from ance_tele.encode.shards import EncodeJob, shards_of
 from ance_tele.encode.vectors import Vectors
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.work import Facts, Unit
-from ance_tele.store.artefacts import cached
 from ance_tele.store.files import atomic, remove
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
@@ -66,19 +66,24 @@ def encode_corpus(
     weights = weights or weights_fingerprint(model)
     job = EncodeJob.of(model, tokens, task, config, folder, weights, what, name)
     units = shards_of(len(tokens), config.shard_passages)
+    encode_shards(job, units, executor)
     paths = [job.path(unit) for unit in units]
-    missing = [unit for unit in units if cached(job.path(unit), job.inputs(unit)) is None]
+    manifests = [read_manifest(path) for path in paths]
+    seconds = sum(manifest.seconds for manifest in manifests if manifest is not None)
+    return Vectors(tuple(np.load(path, mmap_mode="r") for path in paths), fingerprint(job.inputs(None)), seconds)
+
+
+def encode_shards(job: EncodeJob, units: Sequence[Unit], executor: Executor = IN_PROCESS) -> None:
+    """Encode the shards among these that are not on disk."""
+    missing = job.missing(units)
     elsewhere = executor if len(missing) > 1 and job.portable else IN_PROCESS
-    with progress(f"encoding {what}", sum(stop - start for _, start, stop in missing), what) as advance:
+    with progress(f"encoding {job.what}", sum(stop - start for _, start, stop in missing), job.what) as advance:
 
         def done(unit: Unit, facts: Facts) -> None:
             if elsewhere is not IN_PROCESS:
                 advance(unit[2] - unit[1])
 
         elsewhere.run(replace(job, _advance=advance), missing, done)
-    manifests = [read_manifest(path) for path in paths]
-    seconds = sum(manifest.seconds for manifest in manifests if manifest is not None)
-    return Vectors(tuple(np.load(path, mmap_mode="r") for path in paths), fingerprint(job.inputs(None)), seconds)
 
 
 def encode_many(
@@ -108,7 +113,7 @@ def encode_many(
     with atomic(folder / "rows.npy") as temporary, temporary.open("wb") as file:
         np.save(file, rows)
     job = replace(job, folder=str(folder.resolve()), rows=str((folder / "rows.npy").resolve()), rows_key=of)
-    executor.run(job, [unit for unit in pieces if cached(job.path(unit), job.inputs(unit)) is None])
+    executor.run(job, job.missing(pieces))
     vectors = np.concatenate([np.load(job.path(unit)) for unit in pieces])
     remove(folder)
     return vectors

@@ -1,6 +1,7 @@
 """The unit of encoding: a run of texts to a shard of vectors, wherever it is done."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ance_tele.encode.encoder import Task, resolve_precision
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
 from ance_tele.engine.work import Facts, Unit, Work
-from ance_tele.store.artefacts import build
+from ance_tele.store.artefacts import build, cached
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,10 @@ class EncodeJob:
         if self.rows_key is not None:
             inputs["of"] = self.rows_key
         return inputs if unit is None else {**inputs, "rows": [unit[1], unit[2] - unit[1]]}
+
+    def missing(self, units: Sequence[Unit]) -> list[Unit]:
+        """Return the units whose shards are not on disk."""
+        return [unit for unit in units if cached(self.path(unit), self.inputs(unit)) is None]
 
     def open(self) -> Work:
         """Load the encoder, unless it is at hand; return what encodes a shard."""

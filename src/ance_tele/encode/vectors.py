@@ -114,3 +114,22 @@ def open_vectors(folder: Path, weights: str, tokens: str, count: int) -> Vectors
         made, seconds = inputs, seconds + manifest.seconds
         shards.append(np.load(path, mmap_mode="r"))
     return Vectors(tuple(shards), fingerprint(made), seconds)
+
+
+def not_encoded(folder: Path, weights: str, tokens: str, count: int) -> list[tuple[int, int]]:
+    """Return the runs of rows, of ``count``, that no shard in ``folder`` holds: first row, and row after the last.
+
+    Shards of other weights or tokens (given by fingerprint) do not count.
+    """
+    held = []
+    for path in folder.glob("passages-*.npy"):
+        manifest = read_manifest(path)
+        if manifest is not None and (manifest.inputs["weights"], manifest.inputs["tokens"]) == (weights, tokens):
+            first, rows = manifest.inputs["rows"]
+            held.append((first, first + rows))
+    gaps, reached = [], 0
+    for first, end in sorted(held):
+        if first > reached:
+            gaps.append((reached, first))
+        reached = max(reached, end)
+    return [*gaps, (reached, count)] if reached < count else gaps

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from ance_tele.console.errors import UserError
 from ance_tele.paper.figures import benchmark_of, hours, sizes
+from ance_tele.plan.assumed import Assumed, assumed_for
 from ance_tele.plan.hardware import GPU, GPUS, ModelShape, gpu_of
-from ance_tele.plan.work import TOKENS, Assumed, Plan
+from ance_tele.plan.work import Plan
 from ance_tele.settings import Recipe
 
 # Recipes whose hours Table 6 gives.
@@ -24,6 +25,8 @@ def plan(
     assumed: Assumed | None = None,
     positives: int | None = None,
     pairs: int | None = None,
+    processes: int = 1,
+    nodes: int = 1,
 ) -> Plan:
     """Estimate the cost of a run.
 
@@ -39,10 +42,16 @@ def plan(
         assumed: Lengths and rates, where they are known better.
         positives: Distinct relevant passages of the training queries; one for each query by default.
         pairs: Pairs of training query and relevant passage, where ``positives`` is "all"; likewise.
+        processes: Processes of a node, each with a GPU of its own.
+        nodes: Machines, which share a disk.
 
     Raises:
-        UserError: The GPU is not in the table.
+        UserError: The GPU is not in the table, or there are no processes or nodes.
     """
+    for what, many in (("processes", processes), ("nodes", nodes)):
+        if many < 1:
+            raise UserError(f"{what} is {many}; it must be at least 1.")
+    gpu = gpu_of(gpu) if isinstance(gpu, str) else gpu
     benchmark = benchmark_of(collection) or benchmark_of(recipe.name)
     used = min(train_queries, recipe.episode.max_train_queries or train_queries)
     examples = used
@@ -58,11 +67,13 @@ def plan(
         used,
         eval_queries,
         model_shape or ModelShape(),
-        gpu_of(gpu) if isinstance(gpu, str) else gpu,
-        _cut(assumed or Assumed(*TOKENS[benchmark]), recipe),
+        gpu,
+        _cut(assumed or assumed_for(recipe, gpu, benchmark), recipe),
         positives or used,
         examples,
         hours(benchmark or "") if at_scale else None,
+        processes,
+        nodes,
     )
 
 
@@ -77,7 +88,12 @@ def _cut(assumed: Assumed, recipe: Recipe) -> Assumed:
 
 
 def plan_benchmark(
-    recipe: Recipe, collection: str, model_shape: ModelShape | None = None, gpu: GPU | str = "A100-40G"
+    recipe: Recipe,
+    collection: str,
+    model_shape: ModelShape | None = None,
+    gpu: GPU | str = "A100-40G",
+    processes: int = 1,
+    nodes: int = 1,
 ) -> Plan:
     """Plan a run on a benchmark by its published size (Table 4), without its data.
 
@@ -93,7 +109,8 @@ def plan_benchmark(
         )
     measured = size.dev if recipe.evaluation.split == "dev" else size.test
     total = size.train + size.dev + size.test
-    return plan(recipe, size.passages, total, size.train, measured, model_shape, gpu, collection)
+    counts = size.passages, total, size.train, measured
+    return plan(recipe, *counts, model_shape, gpu, collection, processes=processes, nodes=nodes)
 
 
 def refresh_seconds(plan: Plan) -> float:
@@ -114,6 +131,6 @@ def paper_share(plan: Plan) -> float:
 
 
 def scaled(plan: Plan, paper_hours: float) -> float:
-    """Return the paper's hours scaled to this one GPU, at the same share of its 16-bit peak."""
+    """Return the paper's hours scaled to one GPU of this plan, at the same share of its 16-bit peak."""
     assert plan.paper is not None, "the paper has no hours for this work"
     return paper_hours * plan.paper.gpus * GPUS[plan.paper.gpu].tflops / plan.gpu.tflops

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ance_tele.console.numbers import DASH, count, counted, duration, words
+from ance_tele.plan.assumed import GIB
 from ance_tele.plan.plan import paper_share, refresh_seconds, scaled
-from ance_tele.plan.work import GIB, Plan
+from ance_tele.plan.work import Plan
 
 _FLOPS = (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
 
@@ -28,7 +29,7 @@ def render(made: Plan) -> str:
         return out.getvalue()
     console.print(
         f"{shape.name}: {shape.layers} layers x {shape.hidden}, {_large(shape.parameters)} parameters. "
-        f"One {gpu.name}: {gpu.tflops:g} TFLOP/s in 16 bits."
+        f"{_gpus(made)}{gpu.name}: {gpu.tflops:g} TFLOP/s in 16 bits{' each' if made.gpus > 1 else ''}."
     )
     if steps := [count(phase.amount) for phase in made.of("train")]:
         console.print(
@@ -43,6 +44,12 @@ def render(made: Plan) -> str:
     for note in (*_assumptions(made), *made.notes):
         console.print(note)
     return out.getvalue()
+
+
+def _gpus(made: Plan) -> str:
+    if made.gpus == 1:
+        return "One "
+    return f"{counted(made.nodes, 'node', 'nodes')} x {made.processes} " if made.nodes > 1 else f"{made.processes} x "
 
 
 def _table(*headings: str, right: int) -> Table:
@@ -75,7 +82,9 @@ def _space(made: Plan) -> Table:
     table.add_row("disk", _gib(sum(made.disk.values())), _each(made.disk))
     most = max(made.gpu_memory.values())
     fits = "" if most <= made.gpu.memory * GIB else f"; more than its {made.gpu.memory:g}: set grad_cache to true"
-    table.add_row("GPU", _gib(most), f"{_each(made.gpu_memory)}, one after another{fits}")
+    table.add_row(
+        "GPU" if made.gpus == 1 else "each GPU", _gib(most), f"{_each(made.gpu_memory)}, one after another{fits}"
+    )
     table.add_row("host", _gib(made.host_memory), "")
     return table
 
@@ -96,12 +105,22 @@ def _paper_hours(made: Plan) -> Table:
 
 def _assumptions(made: Plan) -> Iterator[str]:
     assumed = made.assumed
+    shares = f"{assumed.training:.0%} of the GPU's peak in training, {assumed.encoding:.0%} in encoding"
     yield (
         f"Assumed: {assumed.passage_tokens:g} tokens a passage and {assumed.query_tokens:g} a query on average; "
-        f"{assumed.training:.0%} of the GPU's peak in training, {assumed.encoding:.0%} in encoding, "
+        f"{'' if assumed.measured else f'{shares}, '}"
         f"{assumed.searching:.0%} of the float32 peak ({made.gpu.tflops_float32:g} TFLOP/s) in searching; "
         f"{assumed.tokenised:,.0f} tokens tokenised and {assumed.mixed:,.0f} candidates mixed a second."
     )
+    if assumed.measured:
+        yield f"Measured {assumed.measured}: {shares}."
+    if made.gpus > 1:
+        link = f"{assumed.network:g} GB/s between nodes" if made.nodes > 1 else f"NVLink, {assumed.nvlink:g} GB/s"
+        yield (
+            f"Assumed of {made.gpus:,} processes with a GPU each: the texts of a step divide evenly, summing gradients "
+            f"adds {1000 * made.summing:.1f} ms a step ({link}), vectors go to and from a shared disk at "
+            f"{assumed.disk:g} GB/s; tokenising and mixing are one process's."
+        )
     if made.paper:
         yield (
             f"The paper's hours (Table 6) are of {made.paper.gpus} x {made.paper.gpu} in fp16; by the FLOPs counted "

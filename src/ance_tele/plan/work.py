@@ -1,61 +1,16 @@
-"""The work of a run: operations of its phases, disk, memory.
+"""The work of a run: operations of its phases, disk, memory; :class:`Assumed` converts work to time."""
 
-:class:`Assumed` converts work to time. One process, one GPU.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from ance_tele.mining.mix import quota
 from ance_tele.mining.plugins import every_source
 from ance_tele.paper.figures import Hours
+from ance_tele.plan.assumed import BLOCK_QUERIES, BLOCK_ROWS, GIB, MARGIN, QUERY_ROWS, Assumed
 from ance_tele.plan.hardware import GPU, ModelShape
 from ance_tele.settings import Recipe
 from ance_tele.store.plugins import is_plugin, plain_name
-
-# Mean tokens of a query and of a passage with their special tokens, before anything is cut.
-TOKENS: Mapping[str | None, tuple[float, float]] = {
-    "msmarco": (9, 77),
-    "nq": (12, 140),
-    "triviaqa": (12, 140),
-    None: (12, 100),
-}
-
-# As in encode.topk: rows of vectors and queries that meet in one product; candidates kept beyond k.
-BLOCK_ROWS, QUERY_ROWS, MARGIN = 131072, 4096, 16
-
-GIB = 1 << 30
-
-
-@dataclass(frozen=True)
-class Assumed:
-    """Assumptions that convert work to time and bytes.
-
-    Attributes:
-        query_tokens: Mean tokens of a query, special tokens included. Batches are cut by length, so means count.
-        passage_tokens: Mean tokens of a passage likewise.
-        training: Share of the GPU's peak in training (measured with BERT-base: 0.21 of an H200; slower GPUs reach
-            more).
-        encoding: Share in encoding (0.30 there).
-        searching: Share of the float32 peak in search.
-        score_passes: How often search moves its scores through GPU memory: written once, read to find the best.
-        tokenised: Tokens per second of tokenising on the host.
-        mixed: Candidates mixed per second (measured: 500,000 queries x 400 candidates in 35 s on two cores).
-        candidate_bytes: Of a candidate in Parquet, by ids (measured on random ids of an MS MARCO-sized corpus).
-        pool_bytes: Of a negative in the pool likewise.
-    """
-
-    query_tokens: float
-    passage_tokens: float
-    training: float = 0.25
-    encoding: float = 0.30
-    searching: float = 0.40
-    score_passes: float = 4
-    tokenised: float = 1e6
-    mixed: float = 5.7e6
-    candidate_bytes: float = 8.2
-    pool_bytes: float = 9.5
 
 
 @dataclass(frozen=True)
@@ -80,7 +35,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """Estimated cost of a run on one GPU.
+    """Estimated cost of a run.
 
     Attributes:
         queries: All queries of the collection.
@@ -89,6 +44,8 @@ class Plan:
         positives: Distinct relevant passages of the training queries.
         examples: Examples of an epoch.
         paper: The paper's hours for the same work (Table 6), if any.
+        processes: Processes of a node, each with a GPU of its own.
+        nodes: Machines, which share a disk.
     """
 
     recipe: Recipe
@@ -102,6 +59,18 @@ class Plan:
     positives: int
     examples: int
     paper: Hours | None = None
+    processes: int = 1
+    nodes: int = 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in all."""
+        return self.processes * self.nodes
+
+    @property
+    def vectors(self) -> float:
+        """Bytes of the vectors of one checkpoint, float32."""
+        return 4.0 * self.passages * self.shape.hidden
 
     @property
     def episodes(self) -> int:
@@ -178,7 +147,7 @@ class Plan:
         """Encode the corpus: a forward pass of every passage."""
         flops = self.passages * self.shape.forward(self.assumed.passage_tokens)
         rate = self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding
-        return Phase(episode, "encode corpus", self.passages, "passages", flops, flops / rate)
+        return Phase(episode, "encode corpus", self.passages, "passages", flops, self._shared(flops / rate, 1))
 
     def _search(self, episode: int, name: str, queries: int) -> Phase:
         """Search exactly: queries x passages products of ``hidden`` numbers, 2 FLOPs each, in float32.
@@ -192,20 +161,37 @@ class Plan:
         seconds = products / (self.gpu.peak("float32") * self.assumed.searching) + moved / (self.gpu.bandwidth * 1e9)
         seconds += encoded / (self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding)
         unit = "positives" if name == "search positives" else "queries"
-        return Phase(episode, name, queries, unit, products + encoded, seconds)
+        reads = min(self.nodes, -(-queries // BLOCK_QUERIES))
+        return Phase(episode, name, queries, unit, products + encoded, self._shared(seconds, reads))
+
+    def _shared(self, seconds: float, passes: int) -> float:
+        """Divide a phase among all GPUs, but no further than their disk writes or reads all vectors so often."""
+        if self.gpus == 1:
+            return seconds
+        return max(seconds / self.gpus, passes * self.vectors / (self.assumed.disk * 1e9))
+
+    @property
+    def summing(self) -> float:
+        """Seconds a step to sum the gradients of all ranks: a ring moves them about twice over its slowest link.
+
+        Each rank sends, and gets, 2 (n - 1) / n times the gradients in float32.
+        """
+        link = self.assumed.network if self.nodes > 1 else self.assumed.nvlink
+        return 8.0 * self.shape.parameters * self.encoders * (1 - 1 / self.gpus) / (link * 1e9)
 
     def _train(self, episode: int) -> Phase:
         """Train: forward, and twice that backward; with gradient caching one more forward.
 
         For each weight, 6 FLOPs a token (8 with gradient caching), and the terms of attention likewise. AdamW then
-        moves weight, gradient and both moments: 28 bytes a parameter and step.
+        moves weight, gradient and both moments: 28 bytes a parameter and step, in every process.
         """
         steps = self.recipe.schedule(episode, self.examples).steps
         passes = 4 if self.cached else 3
         one = self.shape.forward
         flops = passes * self.step_passages * one(self.assumed.passage_tokens)
         flops += 3 * self.recipe.training.batch_queries * one(self.assumed.query_tokens)
-        seconds = flops / (self.gpu.peak(self.recipe.training.train_precision) * self.assumed.training)
+        rate = self.gpu.peak(self.recipe.training.train_precision) * self.assumed.training
+        seconds = flops / (self.gpus * rate) + self.summing
         seconds += 28 * self.shape.parameters * self.encoders / (self.gpu.bandwidth * 1e9)
         return Phase(episode, "train", steps, "steps", steps * flops, steps * seconds)
 
@@ -231,7 +217,7 @@ class Plan:
         kept = self.episodes + 1 if self.recipe.episode.keep_vectors else 1
         return {
             "tokens": width * tokens + 8.0 * (self.passages + self.queries),
-            "vectors": 4.0 * kept * self.passages * self.shape.hidden,
+            "vectors": kept * self.vectors,
             "candidates": a.candidate_bytes * (mined + lists),
             "pools": a.pool_bytes * pools,
             "models": self.episodes * weights,
@@ -240,18 +226,18 @@ class Plan:
 
     @property
     def gpu_memory(self) -> dict[str, float]:
-        """Bytes on the GPU by activity, without those of allocator and libraries.
+        """Bytes on each GPU by activity, without those of allocator and libraries.
 
         Training holds 16 bytes a parameter (weights, gradients, two moments), 2 more for the weights in 16 bits, and
-        the activations of a batch, or of one chunk with gradient caching. Searching holds a block of vectors, and
-        three times the scores of one product, as the best are found.
+        the activations of its share of a batch, or of one chunk with gradient caching. Searching holds a block of
+        vectors, and three times the scores of one product, as the best are found.
         """
         if self.recipe.lexical:
             return {}
         a, config, parameters = self.assumed, self.recipe.training, self.shape.parameters * self.encoders
         half = self.gpu.peak(config.train_precision) == self.gpu.peak("bf16") and self.gpu.bf16
         live = config.chunk_tokens if self.cached else self.step_passages * a.passage_tokens
-        live += config.batch_queries * a.query_tokens
+        live = (live if self.cached else live / self.gpus) + config.batch_queries * a.query_tokens / self.gpus
         training = (18 if half else 16) * parameters + self.shape.activations(live, 2 if half else 4)
         layer = self.recipe.encoder.encode_tokens * (8 * self.shape.hidden + 2 * self.shape.intermediate)
         rows = min(BLOCK_ROWS, self.passages)

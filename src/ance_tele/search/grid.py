@@ -1,6 +1,7 @@
 """Exact top-k as a grid: blocks of queries over groups of shards, each a unit; partial lists are merged by key."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -58,6 +59,10 @@ class SearchJob:
     def inputs(self, unit: Unit) -> dict[str, Any]:
         """Return what decides a unit's lists."""
         return {"search": self.key, "unit": list(unit)}
+
+    def missing(self, units: Sequence[Unit]) -> list[Unit]:
+        """Return the units whose partial lists are not on disk."""
+        return [unit for unit in units if cached(self.path(unit), self.inputs(unit)) is None]
 
     def open(self) -> Work:
         """Map the files; return what searches one group of shards for one block of queries."""
@@ -119,18 +124,32 @@ def grid_topk(
         key.hexdigest(),
     )
     units = grid(len(queries), len(files), executor.workers)
-    rows = np.cumsum([0, *map(len, vectors.shards)])
-    missing = [unit for unit in units if cached(job.path(unit), job.inputs(unit)) is None]
-    with progress(what, len(queries) * len(vectors), "scores") as advance:
-        executor.run(
-            job, missing, lambda unit, facts: advance((unit[1] - unit[0]) * int(rows[unit[3]] - rows[unit[2]]))
-        )
-    best = np.empty((len(queries), k), dtype=np.uint64)
-    for start, stop in dict.fromkeys((unit[0], unit[1]) for unit in units):
-        parts = [np.load(job.path(unit)) for unit in units if unit[0] == start]
-        best[start:stop] = np.sort(np.concatenate(parts, axis=1), axis=1)[:, :k]
+    search(job, units, vectors, what, executor)
+    best = merged(job, units)
     remove(folder)
     return ranked(best, id_rank, engine)
+
+
+def search(job: SearchJob, units: Sequence[Unit], vectors: Vectors, what: str, executor: Executor) -> None:
+    """Make the partial lists of units that have none yet."""
+    rows = np.cumsum([0, *map(len, vectors.shards)])
+
+    def scores(unit: Unit) -> int:
+        start, stop, first, last = unit
+        return (stop - start) * int(rows[last] - rows[first])
+
+    missing = job.missing(units)
+    with progress(what, sum(map(scores, missing)), "scores") as advance:
+        executor.run(job, missing, lambda unit, facts: advance(scores(unit)))
+
+
+def merged(job: SearchJob, units: Sequence[Unit]) -> np.ndarray:
+    """Return the keys of the best of all units, uint64 [queries, k], ascending."""
+    best = np.empty((max(unit[1] for unit in units), job.k), dtype=np.uint64)
+    for start, stop in dict.fromkeys((unit[0], unit[1]) for unit in units):
+        parts = [np.load(job.path(unit)) for unit in units if unit[0] == start]
+        best[start:stop] = np.sort(np.concatenate(parts, axis=1), axis=1)[:, : job.k]
+    return best
 
 
 def grid(queries: int, shards: int, workers: int) -> list[Unit]:

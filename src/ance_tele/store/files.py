@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import platform
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,16 +13,20 @@ from typing import Any
 
 from ance_tele.console.errors import UserError
 
+# In the names of temporary files: machines that share a folder do not know each other's processes.
+HOST = platform.node().replace("/", "_") or "localhost"
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``, which is moved to ``path`` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{escape(path.name)}.tmp-*"):
-        process = leftover.name.rpartition("-")[2]
-        if process.isdigit() and not _alive(int(process)):  # left by a process that was killed
+    own = f".{path.name}.tmp-{HOST}-"
+    for leftover in path.parent.glob(f"{escape(own)}*"):
+        process = leftover.name.removeprefix(own)
+        if process.isdigit() and not _alive(int(process)):  # left by a process of this machine that was killed
             remove(leftover)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = path.with_name(f"{own}{os.getpid()}")
     try:
         yield temporary
         for file in [temporary] if temporary.is_file() else [f for f in temporary.rglob("*") if f.is_file()]:

@@ -11,7 +11,7 @@ class TrainingConfig:
     """How an episode is trained.
 
     Attributes:
-        batch_queries: Queries in a step, per device.
+        batch_queries: Queries in a step, over all processes.
         negatives_per_query: N, drawn from the pool for each query.
         positives: Several positives of a query: they take turns from epoch to epoch ("rotate"), higher grades first and
             those of one grade in hashed order; or every pair of query and positive is an example of each epoch ("all").
