@@ -16,7 +16,8 @@ from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import check_training_set
 from ance_tele.settings import Recipe
-from ance_tele.store.files import atomic, lock, write_json
+from ance_tele.store.files import atomic, write_json
+from ance_tele.store.lock import lock
 from ance_tele.store.manifests import SCHEMA, adopt
 
 log = logging.getLogger(__name__)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,19 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.integrations import is_tensorboard_available
 
 from ance_tele.console.progress import Advance, progress
+from ance_tele.console.signals import held_signals
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.encoder import Forward, resolve_precision
 from ance_tele.store.files import remove
-from ance_tele.store.manifests import Manifest, file_sizes, manifest_path, read_manifest
+from ance_tele.store.manifests import Manifest, checksums, damaged, file_sizes, manifest_path, read_manifest
 from ance_tele.training.batches import BatchPlan, Collator, StepSampler
 from ance_tele.training.config import TrainingConfig
+from ance_tele.training.curve import OpenPoint
 from ance_tele.training.loss import TeleportationLoss
 from ance_tele.training.schedule import Schedule
+
+log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 600.0
 
@@ -69,6 +74,8 @@ def train(
     inputs: dict[str, Any] | None = None,
 ) -> Trained:
     """Train a model in place; a run that was killed goes on from its last whole checkpoint in ``work``.
+
+    SIGINT and SIGTERM are raised again once the running step has ended and its checkpoint is saved.
 
     Args:
         model: The encoder, holding its initial weights.
@@ -115,11 +122,14 @@ def train(
     )
     collator = Collator(plan, queries, passages, query_forward, passage_forward)
     epochs = -(-(schedule.first_step + schedule.steps) // plan.steps_per_epoch)
-    with progress("training", schedule.steps * config.batch_queries, "queries") as advance:
-        watch = _Watch(config, work, inputs or {}, advance)
+    last, point = last_checkpoint(work, inputs or {}), OpenPoint()
+    point.resume(last)
+    with progress("training", schedule.steps * config.batch_queries, "queries") as advance, held_signals() as stopping:
+        watch = _Watch(config, work, inputs or {}, advance, point, stopping)
         trainer = EpisodeTrainer(
             plan,
             schedule,
+            point,
             model=model,
             args=_arguments(config, work, schedule, plan.seed, model.device),
             train_dataset=Dataset.from_dict({"example": np.arange(plan.examples * epochs)}),
@@ -129,7 +139,7 @@ def train(
         )
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
-        trainer.train(resume_from_checkpoint=last_checkpoint(work, inputs or {}))
+        trainer.train(resume_from_checkpoint=last)
     history = trainer.state.log_history
     curve = [(row["step"], row["loss"]) for row in history if "loss" in row]
     rates = [(row["step"], row["learning_rate"]) for row in history if "learning_rate" in row]
@@ -139,9 +149,21 @@ def train(
 class EpisodeTrainer(SentenceTransformerTrainer):
     """The library's trainer, with batches that depend on nothing but the number of the step."""
 
-    def __init__(self, plan: BatchPlan, schedule: Schedule, **options: Any) -> None:
-        self.plan, self.schedule = plan, schedule
+    def __init__(self, plan: BatchPlan, schedule: Schedule, point: OpenPoint, **options: Any) -> None:
+        self.plan, self.schedule, self.point = plan, schedule, point
         super().__init__(**options)
+
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        """Take a step; its loss is part of the next point of the curve."""
+        loss: torch.Tensor = super().training_step(*args, **options)
+        self.point.add(loss)
+        return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+        """Log a point of the curve: after a resume, with what was summed up before."""
+        if "loss" in logs:
+            logs["loss"] = self.point.close(logs["loss"])
+        super().log(logs, *args, **options)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Return the schedule, entered where the episode begins."""
@@ -192,8 +214,17 @@ def _arguments(
 class _Watch(TrainerCallback):
     """Ends the loss curve at the last step, asks for checkpoints in time, and moves the progress bar."""
 
-    def __init__(self, config: TrainingConfig, work: Path, inputs: dict[str, Any], advance: Advance) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        work: Path,
+        inputs: dict[str, Any],
+        advance: Advance,
+        point: OpenPoint,
+        stopping: Callable[[], bool],
+    ) -> None:
         self.config, self.work, self.inputs, self.advance = config, work, inputs, advance
+        self.point, self.stopping = point, stopping
         self.saved = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -202,23 +233,25 @@ class _Watch(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.advance(self.config.batch_queries)
         step, every = state.global_step, self.config.save_steps
-        if step >= state.max_steps:
+        last = step >= state.max_steps
+        if last:
             control.should_log = True
-        elif step % self.config.logging_steps == 0:
-            # Only where a point of the loss curve ends: so a resumed run's curve is the same.
-            due = time.monotonic() - self.saved > SAVE_SECONDS
-            if every is not None:
-                every = -(-every // self.config.logging_steps) * self.config.logging_steps
-                due = step % every == 0
-            control.should_save = due
+        due = time.monotonic() - self.saved > SAVE_SECONDS if every is None else step % every == 0
+        control.should_save = due and not last
+        if self.stopping():
+            control.should_save = control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.saved = time.monotonic()
         folder = self.work / f"checkpoint-{state.global_step}"
-        Manifest("checkpoint", self.inputs, file_sizes(folder)).save(folder)
+        self.point.save(folder)
+        files = file_sizes(folder)
+        Manifest("checkpoint", self.inputs, files, checksums=checksums(self.work, files)).save(folder)
         for older in self.work.glob("checkpoint-*"):
             if not older.name.startswith(folder.name):
                 remove(older)
+        if self.stopping():
+            log.info(f"a checkpoint of step {state.global_step} of {state.max_steps} is saved")
 
 
 def last_checkpoint(work: Path, inputs: dict[str, Any]) -> str | None:
@@ -228,7 +261,7 @@ def last_checkpoint(work: Path, inputs: dict[str, Any]) -> str | None:
         if not folder.is_dir():
             continue
         manifest = read_manifest(folder)
-        if manifest is None or manifest.inputs != inputs:
+        if manifest is None or manifest.inputs != inputs or damaged(folder, manifest):
             remove(folder)
             manifest_path(folder).unlink(missing_ok=True)
         else:
