@@ -162,6 +162,8 @@ def _beat(path: Path, mine: Holder | None, done: threading.Event) -> None:
             continue
         if done.is_set():
             return
+        if found is None and path.exists():  # somebody else is just writing a record into it
+            continue
         what = f"has been taken over. {found} has it" if found else "was deleted or moved away"
         log.warning(f"{path.parent} {what}; this process stops")
         interrupt_main(signal.SIGTERM)  # handled by the command line; where nobody handles it, nothing happens
