@@ -69,10 +69,10 @@ class Ended:
 
 
 class Forge:
-    """The client: ``with Forge.started(folder) as forge: forge.run(argv, fault)``.
+    """The client: ``with Forge.started(folder, argv) as forge: forge.run(argv, fault)``.
 
     The server writes a toy collection and a model for it into ``folder/toy`` and ``folder/model``; the runs' cache is
-    ``folder/cache``, and what they print is in ``folder/printed``.
+    ``folder/cache``. It carries out a first run itself: what is imported and prepared for it, every other one has.
     """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -80,16 +80,18 @@ class Forge:
 
     @classmethod
     @contextlib.contextmanager
-    def started(cls, folder: Path) -> Iterator["Forge"]:
+    def started(cls, folder: Path, first: list[str]) -> Iterator["Forge"]:
         """Start the server; it ends with the block."""
         cache = {"ANCE_TELE_CACHE": str(folder / "cache")}
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **cache}
-        command = [sys.executable, str(Path(__file__)), str(folder)]
+        alone = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, **alone, **cache}
+        command = [sys.executable, str(Path(__file__)), str(folder), *first]
         with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=environment) as process:
+            assert process.stdout is not None and process.stdin is not None
             try:
+                assert process.stdout.readline() == "ready\n"
                 yield cls(process)
             finally:
-                assert process.stdin is not None
                 process.stdin.close()
                 process.wait(30)
 
@@ -99,7 +101,7 @@ class Forge:
 
     def resume(self, stopped: int) -> Ended:
         """Continue a process that was stopped, and wait for its end."""
-        return self._ask({"resume": stopped})
+        return self._ask({"resume": stopped, "timeout": 120.0})
 
     def _ask(self, request: dict[str, Any]) -> Ended:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -203,10 +205,31 @@ def drop_privileges() -> None:
         assert ctypes.CDLL(None).capset(header, data) == 0
 
 
-def child(request: dict[str, Any], note: Note, folder: Path) -> int:
+@dataclass(frozen=True)
+class Started:
+    """A run: its process, what it lets know, and the pipes of what it prints; those hold 64 kB, a run prints less."""
+
+    process: int
+    note: Note
+    out: int
+    err: int
+
+
+def start(request: dict[str, Any]) -> Started:
+    """Fork a process and let it run the command line."""
+    note, (out, to_out), (err, to_err) = Note(), os.pipe(), os.pipe()
+    process = os.fork()
+    if not process:
+        os.dup2(to_out, 1)
+        os.dup2(to_err, 2)
+        os._exit(child(request, note))
+    os.close(to_out)
+    os.close(to_err)
+    return Started(process, note, out, err)
+
+
+def child(request: dict[str, Any], note: Note) -> int:
     """Run a command line in this process, which was forked off for it."""
-    for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(folder / f"{os.getpid()}.{name}", os.O_WRONLY | os.O_CREAT), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from ance_tele.cli.main import main
 
@@ -226,9 +249,9 @@ def child(request: dict[str, Any], note: Note, folder: Path) -> int:
         sys.stdout.flush()
 
 
-def wait_for(process: int, note: Note, folder: Path, fault: Fault | None, timeout: float) -> Ended:
+def wait_for(run: Started, fault: Fault | None, timeout: float) -> Ended:
     """Wait for the end of a run; send the signal when its time has come."""
-    begin = time.monotonic()
+    process, note, begin = run.process, run.note, time.monotonic()
     while True:
         ended, status = os.waitpid(process, os.WNOHANG | os.WUNTRACED)
         now = time.monotonic()
@@ -241,46 +264,51 @@ def wait_for(process: int, note: Note, folder: Path, fault: Fault | None, timeou
             os.kill(process, signal.SIGKILL)
         time.sleep(0.002)
     phase, came = note.read()
-    stopped = os.WIFSTOPPED(status)
-    out, err = ((folder / f"{process}.{name}").read_text("utf-8", "replace") for name in ("out", "err"))
-    code = 0 if stopped else os.waitstatus_to_exitcode(status)
-    return Ended(code, out, err, phase, now - came if came else None, process if stopped else None)
+    if os.WIFSTOPPED(status):
+        return Ended(0, "", "", phase, now - came, process)
+    printed = []
+    for pipe in (run.out, run.err):
+        with os.fdopen(pipe, encoding="utf-8", errors="replace") as file:
+            printed.append(file.read())
+    return Ended(os.waitstatus_to_exitcode(status), printed[0], printed[1], phase, now - came if came else None)
 
 
-def serve(folder: Path) -> None:
-    """Answer requests until there are none."""
+def serve(folder: Path, first: list[str]) -> None:
+    """Carry out the first run, then answer requests until there are none."""
     sys.path.insert(0, str(TESTS))
     from conftest import _without_pictures
     from toy import write_model, write_toy
 
-    import ance_tele.episode  # noqa: F401 (with all that it imports)
+    from ance_tele.cli.main import main
+    from ance_tele.evaluate import statistics
 
+    statistics.permutation_test = lambda *given, **options: 1.0  # a third of a toy run
     os.fsync = lambda file: None  # type: ignore[assignment] # files of tests need not outlive the machine
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     write_toy(folder / "toy")
     write_model(folder / "model")
+    answers = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    with _without_pictures():
+        assert main(first) == 0
     gc.collect()
     gc.freeze()  # or each training begins with a garbage collection of all of torch
-    folder /= "printed"
-    folder.mkdir()
-    notes: dict[int, Note] = {}
-    answers = os.dup(1)
+    os.write(answers, b"ready\n")
+    stopped: dict[int, Started] = {}
     with _without_pictures():
         for line in sys.stdin:
             request = json.loads(line)
-            if stopped := request.get("resume"):
-                os.kill(stopped, signal.SIGCONT)
-                ended = wait_for(stopped, notes.pop(stopped), folder, None, 120.0)
+            if "resume" in request:
+                run, fault = stopped.pop(request["resume"]), None
+                os.kill(run.process, signal.SIGCONT)
             else:
-                note, fault = Note(), request["fault"] and Fault(**request["fault"])
-                process = os.fork()
-                if not process:
-                    os._exit(child(request, note, folder))
-                notes[process] = note
-                ended = wait_for(process, note, folder, fault, request["timeout"])
+                run, fault = start(request), request["fault"] and Fault(**request["fault"])
+            ended = wait_for(run, fault, request["timeout"])
+            if ended.stopped is not None:
+                stopped[ended.stopped] = run
             os.write(answers, (json.dumps(asdict(ended)) + "\n").encode())
     os._exit(0)  # torch takes its time to end
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), sys.argv[2:])

@@ -47,20 +47,13 @@ class Scene:
     @contextmanager
     def set(cls, folder: Path, **settings: Any) -> Iterator["Scene"]:
         """Carry out the run to compare with, on data and with a model that are written into the folder."""
-        with Forge.started(folder) as forge:
-            scene = cls(forge, folder, {**SETTINGS, **settings}, {})
-            ended = scene.run(folder / "whole")
-            assert ended.code == 0, ended.err
-            yield cls(forge, folder, scene.settings, figures(folder / "whole"))
-
-    def argv(self, out: Path) -> list[str]:
-        """Return the command line of a run."""
-        flags = [f"--{name}={value}" for name, value in self.settings.items()]
-        return ["run", "ance-tele", f"--data={self.folder}/toy", f"--model={self.folder}/model", f"--out={out}", *flags]
+        first = command(folder, {**SETTINGS, **settings}, folder / "whole")
+        with Forge.started(folder, first) as forge:
+            yield cls(forge, folder, {**SETTINGS, **settings}, figures(folder / "whole"))
 
     def run(self, out: Path, fault: Fault | None = None) -> Ended:
         """Carry out the run, or begin to."""
-        return self.forge.run(self.argv(out), fault)
+        return self.forge.run(command(self.folder, self.settings, out), fault)
 
     def flaw(self, out: Path, ended: Ended, fault: Fault) -> str | None:
         """Return what is wrong with how a disturbed run has ended and with what it has left; None if nothing is."""
@@ -87,6 +80,12 @@ class Scene:
         wrong = [name for name, value in self.whole.items() if found[name] != value]
         left = [str(path.relative_to(out)) for pattern in ("*.tmp-*", "checkpoints") for path in out.rglob(pattern)]
         return f"differs in {wrong}" if wrong else f"left behind: {left}" if left else half_written(out)
+
+
+def command(folder: Path, settings: dict[str, Any], out: Path) -> list[str]:
+    """Return the command line of a run on the data and with the model in a folder."""
+    flags = [f"--{name}={value}" for name, value in settings.items()]
+    return ["run", "ance-tele", f"--data={folder}/toy", f"--model={folder}/model", f"--out={out}", *flags]
 
 
 def figures(out: Path) -> dict[str, Any]:

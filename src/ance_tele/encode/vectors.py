@@ -17,7 +17,7 @@ from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprin
 from ance_tele.encode.rows import encode_rows
 from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import read_manifest
+from ance_tele.store.manifests import damaged, read_manifest
 from ance_tele.store.tables import open_array
 
 
@@ -177,7 +177,7 @@ def open_vectors(folder: Path, weights: str, tokens: str, count: int) -> Vectors
     while (first := sum(map(len, shards))) < count:
         path = folder / f"passages-{len(shards):05d}.npy"
         manifest = read_manifest(path)
-        if manifest is None or manifest.inputs["rows"][0] != first:
+        if manifest is None or manifest.inputs["rows"][0] != first or damaged(path, manifest):
             return None
         inputs = {name: value for name, value in manifest.inputs.items() if name != "rows"}
         if (inputs["weights"], inputs["tokens"]) != (weights, tokens) or (shards and inputs != made):

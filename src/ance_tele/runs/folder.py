@@ -11,6 +11,7 @@ from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review
 from ance_tele.runs.identity import REVIEW, read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
+from ance_tele.store.artefacts import check_whole
 from ance_tele.store.manifests import read_manifest
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class OpenedRun:
         from ance_tele.search.dense import DenseRetriever
 
         name = self.folder.checkpoint(number) / "model" if number else self.model
+        if number and (manifest := read_manifest(Path(str(name)))) is not None:
+            check_whole(Path(str(name)), manifest)
         with muted():
             config = with_common_prompt(self.recipe.encoder, self.collection)
         checkpoint = Checkpoint(name, config, self.folder.weights(number), trained=number > 0)

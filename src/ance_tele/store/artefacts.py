@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from ance_tele.console.errors import UserError
 from ance_tele.store.files import atomic, remove
 from ance_tele.store.lock import lock
 from ance_tele.store.manifests import (
@@ -77,6 +78,16 @@ def cached(path: Path, inputs: Mapping[str, Any]) -> Manifest | None:
         manifest_path(path).unlink(missing_ok=True)
         return None
     return replace(found, reused=True)
+
+
+def check_whole(path: Path, manifest: Manifest) -> None:
+    """Refuse an artefact that does not hold what was written.
+
+    Raises:
+        UserError: One of its files is damaged.
+    """
+    for name in damaged(path, manifest)[:1]:
+        raise UserError(f"{path.parent / name} is damaged: delete it; the command that made it makes it again.")
 
 
 def as_read_back(inputs: Mapping[str, Any]) -> dict[str, Any]:
