@@ -1,6 +1,6 @@
 """Faults injected into real runs, hundreds of them, at random; prints the table of fault by phase.
 
-    python benchmarks/faults.py [--faults 320] [--seed 1] [--scratch FOLDER]
+    python benchmarks/faults.py [--faults 320] [--minutes 60] [--parallel 1] [--seed 1] [--scratch FOLDER]
 
 Each run is a process of its own (forked off one that has imported torch). A fault either comes while it runs: a signal
 or what the system refuses, at a random boundary of artefacts, step of training or moment; or before it: files damaged.
@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,11 @@ class Tally:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     flaws: list[str] = field(default_factory=list)
     slowest: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Faults so far."""
+        return sum(self.tried.values())
 
     def add(self, name: str, phase: str, outcome: str, flaw: str | None, ended: Ended | None = None) -> None:
         """Count a fault that has come."""
@@ -142,7 +148,7 @@ class Campaign:
         kept = victim.read_bytes()
         injure(victim, how)
         ended = self.scene.run(self.out)
-        if ended.code == 2 and not not_a_sentence(ended) and str(victim) in ended.err:
+        if ended.code == 2 and not not_a_sentence(ended) and str(self.scene.folder) in ended.err:
             self.tally.add(f"file: {how}", phase, "a sentence", None)
             victim.write_bytes(kept)
             return
@@ -197,9 +203,14 @@ def small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def campaign(scene: Scene, faults: int, seed: int, tally: Tally) -> None:
-    """Inject so many faults."""
-    made = Campaign(scene, random.Random(seed), tally)
+def campaign(folder: Path, seed: int, tally: Tally, done: Callable[[], bool]) -> None:
+    """Inject faults until it is done."""
+    with Scene.set(folder) as scene:
+        inject(Campaign(scene, random.Random(seed), tally), tally, done)
+
+
+def inject(made: Campaign, tally: Tally, done: Callable[[], bool]) -> None:
+    """Inject faults of every kind, and let the same command go through in between."""
     while_running: list[Callable[[], None]] = [
         *[made.at_a_boundary] * 6,
         *[made.at_a_moment] * 6,
@@ -208,11 +219,11 @@ def campaign(scene: Scene, faults: int, seed: int, tally: Tally) -> None:
         *[made.forbidden, made.removed, made.damaged, made.damaged],
     ]
     for number in itertools.count():
-        if sum(tally.tried.values()) >= faults:
+        if done():
             return
         for _ in range(FAULTS_PER_RUN):
             made.draw.choice(while_running)()
-        before = sum(tally.tried.values())
+        before = tally.count
         if flaw := made.scene.recovered(made.out):
             tally.flaws.append(f"after faults up to {before}: {flaw}")
             print(f"FLAW {tally.flaws[-1]}", flush=True)
@@ -224,20 +235,31 @@ def campaign(scene: Scene, faults: int, seed: int, tally: Tally) -> None:
         if number % 4 == 0 and os.geteuid() == 0:
             made.full_disk()
         shutil.rmtree(made.out, ignore_errors=True)
-        print(f"{sum(tally.tried.values())} faults, {len(tally.flaws)} flaws", flush=True)
+        print(f"{tally.count} faults, {len(tally.flaws)} flaws", flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, default=320)
+    parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing after so long")
+    parser.add_argument("--parallel", type=int, default=1, help="runs at a time, each in a scene of its own")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scratch", type=Path, help="where the runs' folder is made; a temporary one by default")
     given = parser.parse_args()
     tally, start = Tally(), time.time()
-    with TemporaryDirectory(dir=given.scratch) as folder, Scene.set(Path(folder)) as scene:
-        campaign(scene, given.faults, given.seed, tally)
+
+    def done() -> bool:
+        return tally.count >= given.faults or time.time() - start > 60 * given.minutes
+
+    with TemporaryDirectory(dir=given.scratch) as scratch, ThreadPoolExecutor(given.parallel) as pool:
+        folders = [Path(scratch) / str(number) for number in range(given.parallel)]
+        for folder in folders:
+            folder.mkdir()
+        running = [pool.submit(campaign, one, given.seed + n, tally, done) for n, one in enumerate(folders)]
+        for future in running:
+            future.result()
     print(tally.table())
-    print(f"\n{sum(tally.tried.values())} faults in {time.time() - start:,.0f} s, {len(tally.flaws)} flaws")
+    print(f"\n{tally.count} faults in {time.time() - start:,.0f} s, {len(tally.flaws)} flaws")
     return bool(tally.flaws)
 
 

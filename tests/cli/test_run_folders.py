@@ -112,7 +112,7 @@ def test_two_real_processes_on_the_same_data_and_folder(toy: Path, tmp_path: Pat
         subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    told = [process.communicate(timeout=60)[1] for process in pair]
+    told = [process.communicate(timeout=300)[1] for process in pair]
     assert sorted(process.returncode for process in pair) in ([0, 0], [0, 2])
     for process, error in zip(pair, told, strict=True):
         if process.returncode:

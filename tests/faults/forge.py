@@ -24,6 +24,7 @@ from typing import Any
 TESTS = Path(__file__).parents[1]
 # What the story calls, and what encodes, by phase.
 PHASES = {
+    "ance_tele.cli.main": {"_main": "start"},
     "ance_tele.runs.acquire": {"write_json": "start"},
     "ance_tele.runs.measure": {"measure": "evaluate"},
     "ance_tele.search.dense": {"encode_corpus": "encode"},
@@ -231,15 +232,14 @@ def start(request: dict[str, Any]) -> Started:
 def child(request: dict[str, Any], note: Note) -> int:
     """Run a command line in this process, which was forked off for it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from ance_tele.cli.main import main
+    from ance_tele.cli import main
 
-    note.write("start")
     watch_phases(note)
     if request["fault"]:
         inject(Fault(**request["fault"]), note)
     drop_privileges()
     try:
-        return main(request["argv"])
+        return main.main(request["argv"])
     except BaseException:
         import traceback
 
@@ -257,10 +257,13 @@ def wait_for(run: Started, fault: Fault | None, timeout: float) -> Ended:
         now = time.monotonic()
         if ended:
             break
-        if fault and fault.seconds is not None and now - begin > fault.seconds and not note.read()[1]:
+        phase, came = note.read()
+        if not phase:  # it has not begun yet, or is at its end
+            begin = now
+        elif fault and fault.seconds is not None and now - begin > fault.seconds and not came:
             note.came()
             os.kill(process, signal.Signals[fault.kind])
-        if now - begin > timeout:
+        if now - begin > timeout:  # of a run that hangs
             os.kill(process, signal.SIGKILL)
         time.sleep(0.002)
     phase, came = note.read()

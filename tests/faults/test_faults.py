@@ -83,6 +83,7 @@ def test_damaged_files_are_made_again(scene: Scene, finished: Path) -> None:
         "run.json": "delete",
         "positives.parquet": "truncate",
         "bm25/metrics.json": "flip",
+        "bm25/evaluation.manifest.json": "flip",
         "episode-0/training_lists.parquet": "flip",
         "episode-0/evaluation.manifest.json": "truncate",
         "episode-1/candidates.parquet": "empty",

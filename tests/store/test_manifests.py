@@ -141,6 +141,7 @@ def test_a_manifest_of_another_schema_is_not_trusted(tmp_path: Path, logged: lis
     path = tmp_path / "thing"
     build(path, "thing", {}, Maker("first"))
     values = read_json(manifest_path(path))
+    del values["checksum"]
     write_json(manifest_path(path), {**values, "schema": SCHEMA + 1})
     build(path, "thing", {}, Maker("second"))
     assert path.read_text() == "second" and "another version" in logged[0]
@@ -159,8 +160,14 @@ DAMAGE = {
     "an empty manifest": lambda path: _truncate_to(manifest_path(path), 0),
     "a manifest of something else": lambda path: manifest_path(path).write_text('{"kind": "x", "colour": "red"}'),
     "a manifest that is a list": lambda path: manifest_path(path).write_text("[1, 2]"),
+    "a manifest with another digit": lambda path: _replace(manifest_path(path), '"length": 5', '"length": 6'),
     "a manifest that is no text": lambda path: manifest_path(path).write_bytes(b"\xff\xfe"),
 }
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
 
 
 def _truncate_to(path: Path, size: int) -> None:

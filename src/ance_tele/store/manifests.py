@@ -69,7 +69,7 @@ class Manifest:
         """Write the manifest of the artefact at ``path``, which makes the artefact exist."""
         values = asdict(self)
         del values["reused"]
-        write_json(manifest_path(path), values)
+        write_json(manifest_path(path), {**values, "checksum": _checksum(values)})
 
 
 def manifest_path(path: Path) -> Path:
@@ -80,7 +80,10 @@ def manifest_path(path: Path) -> Path:
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest of the artefact at ``path``; None if it has none that can be read, or was damaged."""
     try:
-        manifest = Manifest(**json.loads(manifest_path(path).read_text("utf-8")))
+        values = json.loads(manifest_path(path).read_text("utf-8"))
+        if (known := values.pop("checksum", None)) is not None and known != _checksum(values):
+            return None
+        manifest = Manifest(**values)
         sizes = {name: (path.parent / name).stat().st_size for name in manifest.files}
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError):
         return None
@@ -103,6 +106,11 @@ def _crc32(path: Path) -> int:
         while block := file.read(1 << 20):
             found = zlib.crc32(block, found)
     return found
+
+
+def _checksum(values: Mapping[str, Any]) -> int:
+    """Return the CRC-32 of a manifest's own content: it holds metrics."""
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
 
 
 def file_sizes(path: Path) -> dict[str, int]:
