@@ -1,14 +1,13 @@
 """Whose a run folder is, and who may work in it."""
 
 import fcntl
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from steps import COMMAND, Refusal, append
+from processes import started
+from steps import Refusal, append
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
@@ -104,18 +103,19 @@ def test_two_processes_in_one_run_folder(toy: Path, tmp_path: Path, refusal: Ref
     assert main(run_bm25(toy, out)) == 0  # a lock that nobody holds does not matter
 
 
-def test_two_real_processes_on_the_same_data_and_folder(toy: Path, tmp_path: Path) -> None:
-    """Either both finish one after the other, or the second is told to wait: never a traceback, never half a run."""
-    environment = {**os.environ, "ANCE_TELE_CACHE": str(tmp_path / "cache")}
-    argv = [*COMMAND, *run_bm25(toy, tmp_path / "out")]
-    pair = [
-        subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    told = [process.communicate(timeout=300)[1] for process in pair]
-    assert sorted(process.returncode for process in pair) in ([0, 0], [0, 2])
-    for process, error in zip(pair, told, strict=True):
-        if process.returncode:
+def test_two_real_processes_on_the_same_data_and_folder(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Either both finish one after the other, or the second is refused: never a traceback, never half a run."""
+    monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path / "cache"))
+    errors = tmp_path / "first.txt", tmp_path / "second.txt"
+    pair = [started(run_bm25(toy, tmp_path / "out"), path) for path in errors]
+    for process in pair:
+        process.join(timeout=120)
+    assert sorted(process.exitcode for process in pair) in ([0, 0], [0, 2])
+    for process, path in zip(pair, errors, strict=True):
+        error = path.read_text()
+        if process.exitcode:
             assert error.endswith("; wait for it, or give another --out.\n") and error.count("\n") == 1
             assert re.match(rf"ance-tele: (Another process is|Process \d+ on .* has been) at work in {tmp_path}", error)
         else:

@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from grids import SETTINGS, SYSTEMS, command, folder_of
+from processes import started
 
 from ance_tele.cli.main import main
 from ance_tele.evaluate.comparison import ComparisonResult
@@ -129,15 +128,15 @@ def test_killed_in_parallel_it_goes_on(whole: Path, toy: Path, tiny_model: Path,
     touched again, and in the end the figures are those of the comparison that ran one by one undisturbed."""
     out, systems = tmp_path / "killed", ("dpr", "q-neg", "q-neg+momentum")
     words = [*command(toy, tiny_model, out, *systems), "--parallel=2"]
-    script = "import sys; from ance_tele.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    with (tmp_path / "output.txt").open("w") as output:
-        child = subprocess.Popen([sys.executable, "-c", script, *words], stdout=output, stderr=output)
+    errors = tmp_path / "errors.txt"
+    child = started(words, errors)
     workers: list[int] = []
     try:
-        _wait(lambda: list(out.glob("cells/*/*/*/cost.json")) or child.poll() is not None, 120)
+        _wait(lambda: list(out.glob("cells/*/*/*/cost.json")) or child.exitcode is not None, 120)
         workers = _children(child.pid)
         child.kill()
-        assert child.wait() == -signal.SIGKILL, (tmp_path / "output.txt").read_text()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL, errors.read_text()
         assert len(workers) >= 2
         _wait(lambda: not any(_runs(worker) for worker in workers), 10)
     finally:

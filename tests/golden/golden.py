@@ -9,6 +9,7 @@ relative tolerance. To that end the script asks torch, MKL, OpenBLAS, numpy and 
 has.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -232,9 +233,13 @@ def run_cases(names: list[str]) -> dict[str, Any]:
         except ModuleNotFoundError:
             continue
         approximate.FEW = 10
-    story: Any = importlib.import_module("ance_tele.episode")
     undrawn: Callable[..., None] = lambda *given, **named: None  # noqa: E731
-    story.write_report = undrawn  # drawing takes longer than these runs
+    # What is drawn has no number here, and takes as long as the runs.
+    for home, name in (("episode", "write_report"), ("analysis.analyse", "_project")):
+        setattr(importlib.import_module(f"ance_tele.{home}"), name, undrawn)
+    # Every training begins with a collection of garbage, which looks through all that has been imported.
+    importlib.import_module("ance_tele.training.trainer")
+    gc.freeze()
     found = {}
     with TemporaryDirectory() as folder:
         os.environ["ANCE_TELE_CACHE"] = str(Path(folder) / "cache")

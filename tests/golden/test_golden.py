@@ -30,6 +30,23 @@ def test_no_number_has_changed(case: str, ours: dict[str, Any]) -> None:
     assert list(differences(golden[case], ours[case])) == []
 
 
+# What the pools of the episodes are drawn from.
+SOURCES: dict[str, list[set[str]]] = {
+    "zero-shot": [],
+    "dpr": [{"bm25"}],
+    "ance": [{"bm25"}, {"query"}, {"query"}],
+    "q-neg": [{"query"}] * 3,
+    "q-neg+momentum": [{"query"}, {"query", "momentum"}, {"query", "momentum"}],
+    "q-neg+lookahead": [{"query", "lookahead"}] * 3,
+}
+
+
+@pytest.mark.parametrize("recipe", SOURCES)
+def test_a_recipe_draws_from_its_sources(recipe: str, ours: dict[str, Any]) -> None:
+    episodes = ours[recipe]["summary"]["episodes"]
+    assert [set(episode["pool"]["by_source"]) for episode in episodes] == SOURCES[recipe]
+
+
 def test_every_recipe_is_among_them() -> None:
     assert {recipe for recipe, _ in CASES.values()} >= set(RECIPES) - {"triviaqa"}  # which has the settings of nq
 

@@ -1,7 +1,9 @@
-"""The HTML report: what it shows is what the run folder holds, and nothing of a corpus gets out of its place."""
+"""The HTML report and its figures: what they show is what the run folder holds, and nothing of a corpus gets out."""
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -10,10 +12,26 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_report import CASES, ELSEWHERE, NASTY, PROJECTION, SUSPECTS, Page, measured, page_of, summary_of, write_run
+from fake_report import (
+    CASES,
+    ELSEWHERE,
+    MRR,
+    NASTY,
+    PROJECTION,
+    SUSPECTS,
+    Page,
+    measured,
+    page_of,
+    rows_of,
+    summary_of,
+    write_run,
+)
 
-from ance_tele.report.gallery import FIGURES
+from ance_tele.report.drawing import save
+from ance_tele.report.gallery import FIGURES, gallery
+from ance_tele.report.load import read_run
 from ance_tele.report.page import marked
+from ance_tele.report.style import the_style
 from ance_tele.report.write import write_report
 
 
@@ -37,6 +55,57 @@ def test_every_figure_is_there_with_its_files(whole: Path) -> None:
         one["alt"] and one["src"] and one["src"].startswith("data:image/svg+xml;base64,") for one in page.named("img")
     )
     assert (whole / "report.md").exists() and (whole / "curves.png").exists()
+
+
+def test_the_csv_files_hold_the_numbers_of_the_run(whole: Path) -> None:
+    figures = whole / "figures"
+    forgetting = {(row["episode"], row["rate"]): float(row["share"]) for row in rows_of(figures / "forgetting.csv")}
+    assert forgetting[("2", "forgotten")] == 0.15 and forgetting[("3", "learned")] == 0.3 and len(forgetting) == 9
+    curves = [
+        (row["quantity"], row["episode"], row["step"], row["value"]) for row in rows_of(figures / "learning-curves.csv")
+    ]
+    # The steps of the episodes follow each other, whatever their logs count from.
+    assert ("training loss", "3", "25.0", str(2.5 / 3)) in curves and ("MRR@10", "2", "20.0", "0.4") in curves
+    assert ("MRR@10", "0", "0.0", "0.1") in curves and ("MRR@10", "", "", "0.33") in curves
+    queries = rows_of(figures / "queries.csv")
+    assert {row["query"] for row in queries if row["chosen as"] == "sample"} == {
+        "q0",
+        "q2",
+    }  # after episode 1, q3 stays
+    lost = [row for row in queries if row["chosen as"] == "most lost"]
+    assert [row["query"] for row in lost[::4]] == ["q0", "q2"]
+    assert [float(row["MRR@100"]) for row in lost[:4]] == MRR[0]
+    composition = {(row["of"], row["round or episode"], row["met in or source"]): float(row["share"])
+                   for row in rows_of(figures / "composition.csv")}  # fmt: skip
+    assert composition[("Mined lists, by round first met", "2", "2")] == 0.625
+    assert composition[("Pools, by source", "2", "momentum")] == 0.5
+    assert composition[("Pools, by what once mined them", "2", "query")] == 0.51
+    new = {(row["round"], row["quantity"]): float(row["share"]) for row in rows_of(figures / "new-negatives.csv")}
+    assert new == {("2", "new"): 0.625, ("4", "new"): 0.3, ("2", "near_positive"): 0.08, ("4", "near_positive"): 0.0625,
+                   ("2", "random"): 0.01, ("4", "random"): 0.0125}  # fmt: skip
+    assert [(row["round"], row["share"], row["count"]) for row in rows_of(figures / "swing.csv")] == [
+        ("1", "0.08", "7"),
+        ("2", "0.02", "2"),
+    ]
+    assert len(rows_of(figures / "projection.csv")) == 8
+    suspects = {(row["by"], row["name"]): row for row in rows_of(figures / "suspects.csv")}
+    assert (
+        suspects[("source", "query")]["share"] == "0.03" and suspects[("reason", "above_positive")]["suspects"] == "11"
+    )
+    (elsewhere,) = rows_of(figures / "elsewhere.csv")
+    assert (elsewhere["zero-shot"], elsewhere["trained"], elsewhere["p"]) == ("0.3125", "0.4225", "0.002")
+
+
+def test_the_same_run_gives_the_same_files(whole: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "whole")
+    code = f"import pathlib; from ance_tele.report.write import write_report; write_report(pathlib.Path({str(run)!r}))"
+    environment = {"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert (whole / "report.html").read_bytes() == (run / "report.html").read_bytes()
+    with the_style():
+        files = save(gallery([read_run(run)])["composition"], tmp_path)
+    for path in files:
+        assert path.read_bytes() == (whole / "figures" / path.name).read_bytes(), path.name
 
 
 def test_the_page_says_what_to_read_off(whole: Path) -> None:

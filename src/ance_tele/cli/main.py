@@ -54,7 +54,7 @@ def _main(words: list[str]) -> int:
 
 
 def help_text() -> str:
-    """Return what the command line prints of itself: the verbs, a line each."""
+    """Return the help of the command line: the list of verbs."""
     verbs = "\n".join(f"    {name:<11} {verb.help.partition('. ')[0].rstrip('.')}." for name, verb in VERBS.items())
     return (
         "usage: ance-tele VERB ...\n\n"

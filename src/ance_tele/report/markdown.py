@@ -1,9 +1,10 @@
 """The report of a run as a Markdown file."""
 
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from ance_tele.report import run_tables
 from ance_tele.report.conditions import description, recorded
@@ -14,22 +15,12 @@ from ance_tele.runs.summary import Summary
 
 
 def report(summary: Summary) -> str:
-    """Write the report of a run; it shows curves.png from the folder it lies in."""
-    environment = Environment(
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        # Whatever the template prints passes here, so no name can be forgotten.
-        finalize=lambda value: value if isinstance(value, Markdown) else escape(str(value)),
-        autoescape=False,  # It would escape for HTML, which is not what is written here.
-    )
-    template = files("ance_tele.report") / "templates" / "report.md.jinja"
+    """Return the report of a run as Markdown; it shows curves.png of its folder."""
     tables: dict[str, Any] = {
         name: markdown(getattr(run_tables, name)(summary))
         for name in ("results", "episodes", "pools", "settings", "collection", "machine")
     }
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return _template().render(
         summary=summary,
         title=f"{recorded(summary.recipe, 'recipe')} on {recorded(summary.collection, 'collection')}",
         fingerprint=recorded(summary.data.fingerprint, "fingerprint"),
@@ -38,3 +29,19 @@ def report(summary: Summary) -> str:
         significance=significance(summary),
         tables=tables,
     )
+
+
+@cache
+def _template() -> Template:
+    """Return the template, compiled."""
+    template = files("ance_tele.report") / "templates" / "report.md.jinja"
+    environment = Environment(
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # Escapes everything that the template prints.
+        finalize=lambda value: value if isinstance(value, Markdown) else escape(str(value)),
+        autoescape=False,  # which is for HTML
+    )
+    return environment.from_string(template.read_text(encoding="utf-8"))

@@ -1,12 +1,13 @@
-"""The report as one HTML page that needs nothing but itself: no network, no scripts."""
+"""The report as one self-contained HTML page without scripts."""
 
 import base64
 import re
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from ance_tele.console.numbers import DASH, count, score
@@ -26,14 +27,13 @@ from ance_tele.runs.summary import Summary
 MOST_ROWS = 130
 """Rows of a figure's data that the page itself holds; the CSV has them all."""
 
+TEMPLATES = files("ance_tele.report") / "templates"
+
 _SIGNS = {"*": "★", "^": "▲", "o": "●", "s": "■"}
 
 
 def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Reference | None = None) -> str:
-    """Write the report of one run, or of several next to each other."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    environment.filters |= {"cell": cell, "cut": cut, "marked": marked, "score": score, "count": count}
-    folder = files("ance_tele.report") / "templates"
+    """Return the report of one run, or of several side by side."""
     with the_style():
         figures = {
             one.name: {**_figure(drawings[one.name]), "reading": readings(one, runs, reference)}
@@ -41,8 +41,8 @@ def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Refer
             if one.name in drawings
         }
     trained = [run for run in runs if run.summary.episodes]
-    return environment.from_string((folder / "report.html.jinja").read_text(encoding="utf-8")).render(
-        style=(folder / "report.css").read_text(encoding="utf-8"),
+    return _template().render(
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         title=_title(runs),
         runs=[_of(run) for run in runs],
         several=len(runs) > 1,
@@ -56,6 +56,14 @@ def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Refer
     )  # fmt: skip
 
 
+@cache
+def _template() -> Template:
+    """Return the page's template; compiling it takes longer than filling it in."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
+    environment.filters |= {"cell": cell, "cut": cut, "marked": marked, "score": score, "count": count}
+    return environment.from_string((TEMPLATES / "report.html.jinja").read_text(encoding="utf-8"))
+
+
 def _title(runs: Sequence[RunData]) -> str:
     where = ", ".join(dict.fromkeys(recorded(run.summary.collection, "collection") for run in runs))
     what = f"{len(runs)} runs" if len(runs) > 1 else recorded(runs[0].summary.recipe, "recipe")
@@ -63,7 +71,7 @@ def _title(runs: Sequence[RunData]) -> str:
 
 
 def _of(run: RunData) -> dict[str, Any]:
-    """Gather what the page shows of a run by itself."""
+    """Return the values of the page for a single run."""
     return {
         "name": run.name,
         "summary": run.summary,
@@ -78,7 +86,7 @@ def _of(run: RunData) -> dict[str, Any]:
 
 
 def _tables(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, Table]:
-    """Lay out the tables: those of a single run as they are, those of several put together."""
+    """Return the tables: of a single run, or of several combined."""
 
     def of(make: Callable[[Summary], Table], some: Sequence[RunData] = runs) -> list[tuple[str, Table]]:
         return [(run.name, make(run.summary)) for run in some]
@@ -120,7 +128,7 @@ def _shown(value: Any) -> str:
 
 
 def _missing(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, str]:
-    """Return, by section, what is not there and how to have it, where a reader would wonder."""
+    """Return, by section, what is missing and how to get it."""
     missing: dict[str, str] = {}
 
     def lacking(has: Callable[[RunData], object]) -> str:
@@ -137,7 +145,7 @@ def _missing(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, s
 
 
 def marked(text: str | None, words: Collection[str]) -> Markup:
-    """Escape a text and mark the given words (lower case) in it."""
+    """Escape a text and highlight the given words (lower case) in it."""
     wanted = {word.lower() for word in words}
     pieces = re.split(r"(\w+)", cut(text or ""))
     return Markup("").join(

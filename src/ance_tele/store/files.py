@@ -17,7 +17,7 @@ ABANDONED_SECONDS = 24 * 3600.0
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to ``path``; what is made there takes its place only if the block succeeds."""
+    """Yield a temporary path next to ``path``, which is moved to ``path`` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{escape(path.name)}.tmp-*"):
         if _abandoned(leftover):
@@ -76,7 +76,7 @@ def _abandoned(leftover: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or folder if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -110,11 +110,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path, advice: str = "delete it and run the same command again") -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-        advice: What the user can do where it cannot be read; ends the sentence of the error.
+    """Read a JSON file; ``advice``, on what to do if it cannot be read, ends the error.
 
     Raises:
         UserError: It is missing, or it is not JSON.

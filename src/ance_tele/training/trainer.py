@@ -41,7 +41,7 @@ SAVE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Trained:
-    """What an episode of training returns besides the model.
+    """Loss curve and steps of an episode of training.
 
     Attributes:
         loss: (step, mean loss since the last point).
@@ -73,7 +73,7 @@ def train(
     schedule: Schedule,
     inputs: dict[str, Any] | None = None,
 ) -> Trained:
-    """Train a model in place; a run that was killed goes on from its last whole checkpoint in ``work``.
+    """Train a model in place; interrupted training resumes from the last complete checkpoint in ``work``.
 
     SIGINT and SIGTERM are raised again once the running step has ended and its checkpoint is saved.
 
@@ -83,9 +83,9 @@ def train(
         queries: Tokens of the queries.
         passages: Tokens of the passages.
         config: Batch size, schedule, precision and so on.
-        work: Folder for checkpoints; the caller removes it when the model is safe.
-        schedule: How many steps, at which learning rates, from which place in the order of batches.
-        inputs: What the training is made of; checkpoints of anything else are not used.
+        work: Folder for checkpoints, to be removed by the caller.
+        schedule: Steps, learning rates, place in the order of batches.
+        inputs: Inputs of the training; checkpoints with other inputs are not used.
 
     Raises:
         UserError: The model has no weight that can be trained.
@@ -147,7 +147,7 @@ def train(
 
 
 class EpisodeTrainer(SentenceTransformerTrainer):
-    """The library's trainer, with batches that depend on nothing but the number of the step."""
+    """The library's trainer with batches that depend on the step alone."""
 
     def __init__(self, plan: BatchPlan, schedule: Schedule, point: OpenPoint, **options: Any) -> None:
         self.plan, self.schedule, self.point = plan, schedule, point
@@ -166,12 +166,12 @@ class EpisodeTrainer(SentenceTransformerTrainer):
         super().log(logs, *args, **options)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Return the schedule, entered where the episode begins."""
+        """Return the schedule from the first step of the episode."""
         optimizer = optimizer or self.optimizer
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         schedule = self.schedule
-        # A function, of which PyTorch saves nothing in checkpoints.
+        # PyTorch does not save a function in checkpoints.
         self.lr_scheduler = LambdaLR(optimizer, lambda step: schedule.share(step), schedule.begin - 1)
         return self.lr_scheduler
 
@@ -212,7 +212,7 @@ def _arguments(
 
 
 class _Watch(TrainerCallback):
-    """Ends the loss curve at the last step, asks for checkpoints in time, and moves the progress bar."""
+    """Logs the loss of the last step, triggers checkpoints, and advances the progress bar."""
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ class _Watch(TrainerCallback):
 
 
 def last_checkpoint(work: Path, inputs: dict[str, Any]) -> str | None:
-    """Return the last whole checkpoint of the same training, and remove all others."""
+    """Return the last complete checkpoint of the same training, and remove all others."""
     found: dict[int, Path] = {}
     for folder in work.glob("checkpoint-*") if work.is_dir() else ():
         if not folder.is_dir():
