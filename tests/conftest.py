@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from toy import PASSAGES_PER_TOPIC, TOPICS, write_toy
+from toy import write_model, write_toy
 
 # Files that take longest begin first, so that no worker sits idle at the end.
 LONG = ("test_episode", "test_zoo", "test_compare", "test_paper_scale", "test_explorer_browser", "test_packed")
@@ -101,37 +101,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain Hugging Face BERT: two layers, 32 dimensions, random weights, one token per toy word."""
-    import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
     import ance_tele.training.trainer  # noqa: F401 (what most tests with a model load)
 
     pytest_collection_finish()
 
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
-    words = [f"t{i}" for i in range(TOPICS)] + [f"w{i}" for i in range(60)]
-    words += [f"u{i}" for i in range(TOPICS * PASSAGES_PER_TOPIC)] + ["query", "passage", ":"]
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
-    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer()
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=128, **special)
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(3)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    write_model(folder)
     return folder
 
 

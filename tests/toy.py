@@ -1,4 +1,4 @@
-"""The toy collection: 24 topics of six passages, and queries that share words with one of them."""
+"""The toy collection: 24 topics of six passages, and queries that share words with one of them; a model for it."""
 
 import json
 from pathlib import Path
@@ -37,3 +37,33 @@ def write_toy(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", "utf-8")
     for split, lines in qrels.items():
         (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def write_model(folder: Path) -> None:
+    """Write a plain Hugging Face BERT: two layers, 32 dimensions, random weights, one token per toy word."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = [f"t{i}" for i in range(TOPICS)] + [f"w{i}" for i in range(60)]
+    words += [f"u{i}" for i in range(TOPICS * PASSAGES_PER_TOPIC)] + ["query", "passage", ":"]
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=128, **special)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)

@@ -52,7 +52,7 @@ def test_interrupted_it_says_how_to_go_on(
 
     monkeypatch.setattr("ance_tele.data.load.load_collection", interrupt)
     assert main(["data", str(toy)]) == 130
-    assert capsys.readouterr().err == "ance-tele: interrupted; the same command goes on where it was.\n"
+    assert capsys.readouterr().err == "ance-tele: stopped; the same command goes on where it was.\n"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -176,7 +176,8 @@ def test_a_file_of_other_data_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pool.parquet"
     write_pool(path, small_pool(), QUERIES, CORPUS)
     with pytest.raises(
-        ValueError, match=r"pool.parquet holds the query 'q2', which is none of the 1 asked for; mine again"
+        ValueError,
+        match=r"pool.parquet holds the query 'q2', which is none of the 1 asked for; delete it and run the same",
     ):
         read_pool(path, np.array([14]), QUERIES, CORPUS)
     with pytest.raises(ValueError, match="holds the query 'q2', which is none of"):

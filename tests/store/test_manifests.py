@@ -16,8 +16,9 @@ import pytest
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
 from ance_tele.store.artefacts import build, cached, writing
-from ance_tele.store.files import HOST, atomic, lock, read_json, write_json
+from ance_tele.store.files import atomic, host, read_json, temporary_of, write_json
 from ance_tele.store.fingerprints import file_sha256, fingerprint
+from ance_tele.store.lock import lock
 from ance_tele.store.manifests import SCHEMA, Manifest, manifest_path, read_manifest
 
 
@@ -85,18 +86,26 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path, n
     try:
         dead = a_process()
         dead.communicate(b"\n")
-        theirs, left = (tmp_path / f".{name}.tmp-{HOST}-{process.pid}" for process in (living, dead))
-        reused = tmp_path / f".{name}.tmp-{HOST}-{os.getpid()}"  # of a process before a reboot, say
-        for folder in (theirs, left, reused):
+        theirs, left = (temporary_of(tmp_path / name, host(), process.pid) for process in (living, dead))
+        reused = tmp_path / f".{name}.tmp-{os.getpid()}"  # by a version that did not write the name of the machine
+        elsewhere, long_ago = (temporary_of(tmp_path / name, f"other-{age}", dead.pid) for age in ("new", "old"))
+        for folder in (theirs, left, reused, elsewhere, long_ago):
             Maker("half", folder=True)(folder)
-        of_another = tmp_path / f".other.tmp-{HOST}-{dead.pid}"
-        no_number = tmp_path / f".{name}.tmp-{HOST}-backup"
-        elsewhere = tmp_path / f".{name}.tmp-{HOST}2-{dead.pid}"  # of a machine that shares the folder
-        for file in (of_another, no_number, elsewhere):
+        for path in (long_ago, *long_ago.rglob("*")):
+            os.utime(path, (1, 1))
+        of_another = tmp_path / f".other.tmp-{dead.pid}"
+        no_number = tmp_path / f".{name}.tmp-backup"
+        for file in (of_another, no_number):
             file.write_text("not ours to remove")
         with atomic(tmp_path / name) as temporary:
             temporary.write_text("whole")
-        assert theirs.is_dir() and of_another.exists() and no_number.exists() and elsewhere.exists()
+        assert (
+            theirs.is_dir()
+            and elsewhere.is_dir()
+            and not long_ago.exists()
+            and of_another.exists()
+            and no_number.exists()
+        )
         assert not left.exists() and not reused.exists() and (tmp_path / name).read_text() == "whole"
     finally:
         living.communicate(b"\n")
@@ -132,6 +141,7 @@ def test_a_manifest_of_another_schema_is_not_trusted(tmp_path: Path, logged: lis
     path = tmp_path / "thing"
     build(path, "thing", {}, Maker("first"))
     values = read_json(manifest_path(path))
+    del values["checksum"]
     write_json(manifest_path(path), {**values, "schema": SCHEMA + 1})
     build(path, "thing", {}, Maker("second"))
     assert path.read_text() == "second" and "another version" in logged[0]
@@ -150,8 +160,14 @@ DAMAGE = {
     "an empty manifest": lambda path: _truncate_to(manifest_path(path), 0),
     "a manifest of something else": lambda path: manifest_path(path).write_text('{"kind": "x", "colour": "red"}'),
     "a manifest that is a list": lambda path: manifest_path(path).write_text("[1, 2]"),
+    "a manifest with another digit": lambda path: _replace(manifest_path(path), '"length": 5', '"length": 6'),
     "a manifest that is no text": lambda path: manifest_path(path).write_bytes(b"\xff\xfe"),
 }
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
 
 
 def _truncate_to(path: Path, size: int) -> None:
@@ -251,7 +267,7 @@ def test_a_killed_process_leaves_no_artefact_and_the_next_one_cleans_up(tmp_path
     command = [sys.executable, "-c", KILLED, str(path), "shared" if shared else "alone"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "in the middle\n"
-        leftover = tmp_path / f".thing.tmp-{HOST}-{process.pid}"
+        leftover = temporary_of(tmp_path / "thing", host(), process.pid)
         assert leftover.is_dir()
         process.send_signal(signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL
@@ -353,7 +369,9 @@ def test_a_full_disk_in_the_words_of_every_library(
     monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path))
     monkeypatch.setattr("ance_tele.data.importing._write_qrels", full)
     assert main(["data", str(toy)]) == 2
-    assert capsys.readouterr().err.startswith("ance-tele: No space left on device; free some and run the same")
+    error_line = capsys.readouterr().err
+    assert error_line.startswith(f"ance-tele: No space left on device ({tmp_path}/collections/")
+    assert error_line.endswith("; free some and run the same command again: what is finished is kept.\n")
     assert not [name for name in names(tmp_path) if not name.endswith(".lock") and name != "collections"]
     monkeypatch.setattr("ance_tele.data.importing._write_qrels", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # a fault of ours is not dressed up as one of the disk's

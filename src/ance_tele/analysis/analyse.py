@@ -27,7 +27,7 @@ from ance_tele.runs.folder import OpenedRun, open_run
 from ance_tele.runs.identity import recipe_of
 from ance_tele.runs.learning import change, training_metric
 from ance_tele.settings import Recipe
-from ance_tele.store.artefacts import build
+from ance_tele.store.artefacts import build, cached
 from ance_tele.store.files import read_json, write_json
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
@@ -83,8 +83,7 @@ def analyse(
         "of": {name: fingerprint(manifest.inputs) for name, manifest in made.items() if manifest},
         "suspects": asdict(config),
     }
-    before = read_manifest(out / "analysis")
-    if before is not None and before.inputs == {**inputs, "texts": True}:
+    if cached(out / "analysis", {**inputs, "texts": True}):
         return out / "analysis"
     opened = opened or _open(out, data)
     with_texts = {**inputs, "texts": opened is not None}

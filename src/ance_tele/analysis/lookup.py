@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ance_tele.analysis.rounds import Rounds
+from ance_tele.store.files import reading
+from ance_tele.store.tables import open_table, read_group
 
 Ranks = dict[str, list[int | None]]
 """Rank of each passage by round; None where the round's list does not hold it."""
@@ -51,7 +52,7 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
 
     Row groups are found by bisection on their first query, since the order of ids makes their statistics useless.
     """
-    file, place = pq.ParquetFile(path), position(query)
+    file, place = open_table(path), position(query)
     stamp = path.stat().st_mtime_ns
 
     def first(group: int) -> int:
@@ -64,13 +65,14 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
         start -= 1
     parts = [file.schema_arrow.empty_table().select(list(columns))]
     for group in groups[start : last + 1]:
-        table = file.read_row_group(group, columns=["query_id", *columns])
+        table = read_group(path, file, group, ["query_id", *columns])
         parts.append(table.filter(pc.equal(table["query_id"], query)).select(list(columns)))
     return pa.concat_tables(parts)
 
 
 @lru_cache(maxsize=8192)
 def _first_query(path: Path, stamp: int, group: int) -> str:
-    """Return the first query id of a row group; ``stamp``, the file's time, keys the cache."""
-    batches = pq.ParquetFile(path).iter_batches(1, row_groups=[group], columns=["query_id"])
-    return str(next(batches)["query_id"][0].as_py())
+    """Return the first query id of a row group; ``stamp`` is the file's time, so that another file is read anew."""
+    file = open_table(path)
+    with reading(path):
+        return str(next(file.iter_batches(1, row_groups=[group], columns=["query_id"]))["query_id"][0].as_py())

@@ -1,49 +1,36 @@
 """The command line: errors become one sentence, and each verb is a thin call of a public function."""
 
-import errno
 import os
-import re
 import sys
 from collections.abc import Sequence
 
 from ance_tele import __version__
 from ance_tele.cli.common import echo
+from ance_tele.cli.ending import refused_by_system
 from ance_tele.cli.flags import parse
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.errors import UserError, unknown
 from ance_tele.console.log import log_to
+from ance_tele.console.signals import STOPPED, exit_code, stoppable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, or 2 after one sentence on what went wrong."""
+    """Run the command line; returns the exit code: 0; 2 after one sentence on what is wrong; 130 or 143 if stopped."""
     try:
-        with log_to(echo):
+        with stoppable(), log_to(echo):
             return _main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except KeyboardInterrupt:
-        return _fail("interrupted; the same command goes on where it was.", 130)
+    except KeyboardInterrupt as stop:
+        return _fail(STOPPED, exit_code(stop))
     except Exception as error:
-        if _disk_is_full(error):
-            return _fail("No space left on device; free some and run the same command again: what is finished is kept.")
-        if not isinstance(error, OSError):
+        sentence = refused_by_system(error)
+        if sentence is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        return _fail(f"{error.strerror or error}{where}; mend it and run the same command again.")
-
-
-def _disk_is_full(error: Exception) -> bool:
-    """Return whether an error, of any library, means that the disk is full."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # Messages of safetensors, numpy and torch, which set no errno.
-    signs = (
-        r"No space left on device|\d+ requested and \d+ written|PytorchStreamWriter|inline_container.*unexpected pos"
-    )
-    return re.search(signs, str(error)) is not None
+        return _fail(sentence)
 
 
 def _fail(sentence: str, code: int = 2) -> int:

@@ -9,13 +9,18 @@ import numpy as np
 import pyarrow as pa
 
 from ance_tele.console.errors import UserError
+from ance_tele.store.files import reading
 
 ROWS_PER_BATCH = 8192
 
 
 def read_arrow(path: Path) -> pa.Table:
-    """Open an Arrow file, memory-mapped."""
-    with pa.memory_map(str(path)) as source:
+    """Open an Arrow file, memory-mapped.
+
+    Raises:
+        UserError: It is damaged or missing.
+    """
+    with reading(path), pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
 
 

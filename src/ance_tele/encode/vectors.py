@@ -10,7 +10,8 @@ import numpy as np
 from ance_tele.data.ragged import owners
 from ance_tele.data.tokens import in_background
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.manifests import read_manifest
+from ance_tele.store.manifests import damaged, read_manifest
+from ance_tele.store.tables import open_array
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,13 @@ def open_vectors(folder: Path, weights: str, tokens: str, count: int) -> Vectors
     while (first := sum(map(len, shards))) < count:
         path = folder / f"passages-{len(shards):05d}.npy"
         manifest = read_manifest(path)
-        if manifest is None or manifest.inputs["rows"][0] != first:
+        if manifest is None or manifest.inputs["rows"][0] != first or damaged(path, manifest):
             return None
         inputs = {name: value for name, value in manifest.inputs.items() if name != "rows"}
         if (inputs["weights"], inputs["tokens"]) != (weights, tokens) or (shards and inputs != made):
             return None
         made, seconds = inputs, seconds + manifest.seconds
-        shards.append(np.load(path, mmap_mode="r"))
+        shards.append(open_array(path))
     return Vectors(tuple(shards), fingerprint(made), seconds)
 
 

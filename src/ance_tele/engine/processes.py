@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.signals import Terminated
 from ance_tele.engine.executor import Done
 from ance_tele.engine.work import Facts, Job, Unit, describe
 
@@ -125,6 +126,7 @@ class Processes:
 
     def train(self, job: Job) -> Facts:
         """Start the ranks by torch's elastic launcher; where one dies all start again, at most three times."""
+        from torch.distributed.elastic.multiprocessing import SignalException
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
         from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -148,6 +150,8 @@ class Processes:
                     backend = "nccl" if self.gpus >= self.ranks else "gloo"
                     command = ("-m", "ance_tele.engine.rank", str(handed), backend, str(self.gpus))
                     elastic_launch(config, sys.executable)(*command)
+            except SignalException as stop:  # the ranks have saved a checkpoint by now
+                raise (KeyboardInterrupt if stop.sigval == signal.SIGINT else Terminated) from None
             except ChildFailedError as error:
                 raise failed(Path(name), error) from None
             facts: Facts = json.loads((Path(name) / "facts.json").read_text("utf-8"))
@@ -189,9 +193,11 @@ def own_signals() -> Iterator[None]:
         return
     names = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
     before = [(name, signal.getsignal(name)) for name in names]
+    wakeup = signal.set_wakeup_fd(-1)  # nor is it cut short: the ranks save their step first
     try:
         yield
     finally:
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         for name, handler in before:
             signal.signal(name, handler)
 

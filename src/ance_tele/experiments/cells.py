@@ -102,8 +102,10 @@ def run_parallel(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
                 "A process that ran a cell was killed, perhaps for want of memory; the same command goes on where it "
                 "was, with a smaller --parallel if need be."
             ) from None
-        except BaseException:  # such as Ctrl-C: start no further cells
+        except BaseException:  # such as Ctrl-C: what has not begun shall not begin, and what trains saves a checkpoint
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
             raise
     return failed
 

@@ -26,7 +26,7 @@ from ance_tele.runs.lists import anchor_lists, bm25_lists
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
 from ance_tele.runs.mine import search
 from ance_tele.settings import Recipe
-from ance_tele.store.files import lock
+from ance_tele.store.lock import lock
 from ance_tele.store.manifests import adopt
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ance_tele.console.errors import UserError
 from ance_tele.explorer.search import check_question, hits
 from ance_tele.runs.folder import OpenedRun
-from ance_tele.store.files import lock
 from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.lock import lock
 
 if TYPE_CHECKING:
     from ance_tele.search.dense import DenseRetriever

@@ -8,13 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
 from ance_tele.data.ragged import offsets_of, spans
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.sources import SOURCES
+from ance_tele.store.tables import open_table, read_group
 
 QUERIES_PER_GROUP = 16384
+
+_AGAIN = "delete it and run the same command again"
 
 # Rows whose ids are looked up at a time: each look-up first hashes all ids of the corpus (4 s for 8.8 million).
 ROWS_PER_LOOKUP = 1 << 24
@@ -46,7 +50,7 @@ def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus:
 
 def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Candidates:
     """Read what :func:`write_candidates` wrote, for the same query rows."""
-    names = (pq.read_schema(path).metadata or {}).get(b"sources", b"").decode()
+    names = (open_table(path).schema_arrow.metadata or {}).get(b"sources", b"").decode()
     found = {source: _Ragged(path, len(rows)) for source in names.split(",") if source}
     for table in _tables(path, one_source=True):
         ragged = found.setdefault(table["source"][0].as_py(), _Ragged(path, len(rows)))
@@ -105,9 +109,9 @@ def read_lists(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> C
 
 def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:
     """Yield consecutive row groups, joined up to ``ROWS_PER_LOOKUP`` rows."""
-    file, held = pq.ParquetFile(path), list[pa.Table]()
+    file, held = open_table(path), list[pa.Table]()
     for number in range(file.num_row_groups):
-        group = file.read_row_group(number)
+        group = read_group(path, file, number)
         if not len(group):
             continue
         full = sum(map(len, held)) + len(group) > ROWS_PER_LOOKUP
@@ -129,7 +133,7 @@ class _Ragged:
 
     def add(self, positions: np.ndarray, **columns: np.ndarray) -> None:
         if positions[0] < self.last or (np.diff(positions) < 0).any():
-            raise ValueError(f"{self.path.name} is not in the order of the queries; mine and mix again.")
+            raise UserError(f"{self.path} is not in the order of the queries; {_AGAIN}.")
         self.last = positions[-1]
         self.counts += np.bincount(positions, minlength=len(self.counts))
         self.parts.append(columns)
@@ -151,9 +155,7 @@ def _positions(path: Path, ids: pa.ChunkedArray, rows: np.ndarray, queries: Text
     unknown = np.flatnonzero(~np.isin(found, rows))
     if len(unknown):
         name = encoded.dictionary[int(unknown[0])].as_py()
-        raise ValueError(
-            f"{path.name} holds the query '{name}', which is none of the {len(rows)} asked for; mine again."
-        )
+        raise UserError(f"{path} holds the query '{name}', which is none of the {len(rows)} asked for; {_AGAIN}.")
     return place[encoded.indices.to_numpy()]
 
 
@@ -163,7 +165,7 @@ def _passages(path: Path, ids: pa.ChunkedArray, corpus: Texts) -> np.ndarray:
     unknown = np.flatnonzero(found < 0)
     if len(unknown):
         name = ids[int(unknown[0])].as_py()
-        raise ValueError(f"{path.name} holds the passage '{name}', which the corpus lacks; mine again for this corpus.")
+        raise UserError(f"{path} holds the passage '{name}', which the corpus lacks; {_AGAIN}.")
     return found.astype(np.int32)
 
 

@@ -16,7 +16,8 @@ from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import check_given_negatives
 from ance_tele.settings import Recipe
-from ance_tele.store.files import atomic, lock, write_json
+from ance_tele.store.files import atomic, write_json
+from ance_tele.store.lock import lock
 from ance_tele.store.manifests import SCHEMA, adopt
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ def acquire_run_folder(
         for name, part in (adopted or {}).items():
             adopt(part, out / name)
         yield
+        if not (out / "run.json").exists():
+            raise UserError(f"{out} was deleted while the run was at work; run the same command again.")
 
 
 def _identity(inputs: RunInputs, data: str | Path | None) -> dict[str, Any]:
@@ -86,20 +89,26 @@ def _identity(inputs: RunInputs, data: str | Path | None) -> dict[str, Any]:
 def check_folder(out: Path) -> None:
     """Refuse a folder that cannot be a run's.
 
+    One that has lost its ``run.json`` goes on: what is made of other inputs is made again in any case.
+
     Raises:
         UserError: It is a file, or holds something else.
     """
     for path in (out, *out.parents):
         if path.exists() and not path.is_dir():
             raise UserError(f"{path} is a file; --out takes a folder, new or of the same run.")
-    if out.is_dir() and any(out.iterdir()) and not (out / "run.json").exists() and not _only_lock(out):
+    if not out.is_dir() or not any(out.iterdir()) or (out / "run.json").exists() or _only_lock(out):
+        return
+    if any(path for folder in ("episode-*", "bm25") for path in out.glob(f"{folder}/*.manifest.json")):
+        log.info(f"{out} has lost its run.json; what is whole in it, and made of the same, is kept")
+    else:
         raise UserError(f"{out} is not empty and holds no run; give --out a new folder.")
 
 
 def _only_lock(out: Path) -> bool:
     return all(
-        path.name in (".lock", "config.yaml", REVIEW)
-        or path.name.startswith((".run.json", ".config.yaml", f".{REVIEW}"))
+        path.name in ("config.yaml", REVIEW)
+        or path.name.startswith((".lock", ".run.json", ".config.yaml", f".{REVIEW}"))
         for path in out.iterdir()
     )
 

@@ -11,11 +11,15 @@ from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review
 from ance_tele.runs.identity import REVIEW, read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
-from ance_tele.store.manifests import read_manifest
+from ance_tele.store.artefacts import check_whole
+from ance_tele.store.manifests import manifest_path, read_manifest
 
 if TYPE_CHECKING:
     from ance_tele.encode.checkpoint import Checkpoint
     from ance_tele.search.dense import DenseRetriever
+
+
+AGAIN = "restore it from a copy, or run the command that made it again"
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,18 @@ class RunFolder:
         return self.path / f"episode-{number}"
 
     def weights(self, number: int) -> str | None:
-        """Return the fingerprint of the weights trained in an episode; None before training."""
-        manifest = read_manifest(self.checkpoint(number) / "model")
-        return None if manifest is None else str(manifest.facts["weights"])
+        """Return the fingerprint of the weights that an episode has trained; None where it has not.
+
+        Raises:
+            UserError: The model is damaged.
+        """
+        path = self.checkpoint(number) / "model"
+        manifest = read_manifest(path)
+        if manifest is not None:
+            return str(manifest.facts["weights"])
+        if path.exists() or manifest_path(path).exists():
+            raise UserError(f"{path} is damaged: files of it, or its manifest, are gone or were changed; {AGAIN}.")
+        return None
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,8 @@ class OpenedRun:
         from ance_tele.search.dense import DenseRetriever
 
         name = self.folder.checkpoint(number) / "model" if number else self.model
+        if number and (manifest := read_manifest(Path(str(name)))) is not None:
+            check_whole(Path(str(name)), manifest)
         with muted():
             config = with_common_prompt(self.recipe.encoder, self.collection)
         checkpoint = Checkpoint(name, config, self.folder.weights(number), trained=number > 0)

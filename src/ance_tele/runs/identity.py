@@ -27,7 +27,7 @@ def read_identity(out: Path) -> dict[str, Any]:
     """
     if not (out / "run.json").is_file():
         raise UserError(f"{out} is no run folder: it holds no run.json; give the --out folder of a run.")
-    found = read_json(out / "run.json")
+    found = read_json(out / "run.json", "restore it from a copy, or delete it and run the same command again")
     if not isinstance(found, dict) or not {"recipe", "data", "model", "fingerprints"} <= found.keys():
         raise UserError(f"{out} is no run folder: its run.json is of something else; give the --out folder of a run.")
     return found

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
+from ance_tele.console.errors import UserError
 from ance_tele.evaluate.config import headline
 from ance_tele.evaluate.statistics import compare_with
 from ance_tele.mining.plugins import plugin_sources
@@ -30,6 +30,7 @@ from ance_tele.runs.summary import (
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.store.manifests import SCHEMA, Manifest, package_versions, read_manifest
+from ance_tele.store.tables import read_table
 
 FOLDERS = {"bm25": "bm25", "zero-shot": "episode-0"}
 """Where a baseline is measured."""
@@ -84,9 +85,9 @@ def comparisons(out: Path, episodes: int, baselines: list[str]) -> tuple[Compari
     """Compare the last episode with each baseline on MRR@10; on answer recall where the split has no judgements."""
     if not episodes:
         return ()
-    table = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")
+    table = read_table(out / f"episode-{episodes}" / "per_query.parquet")
     metric = headline([name for name in table.column_names[1:] if not np.isnan(table[name].to_numpy()).all()])
-    others = {name: pq.read_table(out / FOLDERS[name] / "per_query.parquet")[metric].to_numpy() for name in baselines}
+    others = {name: read_table(out / FOLDERS[name] / "per_query.parquet")[metric].to_numpy() for name in baselines}
     found = compare_with(table[metric].to_numpy(), others)
     return tuple(
         Comparison(system=f"episode {episodes}", baseline=name, metric=metric, difference=difference, p=p)
@@ -124,7 +125,11 @@ def _episode(run: RunFolder, number: int) -> EpisodeSummary:
     names = ("candidates.parquet", "pool.parquet", "model", "evaluation")
     mined, mixed, trained, measured = (read_manifest(folder / name) for name in names)
     lists = read_manifest(before / "training_lists")
-    assert mined and mixed and trained and measured and lists
+    if not (mined and mixed and trained and measured and lists):
+        raise UserError(
+            f"{folder} is not whole any more: something in it, or in {before.name}, was deleted or changed while the "
+            "run was at work; run the same command again."
+        )
     several = trained.facts.get("pairs", 0) > trained.facts.get("queries", 0)
     dynamics = read_manifest(folder / "dynamics.json")
     learned = {} if dynamics is None else dynamics.facts

@@ -29,10 +29,10 @@ from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import package_versions
 from ance_tele.training.batches import BatchPlan, by_turn
 from ance_tele.training.card import model_card
+from ance_tele.training.checkpoints import last_checkpoint
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.ranks import TrainJob, write_plan
 from ance_tele.training.schedule import Schedule
-from ance_tele.training.trainer import last_checkpoint
 
 log = logging.getLogger(__name__)
 

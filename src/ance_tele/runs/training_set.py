@@ -22,6 +22,7 @@ from ance_tele.search.retriever import Retriever
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import cached, writing
 from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _found_by_answer(
 
 def read_pairs(path: Path, collection: Collection) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of queries and of passages, int64 [n] each, that :func:`write_pairs` wrote."""
-    table = pq.read_table(path)
+    table = read_table(path)
     return (
         collection.queries.rows(table["query_id"].combine_chunks()),
         collection.corpus.rows(table["passage_id"].combine_chunks()),

@@ -9,8 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from ance_tele.store.files import atomic, lock, remove
-from ance_tele.store.manifests import SCHEMA, Manifest, difference, file_sizes, manifest_path, read_manifest
+from ance_tele.console.errors import UserError
+from ance_tele.store.files import atomic, remove
+from ance_tele.store.lock import lock
+from ance_tele.store.manifests import (
+    SCHEMA,
+    Manifest,
+    checksums,
+    damaged,
+    difference,
+    file_sizes,
+    manifest_path,
+    read_manifest,
+)
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +66,28 @@ class Writing:
 
 
 def cached(path: Path, inputs: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest of a complete artefact with the same inputs; None without."""
+    """Return the manifest of an artefact that is whole and made of the same inputs; None where there is none.
+
+    Its bytes are compared with their checksums; the manifest of a damaged one is removed, so that nobody else reads it.
+    """
     found = read_manifest(path)
-    same = found is not None and found.inputs == as_read_back(inputs) and found.schema == SCHEMA
-    return replace(found, reused=True) if found is not None and same else None
+    if found is None or found.inputs != as_read_back(inputs) or found.schema != SCHEMA:
+        return None
+    if wrong := damaged(path, found):
+        log.info(f"{path.parent / wrong[0]} is damaged: it does not hold what was written, and is made again")
+        manifest_path(path).unlink(missing_ok=True)
+        return None
+    return replace(found, reused=True)
+
+
+def check_whole(path: Path, manifest: Manifest) -> None:
+    """Refuse an artefact that does not hold what was written.
+
+    Raises:
+        UserError: One of its files is damaged.
+    """
+    for name in damaged(path, manifest)[:1]:
+        raise UserError(f"{path.parent / name} is damaged: delete it; the command that made it makes it again.")
 
 
 def as_read_back(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,12 +112,14 @@ def writing(path: Path, kind: str, inputs: Mapping[str, Any], spread: bool = Fal
         made = Writing(temporary)
         yield made
     files = file_sizes(path)
+    sums = checksums(path.parent, files)
     if spread:
-        files = {name.partition("/")[2]: size for name, size in files.items()}
+        files, sums = ({name.partition("/")[2]: one for name, one in of.items()} for of in (files, sums))
         for name in files:
             (path / name).replace(path.parent / name)
         remove(path)
-    made.manifest = Manifest(kind, inputs, files, made.facts, round(time.perf_counter() - start, 3))
+    seconds = round(time.perf_counter() - start, 3)
+    made.manifest = Manifest(kind, inputs, files, made.facts, seconds, checksums=sums)
     made.manifest.save(path)
 
 

@@ -1,11 +1,10 @@
-"""Files: atomic writing, locks, JSON."""
+"""Files: written atomically, so that nothing half-written is ever taken for whole; read; JSON."""
 
-import errno
 import json
 import os
-import platform
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -13,20 +12,17 @@ from typing import Any
 
 from ance_tele.console.errors import UserError
 
-# In the names of temporary files: machines that share a folder do not know each other's processes.
-HOST = platform.node().replace("/", "_") or "localhost"
+ABANDONED_SECONDS = 24 * 3600.0
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to ``path``, which is moved to ``path`` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    own = f".{path.name}.tmp-{HOST}-"
-    for leftover in path.parent.glob(f"{escape(own)}*"):
-        process = leftover.name.removeprefix(own)
-        if process.isdigit() and not _alive(int(process)):  # left by a process of this machine that was killed
+    for leftover in path.parent.glob(f".{escape(path.name)}.tmp-*"):
+        if _abandoned(leftover):
             remove(leftover)
-    temporary = path.with_name(f"{own}{os.getpid()}")
+    temporary = temporary_of(path, host(), os.getpid())
     try:
         yield temporary
         for file in [temporary] if temporary.is_file() else [f for f in temporary.rglob("*") if f.is_file()]:
@@ -35,46 +31,48 @@ def atomic(path: Path) -> Iterator[Path]:
         if path.is_dir():
             shutil.rmtree(path)
         temporary.replace(path)
+    except Exception as error:
+        vars(error).setdefault("writing", str(path))  # libraries do not say what could not be written
+        raise
     finally:
         remove(temporary)
 
 
-def _alive(process: int) -> bool:
+def temporary_of(path: Path, host: str, process: int) -> Path:
+    """Return where a process of a host makes what takes the place of ``path``."""
+    return path.with_name(f".{path.name}.tmp-{host}-{process}")
+
+
+def host() -> str:
+    """Return the name of this machine."""
+    return os.uname().nodename.replace("/", "_")
+
+
+def alive(process: int) -> bool:
+    """Return whether there is a process of this number on this machine."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return True
-    return process != os.getpid()
+    return True
 
 
-@contextmanager
-def lock(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a lock on a file, which stays, empty, while the block runs.
+def _abandoned(leftover: Path) -> bool:
+    """Return whether a temporary file or folder is of a process that was killed.
 
-    If another process holds it, call ``waiting`` and wait.
-
-    Raises:
-        UserError: Another process holds it, and there is no ``waiting``.
+    Nothing is known of the processes of other machines: theirs are abandoned after a day.
     """
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is None:
-                raise UserError(
-                    f"Another process is at work in {path.parent}; wait for it, or give another --out."
-                ) from None
-            waiting()
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # a file system without locks
-                raise
-        yield
+    where, _, process = leftover.name.rpartition(".tmp-")[2].rpartition("-")
+    if not process.isdigit():
+        return False
+    if where in ("", host()):  # versions before the name of the machine was in it have none
+        return int(process) == os.getpid() or not alive(int(process))
+    try:
+        return time.time() - max(file.stat().st_mtime for file in (leftover, *leftover.rglob("*"))) > ABANDONED_SECONDS
+    except FileNotFoundError:  # being worked at
+        return False
 
 
 def remove(path: Path) -> None:
@@ -83,6 +81,26 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(path: Path, advice: str = "delete it; the command that made it makes it again") -> Iterator[None]:
+    """Name the file, and what to do, where a library cannot read it because it is damaged or gone.
+
+    Raises:
+        UserError: The block has failed in a way that a damaged or missing file makes it fail.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; the command that made it makes it again.") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, LookupError, EOFError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the system, not of what the file holds
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(f"{path} is damaged ({why}): {advice}.") from error
 
 
 def write_json(path: Path, value: object) -> None:

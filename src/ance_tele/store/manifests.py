@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -20,6 +21,9 @@ from ance_tele.store.files import atomic, write_json
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
+
+# Larger files are known by their size alone: a corpus of gigabytes is opened by every command.
+CHECKED_BYTES = 1 << 30
 
 
 @cache
@@ -47,6 +51,7 @@ class Manifest:
         seconds: Wall-clock time of making it.
         versions: Of the packages that affect results.
         schema: Of the manifest.
+        checksums: CRC-32 of every file of at most ``CHECKED_BYTES``; none in manifests of older versions.
         reused: The artefact was there already (not written to the file).
     """
 
@@ -57,13 +62,14 @@ class Manifest:
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=package_versions)
     schema: int = SCHEMA
+    checksums: Mapping[str, int] = field(default_factory=dict)
     reused: bool = field(default=False, compare=False)
 
     def save(self, path: Path) -> None:
         """Write the manifest of the artefact at ``path``, which completes it."""
         values = asdict(self)
         del values["reused"]
-        write_json(manifest_path(path), values)
+        write_json(manifest_path(path), {**values, "checksum": _checksum(values)})
 
 
 def manifest_path(path: Path) -> Path:
@@ -74,11 +80,37 @@ def manifest_path(path: Path) -> Path:
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest of the artefact at ``path``; None if that is missing, unreadable or incomplete."""
     try:
-        manifest = Manifest(**json.loads(manifest_path(path).read_text("utf-8")))
+        values = json.loads(manifest_path(path).read_text("utf-8"))
+        if (known := values.pop("checksum", None)) is not None and known != _checksum(values):
+            return None
+        manifest = Manifest(**values)
         sizes = {name: (path.parent / name).stat().st_size for name in manifest.files}
-    except (FileNotFoundError, json.JSONDecodeError, TypeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError):
         return None
     return manifest if sizes == manifest.files else None
+
+
+def checksums(folder: Path, files: Mapping[str, int]) -> dict[str, int]:
+    """Return the CRC-32 of files, named relative to ``folder`` and given with their sizes, that are not too large."""
+    return {name: _crc32(folder / name) for name, size in files.items() if size <= CHECKED_BYTES}
+
+
+def damaged(path: Path, manifest: Manifest) -> list[str]:
+    """Return the names of files of the artefact at ``path`` that do not hold the bytes that were written."""
+    return [name for name, known in manifest.checksums.items() if _crc32(path.parent / name) != known]
+
+
+def _crc32(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found = zlib.crc32(block, found)
+    return found
+
+
+def _checksum(values: Mapping[str, Any]) -> int:
+    """Return the CRC-32 of a manifest's own content: it holds metrics."""
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())
 
 
 def file_sizes(path: Path) -> dict[str, int]:

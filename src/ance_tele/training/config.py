@@ -30,8 +30,7 @@ class TrainingConfig:
             where a batch exceeds ``grad_cache_tokens``.
         grad_cache_tokens: See ``grad_cache``.
         logging_steps: Steps between two points of the loss curve.
-        save_steps: Steps between two checkpoints, rounded up to a multiple of ``logging_steps``; None means
-            every ten minutes.
+        save_steps: Steps between two checkpoints; None means every ten minutes.
         report_to: Trackers, as in transformers; "auto" is TensorBoard where it is installed.
 
     Example:

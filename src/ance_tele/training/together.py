@@ -75,11 +75,11 @@ def _sum(gradients: list[Tensor]) -> None:
     torch._foreach_copy_(gradients, [part.view_as(one) for part, one in zip(parts, gradients, strict=True)])
 
 
-def agreed(wanted: bool, ranks: int) -> bool:
+def agreed(wanted: tuple[bool, ...], ranks: int) -> tuple[bool, ...]:
     """Return what rank 0 wants."""
     if ranks == 1:
         return wanted
     device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
-    answer = torch.tensor(int(wanted), device=device)
-    dist.broadcast(answer, 0)
-    return bool(answer)
+    answers = torch.tensor(wanted, dtype=torch.uint8, device=device)
+    dist.broadcast(answers, 0)
+    return tuple(bool(answer) for answer in answers.tolist())

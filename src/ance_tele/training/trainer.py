@@ -1,7 +1,6 @@
 """One episode of training: sentence-transformers' own trainer with our batches and our loss."""
 
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,21 @@ from sentence_transformers import (
 from sentence_transformers.base.modules import Normalize
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback
 from transformers.integrations import is_tensorboard_available
 
-from ance_tele.console.progress import Advance, progress
+from ance_tele.console.progress import progress
+from ance_tele.console.signals import held_signals
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.encoder import Forward, resolve_precision
-from ance_tele.store.files import remove
-from ance_tele.store.manifests import Manifest, file_sizes, manifest_path, read_manifest
 from ance_tele.training.batches import BatchPlan, Collator, StepSampler
+from ance_tele.training.checkpoints import Watch, last_checkpoint
 from ance_tele.training.config import TrainingConfig
+from ance_tele.training.curve import OpenPoint
 from ance_tele.training.loss import TeleportationLoss
 from ance_tele.training.schedule import Schedule
-from ance_tele.training.together import agreed, sum_gradients
-
-SAVE_SECONDS = 600.0
+from ance_tele.training.together import sum_gradients
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,8 @@ def train(
     ranks: int = 1,
 ) -> Trained:
     """Train a model in place; interrupted training resumes from the last complete checkpoint in ``work``.
+
+    SIGINT and SIGTERM are raised again once the running step has ended and its checkpoint is saved.
 
     Args:
         model: The encoder, holding its initial weights.
@@ -123,11 +123,15 @@ def train(
     )
     collator = Collator(plan, queries, passages, query_forward, passage_forward, rank, ranks)
     epochs = -(-(schedule.first_step + schedule.steps) // plan.steps_per_epoch)
-    with progress("training", 0 if rank else schedule.steps * config.batch_queries, "queries") as advance:
-        watch = _Watch(config, work, inputs or {}, advance, rank, ranks)
+    last, point = last_checkpoint(work, inputs or {}, clean=ranks == 1), OpenPoint()
+    point.resume(last)
+    shown = 0 if rank else schedule.steps * config.batch_queries
+    with progress("training", shown, "queries") as advance, held_signals() as stopping:
+        watch = Watch(config, work, inputs or {}, advance, point, stopping, rank, ranks)
         trainer = EpisodeTrainer(
             plan,
             schedule,
+            point,
             ranks,
             model=model,
             args=_arguments(config, work, schedule, plan.seed, model.device),
@@ -140,7 +144,7 @@ def train(
             trainer.remove_callback(callback)
         if rank:
             torch.manual_seed(plan.seed + 1000003 * rank)  # dropout of its own
-        trainer.train(resume_from_checkpoint=last_checkpoint(work, inputs or {}, clean=ranks == 1))
+        trainer.train(resume_from_checkpoint=last)
     history = trainer.state.log_history
     curve = [(row["step"], row["loss"]) for row in history if "loss" in row]
     rates = [(row["step"], row["learning_rate"]) for row in history if "learning_rate" in row]
@@ -150,8 +154,8 @@ def train(
 class EpisodeTrainer(SentenceTransformerTrainer):
     """The library's trainer with batches that depend on the step alone."""
 
-    def __init__(self, plan: BatchPlan, schedule: Schedule, ranks: int = 1, **options: Any) -> None:
-        self.plan, self.schedule, self.ranks = plan, schedule, ranks
+    def __init__(self, plan: BatchPlan, schedule: Schedule, point: OpenPoint, ranks: int = 1, **options: Any) -> None:
+        self.plan, self.schedule, self.point, self.ranks = plan, schedule, point, ranks
         super().__init__(**options)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -161,11 +165,18 @@ class EpisodeTrainer(SentenceTransformerTrainer):
         return DataLoader(self.train_dataset, batch_sampler=self.get_batch_sampler(), collate_fn=self.data_collator)
 
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
-        """Compute the gradients of a step; those of all ranks together."""
-        loss = super().training_step(*args, **options)
+        """Compute the gradients of a step, summed over the ranks; its loss is part of the next point of the curve."""
+        loss: torch.Tensor = super().training_step(*args, **options)
         if self.ranks > 1:
             sum_gradients(self.model.parameters())
+        self.point.add(loss)
         return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+        """Log a point of the curve: after a resume, with what was summed up before."""
+        if "loss" in logs:
+            logs["loss"] = self.point.close(logs["loss"])
+        super().log(logs, *args, **options)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """Return the schedule from the first step of the episode."""
@@ -215,58 +226,3 @@ def _arguments(
     # One process uses one GPU: the library would copy the model to all there are at every step.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
-
-
-class _Watch(TrainerCallback):
-    """Logs the loss of the last step, triggers checkpoints, and advances the progress bar."""
-
-    def __init__(
-        self, config: TrainingConfig, work: Path, inputs: dict[str, Any], advance: Advance, rank: int, ranks: int
-    ) -> None:
-        self.config, self.work, self.inputs, self.advance = config, work, inputs, advance
-        self.rank, self.ranks = rank, ranks
-        self.saved = time.monotonic()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.advance(state.global_step * self.config.batch_queries)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.advance(self.config.batch_queries)
-        step, every = state.global_step, self.config.save_steps
-        if step >= state.max_steps:
-            control.should_log = True
-        elif step % self.config.logging_steps == 0:
-            # Only at points of the loss curve, so that resuming does not change it.
-            due = time.monotonic() - self.saved > SAVE_SECONDS
-            if every is not None:
-                every = -(-every // self.config.logging_steps) * self.config.logging_steps
-                due = step % every == 0
-            control.should_save = agreed(due, self.ranks)
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.saved = time.monotonic()
-        if self.ranks > 1:
-            dist.barrier()  # all have written their part
-        if self.rank:
-            return
-        folder = self.work / f"checkpoint-{state.global_step}"
-        Manifest("checkpoint", self.inputs, file_sizes(folder)).save(folder)
-        for older in self.work.glob("checkpoint-*"):
-            if not older.name.startswith(folder.name):
-                remove(older)
-
-
-def last_checkpoint(work: Path, inputs: dict[str, Any], clean: bool = True) -> str | None:
-    """Return the last complete checkpoint of the same training; with ``clean``, remove all others."""
-    found: dict[int, Path] = {}
-    for folder in work.glob("checkpoint-*") if work.is_dir() else ():
-        if not folder.is_dir():
-            continue
-        manifest = read_manifest(folder)
-        if manifest is None or manifest.inputs != inputs:
-            if clean:
-                remove(folder)
-                manifest_path(folder).unlink(missing_ok=True)
-        else:
-            found[int(folder.name.rpartition("-")[2])] = folder
-    return str(found[max(found)]) if found else None
