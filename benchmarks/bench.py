@@ -1,10 +1,10 @@
-"""One table: ours beside every competitor, with ratios, the share of the limit and peak memory.
+"""All benchmarks in one table: our times against every competitor, speed-ups, share of the limit, peak memory.
 
     python benchmarks/bench.py [--full] [--only step search] [--data FOLDER] [--model FOLDER]
 
 Runs the scripts of this folder one after another, each in a process of its own, prints their rows as one table and adds
 it to `benchmarks/results/YYYY-MM-DD.md`, with the machine, versions and commands. `--quick`, the default, takes
-minutes; `--full` takes hours on two cores. What fails becomes a row that says so, and the rest goes on.
+minutes; `--full` takes hours on two cores. A failed script becomes a row with the reason.
 """
 
 import argparse
@@ -29,7 +29,7 @@ ours (theirs) ran; of a search, what it took beyond the vectors and the index; o
 
 @dataclass(frozen=True)
 class Question:
-    """One script, and what it is asked.
+    """One script and its arguments.
 
     Attributes:
         quick: Arguments of each call with small sizes.
@@ -65,7 +65,7 @@ QUESTIONS = {
 
 
 def calls(names: Sequence[str], full: bool, given: Mapping[str, str | None]) -> Iterator[tuple[str, list[str]]]:
-    """Yield name and arguments of each call: sizes, then the data and the model where they are given and taken."""
+    """Yield name and arguments of each call: sizes, then data and model if the script takes them."""
     for name in names:
         question = QUESTIONS[name]
         for sizes in question.full if full else question.quick:
@@ -74,7 +74,7 @@ def calls(names: Sequence[str], full: bool, given: Mapping[str, str | None]) -> 
 
 
 def ask(name: str, arguments: Sequence[str]) -> list[Row]:
-    """Run a script and return its rows; where it fails, the one row that says so."""
+    """Run a script and return its rows, or a row with the reason of its failure."""
     with tempfile.TemporaryDirectory() as folder:
         rows, errors = Path(folder) / "rows.json", Path(folder) / "errors"
         command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *arguments, "--json", str(rows)]
@@ -114,20 +114,20 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def spent(seconds: float) -> str:
-    """Write seconds with three digits: 0.0412 s, 4.06 s, 1,234 s."""
+    """Format seconds with three digits: 0.0412 s, 4.06 s, 1,234 s."""
     return f"{seconds:,.0f} s" if seconds >= 100 else f"{seconds:.3g} s"
 
 
 def nameless(row: Row, places: Mapping[str, str]) -> Row:
-    """Return the row without names of folders of this machine: results are kept beside the code."""
-    told = {name: getattr(row, name) for name in ("ours", "command")}
+    """Return the row without local folder names, since results are committed."""
+    shown = {name: getattr(row, name) for name in ("ours", "command")}
     for place, name in places.items():
-        told = {key: text.replace(place, name) for key, text in told.items()}
-    return replace(row, **told)
+        shown = {key: text.replace(place, name) for key, text in shown.items()}
+    return replace(row, **shown)
 
 
 def section(title: str, about: Sequence[str], rows: Sequence[Row]) -> str:
-    """Return what is kept of one call: when, where, the table, and what repeats each row."""
+    """Return the Markdown section of one call: date, machine, table, commands."""
     commands = "\n".join(f"    {command}" for command in dict.fromkeys(row.command for row in rows))
     return "\n".join([f"## {title}\n", *(f"{line}\n" for line in about), f"{table(rows)}\n", LEGEND, f"{commands}\n"])
 

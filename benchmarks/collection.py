@@ -4,8 +4,8 @@
         [--json FILE]
 
 Passages are slices of the words of a real collection (``--data``), with lengths as in MS MARCO (median 50 words, mean
-56); vectors are random, 128 dimensions. Each size runs in a process of its own, whose peak memory is told: whole, and
-the part that is its own rather than pages of files that the system may take back.
+56); vectors are random, 128 dimensions. Each size runs in a process of its own, whose peak memory is reported in total
+and without pages of mapped files, which the system can reclaim.
 """
 
 import argparse
@@ -28,7 +28,7 @@ VECTORS = "write random vectors"
 
 
 class Meter:
-    """Seconds by step, and the largest part of memory that was this process's own."""
+    """Seconds by step, and the peak of anonymous memory."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

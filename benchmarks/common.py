@@ -1,6 +1,6 @@
-"""What every benchmark needs: runs that take turns, memory, the machine and its matrix product, rows and tables.
+"""Helpers of all benchmarks: alternating runs, memory, the machine and its matrix product, rows and tables.
 
-Nothing here imports torch by itself: it would count as memory of what needs none.
+torch is not imported here, since it would count as memory of benchmarks without it.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PACKAGES = ("torch", "numpy", "faiss-cpu", "sentence-transformers", "transformer
 
 
 def this_command() -> str:
-    """Return the command line that repeats this process, without where its rows go."""
+    """Return the command line that repeats this process, without --json."""
     name, *rest = sys.argv
     if "--json" in rest:
         place = rest.index("--json")
@@ -36,21 +36,21 @@ def this_command() -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the one table: ours beside one competitor, or alone.
+    """A row of the table: our time against that of a competitor, if any.
 
     Attributes:
-        question: What was done, with its size.
-        ours: Which of our ways.
-        seconds: What ours took, the median; None where the script failed, and ``ours`` says how.
-        competitor: Who else did it.
-        theirs: What that took, seconds.
-        ratio: How many times faster ours is: the median over rounds.
-        least: The least of them.
-        most: The most.
-        share: Ours, as a share of the best matrix product of the machine.
-        peak: GiB that the process held at most while ours ran.
-        their_peak: The same of theirs.
-        command: What repeats it.
+        question: Task and size.
+        ours: Variant of our implementation.
+        seconds: Our median time; None if the script failed, with the reason in ``ours``.
+        competitor: Name of the competitor.
+        theirs: Its median time in seconds.
+        ratio: Median speed-up over rounds.
+        least: Minimum speed-up.
+        most: Maximum speed-up.
+        share: Our FLOP/s as a share of the machine's best matrix product.
+        peak: Our peak memory in GiB.
+        their_peak: The competitor's peak memory in GiB.
+        command: The command line.
     """
 
     question: str
@@ -68,28 +68,28 @@ class Row:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Let a script be asked for its rows."""
+    """Add the option --json."""
     parser.add_argument("--json", type=Path, help="a file for the rows of the one table, which bench.py reads")
 
 
 def record(path: Path | None, rows: Sequence[Row]) -> None:
-    """Write rows where ``--json`` asks for them."""
+    """Write rows to the file of --json, if given."""
     if path is not None:
         path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", "utf-8")
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read what :func:`record` has written."""
+    """Read the rows that :func:`record` wrote."""
     return [Row(**row) for row in json.loads(path.read_text("utf-8"))]
 
 
 def alternate(runs: dict[str, Callable[[], object]], repeats: int, warm: int = 1) -> dict[str, list[float]]:
-    """Return the seconds of each run, ``repeats`` each, taken in turns so that a loaded machine slows all alike.
+    """Return the seconds of each run over ``repeats`` rounds; runs alternate, so that load affects all alike.
 
     Args:
-        runs: What to time, by name.
-        repeats: Rounds that count; every second one goes backwards.
-        warm: Rounds before them that do not.
+        runs: Functions by name.
+        repeats: Number of timed rounds; every second one is in reverse order.
+        warm: Warm-up rounds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(-warm, repeats):
@@ -104,20 +104,20 @@ def alternate(runs: dict[str, Callable[[], object]], repeats: int, warm: int = 1
 
 
 def settle() -> None:
-    """Wait until a GPU, where there is one in use, has done what it was told."""
+    """Wait until a GPU, if one is in use, has finished."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
 def times_faster(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Return median, least and most of theirs over ours, round by round."""
+    """Return median, minimum and maximum of theirs / ours over rounds."""
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
 def peak_memory(run: Callable[[], object]) -> int:
-    """Return the most memory that the process held during a run, in bytes; on a GPU, of the GPU; 0 where unknown."""
+    """Return the peak memory during a run, in bytes: of the process, or of the GPU; 0 if unknown."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -127,7 +127,7 @@ def peak_memory(run: Callable[[], object]) -> int:
     if not reset.exists():
         run()
         return 0
-    trim()  # what the competitor before has freed is not this one's
+    trim()  # memory freed by the previous competitor does not count
     reset.write_text("5")
     run()
     return _status("VmHWM")
@@ -153,7 +153,7 @@ def _status(name: str) -> int:
 
 
 def gemm_peak(dtype: "torch.dtype", device: str = "cpu", size: int | None = None, repeats: int = 5) -> float:
-    """Return the FLOP/s of the best of several square matrix products: the limit that shares are told of.
+    """Return the FLOP/s of the best of several square matrix products: the limit for shares.
 
     Args:
         dtype: Of the factors.

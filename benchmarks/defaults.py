@@ -1,10 +1,10 @@
-"""Defaults by what is at hand against the paper's for MS MARCO, which were everybody's before.
+"""Defaults by collection and model (`ance_tele.plan.defaults`) against the paper's settings for MS MARCO.
 
     python benchmarks/defaults.py DATA MODEL --queries 160 --passages 3000 --judged 300 --seeds 1 2 --json rows.jsonl
 
-A collection is cut where so asked, the same way every time: training queries, judged queries of dev and test, their
-relevant passages, and others up to a number. Each row is a run: MRR@10 and nDCG@10 on dev and test, steps, and
-processor seconds (the machine may be shared). Settings were chosen on dev; test is looked at once.
+Optionally on a deterministic subset of a collection: training queries, judged queries of dev and test, their relevant
+passages, and further ones up to a number. Each row is a run: MRR@10 and nDCG@10 on dev and test, steps, and CPU seconds
+(the machine may be shared). Settings were chosen on dev; test was evaluated once.
 """
 
 import argparse
@@ -36,7 +36,9 @@ METRICS = ("MRR@10", "nDCG@10")
 
 
 def cut(whole: at.Collection, queries: int | None, passages: int | None, judged: int | None) -> at.Collection:
-    """Return a part of a collection: so many training queries, passages, and judged queries a split."""
+    """Return a subset of a collection with the given numbers of training queries, passages, and judged queries per
+    split.
+    """
     ids, names = whole.corpus.ids.to_pylist(), whole.queries.ids.to_pylist()
     texts: dict[str, str] = {}
     qrels: dict[str, dict[str, dict[str, int]]] = {}
@@ -65,9 +67,9 @@ def _shuffled(salt: str, rows: Any) -> list[int]:
 def systems(
     collection: at.Collection, model: str, wanted: list[str], own: dict[str, Any]
 ) -> Iterator[tuple[str, Recipe]]:
-    """Yield names and recipes: the model as it is, with the defaults before, with those by what is at hand.
+    """Yield names and recipes: zero-shot, the previous defaults, defaults by collection and model.
 
-    Settings of its own may follow a name: "at hand learning_rate=1e-4".
+    Settings may follow a name: "at hand learning_rate=1e-4".
     """
     common = {"split": "dev", "baselines": ["zero-shot"], "report_to": [], "watch_lookahead": False, **own}
     suited = at.recipe_for("ance-tele", collection, model, **common)
@@ -84,9 +86,9 @@ def systems(
 
 
 def row(name: str, recipe: Recipe, collection: at.Collection, model: str, folder: Path) -> dict[str, Any]:
-    """Carry out a run in a folder of its own; returns what it gave and took.
+    """Carry out a run in its own folder; return its metrics and costs.
 
-    What the first run in ``folder`` found of the model as it is serves the others, where they read texts alike.
+    The evaluation of the initial model by the first run in ``folder`` is reused by runs with the same text settings.
     """
     first, out = folder / "first", folder / "run"
     out = out if first.exists() else first
@@ -113,7 +115,7 @@ def row(name: str, recipe: Recipe, collection: at.Collection, model: str, folder
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Lay rows out as Markdown, in their order; figures in percent."""
+    """Return rows as a Markdown table; metrics in percent."""
     head = ("collection", "passages", "model", "defaults", "training queries")
     head += ("dev MRR@10, nDCG@10", "test MRR@10, nDCG@10", "steps", "processor seconds")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -132,7 +134,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("model")
     parser.add_argument("--queries", type=int, help="most training queries; all by default")
-    parser.add_argument("--passages", type=int, help="most passages, beside the relevant ones; all by default")
+    parser.add_argument("--passages", type=int, help="most passages besides the relevant ones; all by default")
     parser.add_argument("--judged", type=int, help="most queries of dev, and of test; all by default")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--systems", nargs="+", default=["zero-shot", "before", "at hand"])

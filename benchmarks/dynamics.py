@@ -1,4 +1,4 @@
-"""Time and memory of looking back at a run of MS MARCO's size: 500,000 queries x 200 candidates x 5 episodes.
+"""Time and memory of the analysis of a run of MS MARCO's size: 500,000 queries x 200 candidates x 5 episodes.
 
     python benchmarks/dynamics.py [--queries 500000] [--folder FOLDER] [--json FILE]
 
@@ -26,12 +26,12 @@ CORPUS, DEPTH, POOL, EPISODES, GROUP = 8_841_823, 200, 120, 5, 16384
 
 
 def save(path: Path) -> None:
-    """Say that a file stands."""
+    """Write the manifest of a file."""
     Manifest("synthetic", {"name": str(path)}, file_sizes(path)).save(path)
 
 
 def lists(rng: np.random.Generator, queries: int, first: int, width: int) -> np.ndarray:
-    """Draw passages for each query out of 800 of its own, so that rounds overlap as real ones do."""
+    """Draw the lists of each query from 800 passages of its own, so that rounds overlap as in real runs."""
     base = rng.integers(0, CORPUS, size=(queries, 1))
     step = rng.integers(1, 4, size=(queries, width)).cumsum(axis=1)
     return (base + step + first) % CORPUS
@@ -96,7 +96,7 @@ def write_pool(path: Path, queries: int, episode: int, prefix: str) -> None:
 
 
 def write_run(out: Path, queries: int, prefix: str) -> None:
-    """Write all that the analysis reads."""
+    """Write all files that the analysis reads."""
     settings = recipe("ance-tele").with_settings(episodes=EPISODES).settings()
     out.mkdir(parents=True)
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
@@ -124,7 +124,7 @@ def write_run(out: Path, queries: int, prefix: str) -> None:
 
 
 def main() -> None:
-    """Write a run, look back on it, print seconds and peak memory."""
+    """Write a run, analyse it, print seconds and peak memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=500_000)
     parser.add_argument("--folder", type=Path, default=None, help="runs/benchmark-dynamics-QUERIES")

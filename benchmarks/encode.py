@@ -1,7 +1,7 @@
-"""Encoding: ours beside SentenceTransformer.encode and a loop that pads everything to the longest allowed.
+"""Encoding, against SentenceTransformer.encode and a loop that pads everything to the maximum length.
 
-Same model, texts, precision and threads; all take turns in one process, medians are reported. Ours is told with the
-tokens read from the token store (warm: every encoding but the first of a corpus) and with tokenising (cold).
+Same model, texts, precision and threads; all alternate in one process, medians are reported. Ours is timed with tokens
+from the token store (warm: every encoding but the first of a corpus) and with tokenising (cold).
 
     python benchmarks/encode.py [--data demo] [--lengths short marco long] [--texts 500] [--rounds 5] [--threads 2]
         [--json FILE]
@@ -23,8 +23,8 @@ from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 
 MAX_LEN = {"short": 32, "marco": 128, "long": 256}
 OURS, THEIRS, PADDED = "ance-tele", "SentenceTransformer.encode", "padded to the longest"
@@ -86,7 +86,7 @@ Way = tuple[str, str]
 
 
 def first_round(runs: dict[Way, Callable[[], np.ndarray]]) -> tuple[dict[Way, np.ndarray], dict[Way, float]]:
-    """Return what each way finds, and the GiB that the process held meanwhile."""
+    """Return the vectors of each implementation, and its peak memory in GiB."""
     vectors: dict[Way, np.ndarray] = {}
 
     def keep(way: Way) -> Callable[[], None]:
@@ -99,7 +99,7 @@ def first_round(runs: dict[Way, Callable[[], np.ndarray]]) -> tuple[dict[Way, np
 def ways(
     model: SentenceTransformer, texts: list[str], tokens: TokenStore
 ) -> dict[tuple[str, str], Callable[[], np.ndarray]]:
-    """Return the ways to encode the texts, by name and precision; each gives float32 [n, dimension]."""
+    """Return the implementations by name and precision; each returns float32 [n, dimension]."""
     runs: dict[tuple[str, str], Callable[[], np.ndarray]] = {}
     for precision in precisions():
         half = precision == "bf16"
@@ -107,10 +107,10 @@ def ways(
         config = EncoderConfig(precision="bf16" if half else "float32")
 
         def ours(config: EncoderConfig = config) -> np.ndarray:
-            return encode_rows(model, tokens, np.arange(len(tokens)), "document", config)
+            return encode_texts(model, tokens, np.arange(len(tokens)), "document", config)
 
         def cold(config: EncoderConfig = config) -> np.ndarray:
-            return encode_rows(model, tokenised(model, texts), np.arange(len(tokens)), "document", config)
+            return encode_texts(model, tokenised(model, texts), np.arange(len(tokens)), "document", config)
 
         def library(theirs: SentenceTransformer = theirs) -> np.ndarray:
             return theirs.encode(texts, convert_to_tensor=True).float().cpu().numpy()
@@ -132,7 +132,7 @@ def tokenised(model: SentenceTransformer, texts: list[str]) -> TokenStore:
 
 
 def padded_loop(model: SentenceTransformer, texts: list[str], batch: int = 32) -> np.ndarray:
-    """The loop of many a repository: texts in the order given, all as long as the longest that is allowed."""
+    """The usual simple loop: texts in the given order, all padded to the maximum length."""
     parts = []
     options = {"padding": "max_length", "truncation": True, "max_length": model.max_seq_length, "return_tensors": "pt"}
     for start in range(0, len(texts), batch):

@@ -1,9 +1,9 @@
-"""What one GPU does with the paper's shapes: training steps, encoding, exact search; beside its matrix product.
+"""Speed of one GPU at the paper's sizes: training steps, encoding, exact search, as shares of its matrix product.
 
     python benchmarks/gpu.py TOKENIZER_FOLDER
 
 The encoder has BERT-base's shape and random weights; texts have the lengths of MS MARCO's or of Wikipedia passages.
-The shares are of the matrix product's rate, counting real tokens only. What is measured feeds `run --plan`.
+Shares count real tokens only. The results are the assumptions of `run --plan`.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from ance_tele.data.collection import Qrels
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.vectors import Vectors
 from ance_tele.mining.pool import Pool
 from ance_tele.search.topk import exact_topk
@@ -29,7 +29,7 @@ from ance_tele.training.schedule import Schedule
 from ance_tele.training.trainer import train
 
 SHAPES = {"marco 8 x (1 + 31)": (8, 31, 77, 128), "nq 128 x (1 + 11)": (128, 11, 140, 156)}
-# Tokens of a chunk, and from how many on a batch goes in chunks, each computed twice.
+# Tokens of a chunk, and the batch size from which gradients are cached.
 CHUNKS = {"marco 8 x (1 + 31)": [(16384, 65536)], "nq 128 x (1 + 11)": [(16384, 65536), (65536, 65536), (65536, 2**18)]}
 
 
@@ -54,7 +54,7 @@ def store(count: int, mean: int, most: int, rng: np.random.Generator) -> TokenSt
 
 
 def flop_per_token(length: int, layers: int = 12, width: int = 768, inner: int = 3072) -> float:
-    """Return FLOPs of a forward pass per token: twice the weights it meets, and attention over its text."""
+    """Return the FLOPs of a forward pass per token: twice the weights, and attention over its text."""
     return 2 * layers * (4 * width**2 + 2 * width * inner) + 4 * layers * width * length
 
 
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.Generator) -> None:
-    """Print what training steps and encoding take."""
+    """Print the times of training steps and encoding."""
     with tempfile.TemporaryDirectory() as folder:
         BertModel(BertConfig(), add_pooling_layer=False).save_pretrained(folder)
         AutoTokenizer.from_pretrained(given.tokenizer).save_pretrained(folder)
@@ -106,15 +106,15 @@ def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.
                 tokens = batch * ((1 + negatives) * float(passages.lengths().mean()) + float(queries.lengths().mean()))
                 share = 3 * flop_per_token(mean) * tokens / step / 1e12 / peak
                 memory = torch.cuda.max_memory_allocated() / 2**30
-                told = f"chunks of {chunk:,} tokens" if batch * most * (1 + negatives) > most_at_once else "one pass"
-                print(f"{name}, {told}: {step * 1e3:.0f} ms a step, {tokens / step:,.0f} tokens/s, "
+                case = f"chunks of {chunk:,} tokens" if batch * most * (1 + negatives) > most_at_once else "one pass"
+                print(f"{name}, {case}: {step * 1e3:.0f} ms a step, {tokens / step:,.0f} tokens/s, "
                       f"{share:.0%} of the product, peak {memory:.1f} GiB", flush=True)  # fmt: skip
             rows = np.arange(20_000)
             for budget in (8192, 32768, 131072):
                 options = EncoderConfig(pooling="cls", normalize=False, encode_tokens=budget)
-                encode_rows(model, passages, rows[:2000], "document", options)
+                encode_texts(model, passages, rows[:2000], "document", options)
                 start = time.perf_counter()
-                encode_rows(model, passages, rows, "document", options)
+                encode_texts(model, passages, rows, "document", options)
                 seconds_taken = time.perf_counter() - start
                 rate = passages.lengths().sum() / seconds_taken
                 share = flop_per_token(mean) * rate / 1e12 / peak
@@ -123,27 +123,27 @@ def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.
 
 
 def search(given: argparse.Namespace, device: str, rng: np.random.Generator) -> None:
-    """Print what exact search takes, ours and the plain way."""
+    """Print the times of exact search, ours and the plain one."""
     block = rng.standard_normal((given.vectors, 768), dtype=np.float32)
     vectors = Vectors((block,), "random", 0.0)
     for count in (4096, 32768):
-        asked = rng.standard_normal((count, 768), dtype=np.float32)
+        queries = rng.standard_normal((count, 768), dtype=np.float32)
         for run in (exact_topk, plain_topk):
             for _ in range(2):
                 start = time.perf_counter()
-                run(asked, vectors, 200, device=device)
+                run(queries, vectors, 200, device=device)
                 seconds_taken = time.perf_counter() - start
-            rate = 2 * len(asked) * len(block) * 768 / seconds_taken / 1e12
-            told = f"exact top-200 of {len(asked):,} queries among {len(block):,}, {run.__name__}"
-            print(f"{told}: {seconds_taken:.2f} s, {rate:.1f} TFLOP/s", flush=True)
+            rate = 2 * len(queries) * len(block) * 768 / seconds_taken / 1e12
+            case = f"exact top-200 of {len(queries):,} queries among {len(block):,}, {run.__name__}"
+            print(f"{case}: {seconds_taken:.2f} s, {rate:.1f} TFLOP/s", flush=True)
 
 
 def plain_topk(queries: np.ndarray, vectors: Vectors, k: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """What one would write: float32 products, torch's top-k of every block, and of what all blocks gave."""
-    asked, scores, rows = torch.from_numpy(queries).to(device), [], []
+    """Straightforward search: float32 products and top-k per block, then top-k of all blocks."""
+    queries, scores, rows = torch.from_numpy(queries).to(device), [], []
     for first, block in vectors.blocks(131072):
         held = torch.from_numpy(block).to(device)
-        found = [torch.topk(part @ held.T, k, dim=1) for part in asked.split(4096)]
+        found = [torch.topk(part @ held.T, k, dim=1) for part in queries.split(4096)]
         scores.append(torch.cat([one.values for one in found]))
         rows.append(torch.cat([one.indices for one in found]) + first)
     best = torch.topk(torch.cat(scores, dim=1), k, dim=1)

@@ -1,4 +1,4 @@
-"""The limit that a step or an encoding is told beside: FLOPs of real tokens, and the best matrix product there is."""
+"""The limit that steps and encoding are compared with: FLOPs of real tokens, and the best matrix product."""
 
 from collections.abc import Iterable
 
@@ -12,13 +12,13 @@ from ance_tele.encode.encoder import has_fast_bf16
 
 
 def precisions() -> tuple[str, ...]:
-    """Return what is worth timing here: bf16 only where the processor has it (emulated, a product takes minutes)."""
+    """Return the precisions to benchmark: bf16 only if it is not emulated (a product would take minutes)."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return ("float32", "bf16") if has_fast_bf16(device) else ("float32",)
 
 
 def product_peak(precision: str) -> dict[str, float]:
-    """Return the FLOP/s of torch's own square product and, where ours takes another, of that one."""
+    """Return the FLOP/s of torch's square matrix product, and of oneDNN's where ours uses it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     peaks = {"torch": gemm_peak(torch.bfloat16 if precision == "bf16" else torch.float32, device)}
     if device == "cpu" and precision == "float32" and kernels.onednn_is_faster():
@@ -28,9 +28,9 @@ def product_peak(precision: str) -> dict[str, float]:
 
 
 class Limit:
-    """The best matrix product met so far, FLOP/s by precision.
+    """The best matrix product measured so far, FLOP/s by precision.
 
-    It is looked for more than once: a machine's neighbours come and go, and slow down a second or a minute.
+    It is measured repeatedly, since load of other processes may slow down any single measurement.
     """
 
     def __init__(self, precisions: Iterable[str]) -> None:
@@ -38,7 +38,7 @@ class Limit:
         self.look()
 
     def look(self) -> None:
-        """Measure again, and keep what is better."""
+        """Measure again, and keep the maximum."""
         for precision, best in self.found.items():
             for name, rate in product_peak(precision).items():
                 best[name] = max(rate, best.get(name, 0.0))

@@ -1,14 +1,14 @@
-"""A whole mining: ours (query and lookahead negatives, mixed) beside sentence-transformers' mine_hard_negatives.
+"""A whole mining (query and lookahead negatives, mixed), against sentence-transformers' mine_hard_negatives.
 
-And what every episode asks for, a checkpoint measured and mined from: theirs with InformationRetrievalEvaluator.
+Also evaluating a checkpoint and then mining with it, as every episode does: theirs with InformationRetrievalEvaluator.
 
     python benchmarks/mine.py [--data demo] [--model FOLDER] [--passages 5000] [--queries 1000] [--repeats 3]
         [--json FILE]
 
 Same model, texts, length and precision (float32); both encode the corpus and the queries, search 200 deep and draw 30
-negatives a query. Ours searches around the positives too, and draws as many again from there. The share of the matrix
-product counts our encoding and both searches, over the whole time. To measure (queries of dev, 100 deep), ours reads
-the vectors that mining reads; theirs encodes the corpus for each of the two.
+negatives a query. Ours also mines neighbours of the positives, and draws as many again from these. The share of the
+matrix product counts our encoding and both searches, over the whole time. To evaluate (queries of dev, 100 deep), ours
+reuses the vectors of mining; theirs encodes the corpus twice.
 """
 
 import argparse
@@ -31,8 +31,8 @@ from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, tokenizer_of
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.vectors import Vectors, encode_corpus
 from ance_tele.evaluate.retrieval import qrels_dict, run_of, score
 from ance_tele.mining.candidates import CandidateLists, Candidates
@@ -74,7 +74,7 @@ def main() -> None:
                 form = text_format(model, config, task)
                 part = type(rows)(rows.table.slice(0, given.passages) if task == "document" else rows.table)
                 stores.append(tokenize(part, tokenizer_of(model, task), form, folder, "benchmark", task))
-            asked = encode_rows(model, stores[0], kept.queries, "query", config)
+            asked = encode_texts(model, stores[0], kept.queries, "query", config)
             vectors = encode_corpus(model, stores[1], "document", config, folder / "vectors", weights="")
             by_query = CandidateLists.from_topk(exact_topk(asked, vectors, settings.depth))
             around = lookahead_lists(
@@ -103,7 +103,7 @@ def main() -> None:
         )
 
     def measured() -> None:
-        asked = encode_rows(model, work["queries"], judged.queries, "query", config)
+        asked = encode_texts(model, work["queries"], judged.queries, "query", config)
         found = exact_topk(asked, Vectors((work["vectors"],), ""), 100)
         score(run_of(found, judged.queries, collection), judged, collection)
 
@@ -135,7 +135,7 @@ def main() -> None:
         for name, values in seconds.items()
     ]
     print(markdown(("", "median", *(f"turn {turn + 1}" for turn in range(given.repeats)), "peak GiB"), rows))
-    told = []
+    recorded = []
     for what, how, mine, others in (
         ("mining", "lookahead too", ("ours",), (MINING,)),
         ("measuring and mining", "encoded once", ("ours", "ours, measuring"), (MINING, MEASURING)),
@@ -147,10 +147,10 @@ def main() -> None:
         spent = float(np.median(one))
         share = work["flops"] / spent / limit["float32"]
         peaks = (max(memory[name] for name in names) for names in (mine, others))
-        beside = (" and ".join(others), float(np.median(other)), *ratios, share, *peaks)
-        told.append(Row(question, f"float32, {how}", spent, *beside))
+        compared = (" and ".join(others), float(np.median(other)), *ratios, share, *peaks)
+        recorded.append(Row(question, f"float32, {how}", spent, *compared))
     print(limit)
-    record(given.json, told)
+    record(given.json, recorded)
 
 
 def among(collection: Collection, split: str, passages: int, queries: int) -> Qrels:

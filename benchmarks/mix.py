@@ -1,6 +1,6 @@
 """Mixing at MS MARCO's size: 500,000 queries x 2 sources x 200 candidates of random ids, two episodes.
 
-The bound to hold on two cores: 60 s an episode and 4 GiB, candidates included.
+Target on two cores: 60 s per episode and 4 GiB, candidates included.
 
     python benchmarks/mix.py [QUERIES] [--json FILE]
 """

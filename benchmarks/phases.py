@@ -2,9 +2,9 @@
 
     python benchmarks/phases.py RUN [RUN ...]
 
-Read from the manifests of the run folders, all episodes added up; nothing is run. The figure in brackets is how many
-times faster a run is than the first. What a run took over from another counts as what it took there. (The name
-`profile.py` is taken: Python's own module of that name is imported by torch.)
+Read from the manifests of the run folders, summed over episodes; nothing is run. In brackets: speed-up against the
+first run. Adopted artefacts count with their original times. (Not named `profile.py`, since torch imports Python's
+module of that name.)
 """
 
 import argparse
@@ -32,7 +32,7 @@ PHASES: Mapping[str, tuple[tuple[str, str | None], ...]] = {
 
 
 def phases(run: Path) -> dict[str, float]:
-    """Return seconds by phase of a run; 0 where a phase left nothing.
+    """Return seconds by phase of a run; 0 for a phase without artefacts.
 
     Raises:
         UserError: The folder is no run, or none of its phases is finished.
@@ -65,7 +65,7 @@ def what(run: Path) -> str:
 
 
 def side_by_side(names: Sequence[str], found: Sequence[Mapping[str, float]]) -> str:
-    """Return the table: a row a phase, a column a run, ratios to the first."""
+    """Return the table: a row per phase, a column per run, speed-ups against the first."""
     rows = []
     for phase in found[0]:
         first, cells = found[0][phase], []
@@ -81,11 +81,11 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     given = parser.parse_args()
     try:
-        told = [what(run) for run in given.runs]
+        shown = [what(run) for run in given.runs]
         found = [phases(run) for run in given.runs]
     except UserError as error:
         sys.exit(f"phases.py: {error}")
-    print("\n".join(f"{number}: {line}" for number, line in enumerate(told, 1)))
+    print("\n".join(f"{number}: {line}" for number, line in enumerate(shown, 1)))
     print(side_by_side([f"{number}: {run.name}" for number, run in enumerate(given.runs, 1)], found))
 
 

@@ -1,9 +1,9 @@
-"""Seconds that an episode saves because candidate lists and pools that were just made are not read back from disk.
+"""Seconds per episode saved by keeping lists, candidates and pools in memory instead of reading them from disk.
 
     python benchmarks/readback.py [--queries 50000] [--passages 1000000] [--depth 200]
 
-Times, in seconds of CPU, reading T (lists of the training queries), L (lists of the anchors), the candidates of two
-sources and a pool, as a run did between search and loss until artefacts became values.
+CPU seconds of reading T (lists of the training queries), L (lists of the anchors), the candidates of two sources, and a
+pool.
 """
 
 import argparse

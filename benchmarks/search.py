@@ -1,8 +1,8 @@
-"""Exact top-k of 1,000 queries: ours in float32 and by a bf16 scan, from memory and from disk, beside others.
+"""Exact top-k of 1,000 queries, in float32 and by a bf16 scan, from memory and from disk, against other libraries.
 
-The others are `faiss.IndexFlatIP` and sentence-transformers' `semantic_search`. All take turns in one process; medians
-are told. Vectors are random normal ones, or `--vectors FILE.npy`. "Same ids": share of ids equal to faiss's, and
-whether all others tie with it as far as float32 can tell. From disk: a memory-mapped file in shards of 65,536,
+These are `faiss.IndexFlatIP` and sentence-transformers' `semantic_search`. All alternate in one process; medians are
+reported. Vectors are random normal ones, or `--vectors FILE.npy`. "Same ids": share of ids equal to faiss's, and
+whether the others are ties in float32. From disk: a memory-mapped file in shards of 65,536,
 dropped from the page cache before each round where the system allows it.
 
     python benchmarks/search.py [--rows 1000000] [--dimensions 128 384 768] [--queries 1000] [--k 200]
@@ -64,7 +64,7 @@ def main() -> None:
 def measure(
     corpus: np.ndarray, asked: np.ndarray, k: int, repeats: int, folder: Path, limit: Limit
 ) -> tuple[list[tuple[object, ...]], list[Row]]:
-    """Time all searches in turns; return rows of the table, and of the one table: ours beside both others."""
+    """Time all searches alternately; return rows of the printed table, and of the common one."""
     paths = [folder / f"{number}.npy" for number in range(-(-len(corpus) // SHARD))]
     for number, path in enumerate(paths):
         np.save(path, corpus[number * SHARD : (number + 1) * SHARD])
@@ -121,15 +121,15 @@ def measure(
         rows.append((corpus.shape[1], name, f"{spent:.3f}", f"{ratio:.2f}", rate, f"{work / spent / peak:.0%}", same))
         for other in ("faiss.IndexFlatIP", "semantic_search") if name.startswith("ours") else ():
             ratios = times_faster(seconds[name], seconds[other])
-            theirs, beside = statistics.median(seconds[other]), (memory[name], memory[other])
+            theirs, peaks = statistics.median(seconds[other]), (memory[name], memory[other])
             told_rows.append(
-                Row(question, name.removeprefix("ours, "), spent, other, theirs, *ratios, work / spent / peak, *beside)
+                Row(question, name.removeprefix("ours, "), spent, other, theirs, *ratios, work / spent / peak, *peaks)
             )
     return rows, told_rows
 
 
 def agreement(one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], dimension: int) -> str:
-    """Say which share of ids is the same, place by place, and whether the scores say that the others are ties."""
+    """Describe the share of equal ids, place by place, and whether the others are ties."""
     slack = dimension * 2.0**-22 * np.abs(other[0]).max(axis=1, keepdims=True)
     ties = (np.abs(one[0] - other[0]) <= slack).all()
     return f"{(one[1] == other[1]).mean():.2%}, {'else ties' if ties else 'OTHERS DIFFER'}"

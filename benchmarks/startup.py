@@ -1,12 +1,11 @@
-"""How soon it answers: `--help`, and the first training step of a tiny run, by phase, each in fresh processes.
+"""Start-up time: of `--help`, and to the first training step of a tiny run by phase, in fresh processes.
 
     python benchmarks/startup.py [--model FOLDER] [--runs 5] [--json FILE]
 
-The run is of a toy collection that is made here (400 passages, 64 training queries), with a cache and a folder of its
-own, so that nothing stands from before: import of the code, of the data, the model, tokens, encoding, mining, mixing,
-training. The first step ends where the optimiser has changed the weights for the first time. What a run does before
-it without need for training, evaluating the start and BM25, is left out. Files are in the system's page cache from the
-second process on, and the first is not counted.
+The run uses a toy collection made here (400 passages, 64 training queries), with an empty cache and run folder. Phases:
+importing the code, importing the data, loading the model, tokenising, encoding, mining, mixing, training up to the
+first update of the weights. Evaluation of the initial model and BM25, which training does not need, are left out. The
+first process is not counted: it fills the system's page cache.
 """
 
 import argparse
@@ -47,12 +46,12 @@ def write_toy(folder: Path) -> None:
 
 
 def first_step(folder: Path, model: str, started: float) -> None:
-    """Do in this process what a run needs for its first training step; print seconds by phase as JSON.
+    """Carry out a run up to its first training step; print seconds by phase as JSON.
 
     Args:
-        folder: Holds the toy collection; the run and its cache go there.
-        model: Which model to start from.
-        started: When this process was asked for, seconds since the epoch.
+        folder: Contains the toy collection; the run and its cache are written there.
+        model: The initial model.
+        started: When this process was started, seconds since the epoch.
     """
     seconds = {}
 
@@ -101,7 +100,7 @@ def first_step(folder: Path, model: str, started: float) -> None:
 
 
 def fresh(arguments: list[str]) -> tuple[float, str]:
-    """Run a process of this Python; return its wall time and what it printed."""
+    """Run a new Python process; return its wall time and its output."""
     start = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True)
     return time.perf_counter() - start, done.stdout
@@ -132,13 +131,13 @@ def main() -> None:
             phases += [json.loads(fresh(child)[1].splitlines()[-1])][: max(0, turn + 1)]
     taken |= {name: [one[name] for one in phases] for name in phases[0]}
     taken["to the first training step"] = [sum(one.values()) for one in phases]
-    told = {name: (statistics.median(values), min(values)) for name, values in taken.items()}
-    rows = [(name, f"{median:.2f} s", f"{best:.2f} s") for name, (median, best) in told.items()]
+    times = {name: (statistics.median(values), min(values)) for name, values in taken.items()}
+    rows = [(name, f"{median:.2f} s", f"{best:.2f} s") for name, (median, best) in times.items()]
     print(markdown((f"{given.runs} processes", "median", "best"), rows))
-    parts = ", ".join(f"{name} {told[name][0]:.1f}" for name in phases[0])
-    bare = told["a bare Python"][0]
-    kept = [Row(name, f"best {told[name][1]:.2f} s; a bare Python {bare:.2f}", told[name][0]) for name in [*HELP][1:]]
-    record(given.json, [*kept, Row("to the first training step", parts, told["to the first training step"][0])])
+    parts = ", ".join(f"{name} {times[name][0]:.1f}" for name in phases[0])
+    bare = times["a bare Python"][0]
+    kept = [Row(name, f"best {times[name][1]:.2f} s; a bare Python {bare:.2f}", times[name][0]) for name in [*HELP][1:]]
+    record(given.json, [*kept, Row("to the first training step", parts, times["to the first training step"][0])])
 
 
 if __name__ == "__main__":

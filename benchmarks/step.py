@@ -1,8 +1,8 @@
-"""One training step: ours beside sentence-transformers' losses and a plain loop padded to the longest allowed.
+"""One training step, against sentence-transformers' losses and a plain loop padded to the maximum length.
 
-Same model, texts, negatives, threads and optimiser; all take turns in one process, medians are reported. A step is
-collating (for the others: tokenising), forward, backward, clipping, AdamW. Peak memory is the process's own, counted
-anew for every competitor in a first round.
+Same model, texts, negatives, threads and optimiser; all alternate in one process, medians are reported. A step is
+collating (for the others: tokenising), forward, backward, clipping, AdamW. Peak memory is that of the
+process, measured for every competitor in a first round.
 
     python benchmarks/step.py [--data demo] [--lengths marco] [--shape 8 31] [--precisions float32 bf16] [--steps 5]
         [--threads 2] [--json FILE]
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 class Bench:
-    """A model, texts, one batch, and the ways to take a step on it."""
+    """A model, texts, one batch, and the implementations of a step on it."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.queries, negatives = given.shape
@@ -136,7 +136,7 @@ class Bench:
         return self.loss(parts)
 
     def peer(self, name: str) -> Callable[[], torch.Tensor]:
-        """Return what computes a competitor's loss from texts."""
+        """Return a function that computes a competitor's loss from texts."""
         if name == PEERS[2]:
             return self.padded
         options: dict[str, Any] = {"scale": SCALE}
@@ -154,7 +154,7 @@ class Bench:
         return run
 
     def padded(self) -> torch.Tensor:
-        """The loop of many a repository: everything padded to the longest that is allowed, one forward pass."""
+        """The usual simple loop: everything padded to the maximum length, one forward pass."""
         vectors = []
         for texts, length in ((self.asked, self.config.query_max_len), (self.texts, self.config.passage_max_len)):
             options = {"padding": "max_length", "truncation": True, "max_length": length, "return_tensors": "pt"}
@@ -166,9 +166,9 @@ class Bench:
         return contrastive_loss(*vectors, target, temperature=1 / SCALE)
 
     def difference(self) -> float:
-        """Return by how much our loss and the plain loop's differ without dropout, float32.
+        """Return the difference between our loss and that of the plain loop without dropout, in float32.
 
-        Its texts are cut where ours are; the peers of sentence-transformers read queries beyond 32 tokens too.
+        Both truncate texts alike; the losses of sentence-transformers read queries beyond 32 tokens.
         """
         self.model.eval()
         with torch.no_grad():

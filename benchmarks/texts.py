@@ -1,4 +1,4 @@
-"""Texts of the lengths that matter, cut from a collection's passages: the same for every competitor."""
+"""Texts of relevant lengths, cut from a collection's passages: the same for every competitor."""
 
 import numpy as np
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 
-# Tiny models gain nothing from threads, and the tests may run beside each other.
+# Tiny models gain nothing from threads, and the tests may run in parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tests are offline: a name of the hub is not asked for again and again before it is given up.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -177,7 +177,7 @@ def explored(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real collections beside a checkout; tests that need one skip where it is absent."""
+    """The folder of real collections next to a checkout; tests that need one skip where it is absent."""
     folder = Path(os.environ.get("ANCE_TELE_SHARED", Path(__file__).parents[2] / "shared")) / "data"
     if not folder.is_dir():
         pytest.skip("no real collections on this machine")

@@ -16,4 +16,4 @@ def batch(tokens: TokenStore, forward: Forward) -> list[dict[str, Any]]:
     query = {"input_ids": asked, "attention_mask": asked_mask, "target": torch.tensor([2, 0, 5])}
     passage = {"input_ids": ids, "attention_mask": mask, "row": torch.from_numpy(rows)}
     owner = torch.arange(len(rows)) % 3
-    return [{**query, "positives": torch.full((3, 1), -1)}, {**passage, "owner": owner}]
+    return [{**query, "positives": torch.full((3, 1), -1)}, {**passage, "query": owner}]

@@ -17,15 +17,15 @@ from common import Row, read_rows, record, this_command, times_faster  # noqa: E
 from ance_tele.console.errors import UserError  # noqa: E402
 from ance_tele.store.manifests import Manifest  # noqa: E402
 
-BESIDE = Row("a step", "bf16", 2.381, "a | b", 6.59, 2.77, 2.7, 2.801, 0.482, 2.16, 5.04, "python benchmarks/step.py")
+COMPARED = Row("a step", "bf16", 2.381, "a | b", 6.59, 2.77, 2.7, 2.801, 0.482, 2.16, 5.04, "python benchmarks/step.py")
 ALONE = Row("mixing", "episode 1", 1234.4, peak=0.219, command="python benchmarks/mix.py 5")
 SCRIPTS = {path.stem: ast.parse(path.read_text("utf-8")) for path in FOLDER.glob("*.py")}
 
 
 def test_rows_come_back_as_they_were_recorded(tmp_path: Path) -> None:
-    record(tmp_path / "rows.json", [BESIDE, ALONE])
-    assert read_rows(tmp_path / "rows.json") == [BESIDE, ALONE]
-    record(None, [BESIDE])  # nobody asked for them
+    record(tmp_path / "rows.json", [COMPARED, ALONE])
+    assert read_rows(tmp_path / "rows.json") == [COMPARED, ALONE]
+    record(None, [COMPARED])  # nobody asked for them
 
 
 def test_a_row_knows_its_command_without_where_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,13 +35,13 @@ def test_a_row_knows_its_command_without_where_it_was_written(monkeypatch: pytes
 
 
 def test_the_table_has_all_figures_of_a_row() -> None:
-    header, _, beside, alone = bench.table([BESIDE, ALONE]).splitlines()
+    header, _, compared, alone = bench.table([COMPARED, ALONE]).splitlines()
     assert [cell.strip() for cell in header.strip("|").split(" | ")] == list(bench.HEADER)
-    cells = [cell.strip() for cell in beside[2:-2].split(" | ")]
+    cells = [cell.strip() for cell in compared[2:-2].split(" | ")]
     assert cells == ["a step", "2.38 s (bf16)", r"a \| b", "6.59 s", "2.77 (2.70 to 2.80)", "48%", "2.16 (5.04)"]
     cells = [cell.strip() for cell in alone[2:-2].split(" | ")]
     assert cells == ["mixing", "1,234 s (episode 1)", "none", "", "", "", "0.22"]
-    assert {len(line) for line in (header, beside, alone)} == {len(header)}
+    assert {len(line) for line in (header, compared, alone)} == {len(header)}
 
 
 def test_ratios_are_taken_round_by_round() -> None:
@@ -54,7 +54,7 @@ def test_a_section_repeats_each_command_once_and_names_no_folder() -> None:
     )
     hidden = bench.nameless(here, {"/home/me/data": "DATA"})
     assert (hidden.ours, hidden.command) == ("failed: DATA/x is missing", "python benchmarks/step.py --data DATA")
-    text = bench.section("10:00, quick", ["a machine"], [BESIDE, BESIDE, ALONE, hidden])
+    text = bench.section("10:00, quick", ["a machine"], [COMPARED, COMPARED, ALONE, hidden])
     assert text.count("    python benchmarks/step.py\n") == 1 and text.count("    python benchmarks/mix.py 5\n") == 1
     assert "a machine" in text and "failed: DATA/x" in text and "/home" not in text
 
@@ -113,10 +113,10 @@ def test_phases_of_a_run_are_added_up_over_episodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_file_says_what_it_is_and_every_script_how_to_call_it(name: str) -> None:
     tree = SCRIPTS[name]
-    told = ast.get_docstring(tree)
-    assert told
+    docstring = ast.get_docstring(tree)
+    assert docstring
     if any(isinstance(node, ast.If) and "__main__" in ast.unparse(node.test) for node in tree.body):
-        assert f"    python benchmarks/{name}.py" in told
+        assert f"    python benchmarks/{name}.py" in docstring
         assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
     else:
         assert name in ("common", "limit", "texts")

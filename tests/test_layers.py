@@ -60,7 +60,7 @@ ONLY = {
         "store",
     },
     "training": {"console", "data", "encode", "mining.never", "mining.pool", "mining.seeding", "store"},
-    "mining": {"console", "data", "search.topk", "store"},
+    "mining": {"console", "data", "search.retriever", "search.topk", "store"},
 }
 
 

@@ -1,4 +1,4 @@
-"""A zoo of model folders: each kind measured, trained and saved by us, and by sentence-transformers alone beside us.
+"""A zoo of model folders: each kind evaluated, trained and saved by us, and by sentence-transformers for comparison.
 
 Run as a script, it prints what becomes of each kind: ``python tests/zoo.py [--episode] [parts of names]``.
 """
@@ -60,7 +60,7 @@ class Kind:
         refused: What the sentence says with which it is refused; empty where it is to work.
         untrained: What the sentence says with which it is measured, but not trained.
         needs: A package without which it cannot be built.
-        alone: What sentence-transformers needs to be told before it can measure the folder as it was given.
+        alone: What sentence-transformers needs as options before it can measure the folder as it was given.
     """
 
     build: Build
@@ -198,7 +198,7 @@ def least_cosine(model: Any, theirs: np.ndarray) -> float:
     """Encode the passages among others, in batches of several sizes; compare them to sentence-transformers' own."""
     from ance_tele.data.tokens import TokenStore
     from ance_tele.encode.encoder import text_format, tokenizer_of
-    from ance_tele.encode.rows import encode_rows
+    from ance_tele.encode.inference import encode_texts
 
     config = settings()
     form, passages = text_format(model, config, "document"), texts()[0]
@@ -207,7 +207,7 @@ def least_cosine(model: Any, theirs: np.ndarray) -> float:
     least = 1.0
     for tokens in (1, 100, 1024):
         rows = np.arange(len(passages))
-        ours = encode_rows(model, TokenStore.from_lists(ids), rows, "document", replace(config, encode_tokens=tokens))
+        ours = encode_texts(model, TokenStore.from_lists(ids), rows, "document", replace(config, encode_tokens=tokens))
         lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
         least = min(least, float(((ours * theirs).sum(1) / lengths).min()))
     return least
@@ -236,11 +236,11 @@ def outcome(name: str, work: Path, whole: bool = False) -> Outcome:
         before, model = (ours, figures), load_model(folder, settings(), "cpu")
         company = least_cosine(model, vectors)
     try:
-        told, changed, still = _episode(folder, work) if whole else _steps(model, work)
+        measured, changed, still = _episode(folder, work) if whole else _steps(model, work)
     except UserError as error:
         return Outcome(untrained=str(error), before=before, company=company)
     with quiet():
-        after = told, figures_alone(work / "saved")[0]
+        after = measured, figures_alone(work / "saved")[0]
     return Outcome(before=before, after=after, company=company, changed=changed, still=still)
 
 
@@ -338,9 +338,9 @@ def table(names: list[str], whole: bool) -> None:
             if pair
             for name in pair[0]
         )
-        told = "" if alike else "! figures differ"
+        verdict = "" if alike else "! figures differ"
         dependent = f"! cosine {found.company:.4f} to itself alone" if found.company < 0.99999 else ""
-        notes = [found.refused, found.untrained, told, dependent, " ".join(found.still)]
+        notes = [found.refused, found.untrained, verdict, dependent, " ".join(found.still)]
         changed = "{}/{}".format(*found.changed) if found.after else ""
         print(row.format(name, *figures, changed, " ".join(filter(None, notes))), flush=True)
 

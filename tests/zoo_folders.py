@@ -312,7 +312,7 @@ def routed(folder: Path, query: str = "bert", document: str = "bert") -> None:
 
 
 def adapted(folder: Path, dense: int = 0, bare: bool = False) -> None:
-    """Write an encoder with a LoRA adapter, whose weights are not zero; its base lies beside it."""
+    """Write an encoder with a LoRA adapter, whose weights are not zero; its base lies next to it."""
     import torch
     from peft import LoraConfig
     from sentence_transformers import SentenceTransformer

@@ -29,11 +29,11 @@ from ance_tele.mining.candidates import CandidateLists as CandidateLists
 from ance_tele.mining.candidates import Candidates as Candidates
 from ance_tele.mining.config import MiningConfig as MiningConfig
 from ance_tele.mining.context import MiningContext as MiningContext
-from ance_tele.mining.declared import source as source
 from ance_tele.mining.export import export_pool as export_pool
 from ance_tele.mining.filters import filter_candidates as filter_candidates
 from ance_tele.mining.mine import mine as mine
 from ance_tele.mining.mix import mix as mix
+from ance_tele.mining.source_type import source as source
 from ance_tele.plan.suited import recipe_for as recipe_for
 from ance_tele.recipes import recipe as recipe
 from ance_tele.search.topk import exact_topk as exact_topk

@@ -1,4 +1,4 @@
-"""The story: mine, mix, train, evaluate; every value is an artefact of the run folder, made now or found there."""
+"""A run: mine, mix, train, evaluate; every value is an artefact of the run folder, made now or cached."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def run(
     review: str | Path | None = None,
     review_as: ReviewAs = "exclude",
 ) -> dict[str, Any]:
-    """Carry out a recipe, and return the content of ``summary.json``; called again, it goes on where it was.
+    """Carry out a recipe and return the content of ``summary.json``; the same call resumes.
 
     Args:
         recipe: Settings of all phases.
@@ -66,13 +66,13 @@ def run(
             retriever = inputs.retriever(trained, episode.number)
             evaluate(inputs, retriever, episode.number)
             if episode.last:
-                search(training, retriever, episode.after)  # which shows what it has learned and forgotten
+                search(training, retriever, episode.after)  # for learned and forgotten queries
             summarise(inputs, training, episode.number)
         return finish(inputs, training, retriever)
 
 
 def finish(inputs: RunInputs, training: TrainingSet | None, retriever: Retriever) -> dict[str, Any]:
-    """Measure the last retriever on the final split, look back, write the report; return the summary's content."""
+    """Evaluate the last retriever on the final split, analyse, write the report; return the summary's content."""
     summary = summarise(inputs, training, inputs.recipe.episode.episodes, evaluate_final(inputs, retriever))
     analyse(inputs.folder.path, opened=inputs.opened())
     write_report(inputs.folder.path)

@@ -70,7 +70,7 @@ def q_neg_momentum() -> Recipe:
 
 
 def q_neg_lookahead() -> Recipe:
-    """Query negatives and lookahead around the positives."""
+    """Query negatives and lookahead: neighbours of the positives."""
     return Recipe("q-neg+lookahead", mining=MiningConfig(alpha=0.0))
 
 
@@ -141,7 +141,7 @@ def recipe(name: str) -> Recipe:
 
 
 def _of_user(reference: str) -> Recipe:
-    """Return the recipe that a user's function makes, under the name by which it can be had again."""
+    """Return the recipe of a user's function, named by its reference."""
     make = load_plugin(reference, "recipe")
     with failing_as("recipe", reference):
         made = make()

@@ -1,4 +1,4 @@
-"""The configuration of a run: one frozen dataclass a room, gathered in a recipe, checked before anything starts."""
+"""The configuration of a run: a recipe of frozen dataclasses, one per room."""
 
 import math
 from dataclasses import dataclass, field, fields, replace
@@ -30,9 +30,9 @@ class EpisodeConfig:
         later_rate: Learning rate of episodes that go on, as a share of ``learning_rate``.
         max_train_queries: Train on this many queries, the same ones whatever the seed; None takes all.
         keep_vectors: Keep the corpus vectors of every checkpoint, not only the last one's.
-        watch_lookahead: Search around the positives in every episode, also where the recipe does not mine there: the
-            report then shows how many of the next episode's negatives were in sight.
-        strict: Refuse a collection whose files do not add up, rather than leave out what does not.
+        watch_lookahead: Search for neighbours of the positives in every episode, even if the recipe does not mine them:
+            the report then shows how many of the next episode's negatives are among them.
+        strict: Refuse a collection with inconsistent files, rather than leave out what is wrong.
         hold_out: Below 1 the share, from 1 on the number of training queries that become the split dev, where there is
             none; chosen by their texts, the same ones whatever the seed.
         seed: Of every draw.
@@ -53,14 +53,14 @@ class EpisodeConfig:
     seed: Annotated[int, (0, (1 << 32) - 1)] = 42
 
     def check(self) -> None:
-        """Refuse what the type and the range of a field do not."""
+        """Check what types and ranges of the fields do not."""
         if self.hold_out is not None:
             share_or_count(self.hold_out)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run, each room owning its part; no two parts share the name of a field.
+    """All settings of a run; field names are unique over all parts.
 
     Attributes:
         name: As :func:`ance_tele.recipes.recipe` takes it; a comparison appends the settings of a system.
@@ -87,7 +87,7 @@ class Recipe:
 
     @property
     def lexical(self) -> bool:
-        """BM25 alone, which has no model; also as "marco/bm25", or with settings after its name."""
+        """Whether it is BM25 alone, without a model; also as "marco/bm25", or with settings after its name."""
         return self.name.partition(" ")[0].rpartition("/")[2] == "bm25"
 
     def settings(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Recipe:
         """Return a recipe with some settings changed.
 
         Raises:
-            UserError: A setting does not exist (the sentence names the nearest one), or cannot have that value.
+            UserError: A setting does not exist, or cannot have that value.
         """
         owner = {setting.name: part for part in PARTS for setting in fields(getattr(self, part))}
         changed: dict[str, dict[str, Any]] = {}
@@ -119,8 +119,8 @@ class Recipe:
     def schedule(self, episode: int, examples: int) -> Schedule:
         """Return the steps of an episode and its place in the learning-rate schedule.
 
-        A scratch episode has a schedule over all epochs and, unless it is the long one, leaves it at the refresh step
-        (paper, Section 4). Episodes that go on take the batches where the one before left off.
+        A scratch episode has a schedule over all epochs and, unless it is the long one, stops at the refresh step
+        (paper, Section 4). Episodes that continue resume the batches of the previous one.
 
         Args:
             episode: Counted from 1.
@@ -135,7 +135,7 @@ class Recipe:
         if config.restart == "continue":
             first_step = sum(steps[number] for number in range(1, episode))
             if config.rate_schedule == "run":
-                # A long first episode is a training of its own; what follows it shares one schedule.
+                # A long first episode has its own schedule; the following ones share one.
                 shared = range(2 if long == 1 and episode > 1 else 1, 2 if long == 1 == episode else len(steps) + 1)
                 total = sum(steps[number] for number in shared)
                 begin = sum(steps[number] for number in shared if number < episode)
@@ -147,10 +147,10 @@ class Recipe:
         return Schedule(steps[episode], total, warmup, peak, begin, first_step)
 
     def check(self) -> None:
-        """Refuse settings that cannot work: types and ranges, then what each room refuses.
+        """Check all settings: types and ranges, then the checks of each room.
 
         Raises:
-            UserError: What was given and what is possible.
+            UserError: States the value and what is allowed.
         """
         for name, value in self.settings().items():
             check(name, value, setting_kinds()[name])
@@ -161,7 +161,7 @@ class Recipe:
             raise UserError(f"episodes is {self.episode.episodes}; recipe 'bm25' has no model to train: it must be 0.")
 
     def _check_sources(self) -> None:
-        """Refuse sources and filters that cannot be; functions of the user's own are imported when a run begins."""
+        """Check names of sources and filters; user-defined ones are imported when a run begins."""
         from ance_tele.mining.sources import MINED  # needs numpy, which ``--help`` does without
         from ance_tele.store.plugins import is_plugin
 
@@ -181,15 +181,15 @@ class Recipe:
 
 PARTS = ("episode", "mining", "training", "encoder", "evaluation")
 
-# Settings of former versions, which the config.yaml of a run may hold, and their defaults.
+# Removed settings, which config.yaml of older runs may contain, with their defaults.
 _REMOVED = {"negatives_cross_device": False, "search_ef": None}
 
 
 def removed(name: str, value: Any) -> bool:
-    """Return whether a setting is one of a former version, to be left out.
+    """Return whether a setting was removed and is to be ignored.
 
     Raises:
-        UserError: It is, and has another value than its default.
+        UserError: It was removed, and has another value than its default.
     """
     if name in _REMOVED and value != _REMOVED[name]:
         raise UserError(f"{name} is {value}, but this setting was removed; take it out, or use an earlier version.")
@@ -198,6 +198,6 @@ def removed(name: str, value: Any) -> bool:
 
 @cache
 def setting_kinds() -> dict[str, Any]:
-    """Return type and range of every setting, as its dataclass declares it: a type hint, for console.values."""
+    """Return the annotated type of every setting, for :mod:`ance_tele.console.values`."""
     parts = get_type_hints(Recipe)
     return {name: kind for part in PARTS for name, kind in get_type_hints(parts[part], include_extras=True).items()}

@@ -28,6 +28,7 @@ from ance_tele.settings import setting_kinds
         (["run", "dpr", "--alhpa", "0.1"], "There is no setting --alhpa; did you mean --alpha?"),
         (["run", "dpr", "--batch-query=4"], "There is no setting --batch_query; did you mean --batch_queries?"),
         (["run", "dpr", "--sources+=bm25"], "There is no setting --sources+; did you mean --sources?"),
+        (["search", "x", "y", "--k", "3"], "There is no setting --k; did you mean -k?"),
         (["run", "dpr", "--xyzzy"], "There is no setting --xyzzy; see ance-tele run --help."),
         (["evaluate", "m", "--splitt", "dev"], "There is no setting --splitt; did you mean --split?"),
         (["data", "x", "--leniant"], "There is no setting --leniant; did you mean --lenient?"),
@@ -80,6 +81,18 @@ from ance_tele.settings import setting_kinds
 )
 def test_a_slip_of_the_pen_is_named(argv: list[str], sentence: str, refusal: Refusal) -> None:
     assert refusal(*argv).startswith(sentence)
+
+
+ARGUMENTS = [(name, flag.name) for name, verb in VERBS.items() for flag in verb.flags if not flag.name.startswith("-")]
+
+
+@pytest.mark.parametrize(("verb", "name"), ARGUMENTS)
+@pytest.mark.parametrize("words", [("{}", "x"), ("{}=x",)])
+def test_an_argument_takes_no_dashes(verb: str, name: str, words: tuple[str, ...], refusal: Refusal) -> None:
+    sentence = refusal(verb, *(word.format(f"--{name}") for word in words))
+    assert sentence == f"{name} is given without dashes: ance-tele {verb} {VERBS[verb].usage}."
+    nearly = refusal(verb, f"--{name}q", "x")
+    assert nearly.startswith(f"There is no setting --{name}q;") and f"--{name}?" not in nearly
 
 
 def settings_of(*words: str) -> dict[str, Any]:

@@ -105,12 +105,12 @@ def test_two_processes_in_one_run_folder(toy: Path, tmp_path: Path, refusal: Ref
 def test_two_real_processes_on_the_same_data_and_folder(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Either both finish one after the other, or the second is told to wait: never a traceback, never half a run."""
+    """Either both finish one after the other, or the second is refused: never a traceback, never half a run."""
     monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path / "cache"))
     errors = tmp_path / "first.txt", tmp_path / "second.txt"
     pair = [started(run_bm25(toy, tmp_path / "out"), path) for path in errors]
     for process in pair:
-        process.join(timeout=60)
+        process.join(timeout=120)
     assert sorted(process.exitcode for process in pair) in ([0, 0], [0, 2])
     for process, path in zip(pair, errors, strict=True):
         refused = f"ance-tele: Another process is at work in {tmp_path / 'out'}; wait for it, or give another --out.\n"

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from ance_tele.console.errors import UserError
 from ance_tele.data import answers as answers_module
+from ance_tele.data.annotations import Answers
 from ance_tele.data.answers import has_answer, match_answers, words
 from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Collection, Texts
-from ance_tele.data.given_lists import Answers
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.evaluate.answers import answer_ranks, answer_recall, measure_answers
 from ance_tele.evaluate.retrieval import run_of

@@ -221,7 +221,7 @@ def test_a_wheel_without_modules_is_one_sentence(tmp_path: Path) -> None:
 
 
 class FakePip:
-    """Stands in for subprocess.run: writes the given file where pip was told to, or fails."""
+    """Stands in for subprocess.run: writes the given file to the folder given to pip, or fails."""
 
     def __init__(self, content: bytes | None, stderr: str = "") -> None:
         self.content, self.stderr, self.commands = content, stderr, list[list[str]]()

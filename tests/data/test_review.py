@@ -103,7 +103,7 @@ def test_what_cannot_be_read_or_written_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# ---- beside a collection -------------------------------------------------------------------------
+# ---- with a collection ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -266,8 +266,8 @@ def test_what_is_excluded_is_in_no_pool(
     rows = read_review(review)
     write_review(tmp_path / "more.csv", [*rows, replace(rows[0], passage_id="d23-5", verdict="unsure")])
     assert main(command(toy, tiny_model, out, f"--review={tmp_path / 'more.csv'}")) == 0
-    told = capsys.readouterr().out
-    assert told.count(" cached ") == 9 and "made again" not in told
+    printed = capsys.readouterr().out
+    assert printed.count(" cached ") == 9 and "made again" not in printed
     # A run opened later knows its review, wherever the file is by then.
     opened = open_run(out)
     assert opened.review is not None and opened.review.fingerprint == identity["fingerprints"]["review"]

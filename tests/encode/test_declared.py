@@ -19,8 +19,8 @@ from ance_tele.data.text_format import Cut
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import separator_of
 from ance_tele.encode.encoder import includes_prompt, text_format, tokenizer_of, tokens_of, weights_fingerprint
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import adopt_model, load_model, load_pair
-from ance_tele.encode.rows import encode_rows
 from ance_tele.evaluate.model import evaluate_model, lengths_for
 
 Build = Callable[[Path, Path], None]
@@ -119,7 +119,7 @@ def ours(model: SentenceTransformer, config: EncoderConfig, collection: Collecti
     vectors = []
     for task, texts in (("query", collection.queries), ("document", collection.corpus)):
         tokens = tokens_of(model, config, task, texts, cache_folder(), collection.fingerprint)  # type: ignore[arg-type]
-        vectors.append(encode_rows(model, tokens, np.arange(len(texts)), task, config))  # type: ignore[arg-type]
+        vectors.append(encode_texts(model, tokens, np.arange(len(texts)), task, config))  # type: ignore[arg-type]
     return vectors[0] @ vectors[1].T
 
 
@@ -288,7 +288,7 @@ def test_a_query_s_own_instruction_stands_for_the_model_s(asked: bool, folders: 
     key = f"prompted {asked}"
     tokens = tokens_of(model, config, "query", queries, cache_folder(), key)  # type: ignore[arg-type]
     rows = np.arange(len(queries))
-    found = encode_rows(model, tokens, rows, "query", config)
+    found = encode_texts(model, tokens, rows, "query", config)
     texts = [text for _, bodies in collection.queries.batches() for text in bodies]
     for place, (prompt, length) in enumerate((("query : ", 6), ("passage : passage : ", 8), ("w1", 5))):
         if asked:

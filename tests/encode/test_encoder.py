@@ -15,8 +15,8 @@ from ance_tele.data.load import load_collection
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import emulated_bf16, resolve_precision, text_format, tokenizer_of, weights_fingerprint
+from ance_tele.encode.inference import encode_texts, token_batches
 from ance_tele.encode.loading import load_model, load_pair
-from ance_tele.encode.rows import encode_rows, token_batches
 from ance_tele.encode.vectors import Vectors, encode_corpus
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
@@ -36,7 +36,7 @@ def texts_of(toy: Path, cache: Path) -> list[str]:
 
 def test_vectors_equal_sentence_transformers(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
     model = load_model(tiny_model, CONFIG)
-    ours = encode_rows(model, store_of(model, toy, tmp_path), np.arange(144), "document", CONFIG)
+    ours = encode_texts(model, store_of(model, toy, tmp_path), np.arange(144), "document", CONFIG)
     theirs = model.encode_document(texts_of(toy, tmp_path))
     assert np.abs(ours - theirs).max() < 1e-5
 
@@ -47,7 +47,7 @@ def test_pooling_equals_plain_transformers(pooling: str, tiny_model: Path, toy: 
 
     config = EncoderConfig(query_max_len=16, passage_max_len=16, pooling=pooling, normalize=False, precision="float32")  # type: ignore[arg-type]
     model = load_model(tiny_model, config)
-    ours = encode_rows(model, store_of(model, toy, tmp_path, config), np.arange(20), "document", config)
+    ours = encode_texts(model, store_of(model, toy, tmp_path, config), np.arange(20), "document", config)
     tokenizer, plain = AutoTokenizer.from_pretrained(tiny_model), AutoModel.from_pretrained(tiny_model).eval()
     for text, vector in zip(texts_of(toy, tmp_path)[:20], ours, strict=True):
         inputs = tokenizer(text, truncation=True, max_length=16, return_tensors="pt")
@@ -61,7 +61,7 @@ def test_normalize_and_prompts(tiny_model: Path, toy: Path, tmp_path: Path) -> N
     config = EncoderConfig(passage_max_len=16, normalize=True, passage_prompt="passage : ", precision="float32")
     model = load_model(tiny_model, config)
     assert any(isinstance(module, Normalize) for module in model)
-    ours = encode_rows(model, store_of(model, toy, tmp_path, config), np.arange(30), "document", config)
+    ours = encode_texts(model, store_of(model, toy, tmp_path, config), np.arange(30), "document", config)
     assert np.allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
     model.save_pretrained(str(tmp_path / "saved"))
     again = SentenceTransformer(str(tmp_path / "saved"))
@@ -75,13 +75,13 @@ def test_untied_encoders_route_by_task(tiny_model: Path, toy: Path, tmp_path: Pa
     assert isinstance(model[0], Router)
     store = store_of(model, toy, tmp_path, config)
     rows = np.arange(10)
-    same = encode_rows(model, store, rows, "query", config)
-    assert np.allclose(same, encode_rows(model, store, rows, "document", config), atol=1e-6)
+    same = encode_texts(model, store, rows, "query", config)
+    assert np.allclose(same, encode_texts(model, store, rows, "document", config), atol=1e-6)
     with torch.no_grad():
         for weight in model[0].sub_modules["query"].parameters():
             weight.mul_(1.5)
-    assert not np.allclose(encode_rows(model, store, rows, "query", config), same, atol=1e-3)
-    assert np.allclose(encode_rows(model, store, rows, "document", config), same, atol=1e-6)
+    assert not np.allclose(encode_texts(model, store, rows, "query", config), same, atol=1e-3)
+    assert np.allclose(encode_texts(model, store, rows, "document", config), same, atol=1e-6)
     model.save_pretrained(str(tmp_path / "untied"))
     loaded = load_model(tmp_path / "untied", config)
     assert weights_fingerprint(loaded) == weights_fingerprint(model)

@@ -76,7 +76,7 @@ def test_dropout_that_is_off_draws_nothing() -> None:
 
 
 def test_dropout_knows_no_neighbours() -> None:
-    """Neither elements beside each other nor the same place of two draws go together."""
+    """Neither adjacent elements nor the same place of two draws go together."""
     torch.manual_seed(1)
     first, second = (dropout(torch.ones(1 << 16), 0.5) > 0 for _ in range(2))
     for a, b in ((first[1:], first[:-1]), (first[4:], first[:-4]), (first, second)):

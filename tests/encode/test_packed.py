@@ -13,9 +13,9 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
 from ance_tele.encode.packed import Packed, drops_alike, packed
-from ance_tele.encode.rows import encode_rows
 from ance_tele.training.loss import TeleportationLoss, joined
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
@@ -206,7 +206,7 @@ def test_a_gpu_gives_the_vectors_of_a_cpu(precision: Any, tiny_model: Path) -> N
     config = EncoderConfig(precision=precision, encode_tokens=1000)
     rows = np.arange(len(store))
     found, expected = (
-        encode_rows(load_model(tiny_model, config, device), store, rows, "document", config)
+        encode_texts(load_model(tiny_model, config, device), store, rows, "document", config)
         for device in ("cuda", "cpu")
     )
     assert np.abs(found - expected).max() < (1e-4 if precision == "float32" else 0.03)

@@ -14,8 +14,8 @@ from pytest import MonkeyPatch
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode import threads
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 from ance_tele.encode.threads import side_by_side, workers
 
 
@@ -72,8 +72,8 @@ def test_vectors_are_those_of_one_thread(precision: Literal["float32", "bf16"], 
     tokens = TokenStore.from_lists([rng.integers(5, 90, length).tolist() for length in rng.integers(3, 90, 800)])
     config = EncoderConfig(precision=precision)
     model, rows, done = load_model(tiny_model, config, "cpu"), rng.permutation(800)[:600], list[float]()
-    found = encode_rows(model, tokens, rows, "document", config, done.append)
+    found = encode_texts(model, tokens, rows, "document", config, done.append)
     torch.set_num_threads(1)
-    alone = encode_rows(model, tokens, rows, "document", config)
+    alone = encode_texts(model, tokens, rows, "document", config)
     assert np.abs(found - alone).max() < (1e-6 if precision == "float32" else 1e-2)
     assert sum(done) == 600

@@ -17,9 +17,9 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward, tokenizer_of
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.lengths import positions
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 from ance_tele.training.loss import TeleportationLoss
 
 CONFIG = EncoderConfig(query_max_len=40, passage_max_len=40, precision="float32")
@@ -86,7 +86,7 @@ def test_a_vector_does_not_depend_on_who_shares_its_batch(
     store = TokenStore.from_lists([rng.integers(10, 90, length).tolist() for length in lengths])
     rows = np.arange(len(lengths))
     among, alone = (
-        encode_rows(readers[name], store, rows, "document", EncoderConfig(precision="float32", encode_tokens=budget))
+        encode_texts(readers[name], store, rows, "document", EncoderConfig(precision="float32", encode_tokens=budget))
         for budget in (tokens, 1)
     )
     cosines = (among * alone).sum(1) / np.linalg.norm(among, axis=1) / np.linalg.norm(alone, axis=1)
@@ -128,7 +128,7 @@ def test_a_model_reads_as_many_tokens_as_it_has_positions_for(name: str, room: i
     model = load_model(tmp_path, config, "cpu")
     assert positions(model[0]) == room
     store = TokenStore.from_lists([[7] * room, [9] * room])
-    assert np.isfinite(encode_rows(model, store, np.arange(2), "document", config)).all()
+    assert np.isfinite(encode_texts(model, store, np.arange(2), "document", config)).all()
     with pytest.raises(UserError, match=f"at most {room} tokens, and {room + 1} are asked for"):
         load_model(tmp_path, EncoderConfig(passage_max_len=room + 1), "cpu")
 
@@ -139,7 +139,7 @@ def test_a_model_that_knows_distances_has_no_limit(name: str, tmp_path: Path) ->
     config = EncoderConfig(passage_max_len=700, precision="float32")
     model = load_model(tmp_path, config, "cpu")
     assert positions(model[0]) is None
-    assert np.isfinite(encode_rows(model, TokenStore.from_lists([[9] * 700]), np.arange(1), "document", config)).all()
+    assert np.isfinite(encode_texts(model, TokenStore.from_lists([[9] * 700]), np.arange(1), "document", config)).all()
 
 
 # ---- without a transformer -----------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_static_embeddings_get_one_gradient_a_step_and_the_right_one(tmp_path: P
         features.append({"input_ids": ids, "attention_mask": mask})
     target = torch.arange(4)
     features[0] |= {"target": target, "positives": target[:, None]}
-    features[1] |= {"row": torch.arange(9), "owner": torch.zeros(9, dtype=torch.int64)}
+    features[1] |= {"row": torch.arange(9), "query": torch.zeros(9, dtype=torch.int64)}
     calls: list[int] = []
     hook = model[0].register_forward_hook(lambda *given: calls.append(1))
     loss(features).backward()
@@ -179,7 +179,7 @@ def test_texts_of_unknown_words_have_a_vector_of_zeros(tmp_path: Path) -> None:
     zoo_folders.words(tmp_path)
     model = load_model(tmp_path, EncoderConfig(normalize=False), "cpu")
     for ids in ([[], []], [[], [5, 6]]):
-        found = encode_rows(model, TokenStore.from_lists(ids), np.arange(2), "document", CONFIG)
+        found = encode_texts(model, TokenStore.from_lists(ids), np.arange(2), "document", CONFIG)
         assert not found[0].any() and found[1].any() == bool(ids[1])
 
 

@@ -8,7 +8,9 @@ import pytest
 from grids import command
 
 from ance_tele.cli.main import main
-from ance_tele.experiments.grid import grid
+from ance_tele.console.errors import UserError
+from ance_tele.experiments.compare import compare_systems
+from ance_tele.experiments.grid import grid, system
 from ance_tele.experiments.reproduce import TABLES, systems_of
 from ance_tele.plan.defaults import NEGATIVES
 
@@ -32,6 +34,16 @@ def test_what_a_comparison_needs(toy: Path, tiny_model: Path, tmp_path: Path, re
     assert refusal(*some, "--recipe=dpr", data, model, out).endswith("did you mean --recipes?")
     assert refusal(*some, data, model, out, "--scale=marko") == "There is no scale 'marko'; did you mean 'marco'?"
     assert not (tmp_path / "out").exists()
+
+
+def test_plugins_are_found_before_data_are_read(tiny_model: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
+    words = (f"--model={tiny_model}", "--data=no-such-data", f"--out={tmp_path / 'out'}")
+    for name in ("sources=[no_such_module:f]", "filters=[no_such_module:f]"):
+        sentence = refusal("compare", "--recipes", "zero-shot", f"ance-tele {name}", *words)
+        assert sentence.startswith("There is no module 'no_such_module'")
+    assert refusal("compare", "--recipes", "dpr", *words).startswith("no-such-data is not a folder or file")
+    with pytest.raises(UserError, match="There is no module 'no_such_module'"):
+        compare_systems([system("ance-tele filters=[no_such_module:f]")], ["m"], [1], "no-such-data", "x")
 
 
 def test_a_table_that_the_paper_lacks(refusal: Callable[..., str]) -> None:

@@ -114,8 +114,8 @@ def test_the_model_folder_is_one_of_sentence_transformers(name: str, finished: d
 
     from ance_tele.data.tokens import TokenStore
     from ance_tele.encode.encoder import Task, text_format, tokenizer_of
+    from ance_tele.encode.inference import encode_texts
     from ance_tele.encode.loading import load_model
-    from ance_tele.encode.rows import encode_rows
 
     folder = finished[name] / "episode-3" / "model"
     theirs = SentenceTransformer(str(folder))
@@ -130,7 +130,7 @@ def test_the_model_folder_is_one_of_sentence_transformers(name: str, finished: d
         if task == "document":
             assert whole[0].startswith("t0[SEP]")
         ids = tokenizer_of(ours, task)(whole, truncation=True, max_length=form.max_length)["input_ids"]
-        vectors = encode_rows(ours, TokenStore.from_lists(ids), np.arange(len(ids)), task, config)
+        vectors = encode_texts(ours, TokenStore.from_lists(ids), np.arange(len(ids)), task, config)
         assert np.abs(encode[task](whole) - vectors).max() < 1e-4
         assert np.linalg.norm(vectors, axis=1).min() > 2  # not scaled to length one
     same = np.allclose(theirs.encode_query("t1 u6"), theirs.encode_document("t1 u6"), atol=1e-3)

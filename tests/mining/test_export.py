@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.annotations import Answers
 from ance_tele.data.answers import has_answer
 from ance_tele.data.collection import Collection, Qrels
-from ance_tele.data.given_lists import Answers
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.evaluate import export as dpr_export
 from ance_tele.evaluate.export import export_dpr

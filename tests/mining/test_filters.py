@@ -145,7 +145,7 @@ def test_a_random_list_has_no_best_places() -> None:
     assert found.lists["query"].passages.tolist() == [5] and len(found.lists["random"].passages) == 2
 
 
-# ---- beside sentence-transformers ----------------------------------------------------------------
+# ---- against sentence-transformers ----------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

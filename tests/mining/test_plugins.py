@@ -19,11 +19,11 @@ from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.context import MiningContext
-from ance_tele.mining.declared import source
 from ance_tele.mining.filters import filter_candidates
 from ance_tele.mining.mine import mine
 from ance_tele.mining.mix import mix
 from ance_tele.mining.plugins import PALETTE, load_all, plugin_inputs, plugin_sources
+from ance_tele.mining.source_type import source
 from ance_tele.mining.storage import read_pool, write_pool
 from ance_tele.recipes import recipe
 from ance_tele.store.manifests import read_manifest

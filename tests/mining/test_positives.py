@@ -13,8 +13,8 @@ import pytest
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
+from ance_tele.data.annotations import ScoredPassages
 from ance_tele.data.collection import Collection, Qrels
-from ance_tele.data.given_lists import Given
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.episode import run
 from ance_tele.recipes import recipe
@@ -104,7 +104,7 @@ def test_given_negatives_are_a_source(made: Made, toy: Path) -> None:
     train, rng = collection.split("train"), np.random.default_rng(0)
     rows = np.stack([rng.permutation(len(collection.corpus))[:5] for _ in range(len(train))])
     offsets = np.arange(len(train) + 1) * 5
-    given = Given(train.queries, offsets, rows.ravel(), rng.random(rows.size).astype(np.float32))
+    given = ScoredPassages(train.queries, offsets, rows.ravel(), rng.random(rows.size).astype(np.float32))
     asked = replace(collection, negatives=given, teacher=given)
     summary, lines, out = made(asked, sources=("query", "given"), episodes=2)
     assert not any("given negatives" in line for line in lines)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
+from ance_tele.data.annotations import ScoredPassages
 from ance_tele.data.collection import Collection, Qrels, Texts
-from ance_tele.data.given_lists import Given
 from ance_tele.mining.candidates import CandidateLists, Candidates, concatenate
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.context import MiningContext
@@ -231,10 +231,10 @@ def test_given_negatives_keep_the_order_of_their_file_or_follow_a_teacher() -> N
     offsets = np.cumsum([0, *map(len, listed.values())])
     pairs = [pair for rows in listed.values() for pair in rows]
     passages, scores = (np.array(column) for column in zip(*pairs, strict=True))
-    negatives = Given(np.array(list(listed)), offsets, passages, scores.astype(np.float32))
+    negatives = ScoredPassages(np.array(list(listed)), offsets, passages, scores.astype(np.float32))
     found = given_lists(negatives, np.array([1, 3, 4, 9, 12]), 3)
     assert [found[place].tolist() for place in range(5)] == [[], [7, 5, 9], [2, 1, 4], [0], []]
     assert found.ranks.tolist() == [1, 2, 3, 1, 2, 3, 1]
     assert found.scores.tolist() == [0, 0, 0, np.float32(0.9), np.float32(0.5), -1, 1]
-    assert len(given_lists(Given.none(), np.array([1, 2]), 3)) == 2
+    assert len(given_lists(ScoredPassages.none(), np.array([1, 2]), 3)) == 2
     assert len(given_lists(negatives, np.array([0]), 3).passages) == 0

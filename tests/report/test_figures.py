@@ -127,9 +127,9 @@ def test_the_papers_curves_stand_beside_a_run_where_asked_or_on_ms_marco(data_on
     plain = gallery([read_run(run)])
     page = page_of(run, paper=True)
     assert "In the paper, on MS MARCO: ANCE, BERT 23.8 to 29.5%" in page.text
-    beside = gallery([read_run(run)], reference())
-    assert ["paper: ANCE-Tele", 1, "forgotten", 0.089] in beside["forgetting"].rows
-    assert len(beside["composition"].panels) == len(plain["composition"].panels) + 1
+    with_paper = gallery([read_run(run)], reference())
+    assert ["paper: ANCE-Tele", 1, "forgotten", 0.089] in with_paper["forgetting"].rows
+    assert len(with_paper["composition"].panels) == len(plain["composition"].panels) + 1
     marco = write_run(tmp_path / "marco", summary_of(collection="msmarco-passage"))
     assert "In the paper, on MS MARCO" in page_of(marco).text
     documents = write_run(tmp_path / "documents", summary_of(collection="msmarco-document"))

@@ -201,5 +201,5 @@ def test_a_whole_run(
     low = min(recall["queries"], recall["positives"])
     said = f"Mining searched approximately: recall@20 was at least {low:.3f} of exact."
     assert said in description(Summary.of(summary))
-    told = f"; recall@20 {recall['queries']:.3f} of exact, {recall['positives']:.3f} around positives"
-    assert told in capsys.readouterr().out
+    line = f"; recall@20 {recall['queries']:.3f} of exact, {recall['positives']:.3f} for positives"
+    assert line in capsys.readouterr().out

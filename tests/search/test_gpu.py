@@ -68,11 +68,11 @@ def test_the_error_is_bounded(seed: int, dimension: int, scale: float, device: s
     rng = np.random.default_rng(seed)
     spread = scale * np.exp(rng.standard_normal((2, 1)) * 3)
     queries, vectors = ((one * rng.standard_normal((50, dimension))).astype(np.float32) for one in spread)
-    asked, held = (gpu._Side(torch.from_numpy(each).to(device)) for each in (queries, vectors))
+    rounded_queries, rounded_passages = (gpu._Rounded(torch.from_numpy(each).to(device)) for each in (queries, vectors))
     with gpu._tensor_float32():
-        rough = (asked.rounded @ held.rounded.T).cpu().numpy()
+        rough = (rounded_queries.rounded @ rounded_passages.rounded.T).cpu().numpy()
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
-    off, bound = np.abs(rough - exact), gpu._error(asked, held).cpu().numpy()[:, None]
+    off, bound = np.abs(rough - exact), gpu._error(rounded_queries, rounded_passages).cpu().numpy()[:, None]
     assert (off <= bound).all()
     assert scale < 1e-10 or (off > bound / 100).any()
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ance_tele.encode.threads import workers
-from ance_tele.encode.vectors import Vectors, ahead
-from ance_tele.search import scan, tiles
+from ance_tele.encode.vectors import Vectors, prefetched
+from ance_tele.search import bf16_tiles, scan
 from ance_tele.search.sort_keys import EMPTY, keyed, unkeyed
 from ance_tele.search.topk import TopK, exact_topk, prunes_in_bf16
 
@@ -23,7 +23,7 @@ SMALL = {"TILE": 32, "STEP": 16, "GROUP": 4, "PART": 3, "CHUNK": 6, "SETTLE": 40
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut everything so small that a few vectors make many tiles and parts."""
     for name, value in SMALL.items():
-        for module in (scan, tiles):
+        for module in (scan, bf16_tiles):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, value)
 
@@ -123,7 +123,7 @@ def test_the_error_is_bounded(seed: int, dimension: int, scale: float) -> None:
     spread = scale * np.exp(rng.standard_normal((2, 1)) * 3)
     vectors, queries = ((one * rng.standard_normal((50, dimension))).astype(np.float32) for one in spread)
     with workers() as (pool, _):
-        (tile,) = tiles.tiles(vectors, torch.empty(50, dimension, dtype=torch.bfloat16), pool)
+        (tile,) = bf16_tiles.tiles(vectors, torch.empty(50, dimension, dtype=torch.bfloat16), pool)
     part = scan.Part(queries, np.full((50, 1), EMPTY))
     rough = (tile.bf16 @ part.bf16.T).float().numpy().T
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
@@ -160,7 +160,7 @@ def test_reading_ahead_asks_for_every_block_once_and_for_one_more_at_a_time() ->
             asked.append(first)
             yield first, np.full((2, 3), first, dtype=np.float32)
 
-    for first, block in ahead(blocks()):
+    for first, block in prefetched(blocks()):
         assert (block == first).all() and len(asked) <= first + 2
     assert asked == [0, 1, 2, 3, 4]
 

@@ -207,7 +207,7 @@ def test_sampler_and_collator_agree_with_the_plan() -> None:
     assert (np.diff(lengths) <= 0).all()
     for i, query in enumerate(places):
         assert rows[batch["query_target"][i]] == plan.positive(int(query), 1)
-        mine = rows[batch["passage_owner"].numpy() == i]
+        mine = rows[batch["passage_query"].numpy() == i]
         # Trap 10: query i meets the negatives of query i.
         assert sorted(mine) == sorted([plan.positive(int(query), 1), *plan.draw(int(query), 1)])
         assert set(batch["query_positives"][i].tolist()) == {int(query) * 100, int(query) * 100 + 1}

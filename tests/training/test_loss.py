@@ -135,7 +135,7 @@ def test_same_loss_as_sentence_transformers(tiny_model: Path) -> None:
     ids, mask = map(torch.from_numpy, tokens.padded(rows[order]))
     asked, asked_mask = map(torch.from_numpy, tokens.padded(np.arange(8)))
     query = {"input_ids": asked, "attention_mask": asked_mask, "target": torch.from_numpy(place[:8])}
-    passage = {"input_ids": ids, "attention_mask": mask, "row": torch.from_numpy(rows), "owner": torch.zeros(32)}
+    passage = {"input_ids": ids, "attention_mask": mask, "row": torch.from_numpy(rows), "query": torch.zeros(32)}
     loss_of = TeleportationLoss(model, Forward(model, "query"), forward, temperature=0.05, chunk_tokens=64)
     ours = loss_of([{**query, "positives": torch.full((8, 1), -1)}, passage])
     assert float(ours.detach()) == pytest.approx(float(expected.detach()), abs=1e-4)

@@ -14,8 +14,8 @@ from test_batches import plan_of
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import CPU_TOKENS, Forward, batch_budget
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.rows import encode_rows
 from ance_tele.training.batches import Collator
 from ance_tele.training.loss import TeleportationLoss
 
@@ -106,9 +106,9 @@ def test_a_passage_that_queries_share_is_encoded_once_and_counts_as_often_as_met
         ours = loss_of(model, mask_known_positives=False)(batch_of(model, tokens, flat))
     assert sum(rows for rows, _, _ in calls) == 3 + 7
     rows = np.concatenate(flat)
-    vectors = torch.from_numpy(encode_rows(model, tokens, rows, "document", CONFIG))
+    vectors = torch.from_numpy(encode_texts(model, tokens, rows, "document", CONFIG))
     asked = torch.from_numpy(
-        encode_rows(model, TokenStore.from_lists([[2, 7, 8, 3]]), np.zeros(3, int), "query", CONFIG)
+        encode_texts(model, TokenStore.from_lists([[2, 7, 8, 3]]), np.zeros(3, int), "query", CONFIG)
     )
     expected = torch.nn.functional.cross_entropy(asked @ vectors.T, torch.tensor([0, 4, 8]))
     assert float(ours.detach()) == pytest.approx(float(expected), abs=1e-4)
@@ -119,8 +119,8 @@ def test_every_occurrence_keeps_its_owner_and_its_target(model: SentenceTransfor
     query, passage = batch_of(model, tokens, flat)
     for i, mine in enumerate(flat):
         assert int(passage["row"][query["target"][i]]) == mine[0]
-        assert int(passage["owner"][query["target"][i]]) == i
-        assert sorted(passage["row"][passage["owner"] == i].tolist()) == sorted(mine.tolist())
+        assert int(passage["query"][query["target"][i]]) == i
+        assert sorted(passage["row"][passage["query"] == i].tolist()) == sorted(mine.tolist())
     for place, row in zip(passage["place"].tolist(), passage["row"].tolist(), strict=True):
         ids = passage["input_ids"][place][passage["attention_mask"][place].bool()]
         assert ids.tolist() == tokens[row].tolist()
@@ -128,7 +128,7 @@ def test_every_occurrence_keeps_its_owner_and_its_target(model: SentenceTransfor
 
 def test_encoding_pads_little_and_reads_each_token_once(model: SentenceTransformer, tokens: TokenStore) -> None:
     with counted(model) as calls:
-        encode_rows(model, tokens, np.arange(len(tokens)), "document", CONFIG)
+        encode_texts(model, tokens, np.arange(len(tokens)), "document", CONFIG)
     assert sum(real for _, _, real in calls) == tokens.lengths().sum()
     assert padding(calls) < 0.02
     assert max(padded for _, padded, _ in calls) <= CPU_TOKENS
@@ -151,7 +151,7 @@ def test_bf16_casts_each_weight_once(
     counts = []
     for count in (10, 400):
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
-            encode_rows(model, tokens, np.arange(count), "document", config)
+            encode_texts(model, tokens, np.arange(count), "document", config)
         counts.append(
             sum(
                 event.count

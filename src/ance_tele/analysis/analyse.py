@@ -1,7 +1,7 @@
-"""Look back on a finished run: what it learned and forgot, where its negatives came from, which are probably false.
+"""Analyse a finished run: learning and forgetting, where negatives came from, suspected false negatives.
 
-All of it is read from the run folder; texts and vectors are added where the collection and the models are at hand. The
-results lie in ``RUN/analysis/``.
+Everything is read from the run folder; texts and vectors are added where the collection and the models are available.
+The results are written to ``RUN/analysis/``.
 """
 
 import logging
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ance_tele.analysis.blocks import Sides, look_through
+from ance_tele.analysis.blocks import RunCounts, count_run
 from ance_tele.analysis.cases import case, choose, negatives_of, start_of, swinging
 from ance_tele.analysis.lookup import positives_of
 from ance_tele.analysis.negatives import shares
@@ -34,13 +34,13 @@ from ance_tele.store.manifests import read_manifest
 
 log = logging.getLogger(__name__)
 
-# Raised where the same lists give other figures than before.
+# Incremented when the same lists give different figures.
 VERSION = 2
 
 CASES = 5
-# Points of one kind in a projection: more would hide each other.
+# Most points of one kind in a projection; more would overlap.
 POINTS_PER_CLASS = 40
-# Rows of suspects.parquet: as many as somebody may still read; all are counted.
+# Most rows of suspects.parquet; the counts cover all suspects.
 MOST_SUSPECTS = 200_000
 
 
@@ -93,7 +93,7 @@ def analyse(
 
 
 def _open(out: Path, data: str | Path | None) -> OpenedRun | None:
-    """Open a run's collection; without it there is no analysis of texts."""
+    """Open a run with its collection; None if the collection is not available, which leaves out what needs texts."""
     try:
         return open_run(out, data)
     except UserError as error:
@@ -107,13 +107,13 @@ def _write(target: Path, out: Path, recipe: Recipe, config: SuspectConfig, opene
     rounds = Rounds.of(out, recipe.mining, recipe.episode.episodes)
     mrr, order = rounds.reciprocal_ranks(), rounds.order
     corpus = _passages(out, opened)
-    sides = look_through(rounds, corpus, config)
+    totals = count_run(rounds, corpus, config)
     facts = {"schema": 1, "recipe": recipe.name, "queries": len(order), "passages": corpus}
-    write_json(target / "dynamics.json", facts | _dynamics(rounds, recipe.mining, mrr, sides, corpus))
-    suspects, counts = _suspects(rounds, sides, config, opened)
+    write_json(target / "dynamics.json", facts | _dynamics(rounds, recipe.mining, mrr, totals, corpus))
+    suspects, counts = _suspects(rounds, totals, config, opened)
     pq.write_table(suspects.slice(0, MOST_SUSPECTS), target / "suspects.parquet")
     write_json(target / "suspects.json", {**counts, "settings": asdict(config), "texts": opened is not None})
-    swings, falls = sides.negatives.swings, np.diff(mrr, axis=0)
+    swings, falls = totals.negatives.swings, np.diff(mrr, axis=0)
     lost = np.maximum(-falls, 0).sum(axis=0)
     by_query = np.bincount(order.positions(suspects["query_id"], target), minlength=len(order))
     columns = {f"mrr_{number}": values for number, values in enumerate(mrr)}
@@ -130,7 +130,7 @@ def _write(target: Path, out: Path, recipe: Recipe, config: SuspectConfig, opene
 
 
 def _passages(out: Path, opened: OpenedRun | None) -> int | None:
-    """Return the number of passages of the corpus; None where nothing holds it."""
+    """Return the number of passages of the corpus; None if it is not recorded."""
     if opened is not None:
         return len(opened.collection.corpus)
     summary = read_json(out / "summary.json") if (out / "summary.json").is_file() else {}
@@ -139,17 +139,17 @@ def _passages(out: Path, opened: OpenedRun | None) -> int | None:
 
 
 def _dynamics(
-    rounds: Rounds, mining: MiningConfig, mrr: np.ndarray, sides: Sides, corpus: int | None
+    rounds: Rounds, mining: MiningConfig, mrr: np.ndarray, totals: RunCounts, corpus: int | None
 ) -> dict[str, Any]:
-    """Return what ``dynamics.json`` holds of rounds and episodes."""
+    """Return the content of ``dynamics.json``: shares by round and episode."""
     every = rounds.rounds
-    found = shares(sides.negatives, [one.ahead is not None for one in every], corpus)
+    found = shares(totals.negatives, [one.lookahead is not None for one in every], corpus)
     learning: list[dict[str, Any]] = [{"episode": 0, "training_mrr": float(mrr[0].mean())}]
     for number in range(1, len(every)):
         rates = asdict(change(mrr[number - 1], mrr[number]))
         learning.append({"episode": number, "training_mrr": float(mrr[number].mean()), **rates})
     pools = []
-    for number, counts in enumerate(sides.pools.tolist(), 1):
+    for number, counts in enumerate(totals.pools.tolist(), 1):
         size = sum(counts)
         first = {str(met): count / max(1, size) for met, count in enumerate(counts[:number], 1)}
         pools.append({"episode": number, "size": size, "first": first})
@@ -157,13 +157,13 @@ def _dynamics(
         "depth": mining.depth,
         "metric": training_metric(mining.depth, corpus),
         "episodes": len(every) - 1,
-        "rounds": [{"round": r.number, "source": r.source, "lookahead": r.ahead is not None} for r in every],
+        "rounds": [{"round": r.number, "source": r.source, "lookahead": r.lookahead is not None} for r in every],
         "learning": learning,
         "composition": {
             "mined": found["mined"],
             "pools": pools,
-            "sources": _by_source(rounds, sides.sources),
-            "origins": _by_source(rounds, sides.origins),
+            "sources": _by_source(rounds, totals.sources),
+            "origins": _by_source(rounds, totals.origins),
         },
         "new": found["new"],
         "swing": found["swing"],
@@ -171,7 +171,7 @@ def _dynamics(
 
 
 def _by_source(rounds: Rounds, table: np.ndarray) -> list[dict[str, Any]]:
-    """Return the share of each source by episode, of counts [E, sources]; sources without any are left out."""
+    """Return the shares of the sources by episode, from counts [E, sources]; sources without negatives are left out."""
     return [
         {"episode": number}
         | {name: count / sum(counts) for name, count in zip(rounds.sources, counts, strict=True) if count}
@@ -180,19 +180,19 @@ def _by_source(rounds: Rounds, table: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _suspects(
-    rounds: Rounds, sides: Sides, config: SuspectConfig, opened: OpenedRun | None
+    rounds: Rounds, totals: RunCounts, config: SuspectConfig, opened: OpenedRun | None
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """Return the suspects among the pairs to look at more closely, most suspect first, and their counts."""
-    pairs, ids, sources = sides.close, sides.ids, rounds.sources
+    """Return the table of suspects, most suspect first, and the counts of all suspects."""
+    pairs, ids, sources = totals.close, totals.ids, rounds.sources
     overlap = np.full(len(pairs), np.nan)
     if opened is not None and len(pairs):
         corpus = opened.collection.corpus
-        overlap = overlaps(pairs.owner, corpus.rows(ids), rounds, corpus)
+        overlap = overlaps(pairs.query_positions, corpus.rows(ids), rounds, corpus)
     reasons = judge(pairs, overlap, len(rounds.rounds), config)
     keep = np.flatnonzero(reasons.any(axis=1))
     table = pa.table(
         {
-            "query_id": rounds.order.ids.take(pa.array(pairs.owner[keep])),
+            "query_id": rounds.order.ids.take(pa.array(pairs.query_positions[keep])),
             "passage_id": ids.take(pa.array(keep)),
             "reasons": pa.array(named(reasons[keep], REASONS), pa.string()),
             "score": suspicion(reasons, pairs.margin, overlap)[keep],
@@ -203,11 +203,11 @@ def _suspects(
         }
     )
     table = table.sort_by([("score", "descending"), ("query_id", "ascending"), ("passage_id", "ascending")])
-    return table, suspect_counts(sides.pairs, pairs.origins[keep], reasons[keep], sources)
+    return table, suspect_counts(totals.pairs, pairs.origins[keep], reasons[keep], sources)
 
 
 def _project(path: Path, rounds: Rounds, query: str, start: int, opened: OpenedRun) -> None:
-    """Lay out a query, its positives and swinging negatives on a plane, under the model of every checkpoint."""
+    """Write the 2-D projection of a query, its positives and its swinging negatives under every checkpoint."""
     collection = opened.collection
     positives = positives_of(rounds, query)
     members = {"positive": positives, **swinging(negatives_of(rounds, query, positives), start)}
@@ -229,6 +229,6 @@ def _project(path: Path, rounds: Rounds, query: str, start: int, opened: OpenedR
 
 
 def _vectors(opened: OpenedRun, checkpoint: int, query: np.ndarray, passages: np.ndarray) -> np.ndarray:
-    """Encode a query, then passages, given by row, with a checkpoint: float32 [n, dimension]."""
+    """Return the vectors of a query and of passages, given by row, under a checkpoint: float32 [n, dimension]."""
     retriever = opened.retriever(checkpoint)
     return np.concatenate([retriever.encode_queries(query), retriever.encode_passages(passages)])

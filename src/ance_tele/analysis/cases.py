@@ -17,20 +17,20 @@ SHORTEST_WORD = 4
 
 
 def start_of(rounds: int) -> int:
-    """Return the round from which class A swings, counted from 1; 0 where too few rounds follow.
+    """Return the round, from 1, in which class A is first in the list; 0 if there are too few rounds.
 
-    Class A is in at round s, out at s + 1, back at s + 2; class B the same one round later. The paper has s = 2
-    (its first round is BM25's); with fewer rounds than that takes, s = 1.
+    Class A is in the list at round s, out at s + 1, back at s + 2; class B the same one round later. The paper has
+    s = 2 (its first round is BM25's); with too few rounds for that, s = 1.
     """
     return 2 if rounds >= 5 else 1 if rounds >= 3 else 0
 
 
 def swinging(ranks: Mapping[str, Sequence[int | None]], start: int) -> dict[str, list[str]]:
-    """Sort passages that went and came back into the classes A and B, best average rank first.
+    """Return the passages of the classes A and B, best average rank first.
 
     Args:
         ranks: Rank of each passage by round, None where it is not in the list.
-        start: s, counted from 1.
+        start: s, from 1.
     """
     found: dict[str, list[tuple[float, str]]] = {name: [] for name in CLASSES}
     for passage, by_round in ranks.items():
@@ -42,7 +42,7 @@ def swinging(ranks: Mapping[str, Sequence[int | None]], start: int) -> dict[str,
 
 
 def choose(swings: np.ndarray, lost: np.ndarray, count: int) -> list[int]:
-    """Choose the queries of the cases: most swinging negatives, then most forgotten; positions, best first."""
+    """Return the positions of the queries for cases: most swinging negatives first, then most forgotten."""
     order = np.lexsort((np.arange(len(swings)), -lost, -swings))
     return [int(position) for position in order[:count] if swings[position]]
 
@@ -56,15 +56,13 @@ def case(rounds: Rounds, position: int, mrr: np.ndarray, start: int, collection:
     """Describe one query: its positives, and some negatives of each class, with the words they share.
 
     Args:
-        rounds: Of the run.
         position: Of the query.
         mrr: Its reciprocal rank by checkpoint, float64 [E + 1].
         start: Of :func:`swinging`.
-        collection: Where the texts are.
     """
     query = rounds.order.ids[position].as_py()
     text = collection.queries[int(collection.queries.rows([query])[0])]["text"]
-    asked = {word for word in words(text) if len(word) >= SHORTEST_WORD}
+    query_words = {word for word in words(text) if len(word) >= SHORTEST_WORD}
     positives = positives_of(rounds, query)
     ranks = negatives_of(rounds, query, positives)
 
@@ -75,7 +73,7 @@ def case(rounds: Rounds, position: int, mrr: np.ndarray, start: int, collection:
     for name, members in swinging(ranks, start).items():
         for key in members[:NEGATIVES_PER_CLASS]:
             passage = passage_of(key)
-            shared = sorted(asked & set(words(f"{passage['title']} {passage['text']}")))
+            shared = sorted(query_words & set(words(f"{passage['title']} {passage['text']}")))
             by_round = {str(number): rank for number, rank in enumerate(ranks[key], 1)}
             negatives.append({**passage, "class": name, "ranks": by_round, "words": shared})
     return {

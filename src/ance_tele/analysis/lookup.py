@@ -1,4 +1,4 @@
-"""One training query of a run: its positives, ranks and negatives, found without reading whole files."""
+"""The positives, ranks and negatives of one training query, without reading whole files."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ def positives_of(rounds: Rounds, query: str) -> list[str]:
 
 
 def ranks_of(rounds: Rounds, query: str) -> Ranks:
-    """Return the rank of every passage that any round's list holds for a training query, positives included."""
+    """Return the ranks by round of every passage in a training query's lists, positives included."""
     found: Ranks = {}
     for number, one in enumerate(rounds.rounds):
         table = rows_of_query(one.lists, query, rounds.order.position, ["passage_id", "rank"])
@@ -33,7 +33,7 @@ def ranks_of(rounds: Rounds, query: str) -> Ranks:
 
 
 def pools_of(rounds: Rounds, query: str) -> dict[str, dict[str, list[int]]]:
-    """Return in which episodes' pools each passage is drawn for a training query, by source."""
+    """Return, by source and passage, the episodes whose pools hold the passage for a training query."""
     found: dict[str, dict[str, list[int]]] = {}
     for one in rounds.rounds:
         if one.pool is None:
@@ -47,17 +47,9 @@ def pools_of(rounds: Rounds, query: str) -> dict[str, dict[str, list[int]]]:
 
 
 def rows_of_query(path: Path, query: str, position: Callable[[str], int], columns: Sequence[str]) -> pa.Table:
-    """Return the rows of one query, in the order of the file.
+    """Return the rows of one query in a file ordered by query; ``position`` gives the place of a query in that order.
 
-    A block of queries is cut into several row groups where it has more than 2^20 rows, and ids have no order that the
-    groups' statistics could help with. So the groups are searched by bisection: each is asked for its first
-    query only.
-
-    Args:
-        path: A file ordered by query, with the column query_id.
-        query: Its id.
-        position: Returns the position of a query in the order of the file.
-        columns: Which columns to return.
+    Row groups are found by bisection on their first query, since the order of ids makes their statistics useless.
     """
     file, place = pq.ParquetFile(path), position(query)
     stamp = path.stat().st_mtime_ns
@@ -79,6 +71,6 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
 
 @lru_cache(maxsize=8192)
 def _first_query(path: Path, stamp: int, group: int) -> str:
-    """Return the first query id of a row group; ``stamp`` is the file's time, so that another file is read anew."""
+    """Return the first query id of a row group; ``stamp``, the file's time, keys the cache."""
     batches = pq.ParquetFile(path).iter_batches(1, row_groups=[group], columns=["query_id"])
     return str(next(batches)["query_id"][0].as_py())

@@ -1,7 +1,7 @@
-"""Negatives from round to round: which are new, when the others were first met, which came back (paper, Section 3).
+"""Negatives by round: which are new, in which round the others were first mined, which came back (paper, Section 3).
 
-A *round* is a mining: T_r is the list that round r mined for a query, L_r the list around its positives, both without
-the positives themselves. Round E + 1 is what a further episode would mine.
+T_r is the list that mining round r retrieved for a query, L_r that for its positives, both without the positives.
+Round E + 1 is what a further episode would mine.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from ance_tele.runs.membership import Membership
 
 @dataclass(frozen=True)
 class NegativeCounts:
-    """Sums over queries, from which all shares follow; blocks of queries add up.
+    """Sums over the queries of a block.
 
     Attributes:
         size: |T_r|, int64 [R].
-        first: Entry [r, j]: how many of T_r were first met in round j, int64 [R, R].
+        first: Entry [r, j]: how many of T_r were first mined in round j, int64 [R, R].
         near: |New_r ∩ L_{r-1}|, int64 [R]; the first is 0.
-        random: The same for as many random passages, expected, float64 [R].
+        random: Its expected value for random passages, float64 [R].
         swing: |(T_r ∩ T_{r+2}) minus T_{r+1}|, int64 [R].
-        swings: Of each query, over all rounds, int64 [queries].
+        swings: ``swing`` by query, over all rounds, int64 [queries].
     """
 
     size: np.ndarray
@@ -35,27 +35,27 @@ class NegativeCounts:
 
 
 def total(blocks: Sequence[NegativeCounts]) -> NegativeCounts:
-    """Add up the counts of consecutive blocks of queries."""
+    """Add up the counts of consecutive blocks."""
     names = ("size", "first", "near", "random", "swing")
     sums = {name: np.sum([getattr(one, name) for one in blocks], axis=0) for name in names}
     return NegativeCounts(**sums, swings=np.concatenate([one.swings for one in blocks]))
 
 
 def count_negatives(
-    pairs: Membership, rounds: int, ahead: Sequence[int | None], queries: int, corpus: int | None
+    pairs: Membership, rounds: int, lookahead: Sequence[int | None], queries: int, corpus: int | None
 ) -> NegativeCounts:
-    """Count a block.
+    """Count the negatives of a block of queries.
 
     Args:
         pairs: Lists 0 to ``rounds - 1`` are T_1 to T_R; positives are left out.
         rounds: R.
-        ahead: The number of the list that is L_r, by round; None where there is none.
+        lookahead: The number of the list that is L_r, by round; None where there is none.
         queries: Queries of the block.
         corpus: Passages of the corpus; None if unknown, and then there is no random baseline.
     """
     met = pairs.bits & np.uint64((1 << rounds) - 1)
     known = met != 0
-    # The number of the lowest bit: in which round a pair was first met.
+    # The lowest bit: the round in which a pair was first mined.
     lowest = met & (~met + np.uint64(1))
     first_met = np.zeros(len(met), dtype=np.int64)
     first_met[known] = np.log2(lowest[known].astype(np.float64)).astype(np.int64)
@@ -63,18 +63,18 @@ def count_negatives(
     near, swing, swings = (np.zeros(count, dtype=np.int64) for count in (rounds, rounds, queries))
     random = np.zeros(rounds)
     for number in range(1, rounds):
-        around = ahead[number - 1]
-        if around is None:
+        list_number = lookahead[number - 1]
+        if list_number is None:
             continue
-        nearby, new = pairs.has(around), held[number] & (first_met == number)
+        nearby, new = pairs.has(list_number), held[number] & (first_met == number)
         near[number] = (nearby & new).sum()
         if corpus:
-            of_new, of_near = (np.bincount(pairs.owner[which], minlength=queries) for which in (new, nearby))
+            of_new, of_near = (np.bincount(pairs.query_positions[which], minlength=queries) for which in (new, nearby))
             random[number] = (of_new * of_near).sum() / corpus
     for number in range(rounds - 2):
         back = held[number] & ~held[number + 1] & held[number + 2]
         swing[number] = back.sum()
-        swings += np.bincount(pairs.owner[back], minlength=queries)
+        swings += np.bincount(pairs.query_positions[back], minlength=queries)
     first = np.stack([np.bincount(first_met[inside], minlength=rounds) for inside in held])
     return NegativeCounts(np.array([inside.sum() for inside in held]), first, near, random, swing, swings)
 

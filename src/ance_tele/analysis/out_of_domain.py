@@ -32,13 +32,13 @@ SYSTEMS = ("zero-shot", "trained")
 def evaluate_out_of_domain(
     run: str | Path, data: Sequence[str | Path], split: str | None = None, strict: bool = True
 ) -> list[OutOfDomain]:
-    """Measure a run's initial and its trained model on collections it was not trained for; cached results are reused.
+    """Measure a run's initial and trained model on collections it was not trained on; cached results are reused.
 
     Args:
         run: A run folder, finished.
         data: Collections, as ``--data`` takes them.
         split: Which judgements; the test split by default, or dev where there is none.
-        strict: Refuse a collection that does not hold together.
+        strict: Refuse a collection with inconsistent files.
 
     Returns:
         All results of this run, earlier ones included, by name of the collection: means by metric of both models, the
@@ -72,10 +72,10 @@ def evaluate_out_of_domain(
 def _measure(
     out: Path, recipe: Recipe, collection: Collection, split: str, models: dict[str, str], weights: dict[str, str]
 ) -> None:
-    """Measure both models on one collection, unless they have been measured on it."""
+    """Measure both models on one collection unless a cached result exists."""
     from ance_tele.evaluate.model import evaluate_model  # loads torch
 
-    # A level that is set is one of the run's own judgements: other collections have other grades.
+    # A configured level refers to the grades of the run's own collection.
     how = EvaluateConfig(split, None, recipe.evaluation.exclude_self)
     unusual = Evaluation.of(how, collection).unusual
     inputs = {"weights": weights, "data": collection.fingerprint, "split": split, **unusual}
@@ -111,7 +111,7 @@ def _measure(
 
 
 def _results(out: Path) -> list[OutOfDomain]:
-    """Gather all results, adjust their p-values together, and write each."""
+    """Read all results, adjust their p-values together, and write each back."""
     manifests = [read_manifest(path) for path in sorted((out / "elsewhere").glob("*/evaluation"))]
     facts = [manifest.facts for manifest in manifests if manifest is not None]
     results = []
@@ -123,5 +123,5 @@ def _results(out: Path) -> list[OutOfDomain]:
 
 
 def _file_name(collection: str) -> str:
-    """Return a collection's name as that of a file: a name may hold slashes."""
+    """Return a file name for a collection, whose name may contain slashes."""
     return "".join(char if char.isalnum() or char in "-_." else "-" for char in collection).lstrip(".")[:80] or "data"

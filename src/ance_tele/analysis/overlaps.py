@@ -1,4 +1,4 @@
-"""Words that a negative shares with the positives of its query: near-duplicates are seldom true negatives."""
+"""Word overlap of negatives with the positives of their query: evidence of near-duplicates."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,13 +16,11 @@ PAIRS_PER_BLOCK = 1 << 15
 
 
 def overlaps(positions: np.ndarray, passages: np.ndarray, rounds: Rounds, corpus: Texts) -> np.ndarray:
-    """Return the words shared with the query's most similar positive (Jaccard, of the bodies), float64 [pairs].
+    """Return the word overlap (Jaccard, of the bodies) with the query's most similar positive, float64 [pairs].
 
     Args:
         positions: Of the training query of each pair, int64 [pairs], ascending.
         passages: Rows of the corpus, int64 [pairs].
-        rounds: Of the run.
-        corpus: The passages.
     """
     table = pq.read_table(rounds.positives)
     owner = rounds.order.positions(table["query_id"], rounds.positives)

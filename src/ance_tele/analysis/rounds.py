@@ -1,4 +1,4 @@
-"""Where the lists of a finished run lie: T and L of every round, the pools, the positives."""
+"""The files of a finished run by round: T, L and pools; and its positives."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +22,17 @@ class Round:
     """A round of mining.
 
     Attributes:
-        number: From 1; the one after the last episode has been mined, but not trained with.
+        number: From 1; the last round is mined after the last episode, and not trained with.
         lists: The file of T, one list per training query, positives included.
-        source: Which source these are of: "query", or "bm25" where that is what the round mined.
-        ahead: The file of L, as rows of the source "lookahead"; None where the positives were not searched.
+        source: Source of these lists: "query", or "bm25".
+        lookahead: The file of L, as rows of the source "lookahead"; None where the positives were not searched.
         pool: The file of the pool; None after the last episode.
     """
 
     number: int
     lists: Path
     source: str
-    ahead: Path | None
+    lookahead: Path | None
     pool: Path | None
 
 
@@ -70,7 +70,8 @@ class Rounds:
             for path in (lists, pool):
                 if path is not None and not path.is_file():
                     raise UserError(f"{path} is missing: the run is not finished; run the same command again.")
-            rounds.append(Round(number, lists, source, _ahead(out / f"episode-{number}", mining, number), pool))
+            lookahead = _whole_lookahead(out / f"episode-{number}", mining, number)
+            rounds.append(Round(number, lists, source, lookahead, pool))
         ids = pq.read_table(out / "episode-0" / "per_training_query.parquet", columns=["query_id"])["query_id"]
         return cls(out, tuple(rounds), Order(ids), sources)
 
@@ -100,8 +101,8 @@ def source_names(mining: MiningConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*SOURCES, *map(plain_name, every_source(mining)))))
 
 
-def _ahead(folder: Path, mining: MiningConfig, number: int) -> Path | None:
-    """Return the file that holds the whole of L: the one written for the analysis, else the candidates."""
+def _whole_lookahead(folder: Path, mining: MiningConfig, number: int) -> Path | None:
+    """Return the file of the unfiltered L: the one written for the analysis, else the candidates; None without."""
     if read_manifest(folder / "lookahead_lists.parquet") is not None:
         return folder / "lookahead_lists.parquet"
     candidates = folder / "candidates.parquet"

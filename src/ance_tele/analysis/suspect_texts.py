@@ -1,4 +1,4 @@
-"""Suspects of a run, with their texts: to be read, judged in a file, and given to the next run."""
+"""Suspects of a run with their texts, as rows of a review file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,12 +25,12 @@ def suspects_of(
     sources: Sequence[str] = (),
     data: str | Path | None = None,
 ) -> list[Verdict]:
-    """Return suspects of a run with their texts, as rows of a review file; each is "unsure" until somebody judges it.
+    """Return suspects of a run with their texts, as rows of a review file, with the verdict "unsure".
 
     Args:
         run: A run folder, finished.
         most: At most so many, the most suspect first; all by default.
-        sample: So many drawn at random instead.
+        sample: A random sample of this size instead.
         seed: Of that draw.
         reasons: Only those with one of these: "near_duplicate", "above_positive", "persistently_top".
         sources: Only those that one of these has mined, such as "lookahead".

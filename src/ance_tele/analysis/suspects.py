@@ -1,11 +1,9 @@
-"""Suspects: pairs of the pools that are probably relevant, and so were false negatives of the training.
-
-Three signs, each of which is a reason:
+"""Suspects: negatives of the pools that are probably relevant, for one of three reasons.
 
 - ``near_duplicate``: the passage shares most of its words with a positive of the query;
-- ``above_positive``: the final model scores it above the query's best positive, by a margin, and knows the query: it
-  ranks a positive among the first;
-- ``persistently_top``: several rounds of mining had it at rank 1 to 3.
+- ``above_positive``: the final model, which ranks a positive among the first, scores it above the query's best positive
+  by a margin;
+- ``persistently_top``: it was at rank 1 to 3 in several rounds of mining.
 """
 
 from collections.abc import Sequence
@@ -18,9 +16,9 @@ from ance_tele.data.reasons import REASONS
 from ance_tele.mining.candidates import in_sorted
 from ance_tele.runs.membership import Membership
 
-# Ranks at which a negative is among the first that a user would see.
+# Lowest rank that counts for ``persistently_top``.
 TOP_RANK = 3
-# How near to a positive a passage must be for its words to be compared: reading every pair would take hours.
+# Lowest rank in L at which words are compared with the positive: comparing every pair would take hours.
 NEAR_RANK = 10
 
 
@@ -29,12 +27,11 @@ class SuspectConfig:
     """What makes a negative suspect.
 
     Attributes:
-        overlap: ``near_duplicate``: words shared with a positive, as a share of the words of both (Jaccard).
-        margin: ``above_positive``: how far above the best positive, in standard deviations of the scores in the query's
-            own list, so that it means the same for every model.
-        trust: ``above_positive`` only counts where the final model ranks a positive among so many first: what a model
-            prefers for a query that it does not understand is no evidence.
-        rounds: ``persistently_top``: in how many rounds at rank 1 to 3; all of them where there are fewer.
+        overlap: ``near_duplicate``: least word overlap with a positive (Jaccard).
+        margin: ``above_positive``: least difference to the best positive, in standard deviations of the scores in the
+            query's list, so that it does not depend on the scale of a model's scores.
+        trust: ``above_positive``: the lowest rank that the final model may give the query's best positive.
+        rounds: ``persistently_top``: least number of rounds at rank 1 to 3; all of them where there are fewer.
     """
 
     overlap: float = 0.6
@@ -48,16 +45,16 @@ class Pairs:
     """The pairs of the pools, with the evidence that each is a false negative; parallel arrays.
 
     Attributes:
-        owner: The query, counted from the block's first, int64.
-        passages: Codes, int64.
+        query_positions: Position of the query within the block, int64.
+        passages: Passage codes, int64.
         origins: Bit j: source j has mined it into a pool, uint64.
-        near: At most at rank 10 around a positive, bool.
-        margin: Final score above the best positive's, in standard deviations; NaN where the final lists lack it.
+        near: At rank 10 or better in L, bool.
+        margin: Final score minus the best positive's, in standard deviations; NaN where the final lists lack it.
         top_rounds: Rounds that had it at rank 1 to 3, int64.
         reciprocal: Reciprocal rank of the query's first positive under the final model, float64.
     """
 
-    owner: np.ndarray
+    query_positions: np.ndarray
     passages: np.ndarray
     origins: np.ndarray
     near: np.ndarray
@@ -66,21 +63,21 @@ class Pairs:
     reciprocal: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.owner)
+        return len(self.query_positions)
 
     def select(self, keep: np.ndarray) -> "Pairs":
-        """Return some of the pairs: bool [n], or their indices."""
+        """Return the pairs of a boolean mask, or at indices."""
         return Pairs(*(getattr(self, column.name)[keep] for column in fields(self)))
 
 
 def pooled(pairs: Membership, sources: int, rounds: int, margin: np.ndarray, reciprocal: np.ndarray) -> Pairs:
-    """Take the pairs of the pools, positives left out, out of all pairs of a block.
+    """Return the pairs of the pools, without positives, from all pairs of a block.
 
     Args:
-        pairs: Of these lists, in order: one for each source, the positives, what is near them, and the best ranks of
-            each round.
-        sources: How many sources there are.
-        rounds: How many rounds there were.
+        pairs: Of these lists, in order: one per source, the positives, passages near them, the top ranks of each
+            round.
+        sources: Number of sources.
+        rounds: Number of rounds.
         margin: Of each pair, float64; NaN where unknown.
         reciprocal: Reciprocal rank of each query's first positive under the final model, float64 [queries].
     """
@@ -88,48 +85,48 @@ def pooled(pairs: Membership, sources: int, rounds: int, margin: np.ndarray, rec
     origins = pairs.bits & np.uint64((1 << sources) - 1)
     keep = np.flatnonzero((origins != 0) & ~pairs.has(positives))
     top = np.stack([pairs.has(first_top + number)[keep] for number in range(rounds)]).sum(axis=0)
-    owner, near = pairs.owner[keep], pairs.has(near_positives)[keep]
-    return Pairs(owner, pairs.passages[keep], origins[keep], near, margin[keep], top, reciprocal[owner])
+    queries, near = pairs.query_positions[keep], pairs.has(near_positives)[keep]
+    return Pairs(queries, pairs.passages[keep], origins[keep], near, margin[keep], top, reciprocal[queries])
 
 
 def margins(
-    pairs: Membership, owner: np.ndarray, passages: np.ndarray, scores: np.ndarray, positive: np.ndarray
+    pairs: Membership, positions: np.ndarray, passages: np.ndarray, scores: np.ndarray, positive: np.ndarray
 ) -> np.ndarray:
-    """Return how far each pair's final score lies above that of the query's best positive, float64 [pairs].
+    """Return each pair's final score minus that of the query's best positive, float64 [pairs].
 
-    In standard deviations of the scores of the query's list; NaN for pairs that the final lists do not hold, and where
-    all scores are equal.
+    In standard deviations of the scores of the query's list; NaN for pairs that the final lists lack, and where all
+    scores are equal.
 
     Args:
         pairs: Of the block.
-        owner: The query of each entry of the final lists, int64 [n].
+        positions: Query position of each entry of the final lists, int64 [n].
         passages: Their codes, int64 [n].
         scores: Their scores, float [n].
         positive: Score of the best positive of each query, float64 [queries]; NaN where unknown.
     """
     queries, scores = len(positive), scores.astype(np.float64)
-    count = np.maximum(np.bincount(owner, minlength=queries), 1)
-    mean = np.bincount(owner, scores, minlength=queries) / count
-    spread = np.sqrt(np.bincount(owner, (scores - mean[owner]) ** 2, minlength=queries) / count)
+    count = np.maximum(np.bincount(positions, minlength=queries), 1)
+    mean = np.bincount(positions, scores, minlength=queries) / count
+    spread = np.sqrt(np.bincount(positions, (scores - mean[positions]) ** 2, minlength=queries) / count)
     with np.errstate(divide="ignore", invalid="ignore"):
-        above = np.where(spread[owner] > 0, (scores - positive[owner]) / spread[owner], np.nan)
+        above = np.where(spread[positions] > 0, (scores - positive[positions]) / spread[positions], np.nan)
     width = 1 + max(int(passages.max(initial=0)), int(pairs.passages.max(initial=0)))
-    keys, asked = pairs.owner * width + pairs.passages, owner * width + passages
-    found, out = in_sorted(asked, keys), np.full(len(pairs), np.nan)
-    out[np.searchsorted(keys, asked[found])] = above[found]
+    keys, list_keys = pairs.query_positions * width + pairs.passages, positions * width + passages
+    found, out = in_sorted(list_keys, keys), np.full(len(pairs), np.nan)
+    out[np.searchsorted(keys, list_keys[found])] = above[found]
     return out
 
 
 def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
-    """Return the words that two texts share, as a share of the words of both; 0 where neither has any."""
+    """Return the Jaccard similarity of two sets of words; 0 for two empty sets."""
     both = len(left | right)
     return len(left & right) / both if both else 0.0
 
 
 def judge(pairs: Pairs, overlap: np.ndarray, rounds: int, config: SuspectConfig) -> np.ndarray:
-    """Return for each pair which of the three reasons hold, bool [pairs, 3], in the order of ``REASONS``.
+    """Return which of the three ``REASONS`` hold for each pair, bool [pairs, 3].
 
-    ``overlap`` are the words shared with a positive (Jaccard), float64 [pairs]; NaN where not compared.
+    ``overlap`` is the word overlap with a positive (Jaccard), float64 [pairs]; NaN where not compared.
     """
     known = pairs.reciprocal * config.trust >= 1 - 1e-9
     top = pairs.top_rounds >= min(config.rounds, rounds)
@@ -138,7 +135,7 @@ def judge(pairs: Pairs, overlap: np.ndarray, rounds: int, config: SuspectConfig)
 
 
 def suspicion(reasons: np.ndarray, margin: np.ndarray, overlap: np.ndarray) -> np.ndarray:
-    """Return a score to sort by: the number of reasons, then how far above the positive, then how many shared words.
+    """Return a score to sort suspects by: the number of reasons, plus a little for margin and word overlap.
 
     Args:
         reasons: bool [pairs, 3].
@@ -177,5 +174,5 @@ def bits_of(origins: np.ndarray, sources: int) -> np.ndarray:
 
 
 def named(holds: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Write a row of truths as the names of those that hold, such as "query,lookahead"."""
+    """Return for each row the comma-separated names of its true columns, such as "query,lookahead"."""
     return [",".join(name for name, true in zip(names, row, strict=True) if true) for row in holds.tolist()]

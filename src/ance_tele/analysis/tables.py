@@ -1,7 +1,6 @@
-"""Tables of (query, passage) on disk, read a block of queries at a time, their ids turned into numbers.
+"""Tables of (query, passage) on disk, read a block of queries at a time, with ids replaced by integer codes.
 
-Nothing but the run folder is needed: ids of a block are numbered within the block, so that memory grows with the block
-and neither with the corpus nor with the number of queries.
+Passage ids are numbered within a block, so that memory does not grow with the corpus or the number of queries.
 """
 
 from collections.abc import Sequence
@@ -15,11 +14,11 @@ import pyarrow.parquet as pq
 
 from ance_tele.console.errors import UserError
 
-# Ids that are numbers below this are their own codes: no look-up, which is fifty times faster.
+# Numeric ids below this are used as codes directly: fifty times faster than a look-up.
 LARGEST_CODE = 1 << 40
 
 Entries = tuple[np.ndarray, np.ndarray]
-"""Query (counted from the block's first) and passage code of each row, int64 [n] each."""
+"""Query position within the block, and passage code, of each row: int64 [n] each."""
 
 
 class Order:
@@ -58,28 +57,28 @@ class Table:
     """The rows of a block of queries.
 
     Attributes:
-        owner: The query of each row, counted from the block's first, int64 [n].
-        columns: The columns asked for.
-        codes: The passage of each row, int64 [n]; empty until :func:`coded` numbers them.
+        query_positions: Position of each row's query within the block, int64 [n].
+        columns: The columns that were read.
+        codes: Passage code of each row, int64 [n]; empty until :func:`coded` sets it.
     """
 
-    owner: np.ndarray
+    query_positions: np.ndarray
     columns: pa.Table
     codes: np.ndarray
 
     @property
     def entries(self) -> Entries:
-        """Query and passage of each row."""
-        return self.owner, self.codes
+        """Query position and passage code of each row."""
+        return self.query_positions, self.codes
 
     def numbers(self, name: str) -> np.ndarray:
-        """Return a column of numbers."""
+        """Return a numeric column."""
         return self.columns[name].to_numpy()
 
     def at_most(self, rank: int) -> Entries:
-        """Return query and passage of the rows up to a rank."""
+        """Return the entries of the rows up to a rank."""
         keep = self.numbers("rank") <= rank
-        return self.owner[keep], self.codes[keep]
+        return self.query_positions[keep], self.codes[keep]
 
 
 class Stream:
@@ -106,7 +105,7 @@ class Stream:
         return str(self.file.read_row_group(group, columns=["source"])["source"][0])
 
     def take(self, start: int, stop: int) -> Table:
-        """Return the rows of the queries ``start:stop``; blocks are asked for in their order, without a gap."""
+        """Return the rows of the queries ``start:stop``; calls must cover consecutive blocks."""
         while self.groups and self.last < stop:
             table = self.file.read_row_group(self.groups.pop(0), columns=self.columns)
             positions = self.order.positions(table["query_id"], self.path)
@@ -114,15 +113,15 @@ class Stream:
                 raise UserError(f"{self.path} is not in the order of the training queries; run the same command again.")
             self.last = int(positions[-1])
             self.held.append((positions, table.drop_columns("query_id")))
-        owners, parts = [_NONE], [self.file.schema_arrow.empty_table().select(self.columns[1:])]
+        query_positions, parts = [_NONE], [self.file.schema_arrow.empty_table().select(self.columns[1:])]
         held, self.held = self.held, []
         for positions, table in held:
             cut = int(np.searchsorted(positions, stop))
-            owners.append(positions[:cut] - start)
+            query_positions.append(positions[:cut] - start)
             parts.append(table.slice(0, cut))
             if cut < len(positions):
                 self.held.append((positions[cut:], table.slice(cut)))
-        return Table(np.concatenate(owners), pa.concat_tables(parts), _NONE)
+        return Table(np.concatenate(query_positions), pa.concat_tables(parts), _NONE)
 
 
 _NONE = np.empty(0, dtype=np.int64)
@@ -130,7 +129,7 @@ _NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True)
 class Coded:
-    """Passages of several tables as numbers: equal ids have equal codes, in all of the tables.
+    """Passage codes of several tables; equal ids have equal codes in all of them.
 
     Attributes:
         parts: Codes of each table's rows, int64.
@@ -146,7 +145,7 @@ class Coded:
 
 
 def coded(columns: Sequence[pa.ChunkedArray]) -> Coded:
-    """Number the ids of some columns together."""
+    """Assign codes to the ids of several columns together."""
     numbers = [_plain_numbers(column) for column in columns]
     if all(part is not None for part in numbers):
         return Coded([part for part in numbers if part is not None], None)
@@ -157,7 +156,7 @@ def coded(columns: Sequence[pa.ChunkedArray]) -> Coded:
 
 
 def _plain_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
-    """Read ids as whole numbers; None unless each is one, written without sign or leading zeros, and not too large."""
+    """Return ids as integers; None unless each is one, without sign or leading zeros, and below ``LARGEST_CODE``."""
     try:
         numbers = column.cast(pa.int64()).to_numpy()
     except pa.ArrowInvalid:

@@ -1,4 +1,4 @@
-"""What the verbs share: flags, printing, the chosen recipe, a collection in a few lines, the end of a run."""
+"""Helpers of several verbs: shared flags, printing, the recipe, the summary of a collection, the end of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,19 +24,19 @@ MOVED = Flag("--data", "where the collection lies now, if it was moved")
 
 
 def echo(line: str) -> None:
-    """Print a line at once, also into a pipe."""
+    """Print a line and flush, so that pipes see it at once."""
     print(line, flush=True)
 
 
 def need(given: Given, *names: str) -> None:
-    """Refuse a command line that lacks what the verb needs."""
+    """Refuse a command line without the given flags."""
     for name in names:
         if not getattr(given, name):
             raise UserError(f"--{name} is missing: {HINTS[name]}.")
 
 
 def settings_given(given: Given) -> dict[str, Any]:
-    """Return the settings that a command line gives, those of --lenient and --official among them."""
+    """Return the settings given on a command line, including those of --lenient and --official."""
     return {**given.settings, **({"strict": False} if given.lenient else {}), **(OFFICIAL if given.official else {})}
 
 
@@ -58,7 +58,7 @@ def print_config(given: Given, settings: Mapping[str, Any]) -> int:
 
 
 def introduce(collection: "Collection") -> None:
-    """Print what a collection holds, what was left out of it, and what to beware of."""
+    """Print sizes, problems, notes and warnings of a collection."""
     from ance_tele.data.describe import warnings
 
     judged = ", ".join(f"{len(qrels):,} {split}" for split, qrels in collection.qrels.items())
@@ -77,7 +77,7 @@ def introduce(collection: "Collection") -> None:
 
 
 def conclude(out: Path) -> int:
-    """Print the table of a finished run and name its report."""
+    """Print a finished run's table of results and the path of its report."""
     from rich.console import Console
 
     from ance_tele.report.renderers import terminal

@@ -50,9 +50,12 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
     from ance_tele.experiments.compare import compare_systems
     from ance_tele.experiments.grid import own_settings, system
     from ance_tele.experiments.tables import cost, stem, terminal_tables
+    from ance_tele.mining.plugins import load_all
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.suited import suited
 
+    for name in names:
+        load_all(system(name, given.scale, **settings).mining)  # before data of any size are read
     collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
     introduce(collection)
     if "split" not in settings and "dev" in collection.qrels:
@@ -71,7 +74,7 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
     announced: set[str] = set()
 
     def suit(chosen: Recipe, start: str, folder: Path) -> Recipe:
-        """Set defaults for what nobody has chosen, printed once for each model."""
+        """Set defaults of settings that were not given; print them once per model."""
         if given.scale:
             return chosen
         quiet = start in announced or not chosen.episode.episodes

@@ -1,4 +1,4 @@
-"""Files of settings: what --config takes, such as the config.yaml of a run."""
+"""YAML files of settings, as --config takes them, such as the config.yaml of a run."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from ance_tele.console.errors import UserError
 
 
 def read_configs(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
-    """Return what files of settings hold, a later one winning: the value, with file and line, by name.
+    """Return value and "file line N" of each setting by name; later files override earlier ones.
 
     Raises:
         UserError: A file cannot be read or holds no settings; file and line are named.
@@ -38,6 +38,6 @@ def _read(path: str) -> dict[str, tuple[Any, str]]:
 
 
 def _line(text: str, name: Any) -> str:
-    """Return " line N" of a setting, "" where it is not at the beginning of one."""
+    """Return " line N" of a setting, "" if it does not start a line."""
     found = re.search(rf"^['\"]?{re.escape(str(name))}['\"]?\s*:", text, re.MULTILINE)
     return f" line {text.count(chr(10), 0, found.start()) + 1}" if found else ""

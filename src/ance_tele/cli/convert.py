@@ -1,4 +1,4 @@
-"""From one format to another: collections to BEIR layout, pools to other trainers' files, runs to DPR's JSON."""
+"""Conversion: collections to BEIR layout, pools to other trainers' formats, runs to DPR's JSON."""
 
 from pathlib import Path
 from typing import get_args
@@ -20,14 +20,14 @@ KINDS = ("beir", *get_args(Kind), "dpr")
 
 
 def convert(source: str, target: Path, to: str, episode: int | None = None, strict: bool = True) -> str:
-    """Convert a collection, or what an episode of a run has made; returns a line on what was written.
+    """Convert a collection, or the pool or the results of an episode; return a line describing what was written.
 
     Args:
         source: A collection, as :func:`load_collection` takes it, for "beir"; a run folder for all others.
         target: The folder ("beir") or file to write.
         to: "beir"; the pool as "tevatron", "tevatron2", "flagembedding" or "triplets"; the run as "dpr" JSON.
         episode: Which episode of a run; the last one by default.
-        strict: Refuse a collection whose files do not add up.
+        strict: Refuse a collection with inconsistent files.
 
     Raises:
         UserError: There is no such format, run or episode; or the target is a folder where a file is written.

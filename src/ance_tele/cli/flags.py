@@ -1,9 +1,10 @@
-"""Verbs and their flags as data; the one parser of a command line and its --config files."""
+"""Verbs and their flags as data, and the parser of command lines and --config files."""
 
 import json
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, NoReturn, get_origin
 
 from ance_tele.cli.config_file import read_configs
@@ -18,16 +19,16 @@ AT_HAND = "by what is at hand"
 
 @dataclass(frozen=True)
 class Flag:
-    """A flag, or an argument without one.
+    """A flag, or a positional argument.
 
     Attributes:
-        name: "--data", "-k"; an argument has no dashes.
-        help: What it is for.
-        kind: Type of its value, for :mod:`ance_tele.console.values`. A tuple takes several words; an argument may be
-            left out where None is allowed.
-        default: Where it is not given.
-        setting: It is a setting of a recipe: kept apart from other flags, and without a default in what is given.
-        heading: Under which it is shown.
+        name: "--data", "-k"; a positional argument has no dashes.
+        help: For --help.
+        kind: Type of its value, for :mod:`ance_tele.console.values`. A tuple takes several words; a positional
+            argument is optional if None is allowed.
+        default: Value where it is not given.
+        setting: It is a setting of a recipe, stored in ``Given.settings``, only if given.
+        heading: Its group in --help.
     """
 
     name: str
@@ -49,17 +50,14 @@ def switch(name: str, help: str) -> Flag:
 
 
 class Given(Namespace):
-    """What a command line and its --config files give: flags as attributes, settings in a dictionary."""
+    """The parsed command line and --config files: flags as attributes, settings of the recipe in a dictionary."""
 
     settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb of the command line: ``run`` carries it out and returns the exit code.
-
-    The first sentence of its help is in the list of verbs; its usage is what follows "ance-tele VERB".
-    """
+    """A verb; ``run`` returns the exit code. The first sentence of ``help`` is shown in the list of verbs."""
 
     run: Callable[[Given], int]
     help: str
@@ -68,16 +66,17 @@ class Verb:
 
 
 def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
-    """Return what the words after a verb give: a later --config file wins over an earlier one, a word over both.
+    """Parse the words after a verb; they override --config files, later files override earlier ones.
 
     Raises:
-        UserError: A flag does not exist, or a value cannot be one.
+        UserError: A flag does not exist, or a value is not of its type.
     """
-    parser = _Parser(name, verb)
-    given, left = parser.parse_known_args([_underscored(word) for word in words], Given(settings={}))
-    for word in left:
-        if word.startswith("--"):
-            raise UserError(parser.unknown_flag(word[2:].partition("=")[0]))
+    parser, words = _Parser(name, verb), [_underscored(word) for word in words]
+    for word in takewhile(lambda word: word != "--", words):
+        option = word.partition("=")[0]
+        if option.startswith("--") and " " not in word and option not in (*parser.names, "--help"):
+            raise UserError(parser.unknown_flag(option[2:]))
+    given, left = parser.parse_known_args(words, Given(settings={}))
     if left:
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     for key, (value, where) in read_configs(getattr(given, "config", ())).items():
@@ -93,13 +92,13 @@ def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
 
 
 def _underscored(word: str) -> str:
-    """Return a word with --query-model written as --query_model, its value as it is."""
+    """Replace the dashes within a flag's name by underscores: --query-model=a-b becomes --query_model=a-b."""
     name, equals, value = word.partition("=")
     return f"--{name[2:].replace('-', '_')}{equals}{value}" if word.startswith("--") else word
 
 
 def _take(given: Given, flag: Flag, written: Any) -> None:
-    """Read a value, refuse what cannot be one, and put it among the settings or the other flags."""
+    """Parse and check a value, and store it as a setting or as an attribute."""
     value = read(written, flag.kind)
     check(flag.key, value, flag.kind)
     if flag.setting:
@@ -109,7 +108,7 @@ def _take(given: Given, flag: Flag, written: Any) -> None:
 
 
 def _take_from_file(given: Given, flag: Flag, written: Any) -> None:
-    """Do the same with a value of a --config file, unless the command line gave another."""
+    """Store a value of a --config file unless the command line gave one."""
     own = given.settings.get(flag.key) if flag.setting else getattr(given, flag.key, None)
     if flag.key == "recipe" and own not in (None, written):
         raise UserError(f"this is a file of recipe '{written}', not '{own}'; leave one of the two out.")
@@ -124,6 +123,7 @@ class _Parser(ArgumentParser):
         usage = f"ance-tele {name} {verb.usage}".strip()
         super().__init__(usage=usage, description=verb.help, add_help=False, allow_abbrev=False)
         self.verb, self.flags = name, {flag.key: flag for flag in verb.flags}
+        self.names = {flag.name: key for key, flag in self.flags.items()}
         headings = [*dict.fromkeys(flag.heading for flag in verb.flags)] or ["Flags"]
         groups = {heading: self.add_argument_group(heading) for heading in headings}
         for flag in verb.flags:
@@ -131,26 +131,28 @@ class _Parser(ArgumentParser):
         groups[headings[0]].add_argument("-h", "--help", action=_Help, nargs=0, default=SUPPRESS, help="print this")
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a command line."""
+        """Raise a :class:`UserError` instead of exiting."""
         raise UserError(f"{message}; see ance-tele {self.verb} --help.")
 
     def unknown_flag(self, name: str) -> str:
         """Return the sentence on a flag that does not exist."""
         if name in OFFICIAL and "official" in self.flags:
             return f"--{name} is no flag: --official sets it, or a line in a --config file."
-        near = nearest(name, self.flags)
+        if name in self.names:
+            return f"{name} is given without dashes: {self.usage}."
+        near = nearest(name, [key for flag, key in self.names.items() if flag.startswith("-")])
         return f"There is no setting --{name}; " + (
-            f"did you mean --{near}?" if near else f"see ance-tele {self.verb} --help."
+            f"did you mean {self.flags[near].name}?" if near else f"see ance-tele {self.verb} --help."
         )
 
     def flag_in_file(self, key: str) -> Flag:
-        """Return what a line of a --config file sets: a flag, or one of the settings that are no flags."""
+        """Return the flag that a key of a --config file sets; settings without a flag get one."""
         if key not in self.flags and key not in setting_kinds():
             raise UserError(unknown("setting", key, {**setting_kinds(), **self.flags}))
         return self.flags.get(key) or Flag(key, "", setting_kinds()[key], setting=True)
 
     def explain(self, name: str | None) -> None:
-        """Add defaults to the help of the flags: those of a recipe, where one is named."""
+        """Append the defaults, of the named recipe if any, to the help of the flags."""
         settings, scaled = recipe(name).settings() if name else {}, (name or "").partition("/")[0] in SCALES
         for action in self._actions:
             if isinstance(action, _Take):
@@ -162,21 +164,21 @@ class _Parser(ArgumentParser):
 
 
 def _written(value: Any) -> str:
-    """Return a value as one would write it."""
+    """Format a value as on the command line."""
     if isinstance(value, tuple):
         return f"[{', '.join(value)}]"
     return value if isinstance(value, str) and value.strip() else json.dumps(value)
 
 
 class _Take(Action):
-    """Takes in a flag."""
+    """Stores the value of a flag."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, flag: Flag, **others: Any) -> None:
         super().__init__(option_strings, dest, default=SUPPRESS, **others)
         self.flag = flag
 
     def __call__(self, parser: ArgumentParser, given: Namespace, written: Any, option: str | None = None) -> None:
-        """Take in its value; of --config, one more."""
+        """Store the value; append to the list for --config."""
         assert isinstance(given, Given)
         if self.flag.key == "config":
             written = [*getattr(given, "config", ()), written]
@@ -184,10 +186,10 @@ class _Take(Action):
 
 
 class _Help(Action):
-    """Prints the help of a verb, with the defaults of the recipe that is named before it."""
+    """Prints the help of a verb, with the defaults of the recipe named before --help."""
 
     def __call__(self, parser: ArgumentParser, given: Namespace, *_: Any) -> None:
-        """Print it and end."""
+        """Print the help and exit."""
         assert isinstance(parser, _Parser)
         parser.explain(getattr(given, "recipe", None))
         parser.print_help()
@@ -198,7 +200,7 @@ _METAVARS = {"a number": "X", "a whole number": "N", "true or false": "true|fals
 
 
 def _shape(flag: Flag) -> dict[str, Any]:
-    """Return how many words a flag takes, and how its help shows them."""
+    """Return ``nargs`` and ``metavar`` of a flag."""
     words = wanted(flag.kind)
     if flag.key == "config":
         return {"metavar": "FILE"}

@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _disk_is_full(error: Exception) -> bool:
-    """Return whether an error, of whichever library, means that the disk is full."""
+    """Return whether an error, of any library, means that the disk is full."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # What safetensors, numpy and torch say, none of which gives an errno.
+    # Messages of safetensors, numpy and torch, which set no errno.
     signs = (
         r"No space left on device|\d+ requested and \d+ written|PytorchStreamWriter|inline_container.*unexpected pos"
     )
@@ -67,7 +67,7 @@ def _main(words: list[str]) -> int:
 
 
 def help_text() -> str:
-    """Return what the command line prints of itself: the verbs, a line each."""
+    """Return the help of the command line: the list of verbs."""
     verbs = "\n".join(f"    {name:<11} {verb.help.partition('. ')[0].rstrip('.')}." for name, verb in VERBS.items())
     return (
         "usage: ance-tele VERB ...\n\n"

@@ -14,7 +14,7 @@ from ance_tele.settings import EpisodeConfig, Recipe
 
 
 def evaluate_verb(given: Given) -> int:
-    """Measure a model, or a pair; a published checkpoint next to its published figures."""
+    """Evaluate a model or a pair of encoders; show published figures of a published checkpoint."""
     from ance_tele.data.load import load_collection
 
     if given.on:
@@ -33,7 +33,7 @@ def evaluate_verb(given: Given) -> int:
 
     main = given.model or given.passage_model
     published = known(main)
-    # What a model was trained with is what it is measured with, unless a flag changes it.
+    # A model is evaluated with its training settings unless flags override them.
     declared = published.settings if published is not None else settings_of(main)
     chosen = {**declared, **given.settings}
     own = {one.name: chosen[one.name] for one in fields(EncoderConfig) if one.name in chosen}
@@ -70,7 +70,7 @@ def evaluate_verb(given: Given) -> int:
 
 
 def out_of_domain_verb(given: Given) -> int:
-    """Measure a run's initial and its trained model on other collections."""
+    """Evaluate a run's initial and trained model on other collections."""
     if not given.model or given.data or given.query_model or given.passage_model:
         raise UserError("--on comes between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
     if own := given.settings.keys() - {"split"}:

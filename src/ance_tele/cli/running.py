@@ -1,4 +1,4 @@
-"""The verb `run`: carry out a recipe, or count what that would take."""
+"""The verb `run`: carry out a recipe, or estimate its cost."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_verb(given: Given) -> int:
-    """Carry out a recipe, or print what it would take."""
+    """Carry out a recipe, or print a plan of its cost."""
     from ance_tele.data.load import load_collection
     from ance_tele.mining.plugins import load_all
 
@@ -48,7 +48,7 @@ def run_verb(given: Given) -> int:
 
 
 def plan_verb(chosen: Recipe, given: Given) -> int:
-    """Print what a run would take, without touching data (unless --data is given), model or GPU."""
+    """Print the estimated cost of a run, without loading a model; data are read only if --data is given."""
     from ance_tele.console.numbers import duration
     from ance_tele.paper.figures import benchmark_of
     from ance_tele.plan.facts import AtHand
@@ -85,7 +85,7 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
 
 
 def _on_dev_without_test(chosen: Recipe, collection: "Collection", given: Given) -> Recipe:
-    """Return the recipe, measured on dev where no split was named and the collection has dev but no test."""
+    """Return the recipe, evaluated on dev if no split was named and the collection has dev but no test."""
     named = "split" in given.settings or chosen.evaluation.split != "test"
     if named or "test" in collection.qrels or "dev" not in collection.qrels:
         return chosen

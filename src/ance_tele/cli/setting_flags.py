@@ -1,4 +1,4 @@
-"""The settings of a recipe as flags, under headings by room; what explains them is the docstring of their config."""
+"""Flags for the settings of a recipe, grouped by room, with help texts from the docstrings of the configs."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ MORE = (
 
 
 def setting_flags(config: Any, heading: str = "More") -> dict[str, Flag]:
-    """Return the settings of a room's config as flags by name, explained by its docstring; no part of --official."""
+    """Return flags for the settings of a config, by name, with help from its docstring; without those of --official."""
     section = cleandoc(type(config).__doc__ or "").partition("Attributes:\n")[2]
     entries = dict(re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE))
     texts = {name: " ".join(text.replace("``", "").replace("None", "null").split()) for name, text in entries.items()}
@@ -34,9 +34,8 @@ def setting_flags(config: Any, heading: str = "More") -> dict[str, Flag]:
 
 
 def recipe_flags(first: Sequence[Flag | str], more: Sequence[Flag]) -> list[Flag]:
-    """Return the flags of a verb that takes all settings of a recipe.
-
-    First come those that people need first, flags of the verb's own and names of settings, then its other flags.
+    """Return the flags of a verb that takes all settings of a recipe: ``first`` (flags, or names of settings), then the
+    rest.
     """
     rooms = zip(PARTS, HEADINGS, strict=True)
     settings = {n: flag for part, title in rooms for n, flag in setting_flags(getattr(Recipe(""), part), title).items()}

@@ -20,7 +20,7 @@ def recipes_verb(given: Given) -> int:
 
 
 def search_verb(given: Given) -> int:
-    """Ask a run one question."""
+    """Search with a run."""
     from ance_tele.explorer.search import search_run
     from ance_tele.report.run_tables import cut
 

@@ -1,4 +1,4 @@
-"""The one exception for what a user can get wrong, and sentences that several rooms need."""
+"""The exception for errors of the user, and sentences that several rooms need."""
 
 from collections.abc import Iterable
 
@@ -20,20 +20,15 @@ class UserError(ValueError):
 
 
 class NotFiniteError(UserError):
-    """Vectors (``what``) are no numbers: training has diverged, unless the model was not trained here."""
+    """``what`` (the start of a sentence) hold NaN or infinite values: training diverged, or the model came so."""
 
     def __init__(self, what: str) -> None:
         self.found = f"{what} hold NaN or infinite values"
         super().__init__(f"{self.found}: the model has diverged; lower the learning rate.")
 
 
-def diverged(what: str) -> NotFiniteError:
-    """Return the refusal of vectors that are no numbers; ``what`` is which, as a sentence begins."""
-    return NotFiniteError(what)
-
-
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the name most like one that does not exist, or None if none is like it."""
+    """Return the known name most similar to ``name``, or None if none is similar."""
     from difflib import get_close_matches  # only where something is wrong
 
     plain = {key.replace("_", "-"): key for key in known}
@@ -42,7 +37,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
-    """Return the sentence on a name that does not exist, with the nearest one that does."""
+    """Return the sentence for a name that does not exist, suggesting the most similar one that does."""
     near, every = nearest(str(name), known), list(known)
     others = f"there are: {', '.join(every)}." if len(every) < 20 else "ance-tele run --help names those there are."
     return f"There is no {what} '{name}'; " + (f"did you mean '{near}'?" if near else others)

@@ -1,7 +1,4 @@
-"""Log lines: the package logs to the logger "ance_tele"; whoever wants its lines writes them somewhere.
-
-As a library nothing is printed. The command line prints every line of level INFO and above as it is.
-"""
+"""Logging: the package logs to "ance_tele"; the command line prints messages of level INFO and above."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -11,7 +8,7 @@ LOGGER = logging.getLogger("ance_tele")
 
 
 class _Writer(logging.Handler):
-    """Hands each message, without level, time or name, to a function."""
+    """Passes each bare message to a function."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
@@ -23,15 +20,11 @@ class _Writer(logging.Handler):
 
 @contextmanager
 def log_to(write: Callable[[str], object]) -> Iterator[None]:
-    """Write every line of level INFO and above while the block runs, and nowhere else but to handlers of "ance_tele".
-
-    Args:
-        write: Gets the bare message.
-    """
+    """Pass messages of level INFO and above to ``write`` while the block runs."""
     handler, level, propagate = _Writer(write), LOGGER.level, LOGGER.propagate
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False  # a library that gives the root logger a handler would print each line twice
+    LOGGER.propagate = False  # a handler of the root logger would print each line twice
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""How the report writes a number: one place, so that the terminal, the figure and the file agree."""
+"""Number formats of terminal, report and files."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ SIGNIFICANT = 0.05
 
 
 def number(value: Any) -> float | None:
-    """Read a finite number; anything else (null, NaN, text, true) is no number."""
+    """Return a finite number, or None for anything else (null, NaN, text, a boolean)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def score(value: Any) -> str:
-    """Write a metric between 0 and 1: 0.710."""
+    """Format a metric between 0 and 1: 0.710."""
     read = number(value)
     return DASH if read is None else f"{read:.3f}"
 
 
 def percent(value: Any) -> str:
-    """Write a share as a percentage without its sign: 0.123 is 12.3."""
+    """Format a share as a percentage without sign: 0.123 is 12.3."""
     read = number(value)
     return DASH if read is None else f"{100 * read:.1f}"
 
 
 def count(value: Any) -> str:
-    """Write a whole number with thousands separators: 9,012."""
+    """Format an integer with thousands separators: 9,012."""
     read = number(value)
     return DASH if read is None else f"{round(read):,}"
 
 
 def counted(value: float, singular: str, plural: str) -> str:
-    """Write a number with its noun: 1 query, 14 queries."""
+    """Format a number with its noun: 1 query, 14 queries."""
     return f"{count(value)} {singular if value == 1 else plural}"
 
 
 def duration(seconds: Any) -> str:
-    """Write a time in at most six characters: 3.1s, 1m42s, 2h05m, 4d06h."""
+    """Format a duration in at most six characters: 3.1s, 1m42s, 2h05m, 4d06h."""
     read = number(seconds)
     if read is None or read < 0:
         return DASH
     if 0 < read < 0.05:
         return "<0.1s"
-    # Each unit is left behind where rounding would reach the next one, or 59.97 s would read 60.0s.
+    # Thresholds allow for rounding: 59.97 s would otherwise be written 60.0s.
     if read < 59.95:
         return f"{read:.1f}s"
     if round(read) < 3600:
@@ -63,7 +63,7 @@ def duration(seconds: Any) -> str:
 
 
 def magnitude(value: float) -> str:
-    """Write the size of a difference with three decimals, or as many as it takes not to read as zero."""
+    """Format an absolute difference with three decimals, or as many as it takes not to show zero."""
     size = abs(value)
     decimals = 3
     while size > 0 and float(f"{size:.{decimals}f}") == 0 and decimals < 6:
@@ -72,7 +72,7 @@ def magnitude(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """Write a difference with its sign: +0.050, -0.004, 0.000."""
+    """Format a difference with its sign: +0.050, -0.004, 0.000."""
     size = magnitude(value)
     if float(size) == 0:
         return size
@@ -80,13 +80,13 @@ def signed(value: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """Write a p-value: p < 0.001, p = 0.031, p = 0.31."""
+    """Format a p-value: p < 0.001, p = 0.031, p = 0.31."""
     if p < 0.001:
         return "p < 0.001"
     if p >= 0.0995:
         return f"p = {p:.2f}"
     text = f"{p:.3f}"
-    # Next to the threshold three decimals can say 0.050 on either side of it.
+    # Near 0.05 three decimals may show 0.050 on either side.
     if float(text) == SIGNIFICANT and p != SIGNIFICANT:
         text = f"{p:.4f}"
         if float(text) == SIGNIFICANT:
@@ -95,7 +95,7 @@ def p_value(p: float) -> str:
 
 
 def words(items: Sequence[str]) -> str:
-    """Join words as a sentence does: a, b and c."""
+    """Join words as in a sentence: a, b and c."""
     if len(items) < 2:
         return "".join(items)
     return ", ".join(items[:-1]) + " and " + items[-1]

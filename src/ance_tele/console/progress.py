@@ -1,4 +1,4 @@
-"""Progress for whatever takes more than a moment: a bar in a terminal, silence anywhere else."""
+"""Progress bars, shown only in a terminal."""
 
 import sys
 import time
@@ -11,13 +11,7 @@ Advance = Callable[[float], None]
 
 @contextmanager
 def progress(what: str, total: float, unit: str) -> Iterator[Advance]:
-    """Show a bar with rate and time left while the block runs, where standard error is a terminal.
-
-    Args:
-        what: What is being done, a few words.
-        total: Number of units to come.
-        unit: Plural name of a unit, e.g. ``"passages"``.
-    """
+    """Show a progress bar, labelled ``what``, on standard error while the block runs, if that is a terminal."""
     if not sys.stderr.isatty() or total <= 0:
         yield lambda units: None
         return

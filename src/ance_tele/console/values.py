@@ -1,4 +1,4 @@
-"""Values as people write them: read from a word or from YAML as their type asks, and checked in one place."""
+"""Parse and check the values of settings by their types."""
 
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -7,10 +7,10 @@ from ance_tele.console.errors import UserError
 
 
 def read(written: Any, kind: Any) -> Any:
-    """Return a value as a type asks for it; what cannot be read comes back as it is, for :func:`check` to refuse.
+    """Parse a value by its type; return it unchanged if that fails, for :func:`check` to refuse.
 
     Args:
-        written: A word of the command line, or what YAML holds. YAML 1.1 takes 1e-4 for a text, a word is always one.
+        written: A word of the command line, or a value of YAML (1.1, which parses 1e-4 as a text).
         kind: Type of the value: a type hint of numbers, texts, true or false, None, Literal, or tuples of them.
     """
     items = next((get_args(one)[0] for one in _types(kind) if get_origin(one) is tuple), None)
@@ -40,7 +40,7 @@ def check(name: str, value: Any, kind: Any) -> None:
     """Refuse a value of the wrong type, or outside the range that ``Annotated[type, (low, high)]`` gives.
 
     Raises:
-        UserError: Name, value, and what is possible.
+        UserError: States name, value, and allowed values.
     """
     if not any(_fits(value, one) for one in _types(kind)):
         shown = list(value) if isinstance(value, tuple) else value
@@ -52,12 +52,12 @@ def check(name: str, value: Any, kind: Any) -> None:
 
 
 def wanted(kind: Any) -> str:
-    """Return in words which values a type takes."""
+    """Return a description of the values that a type allows."""
     return " or ".join(map(_words, _types(kind)))
 
 
 def _types(kind: Any) -> tuple[Any, ...]:
-    """Return the types that a type hint allows, None last."""
+    """Return the alternatives of a type hint, None last."""
     kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     is_union = get_origin(kind) not in (None, Literal, tuple)
     return get_args(kind) if is_union else (kind,)

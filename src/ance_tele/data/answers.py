@@ -1,9 +1,9 @@
-"""Does a passage hold an answer? The token match of DPR, for one text or for millions of pairs.
+"""Answer match: does a passage contain an answer? The token match of DPR, for one text or for millions of pairs.
 
-A passage matches if the tokens of some answer occur in it side by side (Karpukhin et al. 2020; ``has_answer`` and
-``SimpleTokenizer`` of facebookresearch/DPR). Two differences: there an answer without tokens matches every passage,
-here none; and there a whole clause of Chinese, Japanese, Thai, Lao, Khmer or Burmese is one token, since nothing parts
-its words, so that no answer is ever found in it. Here each character is one.
+A passage matches if the tokens of some answer occur in it consecutively (Karpukhin et al. 2020; ``has_answer`` and
+``SimpleTokenizer`` of facebookresearch/DPR), with two differences: an answer without tokens matches no passage instead
+of every one; and each character of Chinese, Japanese, Thai, Lao, Khmer and Burmese is a token, where DPR's tokenizer
+makes a whole clause one token and so never matches.
 """
 
 import unicodedata
@@ -17,16 +17,15 @@ from ance_tele.data.collection import Texts
 from ance_tele.data.ragged import blocks
 from ance_tele.data.scripts import CHARACTER, UNSPACED, compiled, may_lack_spaces
 
-# Pairs of query and passage matched at a time: bounds the texts in memory to about 0.2 GB of passages of 100 words.
+# Pairs matched at a time: bounds the memory for texts to about 0.2 GB of passages of 100 words.
 PAIRS_PER_BLOCK = 1 << 16
 
 
 def words(text: str) -> list[str]:
     """Return the tokens of a text, lower-cased.
 
-    A token is a run of letters, numbers and marks, or any other single character that is neither a separator
-    nor a control character; accents are split off before (NFD). Letters of scripts without spaces are tokens by
-    themselves, with the marks on them.
+    A token is a run of letters, numbers and marks (accents split off by NFD), or any other single character but
+    separators and control characters. In scripts without spaces each letter, with its marks, is a token.
     """
     plain = unicodedata.normalize("NFD", text)
     tokens = _UNSPACED if may_lack_spaces(plain) else _SPACED
@@ -39,7 +38,7 @@ _UNSPACED = rf"{CHARACTER}|[[\p{{L}}\p{{N}}\p{{M}}]--{UNSPACED}]+|[^\p{{Z}}\p{{C
 
 
 def has_answer(text: str, answers: Sequence[str]) -> bool:
-    """Return whether the tokens of any of the answers occur in a text, one right after another.
+    """Return whether the tokens of any answer occur consecutively in a text.
 
     Source: ``has_answers`` of DPR (Karpukhin et al. 2020): NFD, lower case, a contiguous sequence of tokens.
 
@@ -52,7 +51,7 @@ def has_answer(text: str, answers: Sequence[str]) -> bool:
 
 
 def _spaced(text: str) -> str:
-    """Write the tokens with a space before and after each. No token holds one, so a match is a plain substring."""
+    """Return the tokens joined by spaces, with one at each end, so that a match is a substring."""
     return f" {' '.join(words(text))} "
 
 
@@ -63,10 +62,10 @@ def _patterns(answers: Sequence[str]) -> list[str]:
 def match_answers(
     offsets: np.ndarray, passages: np.ndarray, answers: Sequence[Sequence[str]], corpus: Texts
 ) -> np.ndarray:
-    """Return which passages of each query hold one of its answers in their text (not in their title), bool [n].
+    """Return which passages contain an answer of their query in their text (not in their title), bool [n].
 
-    The same as :func:`has_answer` on every pair, but a passage is tokenised once for a block of queries, and only if
-    all tokens of an answer occur in it, the longest first. The passages, rows of the corpus, int [n], of query i are
+    Equivalent to :func:`has_answer` on every pair; tokenises a passage once per block of queries, and only if it
+    contains all tokens of an answer as substrings. The passages of query i, rows of the corpus, are
     ``offsets[i]:offsets[i + 1]``.
     """
     if len(answers) != len(offsets) - 1:
@@ -82,8 +81,8 @@ def match_answers(
 
 
 def _match(offsets: np.ndarray, passages: np.ndarray, patterns: list[list[str]], corpus: Texts) -> np.ndarray:
-    asked = np.repeat([bool(some) for some in patterns], np.diff(offsets))
-    rows = np.unique(passages[asked])
+    answered = np.repeat([bool(some) for some in patterns], np.diff(offsets))
+    rows = np.unique(passages[answered])
     texts = gather(corpus.table["text"], rows)
     loose = [_loose(text) for text in texts]
     spaced: dict[int, str] = {}

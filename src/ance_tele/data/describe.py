@@ -1,4 +1,4 @@
-"""A collection in a few lines: counts, lengths, problems found."""
+"""Description of a collection: counts, lengths, problems."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -43,8 +43,8 @@ def describe(collection: Collection) -> Iterator[str]:
     if (prompts := collection.queries.prompts) is not None:
         own = prompts.filter(pc.not_equal(prompts, ""))
         yield f"prompts   {len(own):>12,} queries with an instruction of their own, {len(own.unique()):,} different"
-    asked = [qrels.queries for qrels in collection.qrels.values()]
-    if spare := len(collection.queries) - len(np.unique(np.concatenate([np.empty(0, np.int64), *asked]))):
+    in_splits = [qrels.queries for qrels in collection.qrels.values()]
+    if spare := len(collection.queries) - len(np.unique(np.concatenate([np.empty(0, np.int64), *in_splits]))):
         yield f"unused    {spare:>12,} queries, which are in no split"
     yield from _alike(collection)
     for note, count in collection.notes.items():
@@ -58,7 +58,7 @@ def describe(collection: Collection) -> Iterator[str]:
 
 
 def _alike(collection: Collection) -> Iterator[str]:
-    """Yield lines about passages of the same text, and queries that are passages: neither may become a negative."""
+    """Yield lines about duplicate passages and queries that are passages, which are excluded from negatives."""
     copies = Copies.of(collection)
     if copies.count:
         none = np.empty(0, dtype=np.int64)
@@ -77,7 +77,7 @@ def _alike(collection: Collection) -> Iterator[str]:
 
 
 def warnings(collection: Collection) -> Iterator[str]:
-    """Yield a sentence for what makes figures of a collection empty, or better than they are."""
+    """Yield warnings about properties of a collection that invalidate or inflate metrics."""
     if set(collection.qrels) == {"train"}:
         yield "there is only a train split, so nothing to measure on; hold some of it out: run ... --hold_out 0.1"
     train = collection.qrels.get("train")
@@ -98,7 +98,7 @@ def warnings(collection: Collection) -> Iterator[str]:
 
 
 def _trimmed(queries: Texts, rows: np.ndarray) -> pa.Array:
-    """Return the texts of some queries without white space around them."""
+    """Return the texts of some queries, stripped."""
     texts = queries.table["text"].take(pa.array(rows))
     return pa.concat_arrays(pc.utf8_trim_whitespace(texts).chunks) if len(rows) else pa.array([], pa.large_string())
 
@@ -111,11 +111,11 @@ def _lengths(texts: Texts, spaced: bool) -> str:
 
 
 def _characters(texts: Any) -> np.ndarray:
-    """Count the characters of each text that are no white space."""
+    """Return the number of non-space characters of each text."""
     return pc.utf8_length(pc.replace_substring_regex(texts, r"\s", "")).to_numpy(zero_copy_only=False)
 
 
 def _words(texts: Any) -> np.ndarray:
-    """Count the words of each text."""
+    """Return the number of words of each text."""
     trimmed = pc.utf8_trim_whitespace(texts)
     return np.where(pc.equal(trimmed, ""), 0, pc.list_value_length(pc.utf8_split_whitespace(trimmed)))

@@ -1,6 +1,6 @@
 """Language identification of a collection: by script and, where several languages share one, by frequent words.
 
-Each text votes for the language of which it holds most frequent words.
+Each text votes for the language with most frequent words in it.
 """
 
 from collections import Counter
@@ -14,28 +14,28 @@ from ance_tele.data.collection import Texts
 from ance_tele.data.languages import LANGUAGES
 from ance_tele.data.scripts import compiled
 
-# Texts sampled, of the passages and of the queries, and how much of each.
+# Number of passages and of queries sampled, and characters read of each.
 SAMPLE, BEGINNING = 1000, 1000
-# One language is named only where it has so much of the frequent words found, and they are so many of all words.
+# Least share of the winner among frequent words, and of frequent words among all words.
 MOST, LEAST = 2 / 3, 0.06
-# A Chinese or Japanese character says about as much as three letters.
+# A Chinese or Japanese character counts as three letters.
 _DENSE = 3
 
 
 @dataclass(frozen=True)
 class Detected:
-    """What a collection is written in.
+    """The language of a collection.
 
     Attributes:
-        code: Of the language; "none" where none, or none alone, was recognised.
-        shares: Of languages that share a script, how much of the frequent words each has; most first.
+        code: Of the language; "none" where none, or no single one, was recognised.
+        shares: Share of the frequent words of each language with the same script, largest first.
     """
 
     code: str
     shares: dict[str, float] = field(default_factory=dict)
 
     def named(self, detected: bool = True) -> str:
-        """Return the name of the language, and whether it was detected or set."""
+        """Return the name of the language, with a note on whether it was detected or set."""
         if self.code != "none":
             return f"language {LANGUAGES[self.code].name} ({'detected' if detected else 'set'})"
         if not detected:
@@ -47,14 +47,14 @@ class Detected:
 
 
 def sample(texts: Texts) -> list[str]:
-    """Return the beginnings of some texts (titles before them), spread evenly over all."""
+    """Return the beginnings of texts, titles first, sampled evenly."""
     rows = np.unique(np.linspace(0, len(texts) - 1, min(SAMPLE, len(texts))).astype(np.int64))
     columns = (gather(texts.table[name], rows) for name in ("title", "text"))
     return [" ".join(parts)[:BEGINNING] for parts in zip(*columns, strict=True)]
 
 
 def detect(texts: Sequence[str]) -> Detected:
-    """Identify the language of texts: by their script, and by frequent words where several languages share it."""
+    """Identify the language of texts by script and frequent words."""
     letters = _letters(texts)
     if not letters:
         return Detected("none")
@@ -84,7 +84,7 @@ def _letters(texts: Iterable[str]) -> Counter[str]:
 
 
 def _vote(texts: Sequence[str], candidates: Mapping[str, Sequence[str]]) -> Detected:
-    """Choose by vote: each text votes for the language that most of its frequent words are of; ties do not count."""
+    """Return the language with most votes; a text with a tie does not vote."""
     owners: dict[str, list[str]] = {}
     for code, frequent in candidates.items():
         for word in frequent:

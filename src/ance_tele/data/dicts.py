@@ -1,4 +1,4 @@
-"""A collection held in dictionaries, as other libraries load them."""
+"""Collections given as dictionaries."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ Grades = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def whole_grades(qrels: Grades) -> dict[str, dict[str, dict[str, int]]]:
-    """Return judgements with our names of splits, ids as strings and grades as integers."""
+    """Return judgements with normalised split names, ids as strings and grades as integers."""
     names = our_splits(map(str, qrels))
 
     def where(split: str, query: object, key: object) -> str:
@@ -41,9 +41,9 @@ def raw_from_dicts(
     listed: Sequence[Listed] = (),
     prompts: Mapping[str, str] | None = None,
 ) -> RawCollection:
-    """Wrap a collection held in dictionaries, as :func:`~ance_tele.data.load.collection_from_dicts` takes them.
+    """Wrap dictionaries as :func:`~ance_tele.data.load.collection_from_dicts` takes them.
 
-    Here ``graded`` is what :func:`whole_grades` returns, ``listed`` what :func:`listed_of` does.
+    ``graded`` comes from :func:`whole_grades`, ``listed`` from :func:`listed_of`.
     """
     answered = {our: answers[split] for split, our in our_splits(answers).items()} if answers else {}
     unjudged = {split: [query for query, grades in rows.items() if not grades] for split, rows in graded.items()}
@@ -51,7 +51,7 @@ def raw_from_dicts(
         {f"qrels['{split}']: queries without a judgement": len(some) for split, some in unjudged.items() if some}
     )
     notes["prompts: of queries that are not in the collection, left out"] = len((prompts or {}).keys() - queries.keys())
-    # A split of nothing but queries without a judgement has nothing to measure.
+    # A split without any judgement cannot be evaluated.
     alone = {split for split, some in unjudged.items() if len(some) == len(graded[split]) and split not in answered}
 
     def others(split: str) -> list[Answered]:
@@ -102,7 +102,7 @@ def _answered(split: Mapping[str, Sequence[str]]) -> list[Answered]:
 
 
 def listed_of(negatives: Mapping[str, Sequence[str]], scores: Mapping[str, Mapping[str, float]]) -> list[Listed]:
-    """Return given negatives, passage ids by query id, and a teacher's scores, by passage id by query id."""
+    """Return given negatives (passage ids by query id) and a teacher's scores (by passage id by query id) as a list."""
     found = [
         Listed(str(query), str(key), False, score_of(score, f"scores['{query}']", str(key)), False, number)
         for number, (query, scored) in enumerate(scores.items(), 1)

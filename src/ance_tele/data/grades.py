@@ -1,16 +1,16 @@
-"""Grades of relevance: one rule, whatever they come from; and the use of what people judge."""
+"""Grades of relevance, and the uses of a review."""
 
 from contextlib import suppress
 from typing import Any, Literal
 
 from ance_tele.console.errors import UserError
 
-# A passage that a review calls relevant is no negative of its query, or one more positive of it.
+# Passages judged relevant by a review are excluded from the negatives, or become positives.
 ReviewAs = Literal["exclude", "positives"]
 
 
 def whole_grade(value: Any, where: str) -> int:
-    """Return a grade: a whole number, also where it is written as 1.0 or "1.0", or is numpy's.
+    """Return a grade as an integer; 1.0, "1.0" and numpy integers are accepted.
 
     Raises:
         UserError: It is no whole number, or too large for 64 bits; names ``where``.

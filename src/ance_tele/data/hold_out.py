@@ -1,4 +1,4 @@
-"""Training queries held out as dev, chosen by a hash of their texts alone, whatever the seed or the order of files."""
+"""Training queries held out as dev, chosen by a hash of their texts, independent of seed and file order."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def share_or_count(hold_out: float) -> None:
-    """Refuse what is neither a share below 1 nor a whole number."""
+    """Refuse a value that is neither a share below 1 nor an integer."""
     if not 0 < hold_out < 1 << 53 or (hold_out >= 1 and hold_out != int(hold_out)):
         raise UserError(f"hold_out is {hold_out:g}; it must be a share such as 0.1, or a whole number of queries.")
 
 
 def target(hold_out: float, count: int) -> int:
-    """Return how many of ``count`` training queries ``hold_out`` means; refuse what would leave none."""
+    """Return how many of ``count`` training queries ``hold_out`` means; refuse to hold out all."""
     share_or_count(hold_out)
     if hold_out >= count:
         raise UserError(f"hold_out is {hold_out:g}, but there are {count:,} training queries; make it smaller.")
@@ -24,10 +24,9 @@ def target(hold_out: float, count: int) -> int:
 
 
 def chosen(texts: Any, count: int) -> "np.ndarray":
-    """Return which queries are held out, bool [n]: those whose texts have the smallest hashes.
+    """Return which queries are held out, bool [n]: those whose texts (an Arrow column) have the smallest hashes.
 
-    Queries of one text (of the Arrow column), but for white space around it, are held out together, so there may be a
-    few more.
+    Queries with the same (stripped) text are held out together, so there may be a few more than ``count``.
     """
     import numpy as np  # the settings, which --help shows, are checked without it
     import pyarrow.compute as pc

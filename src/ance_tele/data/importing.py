@@ -1,4 +1,4 @@
-"""Import a collection: check what a reader hands over, once, and write it as Arrow files, streaming."""
+"""Import of a collection: check the streams of a reader and write them as Arrow files."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ance_tele.console.errors import UserError
 from ance_tele.data.arrow import ROWS_PER_BATCH, batches_of, read_arrow, table_of, write_arrow
 from ance_tele.data.collection import UNJUDGED, Collection, Texts
-from ance_tele.data.given import joined, resolve, write_given
+from ance_tele.data.importing_negatives import joined, resolve, write_listed
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, RawCollection, Record
 from ance_tele.data.splits import split_order
 from ance_tele.store.artefacts import build
@@ -31,13 +31,13 @@ Columns = tuple[np.ndarray, ...]
 
 
 class Check:
-    """Counts problems; in strict mode the first kind found is refused in one sentence."""
+    """Counts problems; in strict mode the first one is an error."""
 
     def __init__(self, strict: bool) -> None:
         self.strict, self.counts = strict, dict[str, int]()
 
     def report(self, kind: str, where: str, count: int, example: str) -> None:
-        """Count what is left out."""
+        """Count problems of a kind, or refuse them."""
         if self.strict:
             raise UserError(
                 f"{where} holds {kind} ({count:,}; first {example}); mend it, or pass --lenient (strict=False) to "
@@ -46,14 +46,14 @@ class Check:
         self.counts[f"{where}: {kind}"] = count
 
     def none_left(self, where: str) -> None:
-        """Count a split without judgements."""
+        """Report a split without judgements."""
         if self.strict:
             raise UserError(f"{where} holds no judgements; delete it, or pass --lenient (strict=False) to ignore it.")
         self.counts[f"{where}: no judgements left, so no such split"] = 1
 
 
 def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: bool) -> Collection:
-    """Check a collection and write it as Arrow files, streaming; reuse it where that was done before.
+    """Check a collection and write it as Arrow files, streaming; a cached import is reused.
 
     Args:
         raw: The streams to read.
@@ -97,7 +97,7 @@ def store(raw: RawCollection, folder: Path, inputs: Mapping[str, Any], strict: b
         none = np.empty((3, 0), dtype=np.int64)
         query, passage, grade = np.concatenate([none, *(np.stack(part) for _, part in parts)], axis=1)
         relevant = query[grade > 0], passage[grade > 0]
-        write_given(listed, relevant, target, raw.queries_name, digest, raw.notes)
+        write_listed(listed, relevant, target, raw.queries_name, digest, raw.notes)
         return {
             "name": raw.name,
             "fingerprint": digest.hexdigest(),
@@ -159,7 +159,7 @@ def _digest_texts(digest: Any, *columns: pa.ChunkedArray) -> None:
 
 
 def _flaw(record: Record) -> str | None:
-    """Return what is wrong with a passage or query by itself; None if nothing is."""
+    """Return what is wrong with a passage or query, or None."""
     if not record.text.strip() and not record.title.strip():
         return "without text"
     if record.id.split() != [record.id]:
@@ -174,7 +174,7 @@ def _flaw(record: Record) -> str | None:
 def _resolve(
     judgements: Iterable[Judgement], corpus: Texts, queries: Texts, where: str, check: Check, repeats: bool
 ) -> Columns:
-    """Turn judgements into row numbers (query, passage, grade), checking every reference; pairs may come again."""
+    """Resolve judgements to rows (query, passage, grade), checking every id; ``repeats`` allows repeated pairs."""
     rows = table_of(judgements, JUDGED, where)
     query, passage = queries.rows(rows["query"]), corpus.rows(rows["passage"])
 
@@ -199,7 +199,7 @@ def _resolve(
 
 
 def _resolve_answers(answered: Iterable[Answered], queries: Texts, where: str, check: Check | None) -> pa.Table:
-    """Return query rows and answer lists; unknown queries are reported, or passed over where there is no ``check``."""
+    """Return query rows and answer lists; unknown queries are reported, or ignored without ``check``."""
     rows = table_of(answered, ANSWERED, where)
     query = queries.rows(rows["query"])
     unknown = np.flatnonzero(query < 0)
@@ -212,7 +212,7 @@ def _resolve_answers(answered: Iterable[Answered], queries: Texts, where: str, c
 
 
 def _any_answer(answered: pa.Table, raw: RawCollection) -> bool:
-    """Return whether queries may have an answer; those of ``ANY_SPLIT`` are looked up later."""
+    """Return whether queries of a split may have answers; those of ``ANY_SPLIT`` are resolved later."""
     strings = pc.utf8_trim_whitespace(pc.list_flatten(answered["answers"]))
     return ANY_SPLIT in raw.answers or bool(pc.any(pc.not_equal(strings, "")).as_py())
 
@@ -224,13 +224,13 @@ def _write_qrels(path: Path, parts: list[tuple[str, Columns]]) -> None:
 
 
 def _write_answers(path: Path, answered: list[pa.Table], digest: Any) -> None:
-    """Write the answers ordered by query row, several lists of one query joined; no file where there are none."""
+    """Write the answers by query row, lists of one query joined; no file without answers."""
     rows = pa.concat_tables([pa.Table.from_batches([], WRITTEN), *answered]).sort_by("query")
     if not pc.sum(pc.list_value_length(rows["answers"])).as_py():
         return
 
     def joined() -> Iterator[tuple[int, list[str]]]:
-        """Each answer of a query once; blank ones, which match nothing, are left out."""
+        """Yield the distinct non-blank answers of each query."""
         pairs = zip(rows["query"], rows["answers"], strict=True)
         for query, group in groupby(((query.as_py(), given.as_py()) for query, given in pairs), key=itemgetter(0)):
             answers = list(dict.fromkeys(answer for _, given in group for answer in given if answer.strip()))

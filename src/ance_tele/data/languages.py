@@ -1,4 +1,4 @@
-"""Languages: what BM25 needs to know of each."""
+"""Languages that BM25 knows: stemmer and frequent words of each."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
-"""Find a collection by what a user types.
+"""Load a collection by name or path.
 
-What is found by itself, and the word that forces it (``marco:FOLDER``):
+Formats are detected, or forced by their name (``marco:FOLDER``):
 
     demo            the word itself: the embedded data
     beir            corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; questions.jsonl with answers
@@ -37,7 +37,7 @@ from ance_tele.data.raw import RawCollection
 from ance_tele.store.artefacts import cached
 from ance_tele.store.fingerprints import fingerprint
 
-# Of all readers: raised where one of them reads the same files differently, so that they are imported again.
+# Version of the readers: incremented when one reads the same files differently, so that they are imported again.
 READERS_VERSION = 2
 
 READERS: Mapping[str, Callable[[Path], tuple[RawCollection, list[Path]]]] = {
@@ -52,23 +52,23 @@ NAMED: Mapping[str, Callable[[str], RawCollection]] = {"irds": read_irds, "hub":
 
 
 def cache_folder() -> Path:
-    """Return where collections, tokens and downloads are kept: $ANCE_TELE_CACHE, else the user's cache folder."""
+    """Return the folder of collections, tokens and downloads: $ANCE_TELE_CACHE, or the user's cache folder."""
     named = os.environ.get("ANCE_TELE_CACHE")
     base = os.environ.get("XDG_CACHE_HOME")
     return Path(named) if named else (Path(base) if base else Path.home() / ".cache") / "ance-tele"
 
 
 def load_collection(data: str | Path, cache: Path | None = None, strict: bool = True) -> Collection:
-    """Open a collection, importing it into the cache first where that has not been done.
+    """Open a collection; it is imported into the cache on first use.
 
     Args:
         data: "demo", a folder, a training file, or "FORMAT:REST"; the head of this module has the table. What
             ``irds:`` and ``hub:`` name is fetched once and not asked for again.
         cache: Where Arrow files are kept; :func:`cache_folder` by default.
-        strict: Refuse what does not add up, rather than leave it out and count it.
+        strict: Refuse inconsistent files, rather than leave out and count what is wrong.
 
     Raises:
-        UserError: There is no such data, or it does not hold together.
+        UserError: There is no such data, or it is inconsistent.
 
     Example:
         >>> import ance_tele as at
@@ -98,8 +98,7 @@ def load_collection(data: str | Path, cache: Path | None = None, strict: bool = 
     base = place if place.is_dir() else place.parent
     stamps = {str(file.relative_to(base)): [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
     inputs = {"reader": reader, "version": READERS_VERSION, "files": stamps, "strict": strict}
-    # The full path is part of the key, not of the manifest: the same folder is read once, and two that
-    # share a name do not evict each other.
+    # The full path is part of the cache key only, so that folders of the same name do not replace each other.
     key = fingerprint([str(place.resolve()), reader, strict])[:12]
     return _open(cache / "collections" / f"{raw.name}-{key}", inputs, lambda: raw, strict)
 
@@ -110,7 +109,7 @@ def _open(folder: Path, inputs: Mapping[str, Any], raw: Callable[[], RawCollecti
 
 
 def load_demo(cache: Path) -> Collection:
-    """Open the embedded demo data, building it first where that has not been done."""
+    """Open the demo data; they are downloaded and imported on first use."""
     from ance_tele.data.demo import DEMO_FINGERPRINT, demo_texts
 
     def raw() -> RawCollection:
@@ -133,7 +132,7 @@ def collection_from_dicts(
     scores: Mapping[str, Mapping[str, float]] | None = None,
     prompts: Mapping[str, str] | None = None,
 ) -> Collection:
-    """Make a collection of dictionaries, e.g. of what another library has loaded.
+    """Return a collection made of dictionaries, e.g. those of another library.
 
     Args:
         corpus: ``{passage id: (title, text)}``, ``{passage id: {"title": ..., "text": ...}}`` (as the library
@@ -142,14 +141,14 @@ def collection_from_dicts(
         qrels: ``{split: {query id: {passage id: grade}}}``; a query without a judgement belongs to its split, too.
         name: Short name, for reports.
         cache: Where Arrow files are kept; :func:`cache_folder` by default.
-        strict: Refuse what does not add up, rather than leave it out and count it.
+        strict: Refuse inconsistent data, rather than leave out and count what is wrong.
         answers: ``{split: {query id: [answer strings]}}``; the queries belong to the split, judged or not.
         negatives: ``{query id: [passage ids]}``: hard negatives that somebody has mined already.
         scores: ``{query id: {passage id: score}}`` of a teacher.
         prompts: ``{query id: instruction}``.
 
     Raises:
-        UserError: The dictionaries do not hold together; names what is wrong.
+        UserError: The dictionaries are inconsistent; names what is wrong.
 
     Example:
         >>> corpus = {"p1": {"title": "Locks", "text": "A lock file names its owner."}, "p2": "A key opens a lock."}

@@ -1,7 +1,7 @@
-"""What a reader hands over: streams of passages, queries, judgements, answers and given negatives.
+"""The output of readers: streams of passages, queries, judgements, answers and given negatives.
 
-What a reader cannot read it refuses with a :class:`~ance_tele.console.errors.UserError` that names the file and the
-line (of a JSON array: the element), what was found there, and what is needed.
+Readers raise a :class:`~ance_tele.console.errors.UserError` that names the file and the line (of a JSON array: the
+element), what was found, and what is needed.
 """
 
 from collections import Counter
@@ -46,9 +46,9 @@ class Listed(NamedTuple):
     """A passage that a training file lists for a query.
 
     Attributes:
-        negative: It is a negative; otherwise it is relevant, and listed here for its score.
-        score: Of a teacher; NaN where there is none.
-        margin: The score says only how far the passage lies from the others of the same row.
+        negative: It is a negative; otherwise it is relevant, and listed for its score.
+        score: Of a teacher; NaN without.
+        margin: The score is relative to the other passages of the same row.
         line: Its line in the source, counted from 1.
     """
 
@@ -60,19 +60,19 @@ class Listed(NamedTuple):
     line: int
 
 
-# The place of answers that belong to queries of whatever split: they put no query into one.
+# Key of answers for queries of any split.
 ANY_SPLIT = ""
 
 
 @dataclass(frozen=True)
 class RawCollection:
-    """What a reader hands over: streams that are read once, and the names to use in messages.
+    """Streams of a reader, each read once, and names for messages.
 
-    ``qrels``, ``answers`` and ``listed`` hold, by split, the name to use in messages and the stream. A query that has
-    answers in a split belongs to it, judged or not. Answers under ``ANY_SPLIT`` are only looked up: queries that
-    are not in the collection are passed over there. The streams are read in the order corpus, queries, qrels, answers,
-    listed. Where ``repeats`` is true a pair may be judged several times, as training rows do it. ``notes`` fills while
-    the streams are read: facts worth a line each, such as rows joined, with their counts.
+    ``qrels``, ``answers`` and ``listed`` hold a name for messages and the stream by split. Queries with answers in a
+    split belong to it, judged or not. Answers under ``ANY_SPLIT`` assign no split, and unknown queries are ignored
+    there. Streams are read in the order corpus, queries, qrels, answers, listed. With ``repeats`` a pair may be judged
+    several times, as in training rows. ``notes`` is filled while the streams are read: counts of facts to log, such as
+    rows joined.
     """
 
     name: str

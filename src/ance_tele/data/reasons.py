@@ -1,13 +1,13 @@
-"""Why a negative is suspect: the names in suspects.parquet, in review files and of ``--reasons``."""
+"""Reasons why a negative is suspect, as in suspects.parquet, review files and ``--reasons``."""
 
 REASONS = ("near_duplicate", "above_positive", "persistently_top")
 
-# What they were called before.
+# Former names.
 _FORMER = {"copy": "near_duplicate", "outscores": "above_positive", "kept": "persistently_top"}
 
 
 def current_reasons(text: str) -> str:
-    """Return reasons, divided by commas, by their names of today; older files and commands have others.
+    """Replace former names in a comma-separated list of reasons.
 
     >>> current_reasons("copy,persistently_top")
     'near_duplicate,persistently_top'

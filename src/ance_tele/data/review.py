@@ -1,4 +1,4 @@
-"""Verdicts of people on passages: the review file, a CSV that the explorer writes and a run takes."""
+"""The review file: human verdicts on passages, a CSV that the explorer writes and a run reads."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ from ance_tele.store.fingerprints import fingerprint
 
 VERDICTS = ("relevant", "negative", "unsure")
 
-# The csv module reads no longer field; what is longer is there only for the reader.
+# Limit of the csv module; longer texts are cut, since they are only for display.
 _LONGEST = 100_000
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judgement of one passage for one query; all but the first three is there only for the reader.
+    """A human verdict on a passage for a query; all but the first three fields are for display.
 
     Attributes:
         verdict: "relevant", "negative" or "unsure".
@@ -32,7 +32,7 @@ class Verdict:
         text: Text of the passage.
         reasons: Why the pair was suspected, e.g. "near_duplicate,persistently_top".
         sources: How the passage came into pools, e.g. "query,lookahead".
-        line: Where it begins in its file, counted from 1; 0 for one that was never read.
+        line: Its line in the file, from 1; 0 for one that was not read from a file.
 
     Example:
         >>> Verdict("q1", "p7", "relevant").verdict
@@ -74,13 +74,13 @@ def write_review(path: str | Path, rows: Iterable[Verdict]) -> None:
 
 
 def read_review(path: str | Path) -> list[Verdict]:
-    """Read a review file; other columns than those of :class:`Verdict` are passed over.
+    """Read a review file; columns other than those of :class:`Verdict` are ignored.
 
     Args:
         path: A CSV file in UTF-8 with at least the columns query_id, passage_id and verdict, in any order.
 
     Raises:
-        UserError: What is wrong in which line.
+        UserError: Names the line and what is wrong.
 
     Example:
         >>> _ = Path("review.csv").write_text("query_id,passage_id,verdict\\nq1,p7,negative\\n")
@@ -124,7 +124,7 @@ def _decoded(path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); a review is a CSV file.") from None
     try:
-        return content.decode("utf-8-sig")  # spreadsheets like to put a mark of the byte order first
+        return content.decode("utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(
@@ -162,7 +162,7 @@ def _check_verdict(verdict: str, where: str) -> None:
 
 @dataclass(frozen=True)
 class Review:
-    """The pairs that a review calls relevant, as rows of a collection, each once, ascending.
+    """The pairs with the verdict "relevant", as rows of a collection, distinct and ascending.
 
     Attributes:
         path: Where it was read from.
@@ -185,7 +185,7 @@ class Review:
 
     @property
     def fingerprint(self) -> str:
-        """sha-256 (hex) of the pairs and of their use: of all that decides a number, and nothing else."""
+        """sha-256 (hex) of the pairs and their use."""
         return fingerprint([self.use, sorted({(row.query_id, row.passage_id) for row in self.verdicts})])
 
 

@@ -1,7 +1,7 @@
-"""Words in any script: most put spaces between them; Chinese, Japanese, Thai, Lao, Khmer and Burmese do not.
+"""Segmentation by script: words where spaces separate them, characters elsewhere.
 
-There a character takes the place of a word. A character is what a reader sees as one: a letter with the marks on it
-(a grapheme cluster).
+Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces. A character is a grapheme cluster: a letter with its
+marks.
 """
 
 import re
@@ -27,28 +27,28 @@ CHARACTER = UNSPACED + _MARKS
 # Korean has spaces, but joins particles to its words: as in Lucene, it is searched by its syllables too.
 _PAIRED = rf"[[{_UNSPACED}\p{{Hangul}}]&&{_LETTERS}]{_MARKS}"
 
-# All of these scripts lie in here (with others), all that most texts are made of does not: quick to rule out.
+# A superset of these scripts that excludes most texts: a quick check.
 _beyond = re.compile("[\u0e00-\u1dff\u2e80-\U0003ffff]").search
 
 
 @lru_cache(maxsize=8)
 def compiled(pattern: str) -> Any:
-    """Compile a pattern once: version 1 of the ``regex`` module, which knows Unicode's properties."""
+    """Compile a pattern (cached) with version 1 of ``regex``, which has Unicode properties."""
     import regex  # type: ignore[import-untyped]
 
     return regex.compile(pattern, regex.V1)
 
 
 def may_lack_spaces(text: str) -> bool:
-    """Return whether a text may hold letters of a script without spaces, or Korean; False is certain."""
+    """Return whether a text may contain Korean or a script without spaces; False is certain."""
     return not text.isascii() and _beyond(text) is not None
 
 
 def characters_and_pairs(word: str) -> list[str]:
-    """Cut a run of letters and numbers where a script with spaces meets one without.
+    """Split a run of letters and numbers at changes between scripts with and without spaces.
 
-    What is of scripts with spaces stays whole; of the others, and of Korean, each character is returned, and each pair
-    of neighbours (as Lucene's CJK analyzer does, which leaves the single characters out).
+    Parts in scripts with spaces stay whole; of others, and of Korean, each character and each bigram is returned
+    (Lucene's CJK analyzer returns bigrams only).
     """
     parts: list[str] = []
     for match in compiled(rf"(?P<run>(?:{_PAIRED})+)|(?:(?!{_PAIRED}).)+").finditer(word):
@@ -62,10 +62,7 @@ def characters_and_pairs(word: str) -> list[str]:
 
 
 def in_pairs(words: Sequence[str]) -> list[str]:
-    """Join each character of a script without spaces to the one after it; other words stay as they are.
-
-    Two texts of such a script share most characters whatever they are about, but few pairs.
-    """
+    """Replace characters of scripts without spaces by bigrams, which are more specific; keep other words."""
     if not any(map(may_lack_spaces, words)):
         return list(words)
     single = compiled(UNSPACED).match

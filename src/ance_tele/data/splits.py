@@ -1,4 +1,4 @@
-"""Our words for splits: train, dev, test; validation data is dev."""
+"""Names of splits: train, dev, test; validation data are dev."""
 
 from collections.abc import Iterable
 
@@ -6,12 +6,12 @@ _SAME = {"training": "train", "val": "dev", "valid": "dev", "validation": "dev",
 
 
 def split_name(word: str) -> str:
-    """Return our word for a split: validation data is called dev."""
+    """Return the normalised name of a split."""
     return _SAME.get(word.lower(), word)
 
 
 def our_splits(names: Iterable[str]) -> dict[str, str]:
-    """Return our name of each split; one whose name another has already keeps its own."""
+    """Return the normalised name of each split, unless another split has that name."""
     found = {name: name for name in names}
     taken = set(found)
     for name in found:

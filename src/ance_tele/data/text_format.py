@@ -14,15 +14,14 @@ BatchTokenizer: TypeAlias = Callable[[list[str]], tuple[list[list[int]], np.ndar
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a text becomes tokens.
+    """Prompt, separator and length for tokenisation.
 
     Attributes:
         prompt: Put before every text.
         title_separator: Between title and body. ``" "`` (the default) leaves an empty title out; any other
             separator, such as the paper's ``"[SEP]"``, is put there also where the title is empty.
         max_length: Most tokens kept, special tokens and the prompt's included.
-        most: Where a text has a prompt of its own, longer than ``prompt``, ``max_length`` grows by what it is longer,
-            up to this; None: it holds for all texts alike.
+        most: ``max_length`` grows by the excess of a text's own prompt over ``prompt``, up to this; None for no growth.
     """
 
     prompt: str = ""
@@ -31,7 +30,7 @@ class TextFormat:
     most: int | None = None
 
     def render(self, titles: list[str], texts: list[str], prompts: list[str] | None = None) -> list[str]:
-        """Join prompt, title and body of each text; ``prompts`` are those that replace ``prompt``."""
+        """Join prompt, title and body of each text; ``prompts`` replace ``prompt``."""
         separator, first = self.title_separator, prompts or [self.prompt] * len(texts)
         always = bool(separator.strip())
         return [
@@ -40,7 +39,7 @@ class TextFormat:
         ]
 
     def limits(self, prompts: list[str], tokenizer: Any) -> list[int]:
-        """Return the most tokens kept of texts with these prompts of their own."""
+        """Return the maximum length of texts with their own prompts."""
         if self.most is None:
             return [self.max_length] * len(prompts)
         distinct = sorted({self.prompt, *prompts})
@@ -51,14 +50,14 @@ class TextFormat:
 
 @dataclass(frozen=True)
 class Cut:
-    """How many texts were truncated, and how long texts are.
+    """Statistics of truncation.
 
     Attributes:
-        texts: How many there are.
-        cut: How many of them had more tokens than were kept.
-        max_length: Most tokens kept; of texts with prompts of their own, those that have none.
-        median: Tokens of a text before it is cut, special tokens and prompt included.
-        p95: The same, of which 95% of the texts have fewer or as many.
+        texts: Number of texts.
+        cut: Number of truncated texts.
+        max_length: Most tokens kept of a text without a prompt of its own.
+        median: Median length before truncation, special tokens and prompt included.
+        p95: 95th percentile of that length.
     """
 
     texts: int
@@ -73,13 +72,13 @@ class Cut:
         return self.cut / max(1, self.texts)
 
     def line(self, what: str) -> str:
-        """Return a line about it; ``what`` is "passages" or "queries"."""
+        """Return a log line; ``what`` is "passages" or "queries"."""
         cut = f"{100 * self.share:.1f}% are" if self.cut else "none is"
         return f"{what}: {cut} cut at {self.max_length:,} tokens (median {self.median:,}, 95% have up to {self.p95:,})"
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:
-    """Return a fingerprint of all that decides how a tokenizer cuts a text."""
+    """Return a fingerprint of everything that decides the output of a tokenizer."""
     if isinstance(own := getattr(tokenizer, "fingerprint", None), str):
         return own
     backend = _backend(tokenizer)
@@ -90,7 +89,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
 
 
 def _backend(tokenizer: Any) -> Any:
-    """Return a copy of the fast backend, where there is one, that neither cuts nor pads, whatever the last call set."""
+    """Return a copy of the fast backend without truncation and padding; None if there is no fast backend."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         backend = type(backend).from_str(backend.to_str())
@@ -100,7 +99,7 @@ def _backend(tokenizer: Any) -> Any:
 
 
 def count_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
-    """Return how many tokens texts have, without special tokens and uncut."""
+    """Return the number of tokens of texts, without special tokens and truncation."""
     backend = _backend(tokenizer)
     if backend is None:
         return [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
@@ -108,14 +107,9 @@ def count_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
 
 
 def batch_tokenizer(tokenizer: Any, max_length: int) -> BatchTokenizer:
-    """Return what cuts texts into token ids, special tokens included, no padding, and counts what they had uncut.
+    """Return a function from texts to truncated token ids (with special tokens) and their lengths before truncation.
 
-    Where the tokenizer has a fast backend, a copy of that does it on all cores, without the masks and dictionaries that
-    a call of the tokenizer builds for each text.
-
-    Args:
-        tokenizer: A transformers tokenizer; stays as it is.
-        max_length: Most tokens kept.
+    A fast backend is called directly, on all cores, without building masks and dictionaries for each text.
     """
     backend = _backend(tokenizer)
     if backend is None:

@@ -25,7 +25,7 @@ class TokenStore:
         flat: All ids, one text after the other, memory-mapped.
         offsets: int64 [rows + 1]; the ids of a row are ``flat[offsets[row]:offsets[row + 1]]``.
         key: Fingerprint of tokenizer, format and texts.
-        cut: What was cut off, where that is known.
+        cut: Statistics of truncation, if known.
     """
 
     def __init__(self, flat: np.ndarray, offsets: np.ndarray, key: str, cut: Cut | None = None) -> None:
@@ -75,10 +75,10 @@ def tokenize(
     source: str,
     what: str,
 ) -> TokenStore:
-    """Tokenise all texts once; the next call with the same texts, tokenizer and format opens the cached store.
+    """Tokenise all texts, or open the cached store of the same texts, tokenizer and format.
 
     Args:
-        texts: What to tokenise; a text's own prompt, where it has one, replaces that of the format.
+        texts: What to tokenise; a prompt of a text replaces that of the format.
         tokenizer: A transformers tokenizer.
         form: Prompt, separator and length.
         cache: Folder for the token stores.
@@ -103,7 +103,7 @@ def tokenize(
         target.mkdir()
         kept, whole, most = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
         with (target / "ids.raw").open("wb") as raw, progress(f"tokenising {what}", len(texts), what) as advance:
-            for ids, lengths, limits in made_ahead(map(cut, _batches(texts))):
+            for ids, lengths, limits in in_background(map(cut, _batches(texts))):
                 kept.append(np.array([len(row) for row in ids], dtype=np.int64))
                 whole.append(lengths)
                 most.append(limits)
@@ -139,7 +139,7 @@ def _batches(texts: Texts) -> Iterator[Batch]:
 
 
 def _tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
-    """Return what cuts texts, those that may have as many tokens in one go."""
+    """Return a function that tokenises a batch, grouped by maximum length."""
     cutting_at = cache(partial(batch_tokenizer, tokenizer))
 
     def cut_batch(batch: Batch) -> Encoded:
@@ -158,8 +158,8 @@ def _tokenizer(tokenizer: Any, form: TextFormat) -> Callable[[Batch], Encoded]:
     return cut_batch
 
 
-def made_ahead(batches: Iterator[T]) -> Iterator[T]:
-    """Yield what an iterator yields; the next is made in a thread while the caller works on the last."""
+def in_background(batches: Iterator[T]) -> Iterator[T]:
+    """Yield the items of an iterator, computing the next one in a background thread."""
     with ThreadPoolExecutor(1) as pool:
         coming = pool.submit(next, batches, None)
         while (batch := coming.result()) is not None:
@@ -168,7 +168,7 @@ def made_ahead(batches: Iterator[T]) -> Iterator[T]:
 
 
 def _as_npy(raw: Path, path: Path, dtype: Any, count: int) -> None:
-    """Turn raw ids into an .npy file of known length, without holding them in memory."""
+    """Convert raw ids to an .npy file of known length, streaming."""
     with path.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (count,)}
         np.lib.format.write_array_header_1_0(file, header)

@@ -1,4 +1,4 @@
-"""Trainable weights of a model: LoRA adapters, which sentence-transformers loads frozen, and frozen weights."""
+"""Trainable and frozen weights of a model; LoRA adapters, which sentence-transformers loads frozen."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ INSTALL = 'pip install "ance-tele[lora]"'
 
 
 def missing_package(name: str, error: Exception) -> UserError:
-    """Return the refusal of a model that needs a package which is not installed, or is of another release."""
+    """Return the error for a model that needs a package that is missing or of another release."""
     reason = " ".join(str(error).split())
     if "peft" in reason.lower():
         return UserError(f"{name} holds an adapter (LoRA), which needs peft: {INSTALL} ({reason[:200]})")
@@ -21,7 +21,7 @@ def missing_package(name: str, error: Exception) -> UserError:
 
 
 def bare_adapter(folder: Path) -> str | None:
-    """Return how to join a folder that holds only an adapter with its base model; None for any other folder."""
+    """Return how to merge a folder that contains only an adapter with its base model; None for other folders."""
     path = folder / "adapter_config.json"
     if not path.exists() or (folder / "modules.json").exists():
         return None
@@ -34,7 +34,7 @@ def bare_adapter(folder: Path) -> str | None:
 
 
 def thaw_adapters(model: SentenceTransformer) -> None:
-    """Make the adapters of a model trainable; the weights of its base model stay frozen."""
+    """Make the adapters of a model trainable; its base model stays frozen."""
     for module in model.modules():
         if getattr(module, "_hf_peft_config_loaded", False):
             adapted: Any = module
@@ -42,7 +42,7 @@ def thaw_adapters(model: SentenceTransformer) -> None:
 
 
 def check_trainable(model: SentenceTransformer, name: str) -> str:
-    """Return a line about the weights that training leaves alone, "" for none; refuse a model that has no others."""
+    """Return a line about frozen weights, "" without; refuse a model that has no others."""
     sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
     every, trained = sum(size for size, _ in sizes), sum(size for size, free in sizes if free)
     if not trained:

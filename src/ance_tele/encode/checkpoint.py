@@ -1,4 +1,4 @@
-"""A checkpoint: an encoder by name, loaded on first use, known by the fingerprint of its weights."""
+"""Checkpoints: encoders, loaded on first use, with fingerprints of their weights; the tokens of a collection."""
 
 import logging
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint:
-    """An encoder that is loaded when it is first used.
+    """An encoder, loaded on first use.
 
     Args:
-        name: Folder or hub name; None for a model that has none.
+        name: Folder or hub name; None for a model without.
         config: Lengths, prompts, pooling.
-        weights: Fingerprint of its weights, where a manifest has it; else it is computed of the loaded model.
-        model: The model, where it is in memory already.
-        trained: This package trained it, so that vectors that are no numbers are its training's fault, not its files'.
-        announce: Log, when it is first loaded, what it does not declare as it is used.
+        weights: Fingerprint of its weights, if known; else computed from the loaded model.
+        model: The model, if it is in memory.
+        trained: It was trained by this run, so that NaN in its vectors means divergence, not broken files.
+        announce: Log on loading where its use differs from what its files declare.
 
     Raises:
         UserError: On first use, if the model cannot be loaded.
@@ -53,7 +53,7 @@ class Checkpoint:
 
     @property
     def model(self) -> SentenceTransformer:
-        """The model, loaded now unless it was before."""
+        """The loaded model."""
         if self._model is None:
             assert self.name is not None
             with muted(self._loaded or not self.announce):
@@ -70,27 +70,24 @@ class Checkpoint:
 
     @property
     def device(self) -> str:
-        """Where its vectors are searched: "cpu" or a torch device."""
+        """Device to search its vectors on: "cpu" or a torch device."""
         device = self.model.device
         return "cpu" if device.type == "cpu" else str(device)
 
     def take(self) -> SentenceTransformer:
-        """Return the model for somebody who will change its weights; the next use of the checkpoint loads it again."""
-        self.weights  # noqa: B018 (of the weights before they change)
+        """Return the model to a caller that will change its weights; the next use loads it again."""
+        self.weights  # noqa: B018 (computed before the weights change)
         model, self._model = self.model, None
         return model
 
     def release(self) -> None:
-        """Free the memory of the model, unless it is only there."""
+        """Free the memory of the model if it can be loaded again."""
         if self.name is not None:
             self._model = None
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Explain vectors with NaN or infinite values, if the model was given so: name the tensor that causes them.
-
-        The weights are looked at only then.
-        """
+        """On NaN or infinite vectors of a model that was not trained here, name the tensor that causes them."""
         try:
             yield
         except NotFiniteError as error:
@@ -113,10 +110,9 @@ class Checkpoint:
 
 
 class TokenizedCollection:
-    """The tokens of a collection's queries and passages as a model reads them, made on first use and cached.
+    """Token stores of a collection's queries and passages, made on first use and kept in the folder ``cache``.
 
-    Training leaves the tokenizer as it is, so that any checkpoint of a run will do; None where nothing is going to read
-    tokens. Token stores are kept in the folder ``cache``.
+    All checkpoints of a run share a tokenizer; ``checkpoint`` is any of them, or None if no tokens are needed.
     """
 
     def __init__(
@@ -145,10 +141,9 @@ class TokenizedCollection:
 
 
 def with_common_prompt(config: EncoderConfig, collection: Collection) -> EncoderConfig:
-    """Return a configuration whose query prompt is the instruction that all training queries have, if they have one.
+    """Return a configuration whose query prompt is the common instruction of all training queries, if there is one.
 
-    So it becomes the trained model's prompt, and whatever is asked of that model gets it too. A prompt that is set
-    stays.
+    It becomes the prompt of the trained model. A configured prompt is kept.
     """
     prompts = getattr(collection.queries, "prompts", None)
     if prompts is None or config.query_prompt is not None or "train" not in collection.qrels:

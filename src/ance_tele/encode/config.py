@@ -1,4 +1,4 @@
-"""How texts become vectors."""
+"""Settings of the encoder."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """How texts become vectors.
+    """Settings of the encoder.
 
     Attributes:
         query_max_len: Most tokens of a query, special tokens included; those of a prompt come on top. None means what

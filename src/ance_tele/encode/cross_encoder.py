@@ -1,4 +1,4 @@
-"""A cross-encoder as the judge of pairs: it reads query and passage together, and is asked only while mining."""
+"""Scores of (query, passage) pairs by a cross-encoder; used in mining only."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from ance_tele.encode.loading import NOT_LOADED, WEIGHTS, first_line, quiet, see
 
 PAIRS_PER_BATCH = 64
 
-# What a cross-encoder's checkpoint declares itself to be; the head of any other would be drawn at random.
+# Architectures of cross-encoders; any other would get a randomly initialised head.
 _HEADS = ("ForSequenceClassification", "ForCausalLM", "ForConditionalGeneration")
 
 
 def load_cross_encoder(name: str, config: EncoderConfig) -> CrossEncoder:
-    """Load a cross-encoder (with one score) of sentence-transformers, in float32, from safetensors."""
+    """Load a cross-encoder with one output, in float32, from safetensors."""
     path = Path(name)
     if path.is_dir() and not any(path.rglob("*.safetensors")):
         raise UserError(f"The cross_encoder {name} holds no .safetensors file; only safetensors weights are read.")
@@ -58,8 +58,8 @@ def cross_scores(
     distinct, place = np.unique(passages, return_inverse=True)
     form = TextFormat(title_separator=separator_of(model.tokenizer, separator))
     texts = [text for titles, bodies in corpus.batches(distinct) for text in form.render(titles, bodies)]
-    asking = owners(offsets).tolist()
-    pairs = [(queries[query], texts[one]) for query, one in zip(asking, place.tolist(), strict=True)]
+    positions = owners(offsets).tolist()
+    pairs = [(queries[query], texts[one]) for query, one in zip(positions, place.tolist(), strict=True)]
     with quiet():
         scores = model.predict(pairs, batch_size=PAIRS_PER_BATCH, show_progress_bar=False)
     scores = np.asarray(scores, dtype=np.float32)

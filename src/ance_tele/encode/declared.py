@@ -1,6 +1,6 @@
 """Similarity, dimension, prompts and separator: as a model declares them, unless the settings override it.
 
-What is used is written into the model, so that the folder it is saved to declares the same.
+The values in use are written into the model, so that its saved folder declares them.
 """
 
 import logging
@@ -18,15 +18,15 @@ from ance_tele.encode.lengths import TEXTS, Task
 
 log = logging.getLogger(__name__)
 
-# Where a prompt is looked for, first to last; sentence-transformers' encode_query and encode_document end at the first
-# name, which every model has, if only with an empty prompt.
+# Names of prompts, in order of precedence. encode_query and encode_document of sentence-transformers read the first
+# one, which every model has, even if empty.
 PROMPTS: dict[Task, tuple[str, ...]] = {"query": ("query", "question"), "document": ("document", "passage", "corpus")}
 
 _SPECIAL = re.compile(r"\[[A-Z]+\]|</?\w+>|<\|\w+\|>")
 
 
 def check_similarity(similarity: str | None, config: EncoderConfig, name: str) -> None:
-    """Refuse a similarity other than the cosine and the dot product, unless the settings choose one of these."""
+    """Refuse a similarity other than cosine and dot product, unless the settings choose one of these."""
     if similarity in ("euclidean", "manhattan") and config.normalize is None:
         raise UserError(
             f"{name} declares {similarity} distance as its similarity; here passages are ranked by cosine or dot "
@@ -35,7 +35,7 @@ def check_similarity(similarity: str | None, config: EncoderConfig, name: str) -
 
 
 def resolve_similarity(model: SentenceTransformer, config: EncoderConfig, name: str) -> None:
-    """Normalise the vectors of a model that is compared by the cosine, and declare the similarity that is used."""
+    """Append normalisation to a model with cosine similarity, and declare the similarity in use."""
     check_similarity(model.similarity_fn_name, config, name)
     normal = any(isinstance(module, Normalize) for module in model.modules())
     if config.normalize:
@@ -47,9 +47,9 @@ def resolve_similarity(model: SentenceTransformer, config: EncoderConfig, name: 
 
 
 def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
-    """Cut vectors, [n, d], to the dimension that the model declares (``truncate_dim``), as it does when it encodes.
+    """Truncate vectors, [n, d], to the declared ``truncate_dim``, as the model's ``encode`` does.
 
-    Under the cosine they are scaled to length one again, so that a dot product is their similarity.
+    With cosine similarity they are normalised again.
     """
     if model.truncate_dim is None:
         return vectors
@@ -58,16 +58,16 @@ def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
 
 
 def resolve_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
-    """Put the prompts of queries and passages, the model's own or those set, where sentence-transformers reads them."""
+    """Write the prompts of queries and passages, configured or declared, where sentence-transformers reads them."""
     prompts = model.prompts
-    asked: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}
+    configured: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}
     found = {task: next((name for name in names if prompts.get(name)), None) for task, names in PROMPTS.items()}
     given = {name: text for name, text in prompts.items() if text}
     default = model.default_prompt_name
     if default in given and not any(found.values()):
         found = {"query": default, "document": default}
     for task, name in found.items():
-        prompt = asked[task]
+        prompt = configured[task]
         if prompt is None and name is not None:
             prompt = prompts[name]
             if name != task:
@@ -81,9 +81,8 @@ def resolve_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
 
 
 def separator_of(tokenizer: Any, separator: str) -> str:
-    """Return the separator between title and body; a special token that the tokenizer lacks becomes its own one.
-
-    Where that has no separator either, a space.
+    """Return the separator between title and body; special tokens that the tokenizer lacks become its own separator, or
+    a space.
     """
     wanted = separator.strip()
     if not _SPECIAL.fullmatch(wanted):
@@ -96,7 +95,7 @@ def separator_of(tokenizer: Any, separator: str) -> str:
 
 
 def log_separator(tokenizer: Any, config: EncoderConfig) -> None:
-    """Log the separator that replaces the one asked for, if any."""
+    """Log a replaced separator."""
     own = separator_of(tokenizer, config.title_separator)
     if own != config.title_separator:
         log.info(f"titles are joined by {own!r}: the model's tokenizer has no token {config.title_separator.strip()}")

@@ -1,4 +1,4 @@
-"""The encoder: any sentence-transformers model or plain Hugging Face encoder, fed from the token store."""
+"""The forward pass of any sentence-transformers model or plain Hugging Face encoder, from token ids to vectors."""
 
 import hashlib
 import json
@@ -21,30 +21,29 @@ from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
-from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, asked_length, first_module, positions, text_length
+from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, first_module, positions, set_length, text_length
 from ance_tele.encode.packed import packed
 from ance_tele.encode.word_models import WholeTexts, features, reads_words
 
-# Tokens of a forward pass on a CPU: activations stay in its caches, products are still large enough.
+# Tokens of a forward pass on a CPU: small enough for its caches, large enough for efficient products.
 CPU_TOKENS = 1024
 
-# Attention on a GPU, where there is padding. cuDNN plans anew for every shape, some 40 ms each, and hardly two batches
-# are of the same.
+# Attention on a GPU with padding. cuDNN plans every new shape (some 40 ms), and shapes hardly repeat.
 WITHOUT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -> TextFormat:
-    """Return how a text of this task becomes tokens: prompt, separator, length."""
+    """Return prompt, separator and length for texts of this task."""
     tokenizer = tokenizer_of(model, task)
     length = text_length(model, config, task, tokenizer)
     separator = " " if task == "query" else separator_of(tokenizer, config.title_separator)
-    grows = asked_length(config, task) is not None
+    grows = set_length(config, task) is not None
     most = (positions(first_module(model, task)) or NO_LENGTH) if grows else None
     return TextFormat((model.prompts or {}).get(task) or "", separator, length, most)
 
 
 def tokenizer_of(model: SentenceTransformer, task: Task) -> Any:
-    """Return the tokenizer that texts of this task go through: transformers', or one in its manner."""
+    """Return the tokenizer of this task: of transformers, or compatible."""
     first = first_module(model, task)
     return WholeTexts(first) if reads_words(first) else first.tokenizer
 
@@ -57,11 +56,11 @@ def tokens_of(
     cache: Path,
     source: str,
 ) -> TokenStore:
-    """Tokenise the queries or the passages of a collection, of this fingerprint, as a model reads them.
+    """Tokenise queries or passages, with the fingerprint ``source``, as a model reads them.
 
     Raises:
-        UserError: The prompt leaves no room for the text, or queries have prompts of their own that the model is to
-            leave out of its pooling.
+        UserError: The prompt leaves no room for the text, or the model excludes prompts from pooling and queries have
+            prompts of their own.
     """
     form, tokenizer = text_format(model, config, task), tokenizer_of(model, task)
     if getattr(texts, "prompts", None) is not None and not includes_prompt(model):
@@ -78,9 +77,9 @@ def includes_prompt(model: SentenceTransformer) -> bool:
 
 
 def weights_fingerprint(model: SentenceTransformer) -> str:
-    """Return the sha-256 (hex) of all weights and of the modules' settings: it changes when any weight does."""
+    """Return the sha-256 (hex) of all weights and module settings."""
     digest = hashlib.sha256()
-    if getattr(model, "truncate_dim", None) is not None:  # a cross-encoder, whose weights are asked for too, has none
+    if getattr(model, "truncate_dim", None) is not None:  # cross-encoders have none
         digest.update(f"{model.truncate_dim} of {model.similarity_fn_name}".encode())
     for module in model.modules():
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
@@ -94,7 +93,7 @@ def weights_fingerprint(model: SentenceTransformer) -> str:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether a device multiplies bf16 faster than float32: a recent GPU, or a CPU with AVX512-BF16 or AMX."""
+    """Return whether bf16 is fast on a device: a recent GPU, or a CPU with AVX512-BF16 or AMX."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -109,7 +108,7 @@ def resolve_precision(precision: str, device: torch.device) -> Literal["float32"
 
 
 def emulated_bf16(device: torch.device) -> str:
-    """Return a warning where a device has no instructions for bf16, for whoever asks for it; empty where it has."""
+    """Return a warning if a device emulates bf16, else ""."""
     if has_fast_bf16(device):
         return ""
     return (
@@ -119,12 +118,12 @@ def emulated_bf16(device: torch.device) -> str:
 
 
 def batch_budget(tokens: int, device: torch.device) -> int:
-    """Return how many tokens go through a model at a time: on a CPU what its caches hold, elsewhere ``tokens``."""
+    """Return the tokens per forward pass: ``tokens``, less on a CPU."""
     return min(tokens, CPU_TOKENS) if device.type == "cpu" else tokens
 
 
 def chunks(lengths: Sequence[int] | Tensor, budget: int) -> Iterator[slice]:
-    """Cut texts, sorted longest first, into runs of at most ``budget`` tokens with padding."""
+    """Split texts, sorted longest first, into runs of at most ``budget`` tokens with padding."""
     start = 0
     while start < len(lengths):
         stop = start + max(1, budget // max(1, int(lengths[start])))
@@ -133,14 +132,13 @@ def chunks(lengths: Sequence[int] | Tensor, budget: int) -> Iterator[slice]:
 
 
 class Forward:
-    """The forward pass from token ids to vectors, the same for encoding and for training.
+    """The forward pass from token ids to vectors, for encoding and training.
 
-    Texts are padded on the right, whatever their tokenizer declares: positions then count from a text's first token,
-    whoever shares its batch, and no pooling minds.
+    Texts are padded on the right, whatever the tokenizer declares, so that positions count from a text's first token.
 
     Attributes:
         packs: Texts go through the model without padding; see :meth:`pack`.
-        flat: Texts need no padding and hardly any time, so that they go through in large batches: static embeddings.
+        flat: Texts need no padding, so that batches can be large: static embeddings.
     """
 
     def __init__(self, model: SentenceTransformer, task: Task) -> None:
@@ -163,15 +161,15 @@ class Forward:
     def inputs(
         self, ids: Tensor, mask: Tensor, lengths: Sequence[int], kernels: AbstractContextManager[Any] | None = None
     ) -> tuple[dict[str, Any], AbstractContextManager[Any]]:
-        """Return what the model takes, and the context to call it in.
+        """Return the input of the model, and the context to call it in.
 
         Args:
             ids: Padded on the right, int64 [rows, length].
             mask: 1 where a token is real, int64 [rows, length].
             lengths: Tokens of each text.
-            kernels: For a CPU: what answers some calls faster.
+            kernels: Context with faster kernels for a CPU.
         """
-        if not ids.shape[1]:  # no text has a token that its model knows
+        if not ids.shape[1]:  # no text has a known token
             ids, mask = (F.pad(each, (0, 1), value=fill) for each, fill in ((ids, self.pad), (mask, 0)))
         given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
         context: AbstractContextManager[Any] = kernels or nullcontext()
@@ -191,9 +189,9 @@ class Forward:
         return given, context
 
     def __call__(self, *texts: Any, model: Any = None) -> Tensor:
-        """Return the vectors of texts, given as :meth:`inputs` takes them, [rows, dimension].
+        """Return the vectors of texts, [rows, dimension]; arguments as of :meth:`inputs`.
 
-        Where a trainer has wrapped the model, ``model`` is called instead.
+        ``model`` is called instead, if given: the model as wrapped by a trainer.
         """
         given, context = self.inputs(*texts)
         with context:
@@ -201,13 +199,10 @@ class Forward:
         return finished(self.model, vectors)
 
     def pack(self, bf16: bool = False) -> None:
-        """Leave padding out from now on, if the model gives the same vectors without; texts of three lengths are tried.
+        """From now on omit padding, if the model gives the same vectors without, tried on texts of three lengths.
 
-        Not every model does: some count positions otherwise, or read what comes before only; some look at a window, so
-        that the row of texts is longer here than windows are.
-
-        Args:
-            bf16: Texts will go through the model in bf16, which has a kernel of its own.
+        Not all do: some count positions otherwise, have causal attention, or a window; the trial is longer than
+        windows. ``bf16`` tries the kernel for bf16.
         """
         if self.words:
             return
@@ -224,12 +219,12 @@ class Forward:
                     found.append(self(ids.to(device), mask.to(device), lengths).float())
             apart = [float((one - found[0]).norm() / found[0].norm()) for one in found[1:]]
             self.packs = all(one <= most for one, most in zip(apart, (1e-3, 0.05), strict=False))
-        except Exception:  # whatever a model, or a module behind it, has against it
+        except Exception:  # any error of a model or of a module after it
             self.packs = False
         finally:
             self.model.train(was_training)
 
     def alike(self, other: "Forward") -> bool:
-        """Return whether another task's texts go through the model in the same way, so that one pass can read both."""
+        """Return whether texts of another task go through the same modules, so that one pass can encode both."""
         routed = any(isinstance(module, Router) for module in self.model.modules())
         return self.model is other.model and not routed and self.prompt_length is other.prompt_length is None

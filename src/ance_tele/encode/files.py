@@ -1,4 +1,4 @@
-"""What the folder or the hub repository of a model must hold, said in one sentence where it does not."""
+"""Checks of model folders and hub repositories, with errors in one sentence."""
 
 import json
 from pathlib import Path
@@ -42,27 +42,27 @@ def resolve(name: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a folder or hub name is a plain encoder, with no description of sentence-transformers."""
+    """Return whether a folder or hub name is a plain encoder, without files of sentence-transformers."""
     path = Path(name)
     if path.exists():
         return not (path / "modules.json").exists()
-    # The library takes a bare name as one of its own, but for the few that are older than it.
+    # sentence-transformers adds its own organisation to bare names, with few exceptions.
     own = "/" not in name and name.lower() not in ORIGINAL_TRANSFORMER_MODELS
     return not own and not is_sentence_transformer_model(name)
 
 
 def declared(name: str, file: str) -> Any:
-    """Return the content of a JSON file of a folder or hub repository; None where there is none that can be read."""
+    """Return the content of a JSON file of a folder or hub repository; None if it cannot be read."""
     try:
         path = Path(name) / file if Path(name).is_dir() else load_file_path(name, file)
         return None if path is None else json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError):  # loading explains what is wrong
+    except (OSError, ValueError):  # reported on loading
         return None
 
 
 def convert(name: str) -> str:
-    """Return how to convert a model that has its weights only as a pickle."""
-    # Under the same name, so that a published checkpoint is still known as such.
+    """Return how to convert a model whose weights are pickled."""
+    # Keeps the name, by which published checkpoints are recognised.
     out = f"safetensors/{Path(name).name}"
     if (Path(name) / "modules.json").exists():
         code = f"from sentence_transformers import SentenceTransformer as S; S('{name}').save_pretrained('{out}')"
@@ -78,20 +78,20 @@ def convert(name: str) -> str:
 
 
 def check_tokenizer(name: str, tokenizer: Any, rows: int | None) -> None:
-    """Refuse a model that came without its tokenizer, or with that of another model.
+    """Refuse a model without its tokenizer, or with that of another model.
 
-    Where the files are missing, transformers makes up a tokenizer that knows nothing but the special tokens. ``rows``
-    is how many tokens the model has embeddings for, if that is known.
+    Without files, transformers creates a tokenizer with special tokens only. ``rows`` is the number of token
+    embeddings, if known.
     """
     special = getattr(tokenizer, "all_special_ids", None)
     if special is None:
         return
     if len(tokenizer) <= len(special):
         raise UserError(
-            f"{name} has no tokenizer; put its files (tokenizer.json, or vocab.txt for BERT) beside config.json."
+            f"{name} has no tokenizer; put its files (tokenizer.json, or vocab.txt for BERT) next to config.json."
         )
     if rows is not None and len(tokenizer) > rows:
         raise UserError(
             f"{name} has a tokenizer of {len(tokenizer):,} tokens, but embeddings for {rows:,}; put the files of its "
-            "own tokenizer beside config.json."
+            "own tokenizer next to config.json."
         )

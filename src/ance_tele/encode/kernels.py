@@ -1,15 +1,16 @@
-"""Faster ways to the same numbers on a CPU; on any other device nothing is changed.
+"""Faster CPU kernels with the same results; on other devices nothing is changed.
 
-Four calls of a model's forward pass are answered by other code, whatever the model's architecture is:
+Four torch functions of a model's forward pass are replaced, whatever its architecture:
 
-- ``linear`` in float32 goes to oneDNN where torch would take MKL and MKL holds back: on a processor that is not
-  Intel's it leaves AVX-512 alone, which halves its speed.
-- ``dropout`` draws 16 random bits an element from a generator that is seeded by torch's own, instead of a whole
-  number each. The rate is a multiple of 1/65536 therefore (0.1 becomes 0.100006, with the scale that belongs to it).
-- ``scaled_dot_product_attention`` with dropout, which torch has no fused path for, is put together without the
-  temporary buffers of torch's fall-back.
-- ``embedding`` of a large table, whose gradient is as large as the table for every chunk of a batch, looks up a small
-  table of the tokens of the whole batch: the large gradient is made once.
+- ``linear`` in float32 uses oneDNN where torch would use MKL and MKL does not use AVX-512, as on processors other than
+  Intel's: twice as fast.
+- ``dropout`` draws 16 random bits per element, from a generator seeded by torch's own, instead of a whole number. So
+  the rate is a multiple of 1/65536 (0.1 becomes 0.100006, scaled accordingly).
+- ``scaled_dot_product_attention`` with dropout, for which torch has no fused CPU kernel, avoids the temporary buffers
+of
+  its fall-back.
+- ``embedding`` of a large table, whose gradient is as large as the table for every chunk of a batch, reads from a small
+  table of the tokens of the whole batch: the large gradient is computed once.
 """
 
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def onednn_is_faster() -> bool:
 
 
 class _Linear(torch.autograd.Function):
-    """``x @ weight.T + bias`` and its gradients, all three products by oneDNN."""
+    """``x @ weight.T + bias`` with its gradients, by oneDNN."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -69,7 +70,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return ``x @ weight.T + bias`` of float32 by oneDNN, of anything else as torch does."""
+    """Return ``x @ weight.T + bias``: by oneDNN in float32, else as torch does."""
     plain = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and x.numel() >= _SMALLEST
     if not plain or torch.is_autocast_enabled("cpu") or not onednn_is_faster():
         return F.linear(x, weight, bias)
@@ -79,7 +80,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class _Dropout(torch.autograd.Function):
-    """Multiplication by a mask of which one byte an element is kept."""
+    """Multiplication by a mask, of which one byte per element is saved."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -114,14 +115,14 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Return attention over [batch, heads, length, width]; with dropout put together here, else as torch does."""
+    """Return attention over [batch, heads, length, width]; the replacement with dropout, else as torch does."""
     if dropout_p == 0.0 or is_causal or enable_gqa or query.device.type != "cpu":
         given = query, key, value, attn_mask, dropout_p, is_causal
         return F.scaled_dot_product_attention(*given, scale=scale, enable_gqa=enable_gqa)
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = (query * scale) @ key.transpose(-2, -1)
     if attn_mask is not None and attn_mask.dtype == torch.bool:
-        # A row that may attend to nothing gives a mean of everything; torch gives zeros. Nobody reads either.
+        # A row without anything to attend to gets a mean instead of torch's zeros; such rows are padding.
         scores = scores.masked_fill(~attn_mask, torch.finfo(scores.dtype).min)
     elif attn_mask is not None:
         scores = scores + attn_mask
@@ -129,7 +130,7 @@ def attention(
 
 
 class _Rows(torch.autograd.Function):
-    """Distinct rows of a table. Nothing goes through ``save_for_backward``: a checkpoint would count it."""
+    """Distinct rows of a table. ``save_for_backward`` is avoided: checkpointing would count it."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, padding: int | None) -> Tensor:
@@ -145,7 +146,7 @@ class _Rows(torch.autograd.Function):
 
 
 class Kernels(TorchFunctionMode):
-    """While active, has the calls named above answered by the functions of this file.
+    """While active, replaces the functions named above.
 
     Args:
         ids: All token ids of the batch that is encoded in chunks, int64 of any shape; for training only.
@@ -163,18 +164,18 @@ class Kernels(TorchFunctionMode):
         }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Answer a call of a torch function; the mode is off meanwhile."""
+        """Replace a call of a torch function; the mode is off meanwhile."""
         return self.answers.get(func, func)(*args, **(kwargs or {}))
 
     def embedding(
         self, ids: Tensor, weight: Tensor, padding_idx: int | None = None, *options: Any, **named: Any
     ) -> Tensor:
-        """Return the rows of a table; those of a large one by way of the rows that the whole batch needs."""
+        """Return the rows of a table; of a large one through the distinct rows of the whole batch."""
         rare = any(options[:1]) or any(options[2:]) or any(named.get(name) for name in _RARE)
         if self.distinct is None or rare or len(weight) < _LARGE or not weight.requires_grad:
             return F.embedding(ids, weight, padding_idx, *options, **named)
         place = torch.searchsorted(self.distinct, ids.contiguous()).clamp_(max=len(self.distinct) - 1)
-        if not torch.equal(self.distinct[place], ids):  # a large table of something else than the batch's tokens
+        if not torch.equal(self.distinct[place], ids):  # not a table of the batch's tokens
             return F.embedding(ids, weight, padding_idx, *options, **named)
         if id(weight) not in self.tables:
             padding = None if padding_idx is None else padding_idx % len(weight)

@@ -1,4 +1,4 @@
-"""Maximum lengths of queries and passages: as asked for, as the model declares, limited by its positions."""
+"""Maximum lengths of queries and passages: configured or declared, limited by position embeddings."""
 
 import logging
 from typing import Any, Literal
@@ -18,18 +18,18 @@ Task = Literal["query", "document"]
 TEXTS: dict[Task, str] = {"query": "queries", "document": "passages"}
 SETTINGS: dict[Task, str] = {"query": "query_max_len", "document": "passage_max_len"}
 
-# What a transformer's settings call them.
+# Their names in a transformer's settings.
 LENGTHS = ("max_seq_length", "query_length", "document_length")
 
-# A length of at least this is how libraries write that there is none.
+# Libraries write at least this for no limit.
 NO_LENGTH = 1 << 20
 
-# Of a model that declares no length and could read any: so that one long document does not fill the memory.
+# Of a model without limit, so that one long document does not exhaust the memory.
 UNDECLARED = 512
 
 
 def route(router: Router, task: Task) -> list[Any]:
-    """Return the modules that a router sends texts of this task through; refuse one that has no way for them."""
+    """Return the modules for texts of this task in a router; refuse a router without a route for it."""
     try:
         return list(router.sub_modules[router._resolve_route(task=task, modality="text")])
     except ValueError:
@@ -44,7 +44,7 @@ def first_module(model: SentenceTransformer, task: Task) -> Any:
 
 
 def declared_length(model: SentenceTransformer, task: Task) -> int | None:
-    """Return how many tokens of a text the model declares to read, prompt and special tokens included; None for any."""
+    """Return the declared maximum length, prompt and special tokens included; None without limit."""
     first = first_module(model, task)
     for name in (f"{task}_length", "max_seq_length"):  # sentence-transformers looks in the same order
         length = getattr(first, name, None)
@@ -54,9 +54,9 @@ def declared_length(model: SentenceTransformer, task: Task) -> int | None:
 
 
 def positions(first: Any) -> int | None:
-    """Return the most tokens that a module has positions for; None where their number has no end.
+    """Return the number of positions of a module; None without limit.
 
-    The RoBERTa kinds count positions from behind the padding token's, so that two of 514 are never reached.
+    RoBERTa's positions start after the padding token's, so that two of 514 are unused.
     """
     for module in first.modules() if isinstance(first, Transformer) else ():
         table, padding = getattr(module, "position_embeddings", None), getattr(module, "padding_idx", None)
@@ -66,42 +66,46 @@ def positions(first: Any) -> int | None:
     return most if isinstance(most, int) and most > 0 else None  # XLNet writes -1
 
 
-def asked_length(config: EncoderConfig, task: Task) -> int | None:
-    """Return the length that the settings ask for; None leaves it to the model."""
+def set_length(config: EncoderConfig, task: Task) -> int | None:
+    """Return the configured length; None for that of the model."""
     return config.query_max_len if task == "query" else config.passage_max_len
 
 
 def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, tokenizer: Any) -> int:
-    """Return the most tokens that are read of a text of this task, prompt and special tokens included.
+    """Return the maximum tokens read of a text of this task, prompt and special tokens included.
 
-    A prompt's tokens come on top of a length that is asked for; a length that the model declares includes them, as
-    sentence-transformers counts. A module that is no transformer has one length for all texts, or none.
+    The prompt comes on top of a configured length; a declared length includes it, as in sentence-transformers. A module
+    other than a transformer has one length for all texts, or none.
 
     Raises:
         UserError: The model cannot read as many, or the prompt leaves no token for the text.
     """
-    first, asked, declared = first_module(model, task), asked_length(config, task), declared_length(model, task)
+    first, setting, declared = (
+        first_module(model, task),
+        set_length(config, task),
+        declared_length(model, task),
+    )
     if not isinstance(first, Transformer):
         return declared or NO_LENGTH
     prompt = (model.prompts or {}).get(task) or ""
-    beside, most = count_tokens(tokenizer, [prompt])[0] if prompt else 0, positions(first)
-    if asked is not None and most is not None and asked > most:
-        raise UserError(f"The model reads at most {most} tokens, and {asked} are asked for; lower the max_len.")
-    length = asked + beside if asked is not None else declared or UNDECLARED
+    prompted, most = count_tokens(tokenizer, [prompt])[0] if prompt else 0, positions(first)
+    if setting is not None and most is not None and setting > most:
+        raise UserError(f"The model reads at most {most} tokens, and {setting} are asked for; lower the max_len.")
+    length = setting + prompted if setting is not None else declared or UNDECLARED
     length = min(length, most or length)
     special = tokenizer.num_special_tokens_to_add() if hasattr(tokenizer, "num_special_tokens_to_add") else 0
-    if length - beside - special < 1:
+    if length - prompted - special < 1:
         raise UserError(
-            f"The prompt of {TEXTS[task]} takes {beside} of the {length} tokens that are read of a text and leaves "
+            f"The prompt of {TEXTS[task]} takes {prompted} of the {length} tokens that are read of a text and leaves "
             f"none for the text; raise {SETTINGS[task]}, or give a shorter prompt."
         )
     return length
 
 
 def resolve_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any]) -> None:
-    """Write into a model's modules at which lengths it is used, so that its folder declares them to others.
+    """Write the lengths in use into a model's modules, so that its saved folder declares them.
 
-    Where queries and passages are cut at the same length, one declaration does, which older releases read too.
+    One declaration, which older releases read too, suffices if queries and passages have the same length.
     """
     lengths = {task: text_length(model, config, task, tokenizer) for task, tokenizer in tokenizers.items()}
     for task, length in lengths.items():
@@ -117,14 +121,14 @@ def resolve_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizer
 
 
 def _log_length(model: SentenceTransformer, config: EncoderConfig, task: Task, length: int) -> None:
-    asked, first = asked_length(config, task), first_module(model, task)
+    setting, first = set_length(config, task), first_module(model, task)
     if not isinstance(first, Transformer):
-        if asked is not None:
+        if setting is not None:
             whole = "whole" if length >= NO_LENGTH else f"up to {length:,} tokens"
             log.info(
-                f"{TEXTS[task]} are read {whole}, as the model declares; {SETTINGS[task]} {asked} is for transformers"
+                f"{TEXTS[task]} are read {whole}, as the model declares; {SETTINGS[task]} {setting} is for transformers"
             )
-    elif asked is None and declared_length(model, task) is None:
+    elif setting is None and declared_length(model, task) is None:
         log.info(f"{TEXTS[task]} are cut at {length} tokens: the model declares no length; {SETTINGS[task]} sets one")
-    elif (model.prompts or {}).get(task) and asked is not None:
-        log.info(f"{TEXTS[task]} are cut at {asked} tokens and {length - asked} of their prompt")
+    elif (model.prompts or {}).get(task) and setting is not None:
+        log.info(f"{TEXTS[task]} are cut at {setting} tokens and {length - setting} of their prompt")

@@ -1,4 +1,4 @@
-"""Models by folder or hub name, one or a pair, made ready for a configuration."""
+"""Loading of models by folder or hub name, or of a pair of them, for a configuration."""
 
 import copy
 import logging
@@ -25,19 +25,19 @@ from ance_tele.encode.lengths import LENGTHS, Task, resolve_lengths, route
 from ance_tele.encode.model_kinds import check_kind
 from ance_tele.encode.padding import check_company, give_padding_token, resolve_modality, resolve_padding
 
-# Safe files only; and float32, whatever they store: an optimiser that steps in float16 loses most of its steps.
+# Safetensors only; float32, since most optimiser steps would be lost in float16.
 WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
 
-# What the library fails with where files are missing or wrong.
+# Errors of the library for missing or wrong files.
 NOT_LOADED = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 
 def load_model(model: str | Path, config: EncoderConfig, device: str | None = None) -> SentenceTransformer:
     """Load a model by folder or hub name, ready for this configuration.
 
-    A plain Hugging Face encoder gets pooling and, if asked for, normalisation. A model whose declared
-    similarity is the cosine gets a normalising module, so that a dot product scores as declared. Saved, it declares
-    itself as it is used here: similarity, dimension, prompts, lengths.
+    A plain Hugging Face encoder gets pooling and, if configured, normalisation. A model with cosine similarity gets a
+    normalising module, so that the dot product equals it. Its saved folder declares similarity, dimension, prompts and
+    lengths as used here.
 
     Args:
         model: Folder, hub name or short name (``published.STARTS``) of a sentence-transformers model or of a plain
@@ -130,12 +130,12 @@ def load_pair(
 
 
 def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTransformer:
-    """Make a model that is in memory already ready for this configuration; its weights are shared, not copied.
+    """Prepare a model in memory for this configuration; its weights are shared, not copied.
 
-    The model itself stays as it is: normalisation and prompts belong to what is returned.
+    The model itself is not modified: normalisation and prompts belong to the returned one.
 
     Raises:
-        UserError: It reads fewer tokens than are asked for, has no tokenizer, or declares a similarity that cannot be
+        UserError: It reads fewer tokens than configured, has no tokenizer, or declares a similarity that cannot be
             used.
     """
     modules = [module for module in model.modules() if isinstance(module, Transformer)]
@@ -151,7 +151,7 @@ def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTr
 
 
 def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:
-    """Return the modules that a text of this task goes through."""
+    """Return the modules for texts of this task."""
     modules = list(model.children())
     first = modules[0]
     return [*route(first, task), *modules[1:]] if isinstance(first, Router) else modules
@@ -159,23 +159,20 @@ def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Load a model quietly, and the same from the same files every time.
-
-    Weights that a checkpoint lacks (the unused pooler of a masked language model) are drawn at random.
-    """
+    """Silence libraries and seed the initialisation of weights that a checkpoint lacks (an unused pooler) meanwhile."""
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
+    """Return the first line of an error's message, or its type without a message."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' own tables and bars out of the terminal while a model is loaded or trained."""
+    """Suppress the libraries' reports and progress bars while the block runs."""
     loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers", "huggingface_hub")]
     levels = [logger.level for logger in loggers]
     progress_was_on = transformers_logging.is_progress_bar_enabled()
@@ -192,7 +189,7 @@ def quiet() -> Iterator[None]:
 
 
 def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
-    """Set similarity, prompts, lengths and the untying of encoders; ``name`` is for the sentences of errors."""
+    """Set similarity, prompts and lengths, and untie encoders; ``name`` is for errors."""
     resolve_similarity(model, config, name)
     if config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
         model = _untie(model)
@@ -207,7 +204,7 @@ def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> Se
 
 
 def _untie(model: SentenceTransformer) -> SentenceTransformer:
-    """Give queries an encoder of their own, with the same initial weights."""
+    """Return a model with a separate query encoder that has the same initial weights."""
     encoders = [module for module in model.children() if not isinstance(module, Normalize)]
     rest = [module for module in model.children() if isinstance(module, Normalize)]
     router = Router.for_query_document(query_modules=copy.deepcopy(encoders), document_modules=encoders)
@@ -215,7 +212,7 @@ def _untie(model: SentenceTransformer) -> SentenceTransformer:
 
 
 def _rebuilt(model: SentenceTransformer, modules: list[torch.nn.Module]) -> SentenceTransformer:
-    """Return a model of these modules that declares what another declares."""
+    """Return a model of these modules with the declarations of ``model``."""
     return SentenceTransformer(
         modules=modules,
         similarity_fn_name=model.similarity_fn_name,

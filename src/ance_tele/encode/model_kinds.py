@@ -1,4 +1,4 @@
-"""Folders that hold no dense encoder, known by what they declare before any weight is loaded."""
+"""Folders without a dense encoder, recognised by their declarations before weights are loaded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,16 +30,17 @@ _MODULES = {
 
 
 def check_kind(name: str) -> None:
-    """Refuse a folder or hub name of a model that is no dense encoder, and name what it is."""
+    """Refuse a folder or hub name that is no dense encoder, naming its kind."""
     files = ("config_sentence_transformers.json", "modules.json", "config.json")
     if kind := kind_of(*(declared(name, file) for file in files)):
         raise UserError(f"{name} is {kind}. Take a dense encoder: a sentence-transformers model or a plain encoder.")
 
 
 def kind_of(model: Mapping[str, Any] | None, modules: list[Mapping[str, Any]] | None, config: Any) -> str:
-    """Return what kind of model a folder that is no dense encoder holds; "" for a dense one, or where it is unknown.
+    """Return the kind of a model that is no dense encoder; "" for a dense one or an unknown kind.
 
-    The arguments are what config_sentence_transformers.json, modules.json and config.json hold, None without the file.
+    The arguments are the contents of config_sentence_transformers.json, modules.json and config.json, None without the
+    file.
     """
     model, config = model or {}, config if isinstance(config, Mapping) else {}
     kind = model.get("model_type", "SentenceTransformer")
@@ -56,7 +57,7 @@ def kind_of(model: Mapping[str, Any] | None, modules: list[Mapping[str, Any]] | 
     architectures = [str(one) for one in config.get("architectures") or ()]
     if any(one == "HF_ColBERT" or one.endswith("ForRetrieval") for one in architectures):
         return _LATE
-    # A folder of modules says by them what it is; the head of one without a pooling is all there is.
+    # A folder of modules is classified by them; one without pooling by its head.
     if len(modules or ()) < 2 and any(one.endswith("ForSequenceClassification") for one in architectures):
         return _RERANKER if modules or "sentence_transformers" in config else _CLASSIFIER
     return ""

@@ -1,7 +1,7 @@
-"""Texts one after another, without padding, on a GPU: every pass reads real tokens only, and attention one text alone.
+"""Texts concatenated without padding on a GPU, each with attention over itself only.
 
-sentence-transformers pools such texts by itself; what it has for their attention needs a package of its own
-(flash-attn). Here torch's kernel for texts of any length answers the call that every encoder makes for attention.
+sentence-transformers pools such texts, but needs flash-attn for their attention; here torch's variable-length kernel
+answers the attention call of every encoder.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from torch.overrides import TorchFunctionMode
 
 
 class Packed(TorchFunctionMode):
-    """While active, has ``scaled_dot_product_attention`` over a row of texts answered text by text.
+    """While active, ``scaled_dot_product_attention`` attends within each of the concatenated texts.
 
     Args:
-        ends: Where each text ends and the next begins, int32 [texts + 1], from 0; on the device.
+        ends: Offsets of the texts, int32 [texts + 1], on the device.
         longest: Tokens of the longest text.
 
     Raises:
-        ValueError: A model wants anything else than to look at a whole text (a mask, order, groups of heads), or
-            dropout in float32 on a GPU: trained with torch's kernel for that, models were worse.
+        ValueError: The call has a mask, causality or grouped heads; or dropout in float32 on a GPU, for which models
+            trained with torch's kernel were worse.
     """
 
     def __init__(self, ends: Tensor, longest: int) -> None:
@@ -30,7 +30,7 @@ class Packed(TorchFunctionMode):
         self.ends, self.longest = ends, longest
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Answer a call of a torch function; the mode is off meanwhile."""
+        """Replace a call of a torch function; the mode is off meanwhile."""
         answer = self.attention if func is F.scaled_dot_product_attention else func
         return answer(*args, **(kwargs or {}))
 
@@ -68,14 +68,14 @@ class Packed(TorchFunctionMode):
 
 
 def packed(ids: Tensor, lengths: Sequence[int]) -> tuple[dict[str, Any], Packed]:
-    """Put texts one after another.
+    """Concatenate texts.
 
     Args:
         ids: Padded on the right, int64 [rows, length].
-        lengths: Tokens of each text, known here so that nobody waits for a GPU to count them.
+        lengths: Tokens of each text, so that nothing has to be read back from the GPU.
 
     Returns:
-        What a model takes, and the context to call it in.
+        The input of a model, and the context to call it in.
     """
     device, total = ids.device, sum(lengths)
     ends = torch.tensor([0, *lengths]).cumsum(0)
@@ -93,10 +93,10 @@ def packed(ids: Tensor, lengths: Sequence[int]) -> tuple[dict[str, Any], Packed]
 
 
 def drops_alike(device: torch.device) -> bool:
-    """Return whether attention over texts without padding drops out on the way back what it dropped on the way forth.
+    """Return whether packed attention uses the same dropout mask in the backward as in the forward pass.
 
-    Not every kernel did, and only a worse model showed it. Attention is linear in its values: for any weights w,
-    w . f(v) is v . (the gradient of w . f at v), text by text, if and only if both ways leave out the same.
+    Not every kernel did, which only showed in worse models. Attention is linear in its values: for any weights w, w .
+    f(v) equals v . (the gradient of w . f at v) for every text if and only if the masks are the same.
     """
     lengths = torch.arange(5, 85, 2)
     ends, shape = torch.cat([torch.zeros(1), lengths.cumsum(0)]).int(), (4, 1, 4, int(lengths.sum()), 64)

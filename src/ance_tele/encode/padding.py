@@ -1,4 +1,4 @@
-"""Padding, on which no vector may depend, and chat templates, which are left out."""
+"""Checks and settings of padding, on which no vector may depend; chat templates, which are omitted."""
 
 import logging
 from typing import Any, get_args
@@ -15,18 +15,18 @@ from ance_tele.encode.lengths import Task
 
 log = logging.getLogger(__name__)
 
-# Tokens of the text whose vector is compared, and of the longer one in its batch.
+# Tokens of the compared text, and of the longer one in its batch.
 SHORT, LONG = 5, 24
 
-# Of a vector to itself, alone and in company. What depends on its batch was seen down to 0.5; rounding costs 1e-6.
+# Least cosine of a vector alone and in a batch. Models that read padding had as little as 0.5; rounding costs 1e-6.
 ALIKE = 0.9999
 
 
 def resolve_modality(model: SentenceTransformer, name: str, plain: bool) -> None:
-    """Leave the chat template of a plain decoder out, here and in the folder it is saved to.
+    """Omit the chat template of a plain decoder, here and in its saved folder.
 
     A folder of sentence-transformers (not ``plain``) would declare the template as its own. Refuse a model that reads
-    no texts, or texts in the frame of a conversation only.
+    no texts, or chat messages only.
     """
     for module in model.modules():
         if not isinstance(module, Transformer):
@@ -48,20 +48,20 @@ def resolve_modality(model: SentenceTransformer, name: str, plain: bool) -> None
 
 
 def check_company(model: SentenceTransformer, name: str) -> None:
-    """Refuse a model that gives a (made-up) text other vectors in a batch with longer ones: it reads the padding."""
+    """Refuse a model whose vector of a made-up text changes in a batch with longer texts: it reads the padding."""
     for task in get_args(Task):
         forward = Forward(model, task)
         if not forward.flat and not _alike(forward, left=False):
             raise UserError(
-                f"{name} gives a text another vector beside longer texts (it reads the padding), so that every figure "
-                "depends on how texts are batched; take a model that leaves padding out by its attention mask."
+                f"{name} gives a text another vector in a batch with longer texts (it reads the padding), so that "
+                "every figure depends on the batching; take a model that leaves padding out by its attention mask."
             )
 
 
 def resolve_padding(model: SentenceTransformer) -> None:
-    """Have texts padded on the right where a folder declares the left and its positions count from there.
+    """Declare padding on the right for a folder that declares the left, if positions count from there.
 
-    Vectors here are the same either way (:class:`Forward` pads on the right); it is for those who load what is saved.
+    Vectors here are the same either way (:class:`Forward` pads on the right); this is for users of the saved model.
     """
     for task in get_args(Task):
         tokenizer = tokenizer_of(model, task)
@@ -70,7 +70,7 @@ def resolve_padding(model: SentenceTransformer) -> None:
 
 
 def give_padding_token(model: SentenceTransformer, name: str) -> None:
-    """Have a decoder that came without a padding token pad with its last token, so that it can be used in batches."""
+    """Let a decoder without a padding token pad with its last token, so that it can be used in batches."""
     for task in get_args(Task):
         tokenizer: Any = tokenizer_of(model, task)
         if tokenizer.pad_token_id is None:
@@ -80,7 +80,7 @@ def give_padding_token(model: SentenceTransformer, name: str) -> None:
 
 
 def _alike(forward: Forward, left: bool) -> bool:
-    """Return whether a short text has the same vector alone and batched with a longer one, padded on the side given."""
+    """Return whether a short text has the same vector alone as with a longer one, padded on the given side."""
     tokenizer, device = tokenizer_of(forward.model, forward.task), forward.model.device
     words = 1 + torch.arange(LONG) % max(1, min(64, len(tokenizer) - 2))
     words = torch.where(words == forward.pad, words + 1, words)

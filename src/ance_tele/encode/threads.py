@@ -1,4 +1,4 @@
-"""All cores of a CPU at work, each on its own: they wait for each other at the end, not at every multiplication."""
+"""Parallel work on all cores of a CPU, synchronised at the end instead of at every product."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ THREADS = 16  # At most; each holds memory of its own.
 
 @contextmanager
 def workers() -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """Give as many threads as torch has, up to ``THREADS``; each computes with its share of torch's."""
+    """Yield a pool of as many threads as torch uses, up to ``THREADS``, each with its share of torch's threads."""
     before = torch.get_num_threads()
     threads = min(before, THREADS)
     try:
@@ -26,9 +26,9 @@ def workers() -> Iterator[tuple[ThreadPoolExecutor, int]]:
 
 
 def side_by_side(work: Callable[[Iterator[T]], Any], items: Iterable[T]) -> None:
-    """Have every thread call ``work`` once, with an iterator that takes the next item whenever it is asked.
+    """Call ``work`` once in every thread, with an iterator over shared ``items``.
 
-    The first error ends the others after the item that they are at, and is raised.
+    The first error stops the others after their current item, and is raised.
     """
     waiting = deque(items)
 

@@ -1,4 +1,4 @@
-"""Vectors of a whole corpus: memory-mapped shards, encoded once per checkpoint, resumed shard by shard."""
+"""Vectors of a corpus in memory-mapped shards, encoded once per checkpoint and resumed shard by shard."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.console.log import muted
 from ance_tele.console.progress import progress
 from ance_tele.data.ragged import owners
-from ance_tele.data.tokens import TokenStore, made_ahead
+from ance_tele.data.tokens import TokenStore, in_background
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Task, resolve_precision, weights_fingerprint
-from ance_tele.encode.rows import encode_rows
+from ance_tele.encode.inference import encode_texts
 from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
@@ -27,7 +27,7 @@ class Vectors:
     Attributes:
         shards: float32 [rows of the shard, dimension] each, memory-mapped or in memory.
         key: Fingerprint of weights, tokens and precision.
-        seconds: Time that encoding took, over all shards, whenever it was.
+        seconds: Encoding time of all shards.
     """
 
     shards: tuple[np.ndarray, ...]
@@ -62,10 +62,7 @@ class Vectors:
 
 
 def joined(blocks: Iterator[tuple[int, np.ndarray]], rows: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Join blocks that follow each other, up to ``rows`` rows; what is not joined is not copied.
-
-    One, then two, then four, and so on: whoever reads ahead has the first ones soon.
-    """
+    """Concatenate consecutive blocks to at most ``rows`` rows; one at first, then twice as many each time."""
     start, parts, most = 0, list[np.ndarray](), 1
     for first, block in blocks:
         if len(parts) == most or (parts and sum(map(len, parts)) + len(block) > rows):
@@ -76,15 +73,15 @@ def joined(blocks: Iterator[tuple[int, np.ndarray]], rows: int) -> Iterator[tupl
         yield start, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def ahead(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield blocks while a thread reads the next one, if it is on disk, into the page cache."""
+def prefetched(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield blocks while a thread reads the next one from disk into the page cache."""
 
     def read(block: tuple[int, np.ndarray]) -> tuple[int, np.ndarray]:
         if block[1].size:
-            block[1].reshape(-1)[::1024].max()  # one number of every page
+            block[1].reshape(-1)[::1024].max()  # touches every page
         return block
 
-    return made_ahead(map(read, blocks))
+    return in_background(map(read, blocks))
 
 
 def pair_scores(
@@ -92,17 +89,17 @@ def pair_scores(
 ) -> np.ndarray:
     """Return the dot product of each query with each passage of its own list, float32 [n].
 
-    Queries are float32 [q, dimension]; the passages (rows of the corpus, int [n]) of query i are
-    ``offsets[i]:offsets[i + 1]``. So many ``query_rows`` are scored at a time: it bounds the memory.
+    Queries are float32 [q, dimension]; the passages of query i, rows of the corpus, are ``offsets[i]:offsets[i + 1]``.
+    ``query_rows`` queries are scored at a time, which bounds the memory.
     """
     scores = np.empty(len(passages), dtype=np.float32)
     for start in range(0, len(queries), query_rows):
         stop = min(start + query_rows, len(queries))
         part = slice(offsets[start], offsets[stop])
         distinct, place = np.unique(passages[part], return_inverse=True)
-        held, asking = vectors.take(distinct), start + owners(offsets[start : stop + 1])
-        # A passage may be in a list twice, which the sparse products of ``pair_products`` do not allow.
-        scores[part] = np.einsum("nd,nd->n", queries[asking], held[place], optimize=False)
+        held, query = vectors.take(distinct), start + owners(offsets[start : stop + 1])
+        # ``pair_products`` does not allow repeated pairs.
+        scores[part] = np.einsum("nd,nd->n", queries[query], held[place], optimize=False)
     return scores
 
 
@@ -115,7 +112,7 @@ def encode_corpus(
     weights: str | None = None,
     what: str = "passages",
 ) -> Vectors:
-    """Encode all texts of a token store into shards in ``folder``; shards that are there already are reused.
+    """Encode all texts of a token store into shards in ``folder``; existing shards are reused.
 
     Args:
         model: The encoder.
@@ -123,7 +120,7 @@ def encode_corpus(
         task: "query" or "document".
         config: Precision, batch and shard sizes.
         folder: Where the shards belong.
-        weights: Fingerprint of the model's weights, if it is known already.
+        weights: Fingerprint of the model's weights, if known.
         what: What the texts are, for the progress bar.
 
     Returns:
@@ -154,11 +151,11 @@ def encode_corpus(
             path = folder / f"{what}-{number:05d}.npy"
 
             def make(target: Path, rows: np.ndarray = rows) -> None:
-                vectors = encode_rows(model, tokens, rows, task, config, advance)
+                vectors = encode_texts(model, tokens, rows, task, config, advance)
                 with target.open("wb") as file:
                     np.save(file, vectors)
 
-            with muted(remade):  # why one shard is made again is why all are
+            with muted(remade):  # the reason is the same for all shards
                 manifest = build(path, "vectors", {**inputs, "rows": [start, len(rows)]}, make)
             remade = remade or not manifest.reused
             seconds += manifest.seconds
@@ -167,9 +164,9 @@ def encode_corpus(
 
 
 def open_vectors(folder: Path, weights: str, tokens: str, count: int) -> Vectors | None:
-    """Open the vectors of ``count`` passages cached in ``folder``, of whatever precision; nothing is encoded.
+    """Open the cached vectors of ``count`` passages, of any precision.
 
-    None where they are not all there, or are of other weights or tokens (given by fingerprint).
+    None if some are missing, or of other weights or tokens (given by fingerprint).
     """
     shards: list[np.ndarray] = []
     made, seconds = dict[str, Any](), 0.0

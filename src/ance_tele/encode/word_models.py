@@ -1,7 +1,6 @@
 """Models without a transformer: static embeddings, word embeddings, bags of words.
 
-Their texts are read whole, or as far as the folder itself declares. Their tokens are no transformers tokenizer's: here
-are the ids for the token store, and what the modules take.
+They read whole texts, or as far as the folder declares, and have tokenizers of their own.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from ance_tele.store.fingerprints import fingerprint
 
 
 class WholeTexts:
-    """The tokenizer of such a module, in the manner of transformers, as far as a token store asks."""
+    """The tokenizer of such a module, with the part of the interface of transformers that a token store uses."""
 
     pad_token_id, model_input_names = 0, ()
 
@@ -29,7 +28,7 @@ class WholeTexts:
         return len(self.module.vocab) if table is None else int(table.num_embeddings)
 
     def __call__(self, texts: str | list[str], **options: Any) -> dict[str, Any]:
-        """Return the token ids of a text, or of texts; options of a transformers tokenizer mean nothing here."""
+        """Return the token ids of a text, or of texts; options are ignored."""
         if isinstance(texts, str):
             return {"input_ids": self([texts])["input_ids"][0]}
         if isinstance(self.module, StaticEmbedding):
@@ -40,7 +39,7 @@ class WholeTexts:
 
     @property
     def fingerprint(self) -> str:
-        """Fingerprint of all that decides how a text is cut."""
+        """Fingerprint of everything that decides its output."""
         if isinstance(self.module, StaticEmbedding):
             return fingerprint(["static", self.tokenizer.to_str()])
         inner, most = self.tokenizer, getattr(self.module, "max_seq_length", None)
@@ -51,7 +50,7 @@ class WholeTexts:
 
 
 def features(module: Any, ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> dict[str, Any]:
-    """Return what such a module takes of ids and their mask, int64 [rows, length], padded on the right."""
+    """Return the input of such a module from ids and mask, int64 [rows, length], padded on the right."""
     count = torch.tensor(lengths, device=ids.device)
     if isinstance(module, StaticEmbedding):
         return {"input_ids": ids[mask.bool()], "offsets": count.cumsum(0) - count}
@@ -65,5 +64,5 @@ def features(module: Any, ids: Tensor, mask: Tensor, lengths: Sequence[int]) -> 
 
 
 def reads_words(module: Any) -> bool:
-    """Return whether a model's first module is of one of the three kinds."""
+    """Return whether a model's first module is of these kinds."""
     return isinstance(module, (StaticEmbedding, WordEmbeddings, BoW))

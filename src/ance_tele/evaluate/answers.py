@@ -1,4 +1,4 @@
-"""Answer recall: is there a passage among the best k that holds an answer? (Karpukhin et al. 2020, Table 2.)"""
+"""Answer recall: is there a passage with an answer among the best k? (Karpukhin et al. 2020, Table 2.)"""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ from ance_tele.evaluate.run import Run
 
 
 def answer_ranks(rows: np.ndarray, answers: Sequence[Sequence[str]], corpus: Texts) -> np.ndarray:
-    """Return the rank (from 1) of the first passage whose text holds an answer, int64 [queries]; 0 where none does.
+    """Return the rank (from 1) of the first passage whose text contains an answer, int64 [queries]; 0 without one.
 
-    The rows of the corpus, int [queries, k], are ranked, best first; -1 where fewer were found (``TopK.rows``).
+    ``rows`` of the corpus, int [queries, k], are ranked best first; -1 where fewer were found (``TopK.rows``).
     """
     valid = rows >= 0
     matched = np.zeros(rows.shape, dtype=bool)
@@ -26,9 +26,9 @@ def answer_ranks(rows: np.ndarray, answers: Sequence[Sequence[str]], corpus: Tex
 
 
 def answer_recall(ranks: np.ndarray, metrics: Sequence[str] = ANSWER_METRICS) -> dict[str, np.ndarray]:
-    """Return by metric 1.0 for each query whose first answer is among the best k, else 0.0; float64 [queries].
+    """Return by metric 1.0 for each query whose first answer is among the best k, else 0.0: float64 [queries].
 
-    The rank of the first answer, from 1, is 0 where there is none; metrics are "Answer@k", for any k.
+    ``ranks`` are those of the first answers, from 1, 0 without; metrics are "Answer@k", for any k.
     """
     return {name: ((ranks > 0) & (ranks <= _cutoff(name))).astype(np.float64) for name in metrics}
 
@@ -45,8 +45,8 @@ def measure_answers(
 ) -> Scores:
     """Score a run by answer match, over the queries that have answers.
 
-    Titles are not searched. Measured are the given queries, of which one that the run lacks scores zero, or those of
-    the run; metrics are "Answer@k", for any k.
+    Titles are not searched. Evaluated are the given queries, with zero for those that the run lacks, or by default
+    those of the run; metrics are "Answer@k", for any k.
 
     Raises:
         UserError: The collection has no answers, or the run holds an id that is not of this collection.
@@ -70,7 +70,7 @@ def measure_answers(
 
 
 def known_rows(texts: Texts, ids: Sequence[str], what: str, collection: str) -> np.ndarray:
-    """Return the row of each id of a run, int64; refuse one that is unknown."""
+    """Return the row of each id of a run, int64; refuse unknown ones."""
     rows = texts.rows(ids)
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):

@@ -1,4 +1,4 @@
-"""A comparison of systems, ``comparison.json``: means and spreads over seeds, significance, and what it cost.
+"""The comparison of systems, ``comparison.json``: means and spreads over seeds, significance, cost.
 
 The fields are the keys of the file, in its order. Metrics are fractions.
 """
@@ -28,7 +28,7 @@ class Score(Spread):
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeScores:
-    """What an episode reached, and what it did to the training queries; None where a seed has no such figure."""
+    """Metrics, forgetting and learning rates of an episode; None where a seed lacks the value."""
 
     number: int
     metrics: Mapping[str, Spread]
@@ -66,7 +66,7 @@ class System:
 
 @dataclass(frozen=True)
 class Test:
-    """System ``a`` against ``b`` on one column, for one model; ``p`` is adjusted over all pairs of the column."""
+    """System ``a`` against ``b`` in one column, for one model; ``p`` is adjusted over all pairs of the column."""
 
     model: str
     split: str
@@ -79,7 +79,7 @@ class Test:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Seconds of all runs by phase, the share of training in them, the largest memory of a process."""
+    """Seconds of all runs by phase, the share of training, the peak memory of a process."""
 
     seconds: Mapping[str, float]
     training_share: float
@@ -93,8 +93,8 @@ class ComparisonResult:
     Attributes:
         metrics: Of the columns; the first is the one of the curves.
         splits: Of the columns.
-        untested: Systems that find too little to be tested against.
-        table: The table of the paper that it reproduces, such as "table3", or None.
+        untested: Systems that find too little for a test.
+        table: The reproduced table of the paper, such as "table3", or None.
     """
 
     schema: int

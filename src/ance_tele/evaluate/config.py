@@ -21,20 +21,20 @@ ANSWER_METRICS = ("Answer@5", "Answer@20", "Answer@100")
 
 BASELINES = ("bm25", "zero-shot")
 
-# What sentences, tests and curves are about: the first that was measured.
+# Main metrics in order of preference: sentences, tests and curves use the first that was measured.
 HEADLINES = ("MRR@10", "Answer@20", "Answer@5")
 
 ExcludeSelf = Literal["id_and_text", "id", "text", "never"]
 
 
 def cutoff(metric: str) -> int:
-    """Return how many passages a metric reads: 10 for "MRR@10"; 0 where its name has no cut-off."""
+    """Return the cut-off of a metric: 10 for "MRR@10"; 0 without."""
     most = metric.rpartition("@")[2]
     return int(most) if most.isdecimal() else 0
 
 
 def headline(measured: Container[str]) -> str:
-    """Return the metric that sentences, tests and curves are about, of those that were measured."""
+    """Return the main metric, for sentences, tests and curves, of those that were measured."""
     return next((name for name in HEADLINES if name in measured), HEADLINES[0])
 
 
@@ -69,7 +69,7 @@ class EvaluateConfig:
     language: str = "auto"
 
     def check(self) -> None:
-        """Refuse what the type and the range of a field do not."""
+        """Check what types and ranges of the fields do not."""
         for name in self.baselines:
             if name not in BASELINES:
                 raise UserError(unknown("baseline", name, BASELINES))

@@ -1,4 +1,4 @@
-"""How a split is measured: metrics, relevance level, passages left out; the same for every system."""
+"""The evaluation of a split: metrics, relevance level, excluded passages; the same for every system."""
 
 import logging
 from collections.abc import Mapping
@@ -28,17 +28,14 @@ _SAME: Mapping[ExcludeSelf, str] = {"id_and_text": "same id and text", "id": "sa
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A split, and how a search for its queries is measured.
+    """How a search for the queries of a split is evaluated.
 
     Attributes:
-        collection: With the split.
-        split: Its name.
-        config: The settings.
-        metrics: Those that need no more than the passages retrieved.
-        not_measured: The others.
+        metrics: Metrics with a cut-off up to the search depth.
+        not_measured: The other metrics.
         level: Grade from which on a passage is relevant.
-        positions: Position among the split's queries of each passage that is left out, int64 [n], ascending.
-        own: These passages, each the query itself: rows of the corpus, int64 [n].
+        positions: Query position within the split of each excluded passage, int64 [n], ascending.
+        own: The excluded passages, which are the queries themselves: rows of the corpus, int64 [n].
     """
 
     collection: Collection
@@ -52,17 +49,17 @@ class Evaluation:
 
     @classmethod
     def of(cls, config: EvaluateConfig, collection: Collection, split: str | None = None) -> "Evaluation":
-        """Decide how a split, by default that of the settings, is measured.
+        """Return the evaluation of a split, by default that of the settings.
 
         Raises:
-            UserError: There is no such split, or none of its judgements reaches the level that is asked for.
+            UserError: There is no such split, or none of its judgements reaches the configured level.
         """
         split = split or config.split
         qrels, depth = collection.split(split), config.eval_depth
         possible: tuple[str, ...] = METRICS if len(qrels.judged()) else ()
         if np.isin(qrels.queries, collection.answers.queries).any():
             possible += ANSWER_METRICS
-        # Where the whole corpus is retrieved, nothing lies deeper.
+        # Nothing is deeper than the whole corpus.
         deeper = [name for name in possible if cutoff(name) > depth and depth < len(collection.corpus)]
         if deeper:
             log.info(f"not measured on {split}, where {depth} passages are retrieved (eval_depth): {', '.join(deeper)}")
@@ -84,18 +81,18 @@ class Evaluation:
 
     @property
     def search_depth(self) -> int:
-        """How many passages to search for, so that enough are left of every ranking."""
+        """Passages to search for, so that enough remain of every ranking after exclusion."""
         return self.config.eval_depth + int(np.bincount(self.positions).max(initial=0))
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What decides the figures apart from the system: for the manifests of evaluations."""
+        """Everything but the system that decides the metrics, for manifests."""
         depth = self.config.eval_depth
         return {"data": self.collection.fingerprint, "split": self.split, "depth": depth, **self.unusual}
 
     @property
     def unusual(self) -> dict[str, Any]:
-        """The settings that change figures on this split."""
+        """The settings that differ from the usual ones and affect this split."""
         found: dict[str, Any] = {}
         if self.level != 1:
             found["relevance_level"] = self.level
@@ -107,7 +104,7 @@ class Evaluation:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a reader of the figures should know."""
+        """Facts for the manifest."""
         return {
             "eval_depth": self.config.eval_depth,
             "relevance_level": self.level,
@@ -134,10 +131,10 @@ class Evaluation:
 
 
 def own_passages(collection: Collection, qrels: Qrels, which: ExcludeSelf) -> tuple[np.ndarray, np.ndarray]:
-    """Return the passages that are a split's queries themselves, but for those that are judged relevant to them.
+    """Return the passages that are a split's queries themselves, unless they are judged relevant.
 
     Returns:
-        Positions among the split's queries, int64 [n], ascending; rows of the corpus, int64 [n].
+        Query positions within the split, int64 [n], ascending; rows of the corpus, int64 [n].
     """
     none = np.empty(0, dtype=np.int64)
     if which == "never":

@@ -1,4 +1,4 @@
-"""A run as the retrieval results of DPR, which readers of open-domain question answering take."""
+"""Export of a run to DPR's format of retrieval results, which readers in open-domain question answering take."""
 
 import json
 from pathlib import Path
@@ -81,7 +81,7 @@ def export_dpr(run: Run, collection: Collection, path: Path, depth: int = 100) -
 def _items(
     collection: Collection, queries: np.ndarray, offsets: np.ndarray, rows: np.ndarray, scores: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Return what is written of some queries; their passages and scores are ragged."""
+    """Return the entries of some queries; passages and scores are ragged."""
     corpus = collection.corpus
     questions = [collection.queries[query]["text"] for query in queries]
     answers = [collection.answers.of(query) for query in queries]

@@ -1,4 +1,4 @@
-"""Relevance level of binary metrics (trec_eval's -l): as set, or the usual one of known collections."""
+"""Relevance level of binary metrics (trec_eval's -l): configured, or the usual one of known collections."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Usual:
-    """The lowest grade that counts as relevant in collections whose names, a slash and the split fit a pattern."""
+    """The lowest relevant grade of collections whose "NAME/SPLIT" matches a pattern."""
 
     level: int
     names: re.Pattern[str]
@@ -44,33 +44,33 @@ USUAL = (
 
 
 def usual_level(collection: str, split: str) -> Usual | None:
-    """Return the usual level of a split of a collection, by their names; None where it is 1, or is not known.
+    """Return the usual level of a split by the names of collection and split; None if it is 1 or unknown.
 
-    Judgements of TREC DL beside MS MARCO's own may lie in a split of that name.
+    A split of MS MARCO may be named after TREC DL, for judgements of that.
     """
     name = f"{collection}/{split}".lower()
     return next((one for one in USUAL if one.names.search(name)), None)
 
 
-def relevance_level(asked: int | None, collection: Collection, split: str) -> int:
-    """Return the grade from which on a passage of a split is relevant: the level that is asked for, if a judgement of
-    the collection reaches it; without one the usual one of the collection, if some judgement reaches it, else 1.
+def relevance_level(configured: int | None, collection: Collection, split: str) -> int:
+    """Return the lowest relevant grade of a split: the configured one, if a judgement of the collection reaches it; by
+    default the usual one, if a judgement of the split reaches it, else 1.
     """
-    if asked is not None and asked < 1:
-        raise UserError(f"relevance_level is {asked}; it must be at least 1.")
+    if configured is not None and configured < 1:
+        raise UserError(f"relevance_level is {configured}; it must be at least 1.")
     qrels = collection.split(split)
     highest = int(qrels.grades.max(initial=0))
-    if asked is None:
+    if configured is None:
         usual = usual_level(collection.name, split)
         level = usual.level if usual is not None and usual.level <= highest else 1
         why = f" (usual here; {usual.source})" if usual is not None else ""
-    elif asked <= max(1, highest):
-        level, why = asked, ""
+    elif configured <= max(1, highest):
+        level, why = configured, ""
     else:
-        reached = f"no judgement of split '{split}' reaches grade {asked}: the highest is {highest}"
-        if not any((every.grades >= asked).any() for every in collection.qrels.values()):
-            raise UserError(f"relevance_level is {asked}, but {reached}; give a lower one, or leave it out.")
-        log.info(f"relevance_level {asked}: {reached}; there a passage is relevant from grade 1 on")
+        reached = f"no judgement of split '{split}' reaches grade {configured}: the highest is {highest}"
+        if not any((every.grades >= configured).any() for every in collection.qrels.values()):
+            raise UserError(f"relevance_level is {configured}, but {reached}; give a lower one, or leave it out.")
+        log.info(f"relevance_level {configured}: {reached}; there a passage is relevant from grade 1 on")
         return 1
     if level > 1:
         without = len(qrels.judged()) - len(qrels.relevant(level))

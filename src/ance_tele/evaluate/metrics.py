@@ -1,4 +1,4 @@
-"""Metrics per query, then their means: one ranking, read by one engine (trec_eval, through ir_measures)."""
+"""Metrics per query and their means, computed by trec_eval through ir_measures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,8 @@ class Scores:
 
     Attributes:
         query_ids: Judged queries, in the order of the qrels.
-        values: By metric, float64 [queries]; NaN where a query cannot be measured by it: it has no judgement, or no
-            answer string.
-        missing: Judged queries for which the run has no passage; they score zero.
+        values: By metric, float64 [queries]; NaN for queries without judgements, or without answers.
+        missing: Number of judged queries without a passage in the run; they score zero.
     """
 
     query_ids: list[str]
@@ -26,7 +25,7 @@ class Scores:
     missing: int
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each metric over the queries that it measures; one that measures none is left out."""
+        """Return the mean of each metric over its queries; metrics without queries are left out."""
         measured = {name: values[~np.isnan(values)] for name, values in self.values.items()}
         return {name: float(values.mean()) for name, values in measured.items() if len(values)}
 
@@ -37,7 +36,7 @@ def measure(
     """Score a run.
 
     Args:
-        run: Ranked passages. The metrics see its order, never its scores: engines break ties differently.
+        run: Ranked passages; only the order counts, since engines break ties differently.
         qrels: ``{query id: {passage id: grade}}``.
         metrics: Names such as "MRR@10", "nDCG@10", "Recall@100", "Success@10".
         level: Grade from which on a passage is relevant; nDCG takes every grade above zero for the gain that it is.
@@ -59,8 +58,8 @@ def measure(
             raise ValueError(f"'{name}' is no metric; take MRR@k, nDCG@k, Recall@k or Success@k.")
         # trec_eval has no cut-off for the reciprocal rank, and ir_measures' own is slow: cut here, where it is exact.
         of_all = kind == "MRR"
-        asked = kinds[kind] if of_all else kinds[kind] @ int(cutoff)
-        measures.setdefault(asked, []).append((name, int(cutoff) if of_all else 0))
+        metric = kinds[kind] if of_all else kinds[kind] @ int(cutoff)
+        measures.setdefault(metric, []).append((name, int(cutoff) if of_all else 0))
     ranked = {query: {passage: -rank for rank, passage in enumerate(ids)} for query, ids in run.rankings()}
     judged = list(qrels)
     if not measures:

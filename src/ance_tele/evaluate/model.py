@@ -1,4 +1,4 @@
-"""Measure a model that no run has trained: encode, search, score."""
+"""Evaluation of a single model: encode, search, score."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,10 +29,10 @@ def evaluate_model(
     relevance_level: int | None = None,
     exclude_self: ExcludeSelf = "id_and_text",
 ) -> tuple[Run, Scores]:
-    """Measure a model on a split.
+    """Evaluate a model on a split.
 
     Args:
-        model: Folder, hub name, or a model in memory, which stays as it is; None where a pair is given.
+        model: Folder, hub name, or a model in memory (not modified); None for a pair.
         collection: Corpus, queries, judgements.
         split: Which judgements.
         config: Lengths, prompts, pooling.
@@ -60,7 +60,7 @@ def evaluate_model(
     on = Evaluation.of(EvaluateConfig(split, relevance_level, exclude_self, depth), collection)
     loaded = _load(model, query_model, passage_model, config)
     name = query_model or (None if isinstance(model, SentenceTransformer) else model)
-    # Its vectors are not kept, so that their fingerprint is not needed.
+    # Vectors are not kept, so that no fingerprint is needed.
     checkpoint = Checkpoint(name, config, weights="", model=loaded, announce=True)
     tokens = TokenizedCollection(checkpoint, collection, config)
     with TemporaryDirectory(dir=cache_folder()) as folder:
@@ -70,9 +70,9 @@ def evaluate_model(
 
 
 def lengths_for(model: str | Path, collection: Collection) -> list[str]:
-    """Return a line for queries and one for passages: how many tokens they have for a model, and how many it cuts.
+    """Return a line for queries and one for passages: their lengths in tokens of a model, and how many are truncated.
 
-    They are tokenised as an evaluation would, and kept for it.
+    The tokens are cached for an evaluation.
     """
     config = EncoderConfig()
     checkpoint = Checkpoint(model, config, model=load_model(model, config, "cpu"))

@@ -1,4 +1,4 @@
-"""From a search to a run, and to the values of its metrics by query."""
+"""From search results to a run, and to its metrics by query."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from ance_tele.search.topk import TopK
 
 
 def run_of(found: TopK, queries: np.ndarray, collection: Collection) -> Run:
-    """Turn the results of a search for queries, given by row, into a run."""
+    """Return the run of search results for queries, given by row."""
     query_ids = collection.queries.take_ids(queries).to_pylist()
     ids, scores = [], []
     for rows, values in zip(found.rows, found.scores, strict=True):

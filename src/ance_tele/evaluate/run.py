@@ -1,4 +1,4 @@
-"""A run: passages ranked once per query, for every metric to read."""
+"""A run: ranked passages per query."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Run:
         """Rank ``{query id: {passage id: score}}``.
 
         Raises:
-            UserError: A score is NaN, which has no place in a ranking.
+            UserError: A score is NaN.
         """
         ids, scores = [], []
         for query, ranking in run.items():
@@ -61,8 +61,7 @@ class Run:
     def write_trec(self, path: Path, tag: str = "ance-tele") -> None:
         """Write the run in TREC format: query Q0 passage rank score tag.
 
-        Scores are written so that they fall within a query (:func:`falling`): every tool then reads our ranking. Tools
-        that compare runs tell them apart by the tag.
+        Scores are made strictly decreasing (:func:`falling`), so that every tool reads the same ranking.
 
         Raises:
             UserError: An id holds white space, which the format cannot carry.
@@ -78,7 +77,7 @@ class Run:
 
     @classmethod
     def read_trec(cls, path: Path) -> "Run":
-        """Read a run in TREC format, ranking it anew.
+        """Read a run in TREC format, and rank it by score and id.
 
         Raises:
             UserError: A line has not six fields, or its score is no number (NaN is none); names file and line.
@@ -90,27 +89,27 @@ class Run:
 
 
 def falling(scores: np.ndarray) -> np.ndarray:
-    """Return scores that fall strictly, each as near to what it was as can be: float32 [k].
+    """Return strictly decreasing scores that are as close as possible to the given ones: float32 [k].
 
-    Tools break ties in ways of their own: trec_eval puts the larger id first, the MS MARCO script the smaller one,
-    ranx neither. Where a score is not below the one before it, it is put one step of float32 below that: the smallest
-    step that trec_eval sees, which holds scores in 32 bits. Written with nine digits, each step is kept. All scores are
-    finite, and none is subnormal: programs compiled for speed take those for zero.
+    Tools break ties differently: trec_eval by descending id, the MS MARCO script by ascending id, ranx by neither. A
+    score that is not below the previous one becomes the next smaller float32, the smallest step that trec_eval
+    distinguishes and nine digits preserve. All scores are finite and none is subnormal, since programs compiled with
+    fast math read those as zero.
 
     Args:
         scores: In the order of the ranking, float [k].
     """
-    # The bits of a float32, read as a whole number, grow with its size: one step of the number is one of the score.
+    # The bits of a float32, read as an integer, order as its magnitude: adjacent integers are adjacent floats.
     bits = np.asarray(scores, dtype=np.float32).view(np.int32).astype(np.int64)
     size = np.maximum((bits & 0x7FFFFFFF) - _SUBNORMAL, 0)
     steps = np.clip(np.where(bits < 0, -size, size), -_LARGEST, _LARGEST)
     place = np.arange(len(steps))
     steps = np.minimum.accumulate(steps + place) - place
-    steps = np.maximum(steps, place[::-1] - _LARGEST)  # room for those that follow, at the lower end of all scores
+    steps = np.maximum(steps, place[::-1] - _LARGEST)  # room for the following ones at the lower end of float32
     size = np.where(steps == 0, 0, np.abs(steps) + _SUBNORMAL)
     return np.copysign(size.astype(np.int32).view(np.float32), steps.astype(np.float32))
 
 
 def run_tag(name: str) -> str:
-    """Return a name as the tag of a TREC run, which is one word: white space becomes "+"."""
+    """Return a name as a TREC tag, which is one word: white space becomes "+"."""
     return "+".join(name.split()) or "ance-tele"

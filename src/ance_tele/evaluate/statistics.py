@@ -11,8 +11,8 @@ def permutation_test(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
     Args:
         a: Per-query values of one system, float [queries].
         b: Per-query values of the other, same queries in the same order.
-        resamples: Random sign flips; the smallest p-value that can come out is 2 / (resamples + 1). Where all
-            2 ** queries flips are no more than these, they are counted out instead.
+        resamples: Number of random sign flips; the smallest possible p-value is 2 / (resamples + 1). The test is exact
+            if there are no more than these, 2 ** queries.
         seed: Of the sign flips.
 
     Example:
@@ -23,7 +23,7 @@ def permutation_test(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
 
     if a.shape != b.shape:
         raise ValueError(f"a has shape {a.shape}, b {b.shape}: a paired test needs the same queries in both.")
-    # With a single query both flips are as extreme; scipy refuses the case.
+    # With a single query both flips are equally extreme; scipy refuses the case.
     if len(a) < 2 or not np.any(a != b):
         return 1.0
 
@@ -56,9 +56,9 @@ def compare_with(values: np.ndarray, others: Mapping[str, np.ndarray]) -> dict[s
 def pairwise_tests(values: np.ndarray, resamples: int = 10_000, seed: int = 42) -> np.ndarray:
     """Return the two-sided p-value of the same test for every pair of systems, float64 [systems, systems].
 
-    All pairs share the random sign flips, so that a table of systems costs one matrix product; the p-value is
-    (1 + flips at least as extreme) / (1 + flips), never zero (Phipson & Smyth 2010). Values are float
-    [systems, queries]; ``resamples`` and ``seed`` are of the sign flips.
+    All pairs share the random sign flips, so that one matrix product computes all; the p-value is
+    (1 + flips at least as extreme) / (1 + flips), never zero (Phipson & Smyth 2010). Values are float [systems,
+    queries].
     """
     count, queries = values.shape
     left, right = np.triu_indices(count, 1)
@@ -68,7 +68,7 @@ def pairwise_tests(values: np.ndarray, resamples: int = 10_000, seed: int = 42) 
     while done < resamples:
         size = min(max(1, (1 << 24) // max(1, queries)), resamples - done)
         signs = rng.integers(0, 2, (size, queries), dtype=np.int8) * 2.0 - 1.0
-        # Sums that are equal but for rounding count as equally extreme.
+        # Sums that differ by rounding only count as equally extreme.
         extreme += (np.abs(signs @ differences) >= observed * (1 - 1e-9) - 1e-12).sum(axis=0)
         done += size
     p = np.ones((count, count))

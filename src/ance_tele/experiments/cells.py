@@ -1,4 +1,4 @@
-"""Run the cells of a comparison: one after the other in this process, or several at a time in their own processes."""
+"""Running the cells of a comparison, sequentially or in several processes."""
 
 import logging
 import multiprocessing
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A cell with what it needs, to be sent to another process; ``out`` is the folder of the comparison."""
+    """A cell with its inputs, picklable; ``out`` is the folder of the comparison."""
 
     cell: Cell
     out: Path
@@ -38,7 +38,7 @@ class Job:
 
 
 def run_cell(job: Job) -> dict[str, Any]:
-    """Run one cell, beginning with what is shared; returns its summary."""
+    """Run one cell, adopting shared artefacts; return its summary."""
     cell, recipe = job.cell, job.cell.recipe
     folder, shared = job.out / cell.folder, job.out / "shared" / slug(model_name(cell.model))
     adopted = {"episode-0": shared / "episode-0", "bm25": shared / "bm25"}
@@ -56,7 +56,7 @@ def run_cell(job: Job) -> dict[str, Any]:
 
 
 def run_sequentially(jobs: Sequence[Job]) -> dict[str, str]:
-    """Run cells in this process; returns the reasons of those that failed, by folder."""
+    """Run cells in this process; return the reasons of failures by folder."""
     failed: dict[str, str] = {}
     for number, job in enumerate(jobs, 1):
         log.info(f"cell {number} of {len(jobs)}: {job.cell.label}")
@@ -69,7 +69,7 @@ def run_sequentially(jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def run_parallel(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
-    """Run cells in ``parallel`` processes; a cell waits for its donor. Returns the reasons of failures, by folder."""
+    """Run cells in ``parallel`` processes, each after its donor; return the reasons of failures by folder."""
     import torch
 
     context = multiprocessing.get_context("spawn")
@@ -102,7 +102,7 @@ def run_parallel(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
                 "A process that ran a cell was killed, perhaps for want of memory; the same command goes on where it "
                 "was, with a smaller --parallel if need be."
             ) from None
-        except BaseException:  # such as Ctrl-C: what has not begun shall not begin
+        except BaseException:  # such as Ctrl-C: start no further cells
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return failed
@@ -115,7 +115,7 @@ def _outcome(summary: dict[str, Any]) -> str:
 
 
 def _reason(error: Exception, job: Job) -> str:
-    """Return in a line why a cell failed; what is no user's error is logged whole in the cell's log file."""
+    """Return in one line why a cell failed; the traceback of an unexpected error goes to its log file."""
     if isinstance(error, UserError):
         return str(error)
     with _log_file(job) as file:
@@ -131,7 +131,7 @@ def _log_file(job: Job) -> TextIO:
 
 
 def _prepare_worker(counter: Any, threads: int) -> None:
-    """Give a worker its share of the cores, and a GPU of its own where there are several."""
+    """Set the threads of a worker, and its GPU if there are several."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with counter.get_lock():
         number = counter.value
@@ -145,7 +145,7 @@ def _prepare_worker(counter: Any, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End with the process that started this one, however that ends: its cells are free for the next command."""
+    """Exit when the parent process ends, however it ends, so that the cells are free for the next command."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -153,7 +153,7 @@ def _end_with_parent() -> None:
 
 
 def _run_logged(job: Job) -> dict[str, Any]:
-    """Run a cell with its lines, and all that libraries write, in a log file next to its run folder."""
+    """Run a cell with all output redirected to a log file next to its run folder."""
     with _log_file(job) as file:
         before, sys.stderr = sys.stderr, file
         try:

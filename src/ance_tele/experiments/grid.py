@@ -1,4 +1,4 @@
-"""Recipes x models x seeds: the cells of a comparison, and which of them have their first episode in common."""
+"""The cells of a comparison: recipes x models x seeds, and which of them share their first episode."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from ance_tele.store.fingerprints import fingerprint
 
 
 def system(text: str, scale: str | None = None, **settings: Any) -> Recipe:
-    """Return a recipe as a comparison names it: a recipe's name and, after spaces, settings of its own.
+    """Return the recipe of a system's name: a recipe and, after spaces, settings of its own.
 
     Args:
         text: E.g. "ance-tele" or "ance-tele alpha=0.3 negatives_per_query=5".
@@ -54,7 +54,7 @@ def own_settings(name: str) -> tuple[str, ...]:
     return tuple(word.partition("=")[0] for word in name.split()[1:])
 
 
-# Returns a system as a cell runs it, given the system, the model and the folder of the cell.
+# Returns a system with defaults for a model, given the system, the model and the folder of the cell.
 Suit = Callable[[Recipe, str, Path], Recipe]
 
 
@@ -66,7 +66,7 @@ class Cell:
         recipe: The system, with its seed.
         model: Where it starts.
         folder: Its run folder, relative to that of the comparison.
-        donor: The folder of a cell whose first episode is the same and comes first; None if there is none.
+        donor: The folder of an earlier cell with the same first episode, or None.
     """
 
     recipe: Recipe
@@ -76,7 +76,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Name of the cell, for a line."""
+        """Name of the cell for log lines."""
         return f"{self.recipe.name}, {model_name(self.model)}, seed {self.recipe.episode.seed}"
 
 
@@ -86,7 +86,7 @@ def model_name(model: str) -> str:
 
 
 def slug(text: str) -> str:
-    """Turn a name into one of a folder."""
+    """Return a name as a folder name."""
     return re.sub(r"[^\w.+-]+", "_", text).strip("_")
 
 
@@ -95,7 +95,7 @@ def grid(
 ) -> list[Cell]:
     """Return the cells of a comparison, donors first.
 
-    ``suit`` makes a system suit a model; it gets the folder of the cell, relative to that of the comparison.
+    ``suit`` gets system, model and the folder of the cell, relative to that of the comparison.
 
     Raises:
         UserError: A system, model or seed is named twice, or there is none.
@@ -113,7 +113,7 @@ def grid(
         for seed in seeds:
             for one in systems:
                 if not one.episode.episodes and seed != seeds[0]:
-                    continue  # nothing is drawn where nothing is trained
+                    continue  # without training the seed has no effect
                 folder = f"cells/{slug(model_name(model))}/{slug(one.name)}/seed-{seed}"
                 seeded = (suit(one, model, Path(folder)) if suit else one).with_settings(seed=seed)
                 key = fingerprint([model, beginning(seeded)])
@@ -123,7 +123,7 @@ def grid(
 
 
 def beginning(recipe: Recipe) -> dict[str, Any]:
-    """Return what decides the first episode of a recipe: recipes that agree in it share that episode."""
+    """Return everything that decides the first episode of a recipe; recipes that agree in it share the episode."""
     if not recipe.episode.episodes:
         return {"recipe": recipe.name}
     mining = recipe.mining

@@ -1,4 +1,4 @@
-"""The paper's own curves (MS MARCO), drawn as a report draws those of runs."""
+"""The paper's curves (MS MARCO), drawn as those of runs."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ance_tele.store.records import decode
 
 
 def paper_figures(folder: Path) -> list[Path]:
-    """Draw the paper's own curves (MS MARCO) as a report draws a run's; returns the files, PNG, SVG and CSV."""
+    """Draw the paper's curves (MS MARCO) as a report does; return the files, PNG, SVG and CSV."""
     shown = _paper_runs()
     with the_style():
         drawings = [draw(shown) for draw in (rates, curves, composition)]
@@ -22,7 +22,7 @@ def paper_figures(folder: Path) -> list[Path]:
 
 
 def _paper_runs() -> list[RunData]:
-    """Return the systems of the paper's curves as if they were runs, for the functions that draw runs."""
+    """Return the systems of the paper's curves as runs."""
     known = reference()
     rates, quality = dict(known.forgetting), dict(known.quality)
     made = []

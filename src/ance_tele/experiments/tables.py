@@ -1,4 +1,4 @@
-"""The tables of a comparison with the paper's figures in them, its curves, and the files of both."""
+"""The tables of a comparison next to the paper's figures, its curves, and their files."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ Column = tuple[str, str]
 
 
 def stem(result: ComparisonResult) -> str:
-    """Return the name of a comparison's files: that of the paper's table, or "comparison"."""
+    """Return the stem of a comparison's file names: the paper's table, or "comparison"."""
     return result.table or "comparison"
 
 
 def seeds(result: ComparisonResult) -> str:
-    """Return how many seeds there are."""
+    """Return the number of seeds in words."""
     return f"{len(result.seeds)} seeds" if len(result.seeds) > 1 else f"seed {result.seeds[0]}"
 
 
 def cost(result: ComparisonResult) -> str:
-    """Return what a comparison took."""
+    """Return the cost of a comparison in words."""
     spent = result.cost
     return (
         f"{duration(sum(spent.seconds.values()))} of work in the cells, {spent.training_share:.0%} of it training; "
@@ -55,7 +55,7 @@ def cost(result: ComparisonResult) -> str:
 
 
 def columns(result: ComparisonResult) -> list[Column]:
-    """Return the columns of the scores."""
+    """Return the columns of scores."""
     return [(split, metric) for split in result.splits for metric in result.metrics]
 
 
@@ -83,7 +83,7 @@ def _mean(row: System, column: Column) -> str:
 
 
 def _highest(means: Sequence[str]) -> str | None:
-    """Return the highest mean of a column; None where fewer than two systems have one."""
+    """Return the highest mean of a column; None for fewer than two."""
     known = [mean for mean in means if mean != DASH]
     return max(known, key=float) if len(known) > 1 else None
 
@@ -97,7 +97,7 @@ def _cell(row: System, column: Column, best: str | None) -> str | Cell:
 
 
 def by_episode(result: ComparisonResult, models: Sequence[str]) -> Table | None:
-    """Lay out the first metric on the first split and the share of training queries that did worse, by episode."""
+    """Lay out main metric and forgetting rate by episode."""
     rows = [row for row in result.rows if row.episodes and row.model in models]
     if not rows:
         return None
@@ -119,7 +119,7 @@ def _episode(one: EpisodeScores, metric: str, paper: float | None) -> str:
 
 
 def standings(result: ComparisonResult) -> Table | None:
-    """Lay out all systems of the paper's Table 1 and those of a comparison, larger models last; None for other data."""
+    """Lay out the paper's Table 1 with the systems of a comparison, larger models last; None for other data."""
     published = table1(result.collection)
     if result.table != "table1" or not published:
         return None
@@ -142,7 +142,7 @@ def standings(result: ComparisonResult) -> Table | None:
 
 
 def terminal_tables(result: ComparisonResult) -> list[rich.table.Table]:
-    """Return the tables for the terminal: of each model the scores, split by split where they are wide, and courses."""
+    """Return the tables for the terminal: scores of each model (by split if wide), then episodes."""
     from rich.console import Console
 
     tables: list[Table | None] = []
@@ -186,7 +186,7 @@ def as_csv(result: ComparisonResult) -> str:
 
 
 def curves(result: ComparisonResult) -> Drawing | None:
-    """Draw, for each model, the first metric and the forgetting rate over the episodes (paper, Figures 4 and 8)."""
+    """Draw main metric and forgetting rate of each model by episode (paper, Figures 4 and 8)."""
     panels = []
     for model in result.models:
         rows = [row for row in result.of_model(model) if row.episodes]
@@ -204,7 +204,7 @@ def curves(result: ComparisonResult) -> Drawing | None:
 def _lines(rows: Sequence[System], found: Sequence[Sequence[tuple[int, Spread | None]]]) -> list[Line]:
     lines = []
     for place, (row, points) in enumerate(zip(rows, found, strict=True)):
-        # Next to each other, so that bars of the same episode do not hide each other.
+        # Shifted, so that error bars of the same episode do not overlap.
         shift = 0.03 * (place - (len(rows) - 1) / 2)
         known = [(number + shift, one.mean, one.spread or 0.0) for number, one in points if one]
         if known:
@@ -214,9 +214,9 @@ def _lines(rows: Sequence[System], found: Sequence[Sequence[tuple[int, Spread | 
 
 
 def write_comparison(out: Path, result: ComparisonResult) -> None:
-    """Write a comparison into a folder: ``comparison.json``, ``.md``, ``.tex``, ``.csv`` and, of episodes, ``.png``.
+    """Write ``comparison.json``, ``.md``, ``.tex``, ``.csv`` and, with episodes, ``.png``.
 
-    Of one of the paper's tables the files have its name: ``table3.json`` and so on.
+    Files of a reproduced table have its name: ``table3.json`` and so on.
     """
     name = stem(result)
     write_json(out / f"{name}.json", result.content())

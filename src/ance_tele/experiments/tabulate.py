@@ -1,4 +1,4 @@
-"""Finished runs of several systems and seeds as one comparison."""
+"""The comparison of finished runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,14 +44,13 @@ def tabulate(
 ) -> ComparisonResult:
     """Compare finished runs.
 
-    Two systems are compared on the same queries: the values of a query are averaged over the seeds of each system,
-    then a paired permutation test is made over the queries (two-sided), Holm-adjusted over all pairs of a column. BM25
-    takes no part where it finds nothing for most queries.
+    Two systems are compared by a two-sided paired permutation test over queries, whose values are averaged over seeds;
+    p-values are Holm-adjusted over all pairs of a column. BM25 is not tested if it finds nothing for most queries.
 
     Args:
-        entries: Runs, in the order of the rows; those that differ in nothing but the seed share one.
+        entries: Runs, in the order of the rows; runs that differ only in the seed share a row.
         collection: Name of the data.
-        metrics: What the columns show and the tests are about; of these, those that were measured.
+        metrics: Of the columns and tests, as far as they were measured.
         table: Name of the paper's table that is reproduced.
     """
     runs: dict[tuple[str, str], list[Measured]] = {}
@@ -89,7 +88,7 @@ def _finds_little(summary: Summary) -> bool:
 
 
 def per_query(folder: Path, summary: Summary) -> dict[str, dict[str, np.ndarray]]:
-    """Return the final per-query values of a run by split and metric: of the chosen split, and of the test split."""
+    """Return the final per-query values of a run by split and metric, on its split and on test."""
     last = folder / ("bm25" if summary.model is None else f"episode-{len(summary.episodes)}")
     places = {str(summary.split): last}
     if (folder / "final" / "per_query.parquet").exists():
@@ -127,7 +126,7 @@ def _row(
 
 
 def _worse(system: str, column: Sequence[Test]) -> list[str]:
-    """Return the systems that a system is significantly better than, on one column."""
+    """Return the systems that are significantly worse than a system in a column."""
     signs = [
         (one, one.difference if one.a == system else -one.difference) for one in column if system in (one.a, one.b)
     ]
@@ -135,7 +134,7 @@ def _worse(system: str, column: Sequence[Test]) -> list[str]:
 
 
 def _episode(place: int, group: Sequence[Measured]) -> EpisodeScores:
-    """Gather an episode over the seeds of a system."""
+    """Return the values of an episode over the seeds of a system."""
     every = [run.summary.episodes[place] for run in group]
 
     def over_seeds(name: str) -> Spread | None:
@@ -185,7 +184,7 @@ def _cost(runs: Sequence[Measured]) -> Cost:
     peak = 0
     for run in runs:
         for episode in run.summary.episodes:
-            # An episode that several runs have in common has the same times, to the millisecond, in all of them.
+            # A shared episode has exactly the same times in all its runs.
             times = (episode.number, *episode.seconds.items())
             for phase, spent in episode.seconds.items() if times not in counted else ():
                 seconds[phase] = seconds.get(phase, 0.0) + spent

@@ -1,4 +1,4 @@
-"""The web application: three files and a handful of JSON answers."""
+"""The web application: three files and a few JSON endpoints."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
@@ -35,7 +35,7 @@ class Question(_Body):
 
 
 class Mark(_Body):
-    """A verdict on one negative of a training query; None takes it back."""
+    """A verdict on a negative of a training query; None removes it."""
 
     query_id: str
     passage_id: str
@@ -43,7 +43,7 @@ class Mark(_Body):
 
 
 def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: Marks, host: str) -> FastAPI:
-    """Make the application; ``about`` are facts of the run for the head of the page."""
+    """Return the application; ``about`` are facts of the run for the head of the page."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _guard(app, host)
     _errors(app)
@@ -109,7 +109,7 @@ def _guard(app: FastAPI, host: str) -> None:
 
 
 def _errors(app: FastAPI) -> None:
-    """Answer every error with one sentence."""
+    """Answer errors with one sentence."""
 
     def answer(sentence: str, status: int) -> JSONResponse:
         return JSONResponse({"error": sentence}, status)

@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 MOST_CHARACTERS = 2000
 MOST_PASSAGES = 100
 
-# Of a passage's text, so that one long document does not make a page of megabytes.
+# Characters shown of a passage, so that long documents do not make a huge page.
 SHOWN_CHARACTERS = 4000
 
 
 def shortened(text: str) -> str:
-    """Cut a text to what a page shows of it."""
+    """Return the part of a text that a page shows."""
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"
 
 
@@ -35,12 +35,12 @@ def label_of(checkpoint: int) -> str:
 
 
 class Asker:
-    """Searches with the checkpoints of a run; a model is loaded at its first search, and then kept.
+    """Searches with the checkpoints of a run; models are loaded on first use and kept.
 
     Args:
         opened: The run, whose folder is only read.
-        cache: Folder for the vectors that the run did not keep.
-        only_kept: Leave out the checkpoints that would have to be encoded first.
+        cache: Folder for vectors that the run did not keep.
+        only_kept: Leave out checkpoints whose vectors were not kept.
 
     Attributes:
         retrievers: By checkpoint, ascending.
@@ -48,7 +48,7 @@ class Asker:
 
     def __init__(self, opened: OpenedRun, cache: Path, only_kept: bool = False) -> None:
         self._corpus, self._lock = opened.collection.corpus, threading.Lock()
-        # The last one's tokenizer does for all, also where the model that the run began with is gone.
+        # All checkpoints share a tokenizer; the initial model may be gone.
         last = opened.retriever(opened.last, cache)
         last.tokens.passages  # noqa: B018 (tokenised before anything is encoded)
         trained = [number for number in range(1, opened.last + 1) if opened.folder.weights(number)]
@@ -85,7 +85,7 @@ def _open(
     checkpoint = opened.retriever(number, cache).checkpoint if number != opened.last else last.checkpoint
     try:
         weights = checkpoint.weights
-    except UserError as error:  # the model that the run began with is not part of the run
+    except UserError as error:  # the initial model is not part of the run
         log.info(f"{label_of(number)} is left out: {error}")
         return None
     precision = resolve_precision(config.precision, last.checkpoint.model.device)

@@ -1,4 +1,4 @@
-"""One training query: its positives, and its negatives through the rounds of mining."""
+"""One training query: its positives, and its negatives by mining round."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +20,10 @@ class UnknownError(UserError):
 
 
 def marks(ranks: Sequence[int | None]) -> list[str]:
-    """Return what a passage did in each round: it entered, left, came back, or (empty) neither.
+    """Return for each round whether a passage "entered", "left" or is "back"; "" for no change.
 
     Args:
-        ranks: Its rank in the list of each round; None where it is not in it. Nothing enters in the first round.
+        ranks: Its rank by round; None where it is not in the list. The first round has no marks.
 
     >>> marks([None, 3, None, None, 8])
     ['', 'entered', 'left', '', 'back']
@@ -37,7 +37,7 @@ def marks(ranks: Sequence[int | None]) -> list[str]:
 
 
 def case(training: Training, query: str) -> dict[str, Any]:
-    """Return all there is to know of one training query.
+    """Return all data of one training query.
 
     Returns:
         What :meth:`Training.row` holds; ``positives`` and ``negatives``, each with id, title, text, ranks and marks by

@@ -1,13 +1,13 @@
-"""Requests that other web sites or other machines could forge are refused: the page is meant for one person."""
+"""Refusal of requests that other web sites or machines could forge; the page is for one user."""
 
 import ipaddress
 import socket
 from collections.abc import Mapping
 
-# Bytes of a request's body: a query of 2,000 characters, escaped as JSON may, and room to spare.
+# Most bytes of a request's body: enough for 2,000 characters escaped in JSON.
 MOST_BYTES = 65536
 
-# Nothing but the page's own two files runs or is fetched; corpus text could not run even if it became markup.
+# Only the page's own two files are loaded or executed; corpus text could not be, even as markup.
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -26,9 +26,8 @@ def is_loopback(host: str) -> bool:
 def known_host(header: str, bound: str) -> bool:
     """Return whether a Host header names this server.
 
-    A web site can let its own name point here (DNS rebinding), and its scripts would then count as this page's own. But
-    the browser sends that name along. So only names of this machine are accepted, and the address given; where
-    the server listens on all addresses, any literal address, which cannot be rebound.
+    Against DNS rebinding, where a web site's name resolves to this machine so that its scripts share the page's origin:
+    only names of this machine and the bound address are accepted; if bound to all addresses, any literal IP address.
     """
     name = _name(header)
     if name in ("localhost", bound.lower()):
@@ -42,7 +41,7 @@ def known_host(header: str, bound: str) -> bool:
 
 
 def refusal(method: str, headers: Mapping[str, str], bound: str) -> tuple[int, str] | None:
-    """Return status and sentence for a request that is not to be answered; None for one that is."""
+    """Return status and sentence for a refused request; None for an accepted one."""
     host = headers.get("host", "")
     if not known_host(host, bound):
         return 421, f"This server is not '{host[:80]}'; open it by the address that it was started with."

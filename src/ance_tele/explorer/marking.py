@@ -1,4 +1,4 @@
-"""Verdicts of people on passages: in the run's review file, the one file that the explorer writes."""
+"""Human verdicts on passages in the run's review file, the only file that the explorer writes."""
 
 import threading
 from collections import Counter
@@ -11,7 +11,7 @@ from ance_tele.data.review import VERDICTS, Verdict, read_review, write_review
 
 
 class Marks:
-    """The review file of a run; read anew each time, so that others may write it too.
+    """The review file of a run; read on every access, since others may write it.
 
     Attributes:
         path: Of the file, which need not exist yet.
@@ -29,13 +29,13 @@ class Marks:
         return {row.passage_id: row.verdict for row in self.all() if row.query_id == query}
 
     def counts(self) -> dict[str, int]:
-        """Return how many pairs have which verdict."""
+        """Return the number of pairs by verdict."""
         pairs = {(row.query_id, row.passage_id): row.verdict for row in self.all()}
         found = Counter(pairs.values())
         return {verdict: found[verdict] for verdict in VERDICTS}
 
     def set(self, case: Mapping[str, Any], passage: str, verdict: str | None) -> None:
-        """Give a negative of a query a verdict, or take it back (None); the file is written at once.
+        """Set the verdict on a negative of a query, or remove it (None), and write the file.
 
         Raises:
             UserError: The passage is no negative of the query, or there is no such verdict.

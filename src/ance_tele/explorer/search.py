@@ -24,7 +24,7 @@ class Hit:
 
 
 def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None = None) -> list[Hit]:
-    """Search the corpus of a run with its last model; the corpus is encoded first where its vectors were not kept.
+    """Search the corpus of a run with its last model; the corpus is encoded first if its vectors were not kept.
 
     Args:
         run: A run folder.

@@ -38,7 +38,7 @@ def serve(
             those out.
 
     Raises:
-        UserError: This is no finished run, its data is gone or has changed, or the address cannot be had.
+        UserError: This is no finished run, its data is gone or has changed, or the address is not available.
     """
     with listen(host, port) as listening:  # before anything is encoded
         app = open_explorer(run, data, host, episodes)

@@ -18,7 +18,7 @@ from ance_tele.settings import Recipe
 
 QUERIES_PER_PAGE = 50
 
-# What the list can be sorted by, and its title; "" is the order of the data.
+# Sort orders of the list with their titles; "" is the order of the data.
 SORTS: Mapping[str, str] = {
     "": "order of the data",
     "worst": "worst after training",
@@ -37,10 +37,10 @@ class Training:
         run: The run folder, which is only read.
         collection: Where the texts are.
         rounds: Of mining; none where nothing was trained.
-        metric: What learning is read from: MRR@100, or MRR@depth of shorter lists.
-        mrr: It by checkpoint and query, float64 [episodes + 1, queries].
+        metric: Metric of the training queries: MRR@100, or MRR@depth of shorter lists.
+        mrr: Its values by checkpoint and query, float64 [episodes + 1, queries].
         texts: Of the queries.
-        analysed: By name in ``ANALYSED``, a value per query; empty where the run was not analysed.
+        analysed: Values per query by name in ``ANALYSED``; empty without an analysis.
     """
 
     def __init__(self, run: Path, recipe: Recipe, collection: Collection) -> None:
@@ -59,7 +59,7 @@ class Training:
 
     @property
     def notice(self) -> str:
-        """What to do where something that the page could show is missing; "" where nothing is."""
+        """How to get what the page lacks; "" if it lacks nothing."""
         if not len(self):
             return "This run trained nothing, so there are no training queries to follow."
         if not self.analysed or not self.suspects_path.is_file():
@@ -68,21 +68,19 @@ class Training:
 
     @property
     def labels(self) -> list[str]:
-        """What each round was mined with: a checkpoint, or BM25."""
+        """The checkpoint that each round was mined with, or BM25."""
         return ["BM25" if one.source == "bm25" else label_of(one.number - 1) for one in self.rounds.rounds]
 
     @property
     def suspects_path(self) -> Path:
-        """Where the analysis wrote suspects."""
+        """The file of suspects."""
         return self.run / "analysis" / "suspects.parquet"
 
     def page(self, sort: str, words: str, page: int) -> dict[str, Any]:
-        """Return one page of the list.
+        """Return one page of the list, from 1, or the last one.
 
-        Args:
-            sort: One of ``SORTS``; the largest first, in the order of the data where equal.
-            words: Only queries whose text holds this, whatever the case; all for "".
-            page: Which page, from 1; the last one if there are fewer.
+        ``sort`` is one of ``SORTS``, descending, with ties in the order of the data; ``words`` must occur in a query's
+        text.
 
         Raises:
             UserError: There is no such order, or it needs an analysis; or ``words`` are too long.
@@ -101,13 +99,13 @@ class Training:
         return {"total": len(found), "page": page, "pages": pages, "size": QUERIES_PER_PAGE, "queries": rows}
 
     def row(self, position: int) -> dict[str, Any]:
-        """Return one query: id, text, MRR by checkpoint, and its figures in the analysis."""
+        """Return id, text, MRR by checkpoint and analysed values of a query."""
         found = {name: values[position].item() for name, values in self.analysed.items()}
         text, query = self.texts[position].as_py(), self.rounds.order.ids[position].as_py()
         return {"id": query, "text": text, "mrr": self.mrr[:, position].tolist(), **found}
 
     def _key(self, sort: str) -> np.ndarray:
-        """Return what to sort by, ascending."""
+        """Return the sort key, ascending."""
         if sort not in SORTS:
             raise UserError(f"There is no order '{sort[:40]}'; there are: {', '.join(filter(None, SORTS))}.")
         if sort in ANALYSED:

@@ -1,4 +1,4 @@
-"""Candidates: ranked passages per query and source, before mixing; ragged arrays of row numbers."""
+"""Candidates: ranked passages by query and source, before mixing (ragged)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CandidateLists:
-    """One ranked list of passages per query (ragged); the positives are still in.
+    """One ranked list of passages per query (ragged), positives included.
 
     Attributes:
         offsets: int64 [queries + 1]; the list of the query at position i is ``offsets[i]:offsets[i + 1]``.
@@ -52,13 +52,13 @@ class CandidateLists:
         return CandidateLists(offsets, self.passages[part], self.scores[part], self.ranks[part])
 
     def where(self, keep: np.ndarray) -> "CandidateLists":
-        """Return the lists with only some of their candidates, bool [n]; these keep their ranks."""
+        """Return the lists with the candidates of a mask, bool [n], which keep their ranks."""
         offsets = offsets_of(keep)[self.offsets]
         return CandidateLists(offsets, self.passages[keep], self.scores[keep], self.ranks[keep])
 
     @classmethod
     def of(cls, passages: Iterable[ArrayLike], scores: Iterable[ArrayLike] | None = None) -> "CandidateLists":
-        """Make lists of the rows of each query's passages, best first; without scores they all have 0."""
+        """Return lists from the passage rows of each query, best first; scores default to 0."""
         rows = [np.asarray(one, dtype=np.int32) for one in passages]
         offsets = offsets_of([len(one) for one in rows])
         given = [np.zeros(offsets[-1])] if scores is None else [np.asarray(one) for one in scores]
@@ -68,7 +68,7 @@ class CandidateLists:
 
     @classmethod
     def from_topk(cls, found: "TopK") -> "CandidateLists":
-        """Turn search results into lists; places that the search left empty (row -1) drop out."""
+        """Return lists of search results, without empty places (row -1)."""
         valid = found.rows >= 0
         offsets = offsets_of(valid.sum(axis=1))
         ranks = np.broadcast_to(np.arange(1, found.rows.shape[1] + 1, dtype=np.int16), valid.shape)
@@ -78,9 +78,9 @@ class CandidateLists:
     def join(
         cls, lists: "CandidateLists", query_positions: np.ndarray, members: np.ndarray, queries: int
     ) -> "CandidateLists":
-        """Give each query the union of several lists; a passage in several of them keeps its best rank.
+        """Return the union of several lists for each query; a passage in several of them keeps its best rank.
 
-        Which query a list is for (``query_positions``) and which list (``members``) are int64 [pairs], from 0.
+        ``query_positions`` and ``members`` (list numbers) are the pairs of query and list, int64 [pairs].
         """
         order = np.argsort(query_positions, kind="stable")
         query_positions, members = query_positions[order], members[order]
@@ -100,7 +100,7 @@ class CandidateLists:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the sources of one episode found.
+    """The candidates of one episode by source.
 
     Attributes:
         queries: Rows of the training queries, int64 [q].
@@ -117,7 +117,7 @@ class Candidates:
 
 
 def concatenate(parts: Iterable[CandidateLists]) -> CandidateLists:
-    """Put the lists of consecutive queries together."""
+    """Concatenate the lists of consecutive blocks of queries."""
     parts = list(parts)
     return CandidateLists(
         offsets_of(np.concatenate([np.diff(part.offsets) for part in parts])),

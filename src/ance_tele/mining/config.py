@@ -1,4 +1,4 @@
-"""Where negatives come from and how they are mixed."""
+"""Settings of mining and mixing."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ THRESHOLDS = ("absolute_margin", "relative_margin", "max_score", "range_min")
 
 @dataclass(frozen=True)
 class MiningConfig:
-    """Where negatives come from and how they are mixed (Sun et al., EMNLP 2022, Section 4, Table 5, Appendix C.2).
+    """Sources, filters and mixing of negatives (Sun et al., EMNLP 2022, Section 4, Table 5, Appendix C.2).
 
     Attributes:
         sources: Newly mined lists: "query", "lookahead", "bm25", "random"; "given", the negatives that training files
@@ -74,7 +74,7 @@ class MiningConfig:
     without_positive: Literal["drop", "model", "bm25"] = "drop"
 
     def check(self) -> None:
-        """Refuse what the type and the range of a field do not."""
+        """Check what types and ranges of the fields do not."""
         if self.range_min >= self.depth:
             raise UserError(
                 f"range_min is {self.range_min}; it must be below depth ({self.depth}), or nothing is left."
@@ -92,31 +92,31 @@ class MiningConfig:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Return the filters by score and rank that are on, in the order in which they act; {} where none is."""
+        """Return the active filters by score and rank, in the order in which they act."""
         values = {name: getattr(self, name) for name in THRESHOLDS}
         return {name: value for name, value in values.items() if value is not None and (name != "range_min" or value)}
 
     @property
     def needs_scores(self) -> bool:
-        """Return whether a built-in filter looks at the scores of queries and passages."""
+        """Return whether an active filter uses scores."""
         return bool(self.thresholds.keys() - {"range_min"})
 
     @property
     def filtered(self) -> bool:
-        """Return whether candidates are fewer than what the sources found."""
+        """Return whether any filter is active."""
         return bool(self.filter_answers or self.filters or self.thresholds)
 
     @property
     def searching(self) -> dict[str, Any]:
-        """Return what decides mined lists, their depth aside, for their manifests; {} where search is exact."""
+        """Return the search settings for manifests of mined lists; {} for exact search."""
         return {} if self.search == "exact" else {"search": self.search, "search_probes": self.search_probes}
 
     def beta_at(self, episode: int) -> float | None:
-        """Return ``beta`` where an episode mixes query and lookahead, else None: it decides nothing there."""
+        """Return ``beta`` if an episode mixes query and lookahead negatives, else None: it has no effect."""
         return self.beta if {"query", "lookahead"} <= set(self.sources_at(episode)) else None
 
     def main_source(self, episode: int) -> Literal["query", "bm25"]:
-        """Return the source of T of an episode: BM25 where it mines that and no query negatives."""
+        """Return the source of T in an episode: BM25 if it mines that and no query negatives."""
         sources = self.sources_at(episode)
         return "bm25" if "bm25" in sources and "query" not in sources else "query"
 

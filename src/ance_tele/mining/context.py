@@ -1,4 +1,4 @@
-"""What a source or a filter gets to see of a run: an episode's training queries, their positives, and searches."""
+"""The mining context: the argument of sources and filters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,9 +11,7 @@ from ance_tele.data.collection import Collection, Qrels
 from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.never import NeverNegative
-
-# Returns the score of each pair of a training query (its position, ascending) and a passage (its row): float32 [n].
-Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
+from ance_tele.search.retriever import PairScores
 
 
 def _missing(*_: Any) -> Any:
@@ -25,7 +23,7 @@ def _missing(*_: Any) -> Any:
 
 @dataclass(frozen=True)
 class MiningContext:
-    """What sources and filters of negatives are functions of; all of it can be made by hand.
+    """The training queries of an episode, their positives, and searches; sources and filters are functions of it.
 
     Attributes:
         collection: Corpus and queries, with texts and ids; also the negatives that its files give.
@@ -34,8 +32,8 @@ class MiningContext:
         config: The settings of mining.
         episode: Counted from 1.
         seed: Of the run.
-        named: Passages of the same queries that judgements or a review name as no negatives; None means the positives.
-        never: All that is never a negative of these queries, by text too; None means what is named.
+        named: Passages of these queries that judgements or a review exclude from negatives; None means the positives.
+        never: All passages that are never negatives of these queries, by text too; None means ``named``.
         search_queries: Returns the ``config.depth`` nearest passages of every training query under the mining model.
         search_passages: Gets rows of the corpus, int64 [n], ascending; returns the nearest passages of each.
         bm25: Returns the best passages of every training query by BM25.
@@ -70,7 +68,7 @@ class MiningContext:
     search_queries: Callable[[], CandidateLists] = _missing
     search_passages: Callable[[np.ndarray], CandidateLists] = _missing
     bm25: Callable[[], CandidateLists] = _missing
-    score: Score = _missing
+    score: PairScores = _missing
 
     @property
     def queries(self) -> np.ndarray:
@@ -79,10 +77,10 @@ class MiningContext:
 
     @property
     def known(self) -> Qrels:
-        """Passages that judgements or a review name as no negatives."""
+        """Passages that judgements or a review exclude from negatives."""
         return self.positives if self.named is None else self.named
 
     @cached_property
     def excluded(self) -> NeverNegative:
-        """All that is never a negative of the training queries."""
+        """All passages that are never negatives of the training queries."""
         return NeverNegative.rows(self.known) if self.never is None else self.never

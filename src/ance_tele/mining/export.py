@@ -1,4 +1,4 @@
-"""The pool, with its texts, as training data for other programs; streamed, so that its size does not matter."""
+"""Export of pools, with texts, as training data for other programs; streamed."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -29,13 +29,13 @@ Write = Callable[[list[Line]], None]
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export has written.
+    """Counts of an export.
 
     Attributes:
         queries: Queries written.
         lines: Lines or rows of the file.
-        left_out: Queries without a negative or without a positive, which nobody could train on.
-        short: Queries with fewer negatives than were asked for: a list is shorter, triplets repeat their own.
+        left_out: Queries without a negative or without a positive.
+        short: Queries with fewer negatives than requested: lists are shorter, triplets repeat negatives.
     """
 
     queries: int
@@ -54,9 +54,9 @@ def export_pool(
     seed: int = 42,
     separator: str = " ",
 ) -> Exported:
-    """Write the pool of an episode as training data; the file appears whole or not at all.
+    """Write the pool of an episode as training data, atomically.
 
-    The kinds, and where their form is documented:
+    The kinds, and where their formats are documented:
 
     - "tevatron": ``query_id``, ``query``, ``positive_passages`` and ``negative_passages`` of ``docid``, ``title``,
       ``text``; ``answers`` too where the collection has any (texttron/tevatron, docs/datasets.md of v1).
@@ -69,22 +69,22 @@ def export_pool(
       is None, for each positive and negative a row of ``anchor``, ``positive``, ``negative``.
 
     Args:
-        pool: A multiset: an id that it holds several times is written several times.
+        pool: A multiset: repeated ids are written repeatedly.
         positives: Relevant passages of the same queries, in the same order.
         collection: Their texts.
         path: The file: ``.jsonl``, for triplets also ``.parquet``.
         kind: See above.
         negatives_per_query: How many to draw: what training draws in its first epoch and, for the further positives
             of a triplet's query, in the epochs of these. None takes the whole pool, in its order.
-        seed: Of the draw; the run's seed for what the run has trained on.
+        seed: Of the draw; the run's seed for the negatives that the run trained on.
         separator: Between title and text in "flagembedding" and "triplets", where a passage is one string.
 
     Returns:
         How many queries and lines were written, how many queries were left out or got fewer negatives.
 
     Raises:
-        UserError: There is no such kind, the name does not end as it should, or no negatives are asked for.
-        ValueError: Pool and positives are not of the same queries.
+        UserError: There is no such kind, the name has another suffix, or ``negatives_per_query`` is below 1.
+        ValueError: Pool and positives are of different queries.
 
     Example:
         >>> import ance_tele as at
@@ -150,7 +150,7 @@ def export_corpus(collection: Collection, path: Path) -> int:
 
 @contextmanager
 def _writer(path: Path, columns: list[str] | None) -> Iterator[Write]:
-    """Yield what writes lines: as Parquet where columns are given, else as JSONL."""
+    """Yield a function that writes lines: to Parquet if columns are given, else to JSONL."""
     if columns is None:
         with path.open("w", encoding="utf-8", newline="\n") as file:
             yield lambda lines: file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -175,13 +175,13 @@ class _Passage:
 
 @dataclass(frozen=True)
 class _Example:
-    """A query with its positives and its negatives, these in the order they are drawn."""
+    """A query with its positives and its negatives in drawing order."""
 
     id: str
     text: str
     positives: list[_Passage]
     negatives: list[_Passage]
-    answers: dict[str, list[str]]  # by the name of the field; empty where the collection has none
+    answers: dict[str, list[str]]  # by field name; empty if the collection has none
     prompt: dict[str, str]  # likewise
 
 
@@ -194,7 +194,7 @@ def _examples(
     negatives: int | None,
     seed: int,
 ) -> Iterator[_Example]:
-    """Yield the queries at positions ``part`` (ascending), with texts where the kind has texts."""
+    """Yield the queries at positions ``part`` (ascending), with texts if the kind has texts."""
     relevant = [positives.passages[positives.offsets[query] : positives.offsets[query + 1]] for query in part]
     drawn = []
     for query, rows in zip(part.tolist(), relevant, strict=True):

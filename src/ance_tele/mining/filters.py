@@ -1,13 +1,13 @@
-"""Filters of candidates that may be relevant, one after the other: by text, by answer, the user's own, by score."""
+"""Filters of candidates that may be relevant: by text, by answer, user-defined, by score."""
 
 from typing import Any
 
 import numpy as np
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.annotations import Answers
 from ance_tele.data.answers import match_answers
 from ance_tele.data.collection import Texts
-from ance_tele.data.given_lists import Answers
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.context import MiningContext
 from ance_tele.mining.margins import without_false_negatives
@@ -22,19 +22,19 @@ Dropped = dict[str, dict[str, int]]
 def filter_candidates(context: MiningContext, candidates: Candidates) -> tuple[Candidates, Dropped]:
     """Drop the candidates that are probably relevant.
 
-    In this order: the text of a relevant passage or of the query (where texts decide at all), an answer string
-    (``filter_answers``), the user's own (``filters``), score and rank (``thresholds``). A candidate counts for the
-    first that drops it; what is left keeps the rank and score of its list.
+    Filters act in this order: text of a relevant passage or of the query, answer string (``filter_answers``),
+    user-defined (``filters``), score and rank (``thresholds``). A candidate counts for the first that drops it; the
+    others keep rank and score.
 
     Args:
         context: Of the episode.
-        candidates: What its sources found.
+        candidates: Of its sources.
 
     Returns:
         The candidates; and how many each filter dropped, by filter and source.
 
     Raises:
-        UserError: There is no such filter, or it returns something else than one truth for each candidate.
+        UserError: There is no such filter, or it does not return one boolean per candidate.
 
     Example:
         The query's positive, row 0, scores 0.9; row 1 scores 0.88, less than 5% below it:
@@ -69,7 +69,7 @@ def filter_candidates(context: MiningContext, candidates: Candidates) -> tuple[C
 
 
 def _filters(context: MiningContext) -> dict[str, Filter]:
-    """Return the filters that look at one list at a time and not at its scores, in the order in which they act."""
+    """Return the active filters other than those by score and rank, in the order in which they act."""
     filters: dict[str, Filter] = {}
     if context.excluded.by_text:
         filters["same_text"] = without_same_text
@@ -89,21 +89,21 @@ def _of_user(name: str) -> Filter:
 
 
 def without_same_text(context: MiningContext, source: str, lists: CandidateLists) -> np.ndarray:
-    """Keep what has another text than the relevant passages and the query, bool [n]; judged passages are mixing's."""
+    """Drop duplicates of relevant passages and of the query, bool [n]; judged passages are removed by mixing."""
     return ~same_text(lists, context.known, context.excluded)
 
 
 def without_answer(context: MiningContext, source: str, lists: CandidateLists) -> np.ndarray:
-    """Keep what holds no answer of its query, bool [n]: in open-domain question answering an answer is relevance."""
+    """Drop passages with an answer of their query, bool [n], which count as relevant in open-domain QA."""
     collection = context.collection
     return ~answer_bearing(lists, context.queries, collection.answers, collection.corpus)
 
 
 def checked(name: str, keep: np.ndarray, lists: CandidateLists) -> np.ndarray:
-    """Return what a filter keeps, bool [n].
+    """Return the mask of a filter, bool [n].
 
     Raises:
-        UserError: Naming the filter, and what it must return.
+        UserError: It is no such mask; names the filter.
     """
     count = len(lists.passages)
     if not isinstance(keep, np.ndarray) or keep.dtype != bool or keep.shape != (count,):
@@ -115,7 +115,7 @@ def checked(name: str, keep: np.ndarray, lists: CandidateLists) -> np.ndarray:
 
 
 def mined_facts(candidates: Candidates, dropped: Dropped) -> dict[str, Any]:
-    """Return the facts of an episode's candidates for their manifest: how many by source, how many dropped."""
+    """Return counts for the manifest: candidates by source, dropped ones by filter and source."""
     own = ("same_text", "answer_bearing")
     facts: dict[str, Any] = {source: len(lists.passages) for source, lists in candidates.lists.items()}
     facts |= {name: dropped[name] for name in own if name in dropped}
@@ -127,9 +127,9 @@ def mined_facts(candidates: Candidates, dropped: Dropped) -> dict[str, Any]:
 
 
 def answer_bearing(lists: CandidateLists, queries: np.ndarray, answers: Answers, corpus: Texts) -> np.ndarray:
-    """Return which candidates hold an answer of their query in their text, bool [candidates].
+    """Return which candidates contain an answer of their query, bool [candidates].
 
-    Queries are given by row, int64 [q], with one list each; one that has no answers matches nothing.
+    Queries are given by row, int64 [q], with one list each; queries without answers match nothing.
     """
     strings = [answers.of(query) for query in queries.tolist()]
     return match_answers(lists.offsets, lists.passages, strings, corpus)
@@ -140,11 +140,11 @@ def answer_bearing_positives(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Find a positive for queries without a judged one: their best-ranked passage that holds an answer.
 
-    A query none of whose candidates does is left out (Karpukhin et al. 2020, Section 4.2).
+    Queries without such a passage are left out (Karpukhin et al. 2020, Section 4.2).
 
     Returns:
-        Rows of the queries for which one was found, int64 [n], in the order of ``queries``; the passage of each,
-        int64 [n]; and for how many of the queries none was found.
+        Rows of the other queries, int64 [n], in the order of ``queries``; the passage of each, int64 [n]; and the
+        number of queries left out.
     """
     found = np.flatnonzero(answer_bearing(lists, queries, answers, corpus))
     position = lists.query_positions[found]

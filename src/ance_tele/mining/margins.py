@@ -1,4 +1,4 @@
-"""Filters by score and rank: candidates that score too near to the positive, and the best places of a list."""
+"""Filters by score and rank: candidates that score close to the positive, and the top ranks of a list."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,16 +8,16 @@ from ance_tele.console.progress import progress
 from ance_tele.data.collection import Qrels
 from ance_tele.data.ragged import offsets_of, owners, pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, Candidates, concatenate, in_sorted
-from ance_tele.mining.context import Score
+from ance_tele.search.retriever import PairScores
 
-# Queries filtered at a time: bounds the memory. The result does not depend on it.
+# Queries filtered at a time: bounds the memory, without effect on the result.
 _QUERIES_PER_BLOCK = 64
 
-# Which candidates are too near, by the score of each, that of its query's positive, and the setting's value. As
-# sentence-transformers' ``mine_hard_negatives``; in the order in which they act.
+# Which candidates to drop, given their scores, those of the positives, and the value of the setting; as in
+# sentence-transformers' ``mine_hard_negatives``, in the order in which they act.
 TOO_NEAR: Mapping[str, Callable[[np.ndarray, np.ndarray, np.float32], np.ndarray]] = {
     "absolute_margin": lambda scores, positive, margin: scores + margin > positive,
-    # Times (1 - margin) would raise the bar where the positive's score is below zero.
+    # A factor (1 - margin) would be wrong for negative scores.
     "relative_margin": lambda scores, positive, margin: scores > positive - np.abs(positive) * margin,
     "max_score": lambda scores, positive, highest: scores > highest,
 }
@@ -32,8 +32,8 @@ def keep_negatives(
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Return which candidates are far enough from the positives to be negatives.
 
-    What :data:`TOO_NEAR` finds is dropped, and then the first ``range_min`` of what is left of each query's list. The
-    passages known to be relevant are left alone: mixing takes them out.
+    First :data:`TOO_NEAR` acts, then the first ``range_min`` remaining candidates of each query are dropped. Passages
+    known to be relevant are kept: mixing removes them.
 
     Args:
         offsets: int64 [q + 1]; the candidates of query i, in the order of their list, are
@@ -65,22 +65,22 @@ def keep_negatives(
 
 
 def without_false_negatives(
-    found: Candidates, positives: Qrels, known: Qrels, thresholds: Mapping[str, float], score: Score | None
+    found: Candidates, positives: Qrels, known: Qrels, thresholds: Mapping[str, float], score: PairScores | None
 ) -> tuple[Candidates, dict[str, dict[str, int]]]:
-    """Drop the candidates that are too near to the positives of their query; see :func:`keep_negatives`.
+    """Drop candidates that score close to the positives of their query; see :func:`keep_negatives`.
 
-    Whatever the source, it is the score of query and passage that decides, against the lowest of query and
-    positives. What is left keeps rank and score of its list. A random list has no best places to skip.
+    For all sources, scores of query and passage are compared with the lowest of query and positives. The others keep
+    rank and score. ``range_min`` does not apply to random lists.
 
     Args:
         found: By source, one list per query of ``positives``.
         positives: Relevant passages, at least one for every query.
         known: All passages that will not be drawn, of the same queries.
         thresholds: Those of :attr:`MiningConfig.thresholds`.
-        score: Gets every distinct pair once; None where only ``range_min`` acts.
+        score: Called once for all distinct pairs; None where only ``range_min`` acts.
 
     Returns:
-        The candidates; and by filter and source how many were dropped.
+        The candidates; and the number of dropped ones by filter and source.
     """
     parts: dict[str, list[CandidateLists]] = {source: [] for source in found.lists}
     dropped = {name: dict.fromkeys(found.lists, 0) for name in thresholds}

@@ -1,4 +1,4 @@
-"""Mining: all sources of an episode, one after the other."""
+"""Mining: the candidates of all sources of an episode."""
 
 from contextlib import nullcontext
 
@@ -7,13 +7,13 @@ import numpy as np
 from ance_tele.console.errors import UserError
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.context import MiningContext
-from ance_tele.mining.declared import Source
 from ance_tele.mining.plugins import resolve_source
+from ance_tele.mining.source_type import Source
 from ance_tele.store.plugins import failing_as, is_plugin
 
 
 def mine(context: MiningContext) -> Candidates:
-    """Collect the candidates of an episode from all its sources; filters come after (:func:`filter_candidates`).
+    """Return the unfiltered candidates of an episode from all its sources.
 
     Args:
         context: Of the episode; ``context.config`` names the sources.
@@ -48,10 +48,10 @@ def mine(context: MiningContext) -> Candidates:
 
 
 def checked(source: Source, lists: CandidateLists, context: MiningContext) -> CandidateLists:
-    """Return the lists of a source, or refuse what are none.
+    """Return the lists of a source.
 
     Raises:
-        UserError: Naming the source, and what it must return.
+        UserError: They are no such lists; names the source.
     """
     queries, corpus = len(context.queries), len(context.collection.corpus)
     wanted = f"it must return CandidateLists, one list of corpus rows for each of the {queries:,} training queries"

@@ -1,4 +1,4 @@
-"""Mixing: query, lookahead and momentum negatives become the pool of an episode (paper, Section 4)."""
+"""Mixing: the pool of an episode from query, lookahead and momentum negatives (paper, Section 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import SOURCES
 from ance_tele.store.plugins import plain_name
 
-# Queries mixed at a time: bounds the memory beyond candidates and pools. The result does not depend on it.
+# Queries mixed at a time: bounds the memory beyond candidates and pools, without effect on the result.
 QUERIES_PER_BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Quota:
-    """How many negatives a query gets: by source among the newly mined, and from the previous pool."""
+    """Negatives per query: newly mined by source, and from the previous pool."""
 
     new: dict[str, int]
     momentum: int
@@ -34,13 +34,12 @@ class Quota:
 
 
 def quota(config: MiningConfig, episode: int, previous: int = 0) -> Quota:
-    """Return how many negatives each part gives, so that ``alpha`` and ``beta`` are shares of what is drawn.
+    """Return the number of negatives of each part, so that ``alpha`` and ``beta`` are shares of what is drawn.
 
-    The newly mined part is ``pool_per_source`` for each source (a lone source fills the place of two);
-    within query and lookahead, ``beta`` is the share of lookahead. Momentum then gets the share ``alpha``
-    of the whole. Where the previous pool is too small for that, the new part shrinks until the shares hold:
-    the shares are the method, the size is not. With alpha = beta = 0.5 this is query : lookahead = 1 : 1 and
-    new : momentum = 1 : 1 (paper, Appendix C.2).
+    Newly mined are ``pool_per_source`` per source (twice as many for a single source); ``beta`` is the share of
+    lookahead among query and lookahead negatives. Momentum gets the share ``alpha`` of the whole; if the previous pool
+    is too small, the new part shrinks until the shares hold. With alpha = beta = 0.5 this is query : lookahead = 1 : 1
+    and new : momentum = 1 : 1 (paper, Appendix C.2).
     """
     sources = tuple(map(plain_name, config.sources_at(episode)))
     total = config.pool_per_source * max(2, len(sources))
@@ -78,8 +77,8 @@ def mix(
 ) -> Pool:
     """Draw the pool of an episode.
 
-    From each source's list, without the positives, a uniform sample without replacement; from the previous
-    pool, likewise, as a multiset. The same inputs give the same pool, bit for bit.
+    Uniform samples without replacement from each source's list, without the positives, and from the previous pool as a
+    multiset. The same inputs give the same pool, bit for bit.
 
     Args:
         candidates: The lists of this episode, for the queries of ``positives``, in the same order.
@@ -90,7 +89,7 @@ def mix(
         history: The pools of all earlier episodes, in order, for the same queries.
 
     Raises:
-        ValueError: Candidates or history are of other queries, or a source or an episode is missing.
+        ValueError: Candidates or history are of other queries, or lack a source or an episode.
 
     Example:
         Two training queries whose lists begin with their positives, rows 0 and 7:
@@ -163,9 +162,9 @@ def _check(candidates: Candidates, positives: Qrels, target: Quota, episode: int
 def _wanted(
     target: Quota, candidates: Candidates, config: MiningConfig, episode: int, history: Sequence[Pool]
 ) -> np.ndarray:
-    """Return how many negatives each query should get, int64 [q].
+    """Return the target number of negatives of each query, int64 [q].
 
-    Of the negatives that a file gives, no more than it gives; nor, later, of pools that were smaller for it.
+    It is limited by the number of given negatives and, in later episodes, by pools that were smaller for it.
     """
     wanted = np.full(len(candidates.queries), target.total)
     if "given" in target.new:
@@ -176,7 +175,7 @@ def _wanted(
 
 
 class _Part(NamedTuple):
-    """Negatives of one source in a block: parallel arrays, ordered by query; a position counts from the block."""
+    """Negatives of one source in a block: parallel arrays, ordered by query position within the block."""
 
     position: np.ndarray
     passages: np.ndarray
@@ -207,7 +206,7 @@ class _Block:
     def momentum(self, past: Pool, size: int, config: MiningConfig, episode: int, seed: int) -> _Part:
         offsets = past.offsets[self.start : self.stop + 1]
         part, position, place = slice(offsets[0], offsets[-1]), owners(offsets), within(offsets)
-        # A history of other positives must not bring these in.
+        # The history may contain passages that are positives now.
         keep = np.flatnonzero(~in_sorted(position * self.width + past.passages[part], self.positives))
         position, place = position[keep], place[keep]
         if config.momentum == "all":
@@ -244,9 +243,9 @@ class _Block:
 
 
 def _draw(position: np.ndarray, priority: np.ndarray, size: int, queries: int) -> np.ndarray:
-    """Draw ``size`` entries per query by ascending priority; returns their indices, ordered by query.
+    """Return the indices of the ``size`` entries per query of lowest priority, ordered by query.
 
-    One sort of a combined key: the query in the upper bits (blocks are small), the priority in the lower.
+    Sorts a combined key with the query in the upper bits and the priority in the lower ones.
     """
     assert queries <= 1 << 16, "a block of queries does not fit the upper bits of the key"
     key = (position.astype(np.uint64) << np.uint64(48)) | (priority >> np.uint64(16))

@@ -1,4 +1,4 @@
-"""Passages that are never negatives of a training query: relevant ones, copies of these, and the query itself."""
+"""Passages that are never negatives of a training query: relevant ones, their duplicates, and the query itself."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from ance_tele.data.copies import Copies, first_queries
 from ance_tele.data.ragged import pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, in_sorted
 
-# Queries looked at together: bounds the memory. The result does not depend on it.
+# Queries per block: bounds the memory, without effect on the result.
 _QUERIES_PER_BLOCK = 4096
 
 
@@ -18,15 +18,14 @@ _QUERIES_PER_BLOCK = 4096
 class NeverNegative:
     """The passages that are never negatives of training queries.
 
-    Queries of the same text share theirs, and of passages of the same text only the first is listed, so that many that
-    are alike take no more room than one.
+    Queries with the same text share them, and of duplicate passages only the first is listed, to save memory.
 
     Attributes:
-        groups: Which group of queries of the same text each training query is in, int64 [q].
-        offsets: Of each group among the passages, int64 [groups + 1].
-        passages: Rows of the corpus, int64 [n]; of passages of the same text the first.
-        first: For each row of the corpus the first that has its text, int64; None where no two have the same.
-        by_text: Texts decide something: there are copies, queries of the same text, or queries that are passages.
+        groups: Group of queries with the same text of each training query, int64 [q].
+        offsets: Of the groups in ``passages``, int64 [groups + 1].
+        passages: Rows of the corpus, int64 [n]; of duplicates the first.
+        first: For each row of the corpus the first row with the same text, int64; None without duplicates.
+        by_text: There are duplicates, queries with the same text, or queries that are passages.
     """
 
     groups: np.ndarray
@@ -37,12 +36,12 @@ class NeverNegative:
 
     @classmethod
     def rows(cls, known: Qrels) -> "NeverNegative":
-        """Return the passages that judgements name, whatever their texts."""
+        """Return the known passages alone, regardless of texts."""
         return cls(np.arange(len(known)), known.offsets, known.passages)
 
     @classmethod
     def of(cls, known: Qrels, collection: Collection, copies: Copies) -> "NeverNegative":
-        """Add copies of the passages, what is known of other queries of the same text, and the queries themselves."""
+        """Return the known passages of queries with the same text, their duplicates, and the queries themselves."""
         alike = first_queries(collection.queries, known.queries)
         themselves, passages = copies.of_queries(collection.queries, known.queries)
         if not (copies.count or len(themselves) or (alike != np.arange(len(alike))).any()):
@@ -55,29 +54,29 @@ class NeverNegative:
         return cls(groups, offsets, pairs % width, copies.first if copies.count else None, by_text=True)
 
     def texts(self, passages: np.ndarray) -> np.ndarray:
-        """Return, for rows of the corpus, the first row that has the same text."""
+        """Return, for rows of the corpus, the first row with the same text."""
         return passages if self.first is None else self.first[passages]
 
     def of_query(self, query: int) -> np.ndarray:
-        """Return what is never a negative of the query at a position, as :meth:`texts` names it."""
+        """Return the excluded passages of the query at a position, as first rows of their texts."""
         group = self.groups[query]
         return self.passages[self.offsets[group] : self.offsets[group + 1]]
 
     def among(self, queries: np.ndarray, passages: np.ndarray) -> np.ndarray:
-        """Return which pairs of a query, given by its position, and a passage are no negatives, bool [pairs]."""
+        """Return which pairs of query position and passage are excluded, bool [pairs]."""
         texts, (pairs, width) = self.texts(passages), self._pairs
         inside = texts < width  # beyond it nothing is known
         return inside & in_sorted(self.groups[queries] * width + texts, pairs)
 
     @cached_property
     def _pairs(self) -> tuple[np.ndarray, int]:
-        """All pairs of group and passage as numbers, ascending, and what a group's number is multiplied by."""
+        """The keys of all pairs of group and passage, ascending, and the factor of the group in them."""
         width = 1 + int(self.passages.max(initial=0))
         return np.sort(pair_keys(self.offsets, self.passages, width)), width
 
 
 def same_text(lists: CandidateLists, named: Qrels, never: NeverNegative) -> np.ndarray:
-    """Return which candidates have the text of a relevant passage or of the query, and are not named: bool [n]."""
+    """Return which candidates have the text of a relevant passage or of the query but are not named: bool [n]."""
     judged, found = NeverNegative.rows(named), np.empty(len(lists.passages), dtype=bool)
     for start, stop in spans(len(lists), _QUERIES_PER_BLOCK):
         block, part = lists.block(start, stop), slice(lists.offsets[start], lists.offsets[stop])

@@ -1,4 +1,4 @@
-"""Sources and filters by name: the built-in ones, and functions of the user's own, named ``module:function``."""
+"""Sources and filters by name: built in, or user-defined as ``module:function``."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ance_tele.console.errors import UserError
 from ance_tele.mining.config import THRESHOLDS, MiningConfig
-from ance_tele.mining.declared import Source
+from ance_tele.mining.source_type import Source
 from ance_tele.mining.sources import MINED, SOURCES
 from ance_tele.store.plugins import code_hash, is_plugin, load_plugin, plain_name
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from ance_tele.mining.candidates import CandidateLists
     from ance_tele.mining.context import MiningContext
 
-# Gets the context, the name of a source and its lists; returns which candidates are kept, bool [n].
+# Returns the mask of candidates to keep, bool [n], given the context, the name of a source and its lists.
 Filter = Callable[["MiningContext", str, "CandidateLists"], "np.ndarray"]
 
-# What manifests of candidates name next to the sources.
+# Keys of manifests next to the names of sources.
 RESERVED = ("same_text", "answer_bearing", "filtered", "recall_around")
 
-# Paul Tol's muted colours, which stay apart for colour-blind eyes too, for sources that declare none.
+# Paul Tol's muted colours, which are colour-blind safe, for sources without a colour.
 PALETTE = ("#117733", "#882255", "#332288", "#DDCC77", "#44AA99", "#CC6677", "#999933", "#AA4499")
 
 
@@ -30,7 +30,7 @@ def resolve_source(name: str) -> Source:
     """Return a source by its name, or by ``module:function``.
 
     Raises:
-        UserError: There is none of that name; or the function has the name of a built-in source.
+        UserError: There is no such source, or the function has the name of a built-in one.
     """
     if name in MINED:
         return SOURCES[name]
@@ -48,7 +48,7 @@ def resolve_filter(name: str) -> Filter:
     """Return a filter by ``module:function``.
 
     Raises:
-        UserError: There is no such function; or it has the name of a built-in filter.
+        UserError: There is no such function, or it has the name of a built-in filter.
     """
     _own_name(name, (*THRESHOLDS, *RESERVED))
     return load_plugin(name, "filter")
@@ -62,10 +62,10 @@ def _own_name(name: str, taken: tuple[str, ...]) -> str:
 
 
 def load_all(config: MiningConfig) -> None:
-    """Import every source and filter that settings name, so that what cannot be is refused before a run begins.
+    """Import all sources and filters of the settings, so that errors show before a run begins.
 
     Raises:
-        UserError: One cannot be found, or its code not be read; or two have the same name.
+        UserError: One is not found, or has no source code; or two have the same name.
     """
     for what, names in (("sources", every_source(config)), ("filters", config.filters)):
         own = [plain_name(name) for name in names]
@@ -78,21 +78,21 @@ def load_all(config: MiningConfig) -> None:
 
 
 def every_source(config: MiningConfig) -> tuple[str, ...]:
-    """Return all sources that settings name, each once."""
+    """Return all sources of the settings, without repeats."""
     return tuple(dict.fromkeys((*config.sources, *(config.first_sources or ()))))
 
 
 def plugin_inputs(config: MiningConfig, episode: int) -> dict[str, Any]:
-    """Return what the manifest of an episode's candidates needs for plug-ins: hashes of their code; {} without any."""
+    """Return the inputs of an episode's candidates for plug-ins: hashes of their code; {} without plug-ins."""
     functions = {name: resolve_source(name).function for name in config.sources_at(episode) if is_plugin(name)}
     hashes = {name: code_hash(one) for name, one in {**functions, **_filters(config)}.items()}
     return {"code": hashes} if hashes else {}
 
 
 def plugin_sources(config: MiningConfig) -> dict[str, dict[str, str]]:
-    """Return title and colour of each source that is a plug-in, for files that are read where its module is not.
+    """Return title and colour of each user-defined source, for files that are read without its module.
 
-    A source without a colour gets the first of the palette that no other has.
+    A source without a colour gets an unused one of the palette.
     """
     sources = [resolve_source(name) for name in every_source(config) if is_plugin(name)]
     free = iter([colour for colour in PALETTE if colour not in {one.colour for one in sources}])

@@ -1,4 +1,4 @@
-"""The pool: the negatives that an episode draws from, each with its provenance."""
+"""The pool: the negatives that training draws from, with their provenance."""
 
 from dataclasses import dataclass, field
 
@@ -19,14 +19,14 @@ COLUMNS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Pool:
-    """Negatives per query, a multiset: a passage that several sources name is in it several times.
+    """Negatives per query, a multiset: a passage may come from several sources.
 
     Attributes:
         queries: Rows of the training queries, int64 [q].
         offsets: int64 [q + 1]; the negatives of query i are ``offsets[i]:offsets[i + 1]``.
         passages: Rows of the corpus, int32 [n].
-        source: Where each came from in this episode, uint8 [n], an index into ``names``.
-        origin: The source that once mined it (for momentum; else the same as ``source``), uint8 [n].
+        source: Source in this episode, uint8 [n], an index into ``names``.
+        origin: Source that mined it (differs from ``source`` for momentum), uint8 [n].
         first: The episode whose pool first held it for this query, uint8 [n].
         ranks: Its rank in the list it was mined from, int16 [n].
         scores: Its score there, float32 [n].

@@ -1,4 +1,4 @@
-"""Random order without state: a hash of (seed, episode, purpose, query, item), the same on every machine."""
+"""Stateless randomness: a hash of (seed, episode, purpose, query, item), the same on every machine."""
 
 import hashlib
 
@@ -23,9 +23,9 @@ def hashed(seed: int, episode: int, purpose: str, queries: np.ndarray, items: np
     Args:
         seed: The run's seed.
         episode: Or any other counter.
-        purpose: What it is for, so that two uses never share their randomness.
+        purpose: Separates independent uses.
         queries: Integers [n].
-        items: Integers [n]; left out where there is one number per query.
+        items: Integers [n]; None for one number per query.
     """
     key = int.from_bytes(hashlib.sha256(f"{seed}/{episode}/{purpose}".encode()).digest()[:8], "little")
     value = queries.astype(np.uint64)

@@ -1,7 +1,6 @@
 """The built-in sources of negatives. A new one is a function here with its title and colour, and a name in ``SOURCES``.
 
-A source answers one question: which passages, in which order, may be hard negatives of each training query? It leaves
-the positives in; mixing takes them out.
+A source returns ranked candidates for each training query, positives included; mixing removes these.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import numpy as np
 
 from ance_tele.data.ragged import owners
 from ance_tele.mining.candidates import CandidateLists
-from ance_tele.mining.declared import Source, source
 from ance_tele.mining.seeding import hashed
+from ance_tele.mining.source_type import Source, source
 from ance_tele.search.topk import TopK
 
 if TYPE_CHECKING:  # a report imports this module for titles and colours
+    from ance_tele.data.annotations import ScoredPassages
     from ance_tele.data.collection import Qrels
-    from ance_tele.data.given_lists import Given
     from ance_tele.mining.context import MiningContext
 
 
@@ -56,11 +55,11 @@ def given(context: MiningContext) -> CandidateLists:
 
 @source("momentum", "#CC79A7")
 def momentum(context: MiningContext) -> CandidateLists:
-    """The previous pool; nothing is mined for it: mixing draws it."""
+    """The previous pool, from which mixing draws; nothing is mined."""
     raise ValueError("'momentum' is drawn in mixing, by alpha; it is no source to mine.")
 
 
-# Their order is the code in memory (:class:`ance_tele.mining.pool.Pool`), and the order of counts.
+# Their order gives the codes in :class:`ance_tele.mining.pool.Pool`, and the order of counts.
 SOURCES: Mapping[str, Source] = {one.name: one for one in (query, lookahead, bm25, random, momentum, given)}
 
 MINED = tuple(name for name in SOURCES if name != "momentum")
@@ -68,7 +67,7 @@ MINED = tuple(name for name in SOURCES if name != "momentum")
 
 
 def lookahead_anchors(positives: Qrels, which: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the passages that lookahead searches around, int64 [n], and their offsets by query, int64 [q + 1]."""
+    """Return the anchors, positives whose neighbours are mined, int64 [n], and offsets by query, int64 [q + 1]."""
     if which == "first":
         return positives.passages[positives.offsets[:-1]], np.arange(len(positives) + 1)
     return positives.passages, positives.offsets
@@ -77,9 +76,9 @@ def lookahead_anchors(positives: Qrels, which: str) -> tuple[np.ndarray, np.ndar
 def lookahead_lists(
     positives: Qrels, search_passages: Callable[[np.ndarray], CandidateLists], which: str
 ) -> CandidateLists:
-    """Return the passages nearest to the positives of each query, searched with the passages' own vectors.
+    """Return the passages nearest to the positives of each query.
 
-    Every distinct positive is searched once, however many queries share it.
+    Every distinct positive is searched for once.
     """
     anchors, offsets = lookahead_anchors(positives, which)
     distinct, members = np.unique(anchors, return_inverse=True)
@@ -97,11 +96,8 @@ def random_lists(queries: np.ndarray, passages: int, depth: int, seed: int, epis
     return CandidateLists.from_topk(TopK(rows, np.zeros(rows.shape, dtype=np.float32)))
 
 
-def given_lists(negatives: Given, queries: np.ndarray, depth: int) -> CandidateLists:
-    """Return the negatives that files give for each query: those that a teacher has scored first, the best score first.
-
-    The others follow in the order of the file. A passage that is named twice comes once.
-    """
+def given_lists(negatives: ScoredPassages, queries: np.ndarray, depth: int) -> CandidateLists:
+    """Return the given negatives of each query without repeats, by teacher score, then in file order."""
     row = np.repeat(negatives.queries, np.diff(negatives.offsets))
     position = np.searchsorted(queries, row)
     position[position == len(queries)] = 0

@@ -28,7 +28,7 @@ _POOL = pa.schema([*_IDS, ("origin", _SOURCE), ("first_episode", pa.uint8()), *_
 
 def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus: Texts) -> None:
     """Write candidates: query_id, passage_id, source, rank, score; source after source."""
-    # The names are listed too, so that a source that found nothing at all is read back as such.
+    # Names are stored too, so that a source without candidates is read back.
     schema = _CANDIDATES.with_metadata({"sources": ",".join(candidates.lists)})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for code, lists in enumerate(candidates.lists.values()):
@@ -94,7 +94,7 @@ def read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Po
 
 
 def write_lists(path: Path, rows: np.ndarray, lists: CandidateLists, queries: Texts, corpus: Texts) -> None:
-    """Write the query lists of one checkpoint in the same form as candidates."""
+    """Write the lists of one checkpoint in the format of candidates."""
     write_candidates(path, Candidates(rows, {"query": lists}), queries, corpus)
 
 
@@ -104,7 +104,7 @@ def read_lists(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> C
 
 
 def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:
-    """Yield row groups in a row together, at most ``ROWS_PER_LOOKUP`` rows unless a single group has more."""
+    """Yield consecutive row groups, joined up to ``ROWS_PER_LOOKUP`` rows."""
     file, held = pq.ParquetFile(path), list[pa.Table]()
     for number in range(file.num_row_groups):
         group = file.read_row_group(number)
@@ -120,7 +120,7 @@ def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:
 
 
 class _Ragged:
-    """Gathers columns that are ordered by query."""
+    """Collects columns that are ordered by query."""
 
     def __init__(self, path: Path, queries: int) -> None:
         self.path, self.last = path, 0
@@ -172,9 +172,9 @@ def _named(codes: np.ndarray, names: Sequence[str]) -> pa.DictionaryArray:
 
 
 def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
-    """Turn names of sources into their places in ``names``, uint8, adding those that are new."""
+    """Return the index in ``names`` of each source name, uint8; new names are appended."""
     parts = []
-    for chunk in column.chunks:  # each has a dictionary of its own
+    for chunk in column.chunks:  # every chunk has its own dictionary
         own = chunk.dictionary.to_pylist()
         names.extend(name for name in own if name not in names)
         numbers = np.array([names.index(name) for name in own], dtype=np.uint8)

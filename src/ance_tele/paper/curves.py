@@ -1,4 +1,4 @@
-"""The paper's own curves (MS MARCO), as references next to those of a run."""
+"""The paper's curves (MS MARCO), as references next to those of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Reference:
 
 
 def reference() -> Reference:
-    """Return the paper's curves that a report draws next to a run's own."""
+    """Return the paper's curves for a report."""
     rates = [(f"ANCE, {name}", curve(MARCO, "forgetting rate", "ance", start)) for start, name in STARTS.items()]
     rates.append(("ANCE-Tele", forgetting(MARCO, "ance-tele")))
     longer = "dev MRR@10 over five episodes"

@@ -1,7 +1,7 @@
-"""The paper's own figures (Sun et al., EMNLP 2022), to be shown next to those of a run.
+"""The paper's figures (Sun et al., EMNLP 2022), as references for those of a run.
 
-Percentages of the paper are fractions here, as everywhere in this package (39.1 is 0.391), and metrics have our
-names. The recall that the paper gives for NQ and TriviaQA counts passages that hold an answer: ``Answer@k``.
+Percentages are given as fractions (39.1 is 0.391), metrics by our names. The paper's recall on NQ and TriviaQA is
+answer recall, ``Answer@k``.
 """
 
 import re
@@ -62,7 +62,7 @@ class Row:
         metrics: Fractions by metric; those that the paper does not report are left out.
         params: Size as the paper gives it, such as "110M"; None where there is no model.
         negatives: Where its training negatives come from; None for systems without.
-        reference: A larger model, or one taught by a cross-encoder: not to be ranked among the others.
+        reference: A larger model, or one distilled from a cross-encoder, for reference only.
     """
 
     system: str
@@ -86,9 +86,9 @@ def benchmark_of(collection: str) -> Benchmark | None:
 
 
 def start_family(model: str) -> Start | None:
-    """Return which of the paper's pretrained starts a model is, by its name: Luyu/co-condenser-marco is co-condenser.
+    """Return which of the paper's pretrained models a model is, by its name: Luyu/co-condenser-marco is co-condenser.
 
-    Case and dashes do not matter; "bert" and "coCondenser" will do.
+    Case and dashes are ignored: "bert" and "coCondenser" match.
     """
     last = model.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
     known = {_letters(short): short for short in (*STARTS, "bert", "co-condenser")}
@@ -129,7 +129,7 @@ def published(collection: str, table: str, system: str, start: str | None = None
 
 
 def table1(collection: str) -> list[Row]:
-    """Return the rows of Table 1 that report anything on a collection, in the paper's order; none for others."""
+    """Return the rows of Table 1 with metrics of a collection, in the paper's order."""
     benchmark = benchmark_of(collection)
     rows = [row for row in _facts()["table1"] if benchmark in row]
     about = ("params", "negatives", "reference")
@@ -141,9 +141,9 @@ def table1(collection: str) -> list[Row]:
 
 def table2(collection: str, alpha: float, beta: float, negatives_per_query: int) -> dict[str, float] | None:
     """Return the paper's figures for ANCE-Tele at other shares or numbers of negatives (MS MARCO), or None."""
-    asked = (alpha, beta, negatives_per_query)
+    shares = (alpha, beta, negatives_per_query)
     for row in _facts()["table2"]:
-        if benchmark_of(collection) == "msmarco" and asked == (row["alpha"], row["beta"], row["negatives_per_query"]):
+        if benchmark_of(collection) == "msmarco" and shares == (row["alpha"], row["beta"], row["negatives_per_query"]):
             return _named("msmarco", row["msmarco"])
     return None
 
@@ -161,7 +161,7 @@ def of_system(collection: str, system: str, start: str, shares: Mapping[str, flo
 
 
 def forgetting(collection: str, system: str) -> dict[int, float] | None:
-    """Return the paper's forgetting rate by episode (Table 9, MS MARCO), as fractions, or None where it has none."""
+    """Return the paper's forgetting rate by episode (Table 9, MS MARCO) as fractions, or None."""
     rates = _facts()["table9"].get(_recipe(system)) if benchmark_of(collection) == "msmarco" else None
     return {episode: _fraction(rate) for episode, rate in enumerate(rates, 1)} if rates else None
 
@@ -178,9 +178,9 @@ def curve(collection: str, name: str, system: str, start: str) -> dict[int, floa
 
 
 def composition(collection: str) -> dict[int, dict[str, float]] | None:
-    """Return ANCE's negatives by who met them first: ``{episode: {"bm25" or episode: share of its top-200}}``.
+    """Return ANCE's negatives by first round: ``{episode: {"bm25" or episode: share of its top-200}}``.
 
-    From the authors' notebooks: ANCE from BERT on MS MARCO, over about 400,000 queries. None for other collections.
+    From the authors' notebooks: ANCE from BERT on MS MARCO, about 400,000 queries. None for other collections.
     """
     if benchmark_of(collection) != "msmarco":
         return None
@@ -191,13 +191,13 @@ def composition(collection: str) -> dict[int, dict[str, float]] | None:
 
 
 def sizes(collection: str) -> Sizes | None:
-    """Return the published size of a benchmark (Table 4), or None for other collections."""
+    """Return the published size of a benchmark (Table 4), or None."""
     benchmark = benchmark_of(collection)
     return Sizes(**_facts()["sizes"][benchmark]) if benchmark else None
 
 
 def hours(collection: str) -> Hours | None:
-    """Return how long the paper's training took (Table 6), or None for other collections."""
+    """Return the paper's training time (Table 6), or None."""
     benchmark = benchmark_of(collection)
     if benchmark is None:
         return None
@@ -212,7 +212,7 @@ def _facts() -> dict[str, Any]:
 
 
 def _recipe(system: str) -> str:
-    """Take the benchmark off a recipe's name: marco/q-neg is q-neg, and nq alone is ance-tele."""
+    """Remove the benchmark from a recipe's name: marco/q-neg is q-neg, and nq alone is ance-tele."""
     name = system.rpartition("/")[2]
     return "ance-tele" if name in ("marco", "nq", "triviaqa") else name
 

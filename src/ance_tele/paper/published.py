@@ -1,4 +1,4 @@
-"""The paper's published checkpoints: how each is to be read, and the scores on its model card."""
+"""The paper's published checkpoints: settings, and the scores on their model cards."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def _pair(benchmark: str, recall: list[float]) -> Published:
 
 CHECKPOINTS: tuple[Published, ...] = (
     _tied("ance-tele", {"MRR@10": 0.391, "Recall@1000": 0.984}),
-    # No model of the paper's: released later, trained from COCO-DR on passages without their titles.
+    # Not from the paper: released later, trained from COCO-DR on passages without titles.
     _tied("ance-tele_coco-base", {"MRR@10": 0.373}, title_separator=" "),
     _tied("dpr_bert-base", {"MRR@10": 0.324}),
     # Their model cards label recall at 100 as at 20 (and TriviaQA as NQ); these are the figures of Table 1.
@@ -52,7 +52,7 @@ CHECKPOINTS: tuple[Published, ...] = (
 
 
 def known(name: str) -> Published | None:
-    """Return what is known of a published checkpoint, by its hub name or a folder so called, or None."""
+    """Return the published checkpoint of a hub name, or of a folder of that name; None if there is none."""
     last = PurePath(name.replace("\\", "/")).name
     parts = ((one, repository) for one in CHECKPOINTS for repository in (one.query, one.passage))
     return next((one for one, repository in parts if last == repository.rpartition("/")[2]), None)

@@ -1,4 +1,4 @@
-"""The paper's training settings by benchmark (Tables 5 and 7) under the names of ours, and its authors' code."""
+"""The paper's training settings by benchmark (Tables 5 and 7), and those of the official code."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -56,5 +56,5 @@ START_OF_SCALE: Mapping[str, str] = {
 
 
 def start_of(name: str) -> str:
-    """Return the hub name of a start given by its short name ("co-condenser-marco"); any other name as it is."""
+    """Return the hub name of a short name ("co-condenser-marco"); other names unchanged."""
     return STARTS.get(name, name)

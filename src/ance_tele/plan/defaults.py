@@ -1,7 +1,7 @@
-"""Defaults from training queries, texts and model: a pure function of such facts, each value with a reason.
+"""Default settings as a pure function of facts about training queries, texts and model, each with a reason.
 
-The paper's own settings are those of ``marco``, ``nq`` and ``triviaqa``; how these rules were chosen, and what they
-gave, is in docs/decisions.md. Nothing here looks at the machine: a run resumed on another one keeps its settings.
+The paper's settings are those of ``marco``, ``nq`` and ``triviaqa``; docs/decisions.md has the choice and evaluation of
+these rules. They do not depend on the machine, so that a run can be resumed on another one.
 """
 
 from collections.abc import Mapping
@@ -32,19 +32,19 @@ SETTINGS = (
 )
 """The settings that have such a default, in the order in which they are printed."""
 
-# The width of BERT-base; its usual rates are scaled by the width of the model at hand.
+# The width of BERT-base; learning rates are scaled by the width of the model.
 BASE_WIDTH = 768
 
 # Passages of a list, however small the corpus: a third of it, from two sources or twice from one, is enough for N.
 LEAST_DEPTH = 24
 
-# N, whatever is at hand: the queries of a batch lend each other many more.
+# N; in-batch negatives add many more.
 NEGATIVES = 7
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What defaults depend on: the size of the data, the lengths of the texts, the kind of model.
+    """Facts that defaults depend on: size of the data, lengths of texts, kind of model.
 
     Attributes:
         queries: Queries to train on.
@@ -75,11 +75,11 @@ class Default(NamedTuple):
 
 
 def defaults(facts: Facts, given: Mapping[str, Any] | None = None) -> dict[str, Default]:
-    """Return the settings that suit what is at hand, each with its reason.
+    """Return default settings with their reasons.
 
     Args:
-        facts: What is at hand.
-        given: Settings that somebody has chosen: they are not among what is returned, and the rest suits them.
+        facts: Of data and model.
+        given: Chosen settings, which are not returned; the others are adapted to them.
 
     Returns:
         By the name of the setting, one of :data:`SETTINGS`.
@@ -108,9 +108,9 @@ def defaults(facts: Facts, given: Mapping[str, Any] | None = None) -> dict[str, 
 
 
 def _batch(queries: int) -> Default:
-    """Return the largest power of two that leaves 100 steps an epoch, from 8 to 32.
+    """Return the largest power of two with at least 100 steps per epoch, from 8 to 32.
 
-    With 7 negatives and 256 tokens, 32 are the most whose gradients need no caching, which costs a third more.
+    With 7 negatives and 256 tokens, 32 is the largest without gradient caching, which costs a third more.
     """
     batch = 8
     while batch < 32 and queries >= 200 * batch:
@@ -120,7 +120,7 @@ def _batch(queries: int) -> Default:
 
 
 def _epochs(per_epoch: int) -> Default:
-    """Return as many epochs as give 250 steps, from 1 to 5."""
+    """Return the epochs for 250 steps, from 1 to 5."""
     epochs = max(1, min(5, -(-250 // max(1, per_epoch))))
     return Default(epochs, f"{counted(epochs * per_epoch, 'step', 'steps')} in all")
 
@@ -144,7 +144,7 @@ def _rate(facts: Facts) -> Default:
 
 
 def _length(what: str, share: int, tokens: int, most: int | None, kind: Kind) -> Default:
-    """Return a length that holds most texts: a multiple of 16 from 32 to 256, and no more than the model reads."""
+    """Return a length for most texts: a multiple of 16 from 32 to 256, and no more than the model reads."""
     if kind == "static":
         return Default(None, "static embeddings read texts whole")
     low, high = 32, 256
@@ -159,7 +159,7 @@ def _length(what: str, share: int, tokens: int, most: int | None, kind: Kind) ->
 def _depth(passages: int) -> Default:
     """Return the paper's 200, but at most a tenth of the corpus, and at least 24.
 
-    Of fewer passages a model that retrieves well finds the relevant ones alone, and too few negatives are left.
+    With fewer, a good model retrieves mostly relevant passages, and too few negatives remain.
     """
     depth = min(200, max(LEAST_DEPTH, passages // 10))
     if depth == 200:
@@ -170,7 +170,7 @@ def _depth(passages: int) -> Default:
 
 
 def _pool(depth: int) -> Default:
-    """Return the paper's 30, but at most a third of a list: a lone source gives twice that, and positives drop out."""
+    """Return the paper's 30, but at most a third of a list: a single source gives twice that, without positives."""
     pool = max(1, min(30, depth // 3))
     return Default(
         pool, "the paper's for MS MARCO" if pool == 30 else "a third of a list, from which positives drop out"

@@ -1,4 +1,4 @@
-"""The facts that defaults go by, read from a collection and from the small files of a model: no torch, no weights."""
+"""Facts for defaults, from a collection and the small files of a model, without torch or weights."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,19 +12,19 @@ from ance_tele.data.collection import Collection, Texts
 from ance_tele.plan.defaults import Facts, Kind
 from ance_tele.settings import Recipe
 
-# Texts whose tokens are counted, evenly spread: enough for a percentile, quick on any corpus.
+# Texts sampled evenly for a percentile of lengths.
 SAMPLE = 500
-# Bytes of UTF-8 a token where there is no tokenizer to count with: English words, and characters of East Asia alike.
+# Bytes of UTF-8 per token, for estimates without a tokenizer.
 BYTES_A_TOKEN = 4
-# RoBERTa and its kin count positions from the padding token's: the first two of those they declare are never reached.
+# RoBERTa's positions start after the padding token's, so that two of the declared ones are unused.
 _OFFSET = ("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "mpnet")
 
-# Returns a file of a model by its name inside the model's folder; None where there is none.
+# Returns the path of a file of a model by its relative name; None without.
 Find = Callable[[str], Path | None]
 
 
 class AtHand:
-    """A collection and the model that will be trained on it; tokens are counted once.
+    """A collection and the model to be trained on it; tokens are counted once.
 
     Args:
         collection: Its training queries and its texts.
@@ -36,7 +36,7 @@ class AtHand:
         self.collection, self.files = collection, ModelFiles(model_files(model, download))
 
     def facts(self, recipe: Recipe) -> Facts:
-        """Return what defaults go by; ``recipe`` decides which training queries are taken."""
+        """Return the facts; ``recipe`` decides the training queries."""
         return Facts(
             queries=training_queries(self.collection, recipe),
             passages=len(self.collection.corpus),
@@ -66,7 +66,7 @@ def training_queries(collection: Collection, recipe: Recipe) -> int:
 
 
 def percentile(texts: Texts, share: float, count: Callable[[list[str]], list[int]]) -> int:
-    """Return how many tokens ``share`` percent of the texts have at most, by an evenly spread sample; 0 of no texts."""
+    """Return the length that ``share`` percent of the texts do not exceed, from an even sample; 0 without texts."""
     if not len(texts):
         return 0
     rows = np.unique(np.linspace(0, len(texts) - 1, SAMPLE).round().astype(np.int64))
@@ -99,7 +99,7 @@ class ModelFiles:
 
     @property
     def kind(self) -> Kind:
-        """What it is, as far as it matters to training."""
+        """Its kind, as far as it matters to training."""
         if self.types & {"StaticEmbedding", "WordEmbeddings", "BoW"} and "Transformer" not in self.types:
             return "static"
         if any(self.find(_inside(folder, "adapter_config.json")) for folder in self.folders):
@@ -108,13 +108,13 @@ class ModelFiles:
 
     @property
     def width(self) -> int:
-        """Its hidden size; 0 where it is not declared."""
+        """Its hidden size; 0 if not declared."""
         names = ("hidden_size", "dim", "d_model", "n_embd")
         found = (config.get(name) for config in self._configs() for name in names)
         return next((width for width in found if isinstance(width, int)), 0)
 
     def most_tokens(self, task: Literal["query", "document"]) -> int | None:
-        """Return what it reads of a text, as it declares and as it has positions; None where neither sets a limit."""
+        """Return its maximum length, as declared and by its positions; None without limit."""
         if self.kind == "static":
             return None
         limits = [
@@ -130,7 +130,7 @@ class ModelFiles:
         return min((limit for limit in limits if isinstance(limit, int) and 2 < limit < 1 << 20), default=None)
 
     def counter(self) -> Callable[[list[str]], list[int]]:
-        """Return what counts the tokens of texts, special tokens included; a guess by bytes without a tokenizer."""
+        """Return a function that counts tokens with special tokens; without a tokenizer, it estimates by bytes."""
         path = next(filter(None, (self.find(_inside(folder, "tokenizer.json")) for folder in self.folders)), None)
         if path is None:
             return lambda texts: [2 + -(-len(text.encode()) // BYTES_A_TOKEN) for text in texts]
@@ -142,7 +142,7 @@ class ModelFiles:
         return lambda texts: [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts)]
 
     def _configs(self) -> Iterator[dict[str, Any]]:
-        """Yield its configurations; of one for several kinds of input, that of the texts first."""
+        """Yield its configurations; of a multimodal model, that of the text part first."""
         for config in self._all("config.json"):
             text = config.get("text_config")
             yield from (text, config) if isinstance(text, dict) else (config,)
@@ -162,7 +162,7 @@ class ModelFiles:
 
 
 def model_files(model: str | Path | None, download: bool = True) -> Find:
-    """Return what finds the files of a model: in its folder, or of the hub."""
+    """Return a function that finds the files of a model in its folder or on the hub."""
     if model is None:
         return lambda name: None
     if Path(model).exists():
@@ -181,7 +181,7 @@ def model_files(model: str | Path | None, download: bool = True) -> Find:
                 return Path(cached)
             return Path(hf_hub_download(str(model), name)) if download and not unreachable else None
         except (HfHubHTTPError, OSError, ValueError) as error:
-            # None of that name; or no such model or no way to the hub, which need not be tried again.
+            # No such file; or no such model or no access to the hub, which is not tried again.
             missing = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
             unreachable = unreachable or not missing
             return None

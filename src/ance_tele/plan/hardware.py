@@ -1,4 +1,4 @@
-"""What an encoder's work costs, by counting: operations, bytes, and the hardware that carries them out."""
+"""Cost of an encoder: FLOPs and bytes by its shape, and data of GPUs."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,10 @@ class ModelShape:
     """Shape of a transformer encoder; BERT-base by default.
 
     Attributes:
-        layers: Number of layers.
         hidden: Width, which is also the length of a vector.
         intermediate: Width inside the feed-forward part.
         vocabulary: Rows of the token embeddings.
         positions: Rows of the position embeddings.
-        name: What the model is called.
     """
 
     layers: int = 12
@@ -31,7 +29,7 @@ class ModelShape:
 
     @property
     def body(self) -> int:
-        """Weights that every token meets: four projections of attention, two of the feed-forward part."""
+        """Weights multiplied with every token: four attention projections, two feed-forward layers."""
         return self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.intermediate)
 
     @property
@@ -51,7 +49,7 @@ class ModelShape:
         return 2 * self.body * length + 4 * self.layers * self.hidden * length**2
 
     def activations(self, tokens: float, width: int = 2) -> float:
-        """Return the bytes that the backward pass needs of ``tokens`` tokens, with numbers of ``width`` bytes.
+        """Return the bytes of activations kept for the backward pass, with numbers of ``width`` bytes.
 
         Korthikanti et al. 2022, Section 4.1, without the term of the attention weights, which fused attention
         computes again: attention 11 x hidden, norms 4 x hidden, feed-forward 3 x hidden + 4 x intermediate for a layer
@@ -65,12 +63,11 @@ class GPU:
     """A GPU by its data sheet.
 
     Attributes:
-        name: What it is called here.
         tflops: Peak in 16 bits (bf16; fp16 where there is no bf16), dense, TFLOP/s.
         tflops_float32: Peak in float32, without TF32.
         memory: GiB.
         bandwidth: Of that memory, GB/s.
-        bf16: Whether it computes in bf16; where not, runs take float32.
+        bf16: Whether it supports bf16; else runs use float32.
     """
 
     name: str
@@ -81,7 +78,7 @@ class GPU:
     bf16: bool = True
 
     def peak(self, precision: str) -> float:
-        """Return the FLOP/s at a precision as settings name it: "auto", "bf16" or "float32"."""
+        """Return the peak FLOP/s at a precision: "auto", "bf16" or "float32"."""
         return 1e12 * (self.tflops if self.bf16 and precision != "float32" else self.tflops_float32)
 
 

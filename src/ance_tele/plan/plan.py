@@ -1,4 +1,4 @@
-"""What a run will take, by its settings and a few counts: no data, no torch, no GPU."""
+"""Estimated cost of a run from its settings and a few counts, without data, torch or a GPU."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def plan(
     positives: int | None = None,
     pairs: int | None = None,
 ) -> Plan:
-    """Count what a run will take.
+    """Estimate the cost of a run.
 
     Args:
         recipe: Its settings.
@@ -67,7 +67,7 @@ def plan(
 
 
 def _cut(assumed: Assumed, recipe: Recipe) -> Assumed:
-    """Cut mean lengths to the longest that the recipe reads."""
+    """Limit mean lengths to the maximum lengths of the recipe."""
     queries, passages = recipe.encoder.query_max_len, recipe.encoder.passage_max_len
     return replace(
         assumed,
@@ -114,6 +114,6 @@ def paper_share(plan: Plan) -> float:
 
 
 def scaled(plan: Plan, paper_hours: float) -> float:
-    """Return hours of the paper for this one GPU, were it used at the same share of its 16-bit peak."""
+    """Return the paper's hours scaled to this one GPU, at the same share of its 16-bit peak."""
     assert plan.paper is not None, "the paper has no hours for this work"
     return paper_hours * plan.paper.gpus * GPUS[plan.paper.gpu].tflops / plan.gpu.tflops

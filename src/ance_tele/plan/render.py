@@ -1,4 +1,4 @@
-"""A plan in plain text."""
+"""Plans as plain text."""
 
 from collections.abc import Iterator, Mapping
 from io import StringIO
@@ -15,7 +15,7 @@ _FLOPS = (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
 
 
 def render(made: Plan) -> str:
-    """Lay a plan out in plain text, at most 100 columns wide."""
+    """Return a plan as plain text of at most 100 columns."""
     shape, gpu = made.shape, made.gpu
     out = StringIO()
     console = Console(file=out, width=100, color_system=None, highlight=False, markup=False)
@@ -46,7 +46,7 @@ def render(made: Plan) -> str:
 
 
 def _table(*headings: str, right: int) -> Table:
-    """Return an empty table whose columns from number ``right`` on hold figures."""
+    """Return an empty table whose columns from number ``right`` on are right-aligned."""
     table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="right" if number >= right else "left")
@@ -81,7 +81,7 @@ def _space(made: Plan) -> Table:
 
 
 def _paper_hours(made: Plan) -> Table:
-    """Compare the plan's hours with the paper's, as they are and scaled to this GPU."""
+    """Compare the plan's hours with the paper's, as published and scaled to this GPU."""
     paper = made.paper
     assert paper is not None, "the paper has no hours for this work"
     theirs = f"paper, {paper.gpus} x {paper.gpu}"

@@ -1,7 +1,7 @@
-"""Defaults for every setting of a recipe that nobody has chosen, by collection and model.
+"""Defaults by collection and model for settings of a recipe that were not chosen.
 
-A value is taken from the first of these that has it: the user; the recipe by its name; the paper's scale, where one is
-named; the run folder, where the run was begun already; then :mod:`ance_tele.plan.defaults`.
+Precedence: the user; the recipe; the paper's scale, if named; the run folder, if the run was begun;
+:mod:`ance_tele.plan.defaults`.
 """
 
 import logging
@@ -47,9 +47,9 @@ def recipe_for(name: str, collection: Collection, model: str | Path | None, **se
 
 
 def defaults_for(chosen: Recipe, at_hand: AtHand, given: Names[str] = ()) -> dict[str, Default]:
-    """Return value and reason of the settings of a recipe that nobody has chosen, by name.
+    """Return value and reason of the settings of a recipe that were not chosen, by name.
 
-    ``given`` names settings that somebody has chosen. {} for a recipe at the paper's scale, or one without a model.
+    ``given`` names the chosen ones. {} for a recipe at the paper's scale, or without a model.
     """
     if chosen.name.partition(" ")[0].partition("/")[0] in SCALES or chosen.lexical:
         return {}
@@ -60,9 +60,9 @@ def defaults_for(chosen: Recipe, at_hand: AtHand, given: Names[str] = ()) -> dic
 
 
 def suited(chosen: Recipe, at_hand: AtHand, given: Names[str] = (), begun: Path | None = None) -> Recipe:
-    """Return a recipe whose unchosen settings suit what is at hand; see :func:`defaults_for`.
+    """Return a recipe with defaults for settings that were not chosen; see :func:`defaults_for`.
 
-    Where a run was begun in the folder ``begun``, that run's settings are the defaults.
+    The settings of a run in the folder ``begun``, if any, take precedence.
     """
     found = defaults_for(chosen, at_hand, given)
     if begun is not None and (begun / "run.json").is_file():
@@ -76,5 +76,5 @@ def suited(chosen: Recipe, at_hand: AtHand, given: Names[str] = (), begun: Path 
 
 
 def written(value: Any) -> str:
-    """Write a value as one gives it on the command line."""
+    """Format a value as on the command line."""
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
-"""The work of a run, counted from the method and from this package's own code: phases, disk, memory.
+"""The work of a run: operations of its phases, disk, memory.
 
-Work becomes time by the assumptions of :class:`Assumed`. One process, one GPU.
+:class:`Assumed` converts work to time. One process, one GPU.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,17 +30,17 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Assumed:
-    """What turns work into hours and bytes where it cannot be counted.
+    """Assumptions that convert work to time and bytes.
 
     Attributes:
         query_tokens: Mean tokens of a query, special tokens included. Batches are cut by length, so means count.
         passage_tokens: Mean tokens of a passage likewise.
-        training: Share of the GPU's peak that training reaches (measured with BERT-base: 0.21 of an H200, whose
-            products are so fast that all else counts; slower GPUs reach more).
-        encoding: Share of it that encoding reaches (0.30 there).
-        searching: Share of the float32 peak that search's products reach.
+        training: Share of the GPU's peak in training (measured with BERT-base: 0.21 of an H200; slower GPUs reach
+            more).
+        encoding: Share in encoding (0.30 there).
+        searching: Share of the float32 peak in search.
         score_passes: How often search moves its scores through GPU memory: written once, read to find the best.
-        tokenised: Tokens that tokenising gives, per second of the host.
+        tokenised: Tokens per second of tokenising on the host.
         mixed: Candidates mixed per second (measured: 500,000 queries x 400 candidates in 35 s on two cores).
         candidate_bytes: Of a candidate in Parquet, by ids (measured on random ids of an MS MARCO-sized corpus).
         pool_bytes: Of a negative in the pool likewise.
@@ -63,12 +63,11 @@ class Phase:
     """One phase of an episode.
 
     Attributes:
-        episode: From 1; 0 is the model as it is given.
+        episode: From 1; 0 for the initial model.
         name: "tokenise", "encode corpus", "evaluate", "search queries", "search positives", "mix" or "train".
-        amount: How many of ``unit``.
-        unit: "tokens", "passages", "queries", "candidates" or "steps".
+        amount: Number of ``unit``: "tokens", "passages", "queries", "candidates" or "steps".
         flops: Operations of the GPU.
-        seconds: How long they take.
+        seconds: Estimated time.
     """
 
     episode: int
@@ -81,20 +80,15 @@ class Phase:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will take.
+    """Estimated cost of a run on one GPU.
 
     Attributes:
-        recipe: Its settings.
-        passages: Size of the corpus.
         queries: All queries of the collection.
         train_queries: Queries to train on.
-        eval_queries: Queries that every episode is measured on.
-        shape: Of the model.
-        gpu: The one GPU.
-        assumed: Lengths and rates.
+        eval_queries: Queries that every episode is evaluated on.
         positives: Distinct relevant passages of the training queries.
-        examples: Pairs of query and positive in an epoch.
-        paper: The paper's hours for the same work (Table 6), where it gives any.
+        examples: Examples of an epoch.
+        paper: The paper's hours for the same work (Table 6), if any.
     """
 
     recipe: Recipe
@@ -116,7 +110,7 @@ class Plan:
 
     @property
     def encoders(self) -> int:
-        """Two where queries have one of their own."""
+        """Number of encoders: two if they are untied."""
         return 2 if self.recipe.encoder.untie_encoders else 1
 
     @property
@@ -136,7 +130,7 @@ class Plan:
 
     @property
     def cached(self) -> bool:
-        """Whether gradients are cached, by the rule of training: a batch with its padding exceeds the limit."""
+        """Whether gradients are cached: a batch with padding exceeds the limit."""
         config = self.recipe.training
         padded = self.step_passages * (self.recipe.encoder.passage_max_len or self.assumed.passage_tokens)
         return padded > config.grad_cache_tokens if config.grad_cache is None else config.grad_cache
@@ -186,19 +180,19 @@ class Plan:
         rate = self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding
         return Phase(episode, "encode corpus", self.passages, "passages", flops, flops / rate)
 
-    def _search(self, episode: int, name: str, asked: int) -> Phase:
-        """Search exactly: asked x passages products of ``hidden`` numbers, 2 FLOPs each, in float32.
+    def _search(self, episode: int, name: str, queries: int) -> Phase:
+        """Search exactly: queries x passages products of ``hidden`` numbers, 2 FLOPs each, in float32.
 
         Every score (4 bytes) passes through GPU memory some times. Queries are encoded first; positives have
         their vectors.
         """
-        products = 2.0 * asked * self.passages * self.shape.hidden
-        encoded = 0.0 if name == "search positives" else asked * self.shape.forward(self.assumed.query_tokens)
-        moved = 4 * asked * self.passages * self.assumed.score_passes
+        products = 2.0 * queries * self.passages * self.shape.hidden
+        encoded = 0.0 if name == "search positives" else queries * self.shape.forward(self.assumed.query_tokens)
+        moved = 4 * queries * self.passages * self.assumed.score_passes
         seconds = products / (self.gpu.peak("float32") * self.assumed.searching) + moved / (self.gpu.bandwidth * 1e9)
         seconds += encoded / (self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding)
         unit = "positives" if name == "search positives" else "queries"
-        return Phase(episode, name, asked, unit, products + encoded, seconds)
+        return Phase(episode, name, queries, unit, products + encoded, seconds)
 
     def _train(self, episode: int) -> Phase:
         """Train: forward, and twice that backward; with gradient caching one more forward.
@@ -246,7 +240,7 @@ class Plan:
 
     @property
     def gpu_memory(self) -> dict[str, float]:
-        """Bytes on the GPU by activity, without what the allocator and the libraries take.
+        """Bytes on the GPU by activity, without those of allocator and libraries.
 
         Training holds 16 bytes a parameter (weights, gradients, two moments), 2 more for the weights in 16 bits, and
         the activations of a batch, or of one chunk with gradient caching. Searching holds a block of vectors, and
@@ -283,7 +277,7 @@ class Plan:
 
     @property
     def notes(self) -> Iterator[str]:
-        """What the figures leave out, in sentences."""
+        """Yield sentences on what the figures leave out."""
         if self.recipe.lexical or "bm25" in self.recipe.evaluation.baselines:
             yield "BM25 runs on the CPU; its hours are not in the plan."
         elif any("bm25" in self.recipe.mining.sources_at(e) for e in range(1, self.episodes + 1)):

@@ -1,4 +1,4 @@
-"""What the figures draw on their axes: lines with a key, stacked bars, an axis of episodes."""
+"""Elements of figures: lines with a key, stacked bars, axes of episodes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REFERENCE_DASHES = ((0, (5, 2)), (0, (2, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a panel; without a name it is not in the key. ``spread`` is drawn as error bars."""
+    """A line of a panel; without a name it is not in the key. ``spread`` gives error bars."""
 
     name: str
     points: Points
@@ -34,19 +34,19 @@ class Line:
     spread: Sequence[float] = ()
 
     def scaled(self, factor: float) -> Line:
-        """Return the line with its values multiplied: 100 for percent."""
+        """Return the line with its values multiplied."""
         points = [(x, factor * y) for x, y in self.points]
         return replace(self, points=points, spread=[factor * one for one in self.spread])
 
 
 def run_line(name: str, points: Points, place: int, **how: Any) -> Line:
-    """Return a run's line in the colour and with the mark of its place among the runs."""
+    """Return the line of a run in the colour and with the mark of its place."""
     colour, mark = run_look(place)
     return Line(name, points, colour, **{"mark": mark, **how})
 
 
 def reference_lines(curves: Sequence[tuple[str, Points]]) -> list[Line]:
-    """Return the paper's curves: thin, quiet, dashed."""
+    """Return the paper's curves, thin and dashed."""
     return [
         Line(f"paper: {name}", points, QUIET, None, REFERENCE_DASHES[place % len(REFERENCE_DASHES)], thin=True)
         for place, (name, points) in enumerate(curves)
@@ -54,7 +54,7 @@ def reference_lines(curves: Sequence[tuple[str, Points]]) -> list[Line]:
 
 
 def draw_lines(axes: Axes, lines: Sequence[Line]) -> None:
-    """Draw lines and their key, and note where some are the paper's."""
+    """Draw lines and their key, with a note on those of the paper."""
     for line in lines:
         axes.errorbar(
             [x for x, _ in line.points],
@@ -76,7 +76,7 @@ def draw_lines(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def draw_key(axes: Axes, names: Sequence[str], handle: float = 1.1) -> None:
-    """Put the key between title and panel, in as many rows as its names need, and move the title out of its way."""
+    """Draw the key between title and panel, in as many rows as needed, and move the title up."""
     if not names:
         return
     columns = max(1, min(len(names), 6, 60 // (min(max(map(len, names)), 40) + 5)))
@@ -89,7 +89,7 @@ def draw_key(axes: Axes, names: Sequence[str], handle: float = 1.1) -> None:
         handlelength=handle,
         handletextpad=0.5,
     )
-    # The title leaves room for it; counted again it would push the panels apart.
+    # The title leaves room for it, so that the layout must not count it again.
     key.set_in_layout(False)
     axes.set_title(axes.get_title(loc="left"), loc="left", pad=9 + 14.5 * -(-len(names) // columns))
 
@@ -102,7 +102,7 @@ def draw_stacks(
     of: str = "%",
     by: str = "episode",
 ) -> None:
-    """Draw stacked bars in percent, with their numbers inside where there is room, and the key.
+    """Draw stacked bars in percent, with numbers where there is room, and the key.
 
     Layers have title and colour, from the bottom up; a bar without shares is marked as not measured.
     """
@@ -112,7 +112,7 @@ def draw_stacks(
     places = [place for place, _ in known]
     for layer, (name, colour) in layers.items():
         heights = [100 * shares.get(layer, 0.0) for _, shares in known]
-        # An outline keeps the light colours from running into the paper.
+        # Outlines separate light colours from the background.
         axes.bar(places, heights, 0.62, bottoms, color=colour, edgecolor=OUTLINE, linewidth=0.6, label=plain(name))
         for index, height in enumerate(heights):
             if height >= 4.5 and len(known) <= LABELLED_BARS:
@@ -129,7 +129,7 @@ def draw_stacks(
 
 
 def label_episodes(axes: Axes, places: Sequence[float]) -> None:
-    """Label whole episodes (or rounds) only, every so many of them where they are many."""
+    """Label whole episodes (or rounds), not all of them if they are many."""
     at = sorted({round(place) for place in places})
     shown = at[:: max(1, -(-len(at) // 12))]
     axes.set_xticks(shown, [str(x) for x in shown])
@@ -139,7 +139,7 @@ def label_episodes(axes: Axes, places: Sequence[float]) -> None:
 
 
 def draw_nothing(axes: Axes, title: str, sentence: str) -> None:
-    """Write why a panel is empty, in place of an empty frame."""
+    """Write why a panel is empty."""
     axes.set_title(title)
     axes.text(0.5, 0.5, sentence, transform=axes.transAxes, ha="center", va="center", color=QUIET)
     axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
@@ -147,7 +147,7 @@ def draw_nothing(axes: Axes, title: str, sentence: str) -> None:
 
 
 class Bar(NamedTuple):
-    """A horizontal bar: the group and the place in it, its length, the text at its end."""
+    """A horizontal bar: group, place in the group, length, text at its end."""
 
     group: int
     place: int
@@ -157,7 +157,7 @@ class Bar(NamedTuple):
 
 
 def draw_bars(axes: Axes, bars: Sequence[Bar], groups: Sequence[str], size: int, title: str, of: str) -> None:
-    """Draw groups of so many horizontal bars, the first on top."""
+    """Draw groups of horizontal bars, ``size`` in each, the first on top."""
     axes.set_title(title)
     draw_groups(axes, groups, of)
     for group, place, value, text, colour in bars:
@@ -170,7 +170,7 @@ def draw_bars(axes: Axes, bars: Sequence[Bar], groups: Sequence[str], size: int,
 
 
 def draw_groups(axes: Axes, names: Sequence[str], of: str) -> None:
-    """Prepare an axis for horizontal groups, one for each name from the top, with a grid for their values."""
+    """Prepare an axis for horizontal groups, one per name from the top, with a grid for values."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.6)
     axes.set_xlabel(of)
@@ -179,12 +179,12 @@ def draw_groups(axes: Axes, names: Sequence[str], of: str) -> None:
 
 
 def place_in_group(group: int, place: int, size: int) -> float:
-    """Return where a run's bar lies in a group of so many."""
+    """Return the position of a run's bar in a group of ``size``."""
     return group - 0.36 + 0.72 * (place + 0.5) / size
 
 
 def draw_key_of_runs(axes: Axes, runs: Sequence[str]) -> None:
-    """Draw the key of runs whose bars or marks are in groups, where there are several."""
+    """Draw the key of several runs whose bars or marks are in groups."""
     if len(runs) > 1:
         for place, run in enumerate(runs):
             colour, mark = run_look(place)

@@ -1,4 +1,4 @@
-"""How a run was made and measured, in sentences: what it trained on, what was short, cut or left out, what it took."""
+"""Conditions of a run in sentences: data, evaluation, truncation, dropped candidates, times."""
 
 from ance_tele.console.numbers import DASH, count, counted, duration, percent, score, words
 from ance_tele.runs.summary import EpisodeSummary, Summary
@@ -8,12 +8,12 @@ _SAME = {"id": "by id", "text": "by text"}
 
 
 def recorded(value: object, name: str) -> str:
-    """Return a value as text, or that there is none."""
+    """Return a value as text, or that it is not recorded."""
     return f"(no {name} recorded)" if value in (None, "") else str(value)
 
 
 def description(summary: Summary) -> str:
-    """Return what was run, in a sentence, and what was unusual in how it was measured."""
+    """Return a sentence on the run, with unusual conditions of its evaluation."""
     data, episodes = summary.data, len(summary.episodes)
     recipe, model = recorded(summary.recipe, "recipe"), recorded(summary.model, "model")
     split, seed = recorded(summary.split, "split"), recorded(summary.seed, "seed")
@@ -29,13 +29,13 @@ def description(summary: Summary) -> str:
     else:
         names = [{"bm25": "BM25", "zero-shot": f"{model} as it is"}[name] for name in summary.untrained]
         run = f"Recipe {recipe} searched {on}{' with ' + words(names) if names else ''}, without any training"
-    asked = count(data.queries.get(split))
-    measured = f"measured on the {'' if asked == DASH else asked + ' '}{split} queries."
+    queries = count(data.queries.get(split))
+    measured = f"measured on the {'' if queries == DASH else queries + ' '}{split} queries."
     return " ".join([f"{run}; {measured}", *approximate(summary), *unusual(summary)])
 
 
 def approximate(summary: Summary) -> list[str]:
-    """Return how much of the exact lists an approximate search found at least, where there was one."""
+    """Return the recall of approximate search, if used."""
     recalls = [one.recall for one in summary.episodes if one.recall]
     found = [one[name] for one in recalls for name in ("queries", "positives") if name in one]
     if not found:
@@ -45,7 +45,7 @@ def approximate(summary: Summary) -> list[str]:
 
 
 def unusual(summary: Summary) -> list[str]:
-    """Return a sentence for each condition of measurement that is not the usual one."""
+    """Return a sentence for each unusual condition of evaluation."""
     found = []
     for split, of in summary.evaluation.items():
         level, own, deeper = of.get("relevance_level"), of.get("queries_excluded"), of.get("not_measured")
@@ -70,7 +70,7 @@ def unusual(summary: Summary) -> list[str]:
 
 
 def making(summary: Summary) -> list[str]:
-    """Return what was dropped, short or cut on the way, and the time it took."""
+    """Return sentences on dropped candidates, shortages, truncation and times."""
     return [*_dropped(summary), *_pairs(summary), *_shortage(summary), *_cut(summary), *_times(summary)]
 
 

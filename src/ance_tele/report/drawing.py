@@ -1,4 +1,4 @@
-"""A figure of the report: panels to draw, the data in it as rows, and the files of both."""
+"""Figures of the report: panels, their data as rows, and files of both."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg", ".csv")
 """What a figure is written as."""
 
-# Inches. A panel of the page is wide enough for a phone and no wider, so that its type stays legible there.
+# Inches. Panels are as wide as a phone, so that text stays legible there.
 WIDE = (4.7, 3.5)
 SMALL = (2.3, 2.3)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: what draws on them, and what it shows, for those who do not see it."""
+    """A pair of axes: a function that draws on them, and a description for screen readers."""
 
     alt: str
     draw: Callable[[Axes], None]
@@ -59,7 +59,7 @@ class Drawing:
 
 
 def panel_svg(panel: Panel, size: tuple[float, float]) -> str:
-    """Draw one panel as an SVG for a page, transparent, in the page's own type, light or dark as the page is."""
+    """Return one panel as a transparent SVG in the page's font, for light and dark mode."""
     import matplotlib
 
     with matplotlib.rc_context({"svg.fonttype": "none"}):
@@ -89,26 +89,26 @@ def save(drawing: Drawing, folder: Path) -> list[Path]:
 
 
 def image(drawing: Drawing, kind: str, title: str = "") -> bytes:
-    """Draw a figure, all panels in one picture."""
+    """Return a figure, all panels in one picture."""
     figure = _sheet(drawing.panels, min(drawing.columns, len(drawing.panels)), drawing.size)
     if title:
         figure.suptitle(title, fontsize=14, x=0.015, ha="left", parse_math=False)
     if drawing.key:
         _key(figure, drawing.key)
     content = BytesIO()
-    # A date in the file would make every drawing of the same run a different file.
+    # Without a date, the same run gives the same file.
     figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return content.getvalue()
 
 
 def write_rows(drawing: Drawing, folder: Path) -> None:
-    """Write the data of a figure into a folder as CSV (UTF-8); numbers with all their digits."""
+    """Write the data of a figure into a folder as CSV (UTF-8), with all digits."""
     with atomic(folder / f"{drawing.name}.csv") as temporary:
         temporary.write_bytes(csv_text(drawing.header, drawing.rows).encode("utf-8", "replace"))
 
 
 def _sheet(panels: Sequence[Panel], columns: int, size: tuple[float, float]) -> Figure:
-    """Draw panels in rows of so many; what is left of the last row stays empty."""
+    """Return a figure with panels in rows of ``columns``."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

@@ -1,4 +1,4 @@
-"""The learning curves of a run, of several runs, of a comparison's systems; and a run in one picture (curves.png)."""
+"""Learning curves of a run, of several runs, or of a comparison; and the overview of a run (curves.png)."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def curves(runs: Sequence[RunData], reference: Reference | None = None) -> Drawi
 
 
 def overview(run: RunData) -> Drawing:
-    """Draw a run in one picture: quality, learning and forgetting, sources of negatives, loss."""
+    """Draw an overview of a run: quality, learning and forgetting, sources of negatives, loss."""
     summary = run.summary
     if not summary.episodes:
         alone = Panel("Scores of the systems that were measured.", partial(_draw_untrained, summary=summary))
@@ -154,7 +154,7 @@ def draw_rate(
     axes.set(title=title, xlabel=by, ylabel=of)
     label_episodes(axes, [x for line in lines for x, _ in line.points])
     draw_lines(axes, [line.scaled(100) for line in lines])
-    axes.set_ylim(0, 1.04 * max(axes.get_ylim()[1], 1.0))  # the highest mark is whole
+    axes.set_ylim(0, 1.04 * max(axes.get_ylim()[1], 1.0))  # room for the highest mark
 
 
 def draw_quality(
@@ -184,11 +184,11 @@ def _level(name: str, value: float, dashes: Any = "--") -> Line:
 
 
 def draw_loss(axes: Axes, lines: Sequence[Line], ends: Mapping[int, float]) -> None:
-    """Draw the loss of all episodes in a row, which are named where they have room; ``ends`` as of :func:`_ends`."""
+    """Draw the loss over all episodes, named where there is room; ``ends`` as of :func:`_ends`."""
     few = all(len(line.points) <= 12 for line in lines)
     axes.set_title("Training loss, all episodes", pad=22 if ends else None)
     axes.set(xlabel="training step", ylabel="loss")
-    # An episode of one logged value has no line, so every value is marked where they are few.
+    # Few values are marked, since a single one has no line.
     draw_lines(axes, [replace(line, mark="." if few else None) for line in lines])
     axes.set_ylim(bottom=0)
     whole = max(ends.values(), default=0.0)
@@ -206,7 +206,7 @@ def draw_loss(axes: Axes, lines: Sequence[Line], ends: Mapping[int, float]) -> N
 
 
 def _ends(run: RunData) -> dict[int, float]:
-    """Return at which step of all steps each episode ends, by its number; 0 for the model before training."""
+    """Return the last training step of each episode, over all episodes; 0 for checkpoint 0."""
     ends = {0: 0.0}
     for one in run.summary.episodes:
         logged = [step for step, _ in run.losses.get(one.number, ())]
@@ -215,7 +215,7 @@ def _ends(run: RunData) -> dict[int, float]:
 
 
 def _losses(run: RunData, ends: Mapping[int, float]) -> Iterator[tuple[int, list[tuple[float, float]]]]:
-    """Yield the loss of each episode that logged one, by the step of all steps."""
+    """Yield the loss curve of each episode that logged one, over the steps of all episodes."""
     for episode, points in run.losses.items():
         if points:
             yield episode, [(ends.get(episode - 1, 0.0) + step, value) for step, value in points]

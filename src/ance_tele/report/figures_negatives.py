@@ -1,4 +1,4 @@
-"""Figures of the negatives: what lists and pools consist of, what is new in them, what leaves and comes back."""
+"""Figures of negatives: composition of lists and pools, new negatives, swing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARTS = {
 
 
 def composition(runs: Sequence[RunData], reference: Reference | None = None) -> Drawing | None:
-    """Draw what mined lists and pools consist of, each run in panels of its own, all from 0 to 100%."""
+    """Draw the composition of mined lists and pools, panels per run, all from 0 to 100%."""
     panels: list[Panel] = []
     rows: list[list[Any]] = []
     rounds = max((place for run in runs for place, _ in run.analysis.dynamics.composed("mined")), default=0)
@@ -55,7 +55,7 @@ def composition(runs: Sequence[RunData], reference: Reference | None = None) -> 
 
 
 def _layers(bars: Bars, rounds: int, lexical: bool, own: Own) -> dict[str, tuple[str, str]]:
-    """Choose title and colour of each layer: the source's own; of a round, from dark to light with time."""
+    """Return title and colour of each layer: of the source, or of the round from dark to light."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -69,7 +69,7 @@ def _layers(bars: Bars, rounds: int, lexical: bool, own: Own) -> dict[str, tuple
 
 
 def new_negatives(runs: Sequence[RunData], reference: Reference | None = None) -> Drawing | None:
-    """Draw how much of each round is new, and how much of that lay around the positives (Figures 7, 10e-h)."""
+    """Draw the share of new negatives by round, and the share of these near positives (Figures 7, 10e-h)."""
     new: list[Line] = []
     near: list[Line] = []
     random: list[Line] = []
@@ -101,7 +101,7 @@ def new_negatives(runs: Sequence[RunData], reference: Reference | None = None) -
 
 
 def swing(runs: Sequence[RunData], reference: Reference | None = None) -> Drawing | None:
-    """Draw how much of a round's lists left in the next one and was back in the one after (Section 3)."""
+    """Draw the share of a round's negatives that left in the next one and came back in the one after (Section 3)."""
     lines, rows = [], []
     for place, run in enumerate(runs):
         known = [(one.round, one.share, one.count) for one in run.analysis.dynamics.swing]

@@ -1,4 +1,4 @@
-"""Figures of one query's neighbourhood, of probable false negatives, and of other collections."""
+"""Figures of a projection, of suspects, and of other collections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ance_tele.runs.analysed import Point
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours that mean nothing else in the report, apart for colour-blind eyes (Paul Tol's); the mark repeats them.
+# Colours without another meaning in the report, colour-blind safe (Paul Tol's); marks repeat them.
 KINDS = {
     "A": ("o", "#BB5566", "class A"),
     "B": ("s", "#44AA99", "class B"),
@@ -36,7 +36,7 @@ REASONS = {
 
 
 def projection(runs: Sequence[RunData], reference: Reference | None = None) -> Drawing | None:
-    """Draw one query, its positives and swinging negatives over the episodes (Figure 6): an illustration."""
+    """Draw the projection of one query, its positives and swinging negatives by episode (Figure 6)."""
     panels, rows = [], []
     for run in runs:
         points = run.analysis.projection.points
@@ -76,7 +76,7 @@ def _scatter(axes: Axes, points: Sequence[Point], limits: Any, title: str) -> No
 
 
 def suspects(runs: Sequence[RunData], reference: Reference | None = None) -> Drawing | None:
-    """Draw how many negatives are probably false, by source and by reason."""
+    """Draw the shares of suspected false negatives by source and by reason."""
     sources = sources_in_order(name for run in runs for name in run.analysis.suspects.by_source)
     found = {name for run in runs for name in run.analysis.suspects.by_reason}
     reasons = [*(name for name in REASONS if name in found), *sorted(found - REASONS.keys())]
@@ -116,7 +116,7 @@ def _bars(axes: Axes, bars: Sequence[Bar], groups: Sequence[str], runs: Sequence
 
 
 def out_of_domain(runs: Sequence[RunData], reference: Reference | None = None) -> Drawing | None:
-    """Draw each run on other collections: before training and after, with the p-value of the difference."""
+    """Draw scores on other collections before and after training, with p-values."""
     pairs: list[Pair] = []
     rows: list[list[Any]] = []
     for place, run in enumerate(runs):

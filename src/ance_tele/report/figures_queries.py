@@ -1,4 +1,4 @@
-"""Figures of single training queries: how they fared from checkpoint to checkpoint (Figures 3 and 8d)."""
+"""Figures of single training queries by checkpoint (Figures 3 and 8d)."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def queries(runs: Sequence[RunData], reference: Reference | None = None) -> Draw
 
 
 def sample(found: Sequence[Trajectories]) -> list[list[int]]:
-    """Choose rows of each run: a fixed-seed sample of the queries that changed in the first, ordered by how they fared.
+    """Return rows of each run: a fixed-seed sample of the queries that changed in the first, ordered by their changes.
 
-    A run that has not all of these queries has a sample of its own.
+    A run without all of these queries has its own sample.
     """
     import numpy as np
 
@@ -78,7 +78,7 @@ def sample(found: Sequence[Trajectories]) -> list[list[int]]:
 
 
 def most_lost(of: Trajectories) -> list[int]:
-    """Return the rows of the queries whose falls add up to most; only queries that fell."""
+    """Return the rows of the queries with the largest sums of decreases."""
     import numpy as np
 
     order = np.argsort(-of.lost, kind="stable")[:MOST_LOST]
@@ -94,7 +94,7 @@ def _heat(axes: Axes, mrr: np.ndarray, title: str, metric: str, names: Sequence[
     from matplotlib import colormaps
     from matplotlib.colors import PowerNorm, to_hex
 
-    # An MRR of 1, 0.5, 0.33 … is a rank of 1, 2, 3 …: the root keeps the low ones apart.
+    # MRR is the reciprocal of a rank: the root separates low values.
     scale, shades = PowerNorm(0.5, 0, 1), colormaps["viridis"]
     image = axes.imshow(mrr, aspect="auto", cmap=shades, norm=scale, interpolation="nearest")
     axes.set(title=title, xticks=range(mrr.shape[1]), xlabel="episode (0: before training)")

@@ -1,4 +1,4 @@
-"""All figures of the report, in its order: section, what draws each, what to read off it, how to take it."""
+"""All figures of the report in order: section, drawing function, reading, caveat."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ LEARNING, NEGATIVES, SUSPECTS, OTHERS = SECTIONS = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the report; ``draw`` returns None where the runs have nothing to show in it."""
+    """A figure of the report; ``draw`` returns None without data."""
 
     name: str
     section: str
@@ -55,13 +55,13 @@ NOTES = {
 
 
 def gallery(runs: Sequence[RunData], shown: Reference | None = None) -> dict[str, Drawing]:
-    """Return the figures that the runs have something to show in, by name."""
+    """Return the figures for which the runs have data, by name."""
     drawings = {figure.name: figure.draw(runs, shown) for figure in FIGURES}
     return {name: drawing for name, drawing in drawings.items() if drawing is not None}
 
 
 def readings(figure: Figure, runs: Sequence[RunData], shown: Reference | None) -> list[str]:
-    """Return what to read off a figure: a sentence a run, none for a run that is not in it."""
+    """Return the readings of a figure: a sentence per run in it."""
     found = [(run.name, sentence) for run in runs if (sentence := figure.reading(run))]
     lines = [f"{name}: {sentence}" if len(runs) > 1 else sentence for name, sentence in found]
     if lines and shown is not None and figure.name == "forgetting":

@@ -1,4 +1,4 @@
-"""A run as the report shows it: its summary, its losses, and what the analysis found."""
+"""The data of a run for the report: summary, losses, analysis."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from ance_tele.store.records import decode_list
 
 @dataclass(frozen=True)
 class RunData:
-    """All that the report knows of a run; ``name`` is what legends call it, ``folder`` its folder's name."""
+    """A run's data; ``name`` is for legends, ``folder`` the name of its folder."""
 
     name: str
     summary: Summary
@@ -22,12 +22,12 @@ class RunData:
 
     @property
     def training_metric(self) -> str:
-        """What learning and forgetting are read from: MRR@100, or less far down."""
+        """The metric of learning and forgetting: MRR@100, or MRR of shorter lists."""
         return self.analysis.dynamics.metric or self.summary.forgetting_metric
 
     @property
     def learning(self) -> list[Learned]:
-        """What each episode changed: from the analysis; without one, from the summary."""
+        """Learning by episode, from the analysis or the summary."""
         return list(self.analysis.dynamics.learning) or [
             Learned(one.number, one.forgetting_rate, one.learned_rate, one.unchanged_rate)
             for one in self.summary.episodes
@@ -36,24 +36,24 @@ class RunData:
 
     @property
     def most_forgetting(self) -> Learned | None:
-        """The episode after which most training queries did worse."""
+        """The episode with the highest forgetting rate."""
         return max(self.learning, key=lambda one: one.forgotten, default=None)
 
     @property
     def new(self) -> list[New]:
-        """New negatives by round, from the second on: all of the first are new."""
+        """New negatives by round, from the second on."""
         return [one for one in self.analysis.dynamics.new if one.round != 1]
 
     @property
     def pools(self) -> list[tuple[int, dict[str, float]]]:
-        """The shares of the sources by episode: from the analysis; without one, from the summary."""
+        """Shares of the sources by episode, from the analysis or the summary."""
         analysed = self.analysis.dynamics.composed("sources")
         summed = [(one.number, one.pool.shares()) for one in self.summary.episodes]
         return analysed or [(number, shares) for number, shares in summed if shares]
 
 
 def read_run(folder: Path) -> RunData:
-    """Read a run folder; whatever part of the analysis is absent is empty.
+    """Read a run folder; missing parts of the analysis are empty.
 
     Raises:
         UserError: The summary is missing, or a file is broken; the message says which, and what to do.
@@ -65,13 +65,13 @@ def read_run(folder: Path) -> RunData:
         path = folder / f"episode-{one.number}" / "training_log.json"
         if path.exists():
             log = read_json_object(path, "restore it, or delete it to have the report without its loss curve")
-            pairs = decode_list(tuple[float, ...], log.get("loss"))  # a loss that is NaN is left out
+            pairs = decode_list(tuple[float, ...], log.get("loss"))  # without NaN
             losses[one.number] = sorted((pair[0], pair[1]) for pair in pairs if len(pair) == 2)
     return RunData(str(summary.recipe), summary, folder.resolve().name, losses, Analysis.read(folder))
 
 
 def named_apart(runs: Sequence[RunData]) -> list[RunData]:
-    """Give the runs names that differ: the recipe, its folder too where it repeats, and a number where both do."""
+    """Give the runs distinct names: the recipe, with the folder if repeated, with a number if both are."""
     recipes = [run.name for run in runs]
     longer = [run.name if recipes.count(run.name) == 1 else f"{run.name} ({run.folder})" for run in runs]
     names: list[str] = []

@@ -15,7 +15,7 @@ from ance_tele.runs.summary import Summary
 
 
 def report(summary: Summary) -> str:
-    """Write the report of a run; it shows curves.png from the folder it lies in."""
+    """Return the report of a run as Markdown; it shows curves.png of its folder."""
     tables: dict[str, Any] = {
         name: markdown(getattr(run_tables, name)(summary))
         for name in ("results", "episodes", "pools", "settings", "collection", "machine")
@@ -40,8 +40,8 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        # Whatever the template prints passes here, so no name can be forgotten.
+        # Escapes everything that the template prints.
         finalize=lambda value: value if isinstance(value, Markdown) else escape(str(value)),
-        autoescape=False,  # It would escape for HTML, which is not what is written here.
+        autoescape=False,  # which is for HTML
     )
     return environment.from_string(template.read_text(encoding="utf-8"))

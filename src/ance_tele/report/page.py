@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but itself: no network, no scripts."""
+"""The report as one self-contained HTML page without scripts."""
 
 import base64
 import re
@@ -33,7 +33,7 @@ _SIGNS = {"*": "★", "^": "▲", "o": "●", "s": "■"}
 
 
 def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Reference | None = None) -> str:
-    """Write the report of one run, or of several next to each other."""
+    """Return the report of one run, or of several side by side."""
     with the_style():
         figures = {
             one.name: {**_figure(drawings[one.name]), "reading": readings(one, runs, reference)}
@@ -71,7 +71,7 @@ def _title(runs: Sequence[RunData]) -> str:
 
 
 def _of(run: RunData) -> dict[str, Any]:
-    """Gather what the page shows of a run by itself."""
+    """Return the values of the page for a single run."""
     return {
         "name": run.name,
         "summary": run.summary,
@@ -86,7 +86,7 @@ def _of(run: RunData) -> dict[str, Any]:
 
 
 def _tables(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, Table]:
-    """Lay out the tables: those of a single run as they are, those of several put together."""
+    """Return the tables: of a single run, or of several combined."""
 
     def of(make: Callable[[Summary], Table], some: Sequence[RunData] = runs) -> list[tuple[str, Table]]:
         return [(run.name, make(run.summary)) for run in some]
@@ -128,7 +128,7 @@ def _shown(value: Any) -> str:
 
 
 def _missing(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, str]:
-    """Return, by section, what is not there and how to have it, where a reader would wonder."""
+    """Return, by section, what is missing and how to get it."""
     missing: dict[str, str] = {}
 
     def lacking(has: Callable[[RunData], object]) -> str:
@@ -145,7 +145,7 @@ def _missing(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, s
 
 
 def marked(text: str | None, words: Collection[str]) -> Markup:
-    """Escape a text and mark the given words (lower case) in it."""
+    """Escape a text and highlight the given words (lower case) in it."""
     wanted = {word.lower() for word in words}
     pieces = re.split(r"(\w+)", cut(text or ""))
     return Markup("").join(

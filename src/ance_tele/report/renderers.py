@@ -1,4 +1,4 @@
-"""A table for the terminal, in Markdown, in LaTeX; any data as CSV. HTML is written by the page's template."""
+"""Tables for terminal, Markdown and LaTeX; data as CSV. HTML is rendered by the template of the page."""
 
 import csv
 import io
@@ -17,13 +17,13 @@ _RAISED = str.maketrans("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱ
 
 
 class Markdown(str):
-    """Markdown that the report itself wrote; every other text is escaped."""
+    """Markdown written by the report; all other texts are escaped."""
 
     __slots__ = ()
 
 
 def terminal(table: Table) -> RichTable:
-    """Return a table for rich to print: headings are broken where one is wider than its cells."""
+    """Return a table for rich; headings wider than their cells are wrapped."""
     made = RichTable(
         title=Text(table.title) if table.title else None,
         title_justify="left",
@@ -48,9 +48,9 @@ def terminal(table: Table) -> RichTable:
 
 
 def _rich(one: Cell) -> Text:
-    around = f"±{one.spread}" if one.spread else ""
+    spread = f"±{one.spread}" if one.spread else ""
     letters = " " + one.letters.translate(_RAISED) if one.letters else ""
-    return Text.assemble((one.text, "bold" if one.strong else "dim" if one.quiet else ""), (around, "dim"), letters)
+    return Text.assemble((one.text, "bold" if one.strong else "dim" if one.quiet else ""), (spread, "dim"), letters)
 
 
 def markdown(table: Table) -> Markdown:
@@ -68,15 +68,14 @@ def _markdown(one: Cell) -> str:
 
 
 def escape(plain: str) -> str:
-    """Escape a text for Markdown, for a table's cell too, so that it is shown as it is."""
+    """Escape a text for Markdown, also in cells of tables."""
     line = " ".join("".join(char if char.isprintable() else " " for char in plain).split())
-    # As entities, because not every renderer knows these after a backslash. Before a space "<" opens nothing,
-    # and "p < 0.001" should stay legible in the file.
+    # As entities, since not every renderer supports these after a backslash. "<" before a space needs no escape.
     line = re.sub(r"<(?! )", "&lt;", line.replace("&", "&amp;").replace(">", "&gt;"))
     line = re.sub(r"([\\`*\[\]|~$])", r"\\\1", line)
-    # Only these start something at the beginning of a line: a heading or a list.
+    # At the beginning of a line these start a heading or a list.
     line = re.sub(r"^([#+-])(?=[#\s])", r"\\\1", line)
-    # Inside a word an underscore is nothing but itself, and batch_size should stay legible in the file.
+    # Underscores within words need no escape.
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", line)
 
 
@@ -106,7 +105,7 @@ def _tex(text: str) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows as CSV; None is an empty field, numbers have all their digits."""
+    """Return rows as CSV; None is an empty field, numbers have all digits."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)

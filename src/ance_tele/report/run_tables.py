@@ -17,12 +17,12 @@ _ANSWERED = ("Answer@5", "Answer@20", "Answer@100")
 
 
 def short(metric: str) -> str:
-    """Return a metric's name as column headings have it: R@100, R@1k, A@20."""
+    """Return a metric as in column headings: R@100, R@1k, A@20."""
     return metric.replace("Recall@1000", "R@1k").replace("Recall", "R").replace("Answer", "A")
 
 
 def shown_metrics(summary: Summary) -> list[str]:
-    """Return the metrics of the results: by judgements, by answer strings, or by both, whatever was measured."""
+    """Return the metrics of the results, by judgements, by answers, or both, as measured."""
     measured = summary.measured
     answered = any(name.startswith("Answer@") for name in measured)
     names = _JUDGED if not answered else _BOTH if "MRR@10" in measured else _ANSWERED
@@ -33,8 +33,7 @@ def shown_metrics(summary: Summary) -> list[str]:
 def results(summary: Summary) -> Table:
     """Lay out all systems with their metrics, dynamics and times.
 
-    Mining is search and mixing. Evaluation includes encoding: the corpus is encoded once per checkpoint, and the next
-    episode mines with the same vectors.
+    Mining is search and mixing. Evaluation includes encoding, since the next episode mines with the same vectors.
     """
     metrics = shown_metrics(summary)
     episodes = {f"episode {one.number}": one for one in summary.episodes}
@@ -86,7 +85,7 @@ def pools(summary: Summary) -> Table:
 
 
 def collection(summary: Summary) -> Table:
-    """Lay out what the run was made of."""
+    """Lay out collection and model of the run."""
     data, bm25 = summary.data, summary.bm25
     rows = [("fingerprint", recorded(data.fingerprint, "fingerprint")), ("passages", count(data.passages))]
     rows += [(f"{name} queries", count(amount)) for name, amount in data.queries.items()]
@@ -106,7 +105,7 @@ def collection(summary: Summary) -> Table:
 
 
 def machine(summary: Summary) -> Table:
-    """Lay out where the run was made."""
+    """Lay out hardware and software of the run."""
     of = summary.environment
     rows = [("machine", recorded(of.machine, "machine")), ("Python", recorded(of.python, "python"))]
     return Table(("what", "value"), [*rows, *sorted(_values(of.packages))], text_columns=2)
@@ -118,13 +117,13 @@ def settings(summary: Summary) -> Table:
 
 
 def _values(flat: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return names and values; text as it is, the rest as JSON has it."""
+    """Return names and values; other values than texts as JSON."""
     written = {name: json.dumps(value, ensure_ascii=False, default=str) for name, value in flat.items()}
     return [(str(name), value if isinstance(value, str) and value else written[name]) for name, value in flat.items()]
 
 
 def headline(run: RunData) -> list[tuple[str, str, str]]:
-    """Return the few numbers that matter most: (what, value, how to take it)."""
+    """Return the headline numbers: (name, value, caveat)."""
     summary, metric = run.summary, run.summary.main_metric
     tiles = []
     last = summary.episodes[-1].metrics.get(metric) if summary.episodes else None
@@ -148,12 +147,12 @@ def headline(run: RunData) -> list[tuple[str, str, str]]:
 
 
 def headlines(run: RunData) -> Table:
-    """Lay out the headline numbers, to be put next to those of other runs."""
+    """Lay out the headline numbers for several runs."""
     return Table(("", "value"), [(what, f"{value} ({how})") for what, value, how in headline(run)], text_columns=2)
 
 
 def suspects(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay out the most suspicious negatives; texts where the table has them."""
+    """Lay out the most suspect negatives, with texts if present."""
     texts = {name: title for name, title in _TEXTS.items() if any(row.get(name) for row in rows)}
     numbers = ["shared words", "margin (sd)", "rounds in top 3"]
     heading = ["query", "passage", *texts.values(), "why", "from", *numbers]
@@ -172,6 +171,6 @@ _TEXTS = {"query": "query's text", "title": "title", "text": "text"}
 
 
 def cut(text: Any, length: int = 320) -> str:
-    """Cut a text to so many characters, on one line."""
+    """Truncate a text to ``length`` characters on one line."""
     line = " ".join(str(text).split())
     return line if len(line) <= length else line[: length - 1] + "…"

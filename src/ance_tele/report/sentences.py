@@ -1,4 +1,4 @@
-"""What a run shows, in sentences that never say more than the numbers; each fact is phrased here, once."""
+"""Results of a run in sentences; each fact is phrased here, once."""
 
 from ance_tele.console.numbers import SIGNIFICANT, count, magnitude, p_value, percent, score, signed, words
 from ance_tele.report.conditions import making, recorded
@@ -20,7 +20,7 @@ REASONS = {
 
 
 def findings(run: RunData) -> list[str]:
-    """Return what the summary of a run shows, one sentence or two to an item."""
+    """Return the findings of a run, one or two sentences per item."""
     summary = run.summary
     found = [
         *unfit(summary),
@@ -35,17 +35,17 @@ def findings(run: RunData) -> list[str]:
 
 
 def capital(sentence: str) -> str:
-    """Return a sentence with a capital letter at its beginning."""
+    """Capitalise the first letter of a sentence."""
     return sentence[:1].upper() + sentence[1:]
 
 
 def shown(share: float) -> str:
-    """Return a share as a percentage with its sign."""
+    """Format a share as a percentage with its sign."""
     return f"{percent(share)}%"
 
 
 def system_name(name: str | None) -> str:
-    """Return what sentences call a system of the results."""
+    """Return the name of a system in sentences."""
     named = {"bm25": "BM25", "zero-shot": "the untrained model"}
     episode = (name or "").removeprefix("episode ")
     return f"the model of episode {episode}" if episode.isdigit() else named.get(name or "?", name or "?")
@@ -55,7 +55,7 @@ def system_name(name: str | None) -> str:
 
 
 def tested(of: Comparison) -> str:
-    """Return what a comparison has shown, as a sentence goes on."""
+    """Return the outcome of a comparison, as part of a sentence."""
     system, other = system_name(of.system), system_name(of.baseline)
     if of.p is None:
         return (
@@ -73,7 +73,7 @@ def tested(of: Comparison) -> str:
 
 
 def significant(of: Comparison) -> bool:
-    """Return whether a test was made and found a difference."""
+    """Return whether a test found a significant difference."""
     return of.p is not None and of.p < SIGNIFICANT and of.difference != 0
 
 
@@ -83,16 +83,16 @@ def significance(summary: Summary) -> list[str]:
 
 
 def unfit(summary: Summary) -> list[str]:
-    """Return a sentence where BM25 found too little to be a baseline."""
+    """Return a sentence if BM25 found too little for a baseline."""
     bm25 = summary.bm25
     if bm25 is None or bm25.usable is not False:
         return []
-    without, asked, reads = count(bm25.found_nothing), count(bm25.queries), recorded(bm25.reads, "reads")
-    return [f"BM25 found nothing for {without} of {asked} queries ({reads}): no test was made against it."]
+    without, queries, reads = count(bm25.found_nothing), count(bm25.queries), recorded(bm25.reads, "reads")
+    return [f"BM25 found nothing for {without} of {queries} queries ({reads}): no test was made against it."]
 
 
 def against_baselines(summary: Summary) -> list[str]:
-    """Return how the last model compares with each baseline, tested or not."""
+    """Return the comparison of the last model with each baseline."""
     metric, measured = summary.main_metric, summary.systems
     last = f"episode {summary.episodes[-1].number}" if summary.episodes else None
     system = last or next((name for name in ("zero-shot", "bm25") if name in measured), None)
@@ -131,7 +131,7 @@ def course(summary: Summary) -> str:
 
 
 def highest(summary: Summary) -> str:
-    """Return where the main metric was highest, if not at the end."""
+    """Return the episode with the highest main metric, if it is not the last."""
     points = summary.quality()
     top = max(points, key=lambda point: point[1], default=None)
     if top is None or not summary.episodes or score(top[1]) == score(points[-1][1]):
@@ -143,7 +143,7 @@ def highest(summary: Summary) -> str:
 
 
 def final(summary: Summary) -> str:
-    """Return the final score where the rest is about another split."""
+    """Return the final score if it is of another split."""
     split, reached = summary.final_split, summary.final.get(summary.main_metric)
     if split == summary.split or reached is None or not summary.episodes:
         return ""
@@ -154,9 +154,9 @@ def final(summary: Summary) -> str:
 
 
 def changed(run: RunData, one: Learned, note: str = "") -> str:
-    """Return how many training queries an episode made worse and better; ``note`` follows the former."""
-    asked = run.analysis.dynamics.queries or run.summary.data.training_queries_used
-    queries = f"the {count(asked)} training queries" if asked else "the training queries"
+    """Return the shares of training queries that an episode made worse and better; ``note`` follows the former."""
+    amount = run.analysis.dynamics.queries or run.summary.data.training_queries_used
+    queries = f"the {count(amount)} training queries" if amount else "the training queries"
     others = ((one.learned, "did better"), (one.unchanged, "the same"))
     rest = [f"{shown(share)} {how}" for share, how in others if share is not None]
     sentence = f"{shown(one.forgotten)} of {queries} did worse after episode {one.episode} than before it{note}"
@@ -164,18 +164,18 @@ def changed(run: RunData, one: Learned, note: str = "") -> str:
 
 
 def forgetting(run: RunData) -> str:
-    """Return what the episode that forgot most has changed."""
+    """Return the changes by the episode that forgot most."""
     one = run.most_forgetting
     return "" if one is None else changed(run, one, ", the most of all episodes" if len(run.learning) > 1 else "")
 
 
 def curves(run: RunData) -> str:
-    """Return how the main metric went."""
+    """Return the course of the main metric."""
     return " ".join(filter(None, (course(run.summary), highest(run.summary))))
 
 
 def queries(run: RunData) -> str:
-    """Return how many training queries fell on the way, and how many of these ended below their best."""
+    """Return the number of training queries that fell, and of those that ended below their best."""
     of = run.analysis.trajectories
     if of is None:
         return ""
@@ -189,7 +189,7 @@ def queries(run: RunData) -> str:
 
 
 def pool(run: RunData) -> str:
-    """Return what the last pool consists of."""
+    """Return the composition of the last pool."""
     if not run.pools:
         return ""
     episode, shares = run.pools[-1]
@@ -198,7 +198,7 @@ def pool(run: RunData) -> str:
 
 
 def composition(run: RunData) -> str:
-    """Return when the negatives of the last lists were first mined, and what the last pool consists of."""
+    """Return the rounds of the negatives in the last lists, and the composition of the last pool."""
     mined = run.analysis.dynamics.composed("mined")
     if len(mined) < 2:
         return pool(run)
@@ -212,14 +212,14 @@ def composition(run: RunData) -> str:
 
 
 def new_by_episode(summary: Summary) -> str:
-    """Return how many of the mined negatives were new in each episode but the first, where all are."""
+    """Return the share of new negatives in each episode but the first."""
     later = [one for one in summary.episodes[1:] if one.new_negatives is not None]
     parts = [f"{shown(one.new_negatives or 0.0)} in episode {one.number}" for one in later]
     return f"Negatives mined for the queries that no earlier episode had mined: {words(parts)}." if parts else ""
 
 
 def new(run: RunData) -> str:
-    """Return how many negatives of the first and the last round were new, and how many lay near a positive."""
+    """Return the shares of new negatives in the first and last round, and of those near positives."""
     if not run.new:
         return ""
     first, last = run.new[0], run.new[-1]
@@ -236,7 +236,7 @@ def new(run: RunData) -> str:
 
 
 def swing(run: RunData) -> str:
-    """Return how much of a list left in one round and came back in the next, at most."""
+    """Return the largest share of negatives that left a list and came back."""
     most = run.analysis.dynamics.most_swing
     if most is None:
         return ""
@@ -246,19 +246,19 @@ def swing(run: RunData) -> str:
 
 
 def projection(run: RunData) -> str:
-    """Return which query the projection shows, and what its classes are."""
+    """Return query and classes of the projection."""
     of, start = run.analysis.projection, run.analysis.projection.start
     if start is None or not of.points:
         return ""
-    asked = cut(of.query or of.query_id or "", 120)
+    query = cut(of.query or of.query_id or "", 120)
     return (
-        f"One query, “{asked}”, by t-SNE: class A was in the list of round {start}, out in {start + 1} and back in "
+        f"One query, “{query}”, by t-SNE: class A was in the list of round {start}, out in {start + 1} and back in "
         f"{start + 2}; class B in {start + 1}, out in {start + 2}, back in {start + 3}."
     )
 
 
 def suspects(run: RunData) -> str:
-    """Return how many pairs are suspect, from which source most, and why most often."""
+    """Return the number of suspects, with the main source and reason."""
     of = run.analysis.suspects
     if of.share is None:
         return ""
@@ -273,6 +273,6 @@ def suspects(run: RunData) -> str:
 
 
 def out_of_domain(run: RunData) -> str:
-    """Return how the trained model compares with the initial one on other collections."""
+    """Return the comparison of trained and initial model on other collections."""
     found = [(one.collection or "?", one.split or "?", one.comparison) for one in run.analysis.out_of_domain]
     return " ".join(f"On {name} ({split}), {tested(made)}" for name, split, made in found if made is not None)

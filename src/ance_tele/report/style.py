@@ -1,7 +1,6 @@
-"""The palette and the type of all figures, on screen, on paper and in the dark.
+"""Palette and fonts of all figures, for screen, print and dark mode.
 
-matplotlib is imported where something is drawn: reading a run needs none of it. Only its object API is used, so no
-figure of the caller's is touched and no display is needed.
+matplotlib is imported on drawing only, and used by its object API, without effect on figures of the caller.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +10,7 @@ from zlib import crc32
 
 from ance_tele.mining.sources import SOURCES
 
-# Okabe and Ito's colours, which stay apart for colour-blind eyes. One colour is one thing in every panel.
+# Okabe and Ito's colours, which are colour-blind safe; each has one meaning in all panels.
 BM25 = "#E69F00"
 LEARNED = "#009E73"
 FORGOTTEN = "#D55E00"
@@ -25,7 +24,7 @@ Own = Mapping[str, Mapping[str, str]]
 """Title and colour of each source that is a user's own, as a summary keeps them."""
 
 _FIRST = ("query", "lookahead", "momentum")
-_OTHERS = ("#117733", "#882255", "#999933", "#44AA99")  # Paul Tol's, for sources that nothing is known of
+_OTHERS = ("#117733", "#882255", "#999933", "#44AA99")  # Paul Tol's, for unknown sources
 
 RUNS = (
     (INK, "o"),
@@ -66,7 +65,7 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def the_style() -> Iterator[None]:
-    """Draw in the report's style; whatever style the caller has set stays the caller's."""
+    """Draw in the report's style; the caller's style is restored."""
     from matplotlib import style
 
     with style.context(["default", STYLE]):
@@ -74,12 +73,12 @@ def the_style() -> Iterator[None]:
 
 
 def source_title(name: str, own: Own | None = None) -> str:
-    """Return what tables, figures and sentences call a source of negatives: as it declares, or as a run recorded."""
+    """Return the title of a source of negatives, as declared or recorded."""
     return SOURCES[name].title if name in SOURCES else (own or {}).get(name, {}).get("title", name)
 
 
 def source_colour(name: str, own: Own | None = None) -> str:
-    """Return the colour of a source of negatives, always the same for a name."""
+    """Return the colour of a source of negatives."""
     if name in SOURCES:
         return SOURCES[name].colour or QUIET
     other = _OTHERS[crc32(name.encode("utf-8", "replace")) % len(_OTHERS)]
@@ -87,24 +86,24 @@ def source_colour(name: str, own: Own | None = None) -> str:
 
 
 def sources_in_order(names: Iterable[str]) -> list[str]:
-    """Return sources in the order of tables and figures, those of a user's own last."""
+    """Return sources in the order of tables and figures, user-defined ones last."""
     found = set(names)
     return [name for name in dict.fromkeys((*_FIRST, *SOURCES)) if name in found] + sorted(found - SOURCES.keys())
 
 
 def run_look(place: int) -> tuple[str, str]:
-    """Return colour and mark of a run by its place among those drawn together."""
+    """Return colour and mark of a run by its place."""
     return RUNS[place % len(RUNS)]
 
 
 def ink_on(colour: str) -> str:
-    """Return the ink for a number on a coloured ground: white on dark, black on light."""
+    """Return white for dark backgrounds, black for light ones."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return "#FFFFFF" if 0.299 * red + 0.587 * green + 0.114 * blue < 118 else "#101010"
 
 
 def plain(name: str) -> str:
-    """Keep a name to what the figures' font can draw, to one line and 40 characters."""
+    """Return a name as the figures' font can draw it, in one line of at most 40 characters."""
     # DejaVu Sans, which matplotlib brings, has Latin, Greek and Cyrillic, and boxes for most of the rest.
     drawable = "".join(char if char.isprintable() and ord(char) < 0x0500 else "?" for char in name)
     # A name that begins so would be left out of the key.

@@ -1,4 +1,4 @@
-"""A table, whatever it is written in: what is in which cell, as text. ``renderers.py`` writes it."""
+"""Tables, independent of their output format; see ``renderers.py``."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from ance_tele.console.numbers import DASH
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell that is more than a text.
+    """A cell with marks.
 
     Attributes:
         text: What it holds.
-        spread: A standard deviation, after it.
-        letters: Of the systems that this one is significantly better than, raised.
+        spread: Standard deviation.
+        letters: Of the systems that are significantly worse, in superscript.
         strong: The best of its column, or a value that differs from its neighbours'.
         quiet: For reference only.
     """
@@ -30,9 +30,8 @@ class Table:
     """A table.
 
     Attributes:
-        heading: Of the columns.
-        rows: Their cells; a plain text is a cell without marks.
-        text_columns: So many columns from the left are text, the others numbers.
+        rows: Cells; a text is a cell without marks.
+        text_columns: Number of text columns on the left; the others are numbers.
         title: Above it.
         note: Below it.
         groups: Columns that begin a group, set apart from the one before.
@@ -47,16 +46,16 @@ class Table:
 
 
 def cell(of: str | Cell) -> Cell:
-    """Return a cell with its marks."""
+    """Return a text as a cell."""
     return of if isinstance(of, Cell) else Cell(of)
 
 
 def highest_strong(
     heading: Sequence[str], rows: Sequence[Sequence[str]], columns: Collection[str]
 ) -> list[list[str | Cell]]:
-    """Return rows with the highest number of each of the named columns marked; a number alone is not.
+    """Return rows with the highest number in each of the named columns marked, if there are several.
 
-    Numbers that read the same are marked together: bold in one of two equal numbers would puzzle.
+    Numbers that are written the same are all marked.
     """
     marked: list[list[str | Cell]] = [list(row) for row in rows]
     for place, name in enumerate(heading):
@@ -68,15 +67,15 @@ def highest_strong(
 
 
 def joined(tables: Sequence[tuple[str, Table]], highest: Collection[str] = ()) -> Table:
-    """Put the same table of several runs under each other, with a column that names the run; one is as it is.
+    """Concatenate the same table of several runs, with a column for the run; a single one is unchanged.
 
-    Of all runs together, the highest number of the columns ``highest`` is marked.
+    The highest number over all runs in the columns ``highest`` is marked.
     """
     if len(tables) == 1:
         return tables[0][1]
     heading: list[str] = []
     for _, table in tables:
-        # Columns that the tables before lack go in front of what follows them in this one.
+        # Columns that previous tables lack are inserted before the column that follows them here.
         place = len(heading)
         for name in reversed(table.heading):
             if name in heading:
@@ -92,7 +91,7 @@ def joined(tables: Sequence[tuple[str, Table]], highest: Collection[str] = ()) -
 
 
 def in_columns(tables: Sequence[tuple[str, Table]], differing_first: bool = False) -> Table:
-    """Put tables of names and values next to each other, a column for each run; values that differ are marked."""
+    """Combine tables of names and values, a column per run; differing values are marked."""
     if len(tables) == 1:
         return tables[0][1]
     known = [{cell(row[0]).text: cell(row[1]).text for row in table.rows} for _, table in tables]

@@ -1,4 +1,4 @@
-"""The verdict of a report: was training stable, what was forgotten, where do negatives come from, what to change.
+"""The verdict of a report: stability, forgetting, negatives, advice.
 
 Every sentence is computed. The thresholds are the paper's figures where it has any.
 """
@@ -25,7 +25,7 @@ SWINGS_MUCH = 0.10
 
 
 def verdict(run: RunData) -> dict[str, list[str]]:
-    """Answer, for a run, the questions that its numbers have an answer to: sentences by question."""
+    """Return sentences by question, for the questions that the data of a run answer."""
     answers = {
         "Was training stable?": stability(run),
         "What was forgotten?": forgotten(run),
@@ -37,7 +37,7 @@ def verdict(run: RunData) -> dict[str, list[str]]:
 
 
 def stability(run: RunData) -> list[str]:
-    """Return whether the main metric fell on the way."""
+    """Return whether the main metric fell between episodes."""
     points, metric = run.summary.quality(), run.summary.main_metric
     if len(points) < 2 or not run.summary.episodes:
         return []
@@ -48,7 +48,7 @@ def stability(run: RunData) -> list[str]:
 
 
 def forgotten(run: RunData) -> list[str]:
-    """Return how much each episode made worse."""
+    """Return the forgetting rates of the episodes."""
     if not run.learning:
         return []
     rates = [percent(one.forgotten) for one in run.learning]
@@ -64,20 +64,20 @@ def forgotten(run: RunData) -> list[str]:
 
 
 def negatives(run: RunData) -> list[str]:
-    """Return what the last pool consists of, and how much swings."""
+    """Return the composition of the last pool, and the swing."""
     most = run.analysis.dynamics.most_swing
     often = "" if most is None else f"They swing {'much' if most.share > SWINGS_MUCH else 'little'}: {swing(run)}"
     return [sentence for sentence in (pool(run), often) if sentence]
 
 
 def false_negatives(run: RunData) -> list[str]:
-    """Return how many negatives are suspect."""
+    """Return the share of suspects."""
     found = suspects(run)
     return [found, "Suspect is not false: it takes reading."] if found else []
 
 
 def advice(run: RunData) -> list[str]:
-    """Return what the numbers suggest to change; only what follows from a threshold."""
+    """Return suggestions that follow from thresholds."""
     summary = run.summary
     found = [*_against_forgetting(run), *_further(run), *_against_false(run)]
     points = summary.quality()
@@ -108,7 +108,7 @@ def _against_forgetting(run: RunData) -> list[str]:
 
 
 def _further(run: RunData) -> list[str]:
-    """Return what a further episode would meet, and whether fewer would have done."""
+    """Return what a further episode would mine, and whether fewer would have sufficed."""
     new, made = run.analysis.dynamics.new, len(run.summary.episodes)
     if made < 1 or not new or new[-1].round != made + 1:
         return []
@@ -131,7 +131,7 @@ def _against_false(run: RunData) -> list[str]:
 
 
 def side_by_side(runs: Sequence[RunData]) -> list[str]:
-    """Return which of several runs is highest, and which forgets least; a sentence adds that no test was made."""
+    """Return which run is best and which forgets least, with a note that this is not tested."""
     found = []
     first = runs[0].summary
     same = {(run.summary.collection, run.summary.final_split, run.summary.main_metric) for run in runs}

@@ -1,4 +1,4 @@
-"""Read finished runs and write their report."""
+"""Reading finished runs and writing their report."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_report(run: Path, paper: bool = False, figures: bool = False) -> Path:
     _write(run / "report.html", html)
     if figures:
         _figures(run / "figures", drawings)
-    # Last, so that a report.md never shows a picture that is not there.
+    # Last, since report.md refers to the picture.
     _write(run / "report.md", report(data.summary))
     return run / "report.md"
 
@@ -65,7 +65,7 @@ def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
 
 
 def curves(run: RunData) -> bytes:
-    """Draw a run in one picture, a PNG."""
+    """Return the overview of a run as PNG."""
     summary = run.summary
     title = f"{plain(summary.recipe or '')} on {plain(summary.collection or '')}"
     if summary.episodes or "zero-shot" in summary.untrained:
@@ -82,7 +82,7 @@ def _page(runs: Sequence[RunData], paper: bool) -> tuple[str, dict[str, Drawing]
 
 
 def _figures(folder: Path, drawings: dict[str, Drawing]) -> None:
-    """Write the figures, and remove those of an earlier report that have nothing to show any more."""
+    """Write the figures, and remove stale ones of an earlier report."""
     folder.mkdir(parents=True, exist_ok=True)
     with the_style():
         for drawing in drawings.values():
@@ -94,6 +94,6 @@ def _figures(folder: Path, drawings: dict[str, Drawing]) -> None:
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    # A lone half of a surrogate pair, which JSON can hold, has no bytes in UTF-8.
+    # JSON may contain lone surrogates, which UTF-8 cannot encode.
     with atomic(path) as temporary:
         temporary.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""Take a run folder: recipe, data, model and review are written when a run begins and checked when it goes on."""
+"""Acquiring a run folder: recipe, data, model and review are written by a new run and checked by a resumed one."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from ance_tele.mining.plugins import load_all
 from ance_tele.runs.identity import FREE_SETTINGS, REVIEW, read_identity, read_settings, relative
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.train import check_start
-from ance_tele.runs.training_set import check_training_set
+from ance_tele.runs.training_set import check_given_negatives
 from ance_tele.settings import Recipe
 from ance_tele.store.files import atomic, lock, write_json
 from ance_tele.store.manifests import SCHEMA, adopt
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 def acquire_run_folder(
     inputs: RunInputs, data: str | Path | None, adopted: Mapping[str, Path] | None
 ) -> Iterator[None]:
-    """Hold the run folder while the run is at work in it; what cannot work is refused before it is taken.
+    """Lock the run folder while the block runs; settings and data are checked before it is created.
 
-    The folder begins with ``adopted``, parts of other run folders by their name here.
+    ``adopted`` are parts of other run folders to begin with, by their name here.
 
     Raises:
-        UserError: Another process works in it, it belongs to another run, or the settings do not suit the data.
+        UserError: Another process holds it, it belongs to another run, or settings and data do not fit.
     """
     recipe, out, review = inputs.recipe, inputs.folder.path, inputs.review
     if review is not None:
@@ -41,7 +41,8 @@ def acquire_run_folder(
     recipe.check()
     load_all(recipe.mining)
     if recipe.episode.episodes:
-        check_training_set(inputs.collection, recipe, review)
+        judged, collection = inputs.judged, inputs.collection
+        check_given_negatives((judged or collection.split("train")).queries, collection, recipe)
     if inputs.start is not None:
         check_start(inputs.start, recipe)
     out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def _only_lock(out: Path) -> bool:
 
 def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     before = read_identity(out)
-    old = _plain(Recipe("").settings()) | read_settings(out)  # a setting younger than the run is as it was without it
+    old = _plain(Recipe("").settings()) | read_settings(out)  # newer settings had their defaults
     differ = [
         f"{name} was {old.get(name)!r}, is {value!r}"
         for name, value in {"recipe": identity["recipe"], **settings}.items()
@@ -122,7 +123,7 @@ def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, A
 
 
 def _named(what: str, identity: Mapping[str, Any]) -> str:
-    """Name the data, model or review of a run folder for a sentence."""
+    """Describe the data, model or review of a run folder in an error."""
     if what in ("review", "cross_encoder") and what not in identity:
         return "none"
     use = f" as {identity['review_as']}" if what == "review" else ""

@@ -1,4 +1,4 @@
-"""What the analysis of a run has found, read back: ``analysis/`` and ``elsewhere/``; what is absent is empty."""
+"""The results of an analysis, read back: ``analysis/`` and ``elsewhere/``; missing parts are empty."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ SHOWN_SUSPECTS = 20
 
 @dataclass(frozen=True)
 class Trajectories:
-    """How each training query fared: its reciprocal rank under checkpoint 0..E.
+    """The reciprocal rank of each training query by checkpoint.
 
     Attributes:
-        ids: Of the queries, (n).
         mrr: (n, E + 1), float.
-        lost: Sum of its falls by query, (n), float.
+        lost: Sum of its decreases by query, (n), float.
     """
 
     ids: Sequence[str]
@@ -50,7 +49,7 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class Learned:
-    """What an episode did to the training queries: the shares that did worse, better, the same."""
+    """Shares of the training queries that did worse, better and the same after an episode."""
 
     episode: int
     forgotten: float
@@ -60,7 +59,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class New:
-    """The share of a round's lists that is new, and of that the share near a positive (and of random passages)."""
+    """The share of new negatives in a round, and the share of these (and of random passages) near a positive."""
 
     round: int
     new: float
@@ -96,7 +95,7 @@ class Dynamics:
 
     @property
     def most_swing(self) -> Swing | None:
-        """The round of which most left and came back."""
+        """The round with the largest swing."""
         return max(self.swing, key=lambda one: one.share, default=None)
 
     def composed(self, name: str) -> list[tuple[int, dict[str, float]]]:
@@ -122,7 +121,7 @@ _NO_SHARES = ("round", "episode", "size")
 
 @dataclass(frozen=True)
 class SourceSuspects:
-    """How many pairs of a source are suspect."""
+    """Suspects of a source."""
 
     pairs: int | None
     suspects: int | None
@@ -200,13 +199,13 @@ class Case:
 
     @property
     def rounds(self) -> list[int]:
-        """The rounds that ranks are known of."""
+        """The rounds with known ranks."""
         return sorted({int(name) for one in self.negatives for name in one.ranks if name.isdigit()})
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """All of it; ``done`` is False where the run has not been analysed."""
+    """All results; ``done`` is False without an analysis."""
 
     done: bool = False
     dynamics: Dynamics = field(default_factory=Dynamics)
@@ -272,7 +271,7 @@ def _renamed(suspects: Suspects) -> Suspects:
 
 @contextmanager
 def _table(path: Path) -> Iterator[Any]:
-    """Open a Parquet file; whatever is wrong with it is one sentence."""
+    """Open a Parquet file; errors become one sentence."""
     import pyarrow.parquet as pq
 
     try:

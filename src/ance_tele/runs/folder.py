@@ -1,4 +1,4 @@
-"""The run folder: where things lie in it, its episodes, and how a run is opened again."""
+"""The layout of a run folder, its episodes, and opening a run again."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,18 +25,18 @@ class RunFolder:
     path: Path
 
     def checkpoint(self, number: int) -> Path:
-        """Return the folder of a checkpoint: 0 is the model as it was given, N what episode N has trained."""
+        """Return the folder of a checkpoint: 0 is the initial model, N that of episode N."""
         return self.path / f"episode-{number}"
 
     def weights(self, number: int) -> str | None:
-        """Return the fingerprint of the weights that an episode has trained; None where it has not."""
+        """Return the fingerprint of the weights trained in an episode; None before training."""
         manifest = read_manifest(self.checkpoint(number) / "model")
         return None if manifest is None else str(manifest.facts["weights"])
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode of a run, from 1; the number after the last is that of the search that looks back on it."""
+    """One episode of a run, from 1; the number after the last stands for the final search."""
 
     number: int
     recipe: Recipe
@@ -54,22 +54,22 @@ class Episode:
 
     @property
     def last(self) -> bool:
-        """Whether the run ends with it."""
+        """Whether it is the last episode."""
         return self.number == self.recipe.episode.episodes
 
     @property
     def after(self) -> "Episode":
-        """What comes after it: where it is the last one, the search that looks back on it."""
+        """The next episode; after the last one, the final search for learned and forgotten queries."""
         return replace(self, number=self.number + 1)
 
     def start(self, given: "Checkpoint", before: "Checkpoint") -> "Checkpoint":
-        """Return what its training starts from: the model as it was given, or the checkpoint before it."""
+        """Return the checkpoint that its training starts from: the initial model, or the previous checkpoint."""
         return given if self.recipe.episode.restart == "scratch" else before
 
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run and what it was made of; ``model`` is a folder or hub name, None for a run without one."""
+    """A run with recipe and collection; ``model`` is a folder or hub name, None without a model."""
 
     folder: RunFolder
     recipe: Recipe
@@ -79,12 +79,12 @@ class OpenedRun:
 
     @property
     def last(self) -> int:
-        """The last checkpoint that is trained; 0 where none is."""
+        """The last trained checkpoint; 0 without training."""
         numbers = range(1, self.recipe.episode.episodes + 1)
         return max((number for number in numbers if self.folder.weights(number)), default=0)
 
     def retriever(self, number: int, cache: Path | None = None) -> "DenseRetriever":
-        """Return the retriever of a checkpoint, over the vectors that the run has kept or that are encoded now."""
+        """Return the retriever of a checkpoint; vectors that were not kept are encoded."""
         from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
         from ance_tele.search.dense import DenseRetriever
 
@@ -97,7 +97,7 @@ class OpenedRun:
 
 
 def open_run(out: Path, data: str | Path | None = None) -> OpenedRun:
-    """Open a run folder and the collection it was made of, which lies in ``data`` if it was moved.
+    """Open a run folder and its collection, which is in ``data`` if it was moved.
 
     Raises:
         UserError: This is no run folder, or its data is gone or has changed.

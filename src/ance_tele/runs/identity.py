@@ -1,4 +1,4 @@
-"""The identity of a run folder, read back: recipe, data, model and review."""
+"""The identity of a run folder: recipe, data, model and review."""
 
 import os
 from dataclasses import replace
@@ -12,11 +12,10 @@ from ance_tele.data.collection import Collection
 from ance_tele.settings import Recipe
 from ance_tele.store.files import read_json
 
-# Settings that change no number of the result, and so may differ when a run is resumed; of the cross-encoder, it is
-# the weights that may not.
+# Settings without effect on results, which may differ when a run is resumed; a cross-encoder is compared by weights.
 FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
 
-# What a run keeps of its review, which may be written on where it lies: the pairs called relevant.
+# Copy of the relevant pairs of the review, which may change later.
 REVIEW = "given_review.csv"
 
 
@@ -61,20 +60,20 @@ def recipe_of(out: Path) -> Recipe:
 
 
 def settings_of(model: str | Path) -> dict[str, Any]:
-    """Return the settings of the run that a model folder lies in; {} for any other model."""
+    """Return the settings of the run that a model folder belongs to; {} for other models."""
     run = Path(model).resolve().parent.parent
     return read_settings(run) if (run / "run.json").is_file() and Path(model).is_dir() else {}
 
 
 def relative(path: str | Path | None, out: Path) -> str | None:
-    """Return a path relative to the run folder; a name that is no path stays as it is."""
+    """Return a path relative to the run folder; other names unchanged."""
     if path is None or str(path) == "demo" or not Path(path).exists():
         return None if path is None else str(path)
     return os.path.relpath(Path(path).resolve(), out.resolve())
 
 
 def portable(recipe: Recipe) -> Recipe:
-    """Return a recipe that names no absolute path, since a run folder holds none: they become relative to here."""
+    """Return a recipe with absolute paths made relative, since a run folder contains none."""
     judge = recipe.mining.cross_encoder
     if judge is None or not Path(judge).is_absolute() or not Path(judge).exists():
         return recipe
@@ -82,13 +81,13 @@ def portable(recipe: Recipe) -> Recipe:
 
 
 def resolve(name: str, out: Path) -> str:
-    """Turn what :func:`relative` wrote back into a path, or a name."""
+    """Return the path or name that :func:`relative` wrote."""
     path = out / name
     return str(path) if path.exists() else name
 
 
 def held_out(recipe: Recipe, collection: Collection) -> tuple[Recipe, Collection]:
-    """Return a recipe and its collection with the same queries held out: what one of them sets, the other gets.
+    """Return recipe and collection with the same ``hold_out``, if only one of them has it.
 
     Raises:
         UserError: They differ, or it cannot be held out.

@@ -1,8 +1,9 @@
-"""What a run is made of: recipe, data, start and what is opened of them once, for all its phases."""
+"""The inputs of a run: recipe, collection and initial model, and what all phases share."""
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ance_tele.console.log import muted
@@ -24,9 +25,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run is made of; ``start``, the model as it was given, is None for a recipe without one.
+    """The inputs of a run; ``start``, the initial model, is None for a recipe without one.
 
-    ``cross_encoder`` decides in filters, instead of the model; ``evaluations`` holds how each split is measured.
+    ``cross_encoder`` replaces the model in filters; ``evaluations`` holds the evaluation of each split.
     """
 
     recipe: Recipe
@@ -51,9 +52,9 @@ class RunInputs:
         review_as: ReviewAs = "exclude",
         announce: bool = True,
     ) -> "RunInputs":
-        """Open what a run is made of; models are loaded and texts tokenised when they are first used.
+        """Return the inputs of a run; models are loaded and texts tokenised on first use.
 
-        With ``announce``, what is worth knowing of the start and of the lengths of texts is logged once.
+        With ``announce``, facts about the initial model and lengths of texts are logged.
 
         Raises:
             UserError: A split is missing, or the review cannot be used.
@@ -78,19 +79,32 @@ class RunInputs:
         vectors = self.folder.checkpoint(number) / "vectors"
         return DenseRetriever(checkpoint, self.tokens, self.recipe.encoder, vectors)
 
+    @cached_property
+    def judged(self) -> TrainingSet | None:
+        """The training set by judgements and review alone; None if positives are also found by answer.
+
+        Raises:
+            UserError: No query has a positive.
+        """
+        mining = self.recipe.mining
+        if mining.without_positive != "drop" and len(self.collection.answers):
+            return None
+        return TrainingSet.of(self.collection, mining, self.recipe.episode.max_train_queries, self.review)
+
     def training_set(self) -> TrainingSet:
-        """Return what the run trains on, if anything; positives that are found by answer are searched for now.
+        """Return the training set; positives by answer are searched for now.
 
         Raises:
             UserError: No query has a positive.
         """
         if not self.recipe.episode.episodes:
             return TrainingSet.none(self.collection)
-        mining, ranker = self.recipe.mining, None
-        if mining.without_positive != "drop" and self.start is not None:
+        training = self.judged
+        if training is None:
+            assert self.start is not None
+            mining, limit = self.recipe.mining, self.recipe.episode.max_train_queries
             ranker = self.retriever(self.start, 0) if mining.without_positive == "model" else self.bm25
-        limit = self.recipe.episode.max_train_queries
-        training = TrainingSet.of(self.collection, mining, limit, self.review, self.folder.path, ranker)
+            training = TrainingSet.of(self.collection, mining, limit, self.review, self.folder.path, ranker)
         for line in notices(training, self.recipe):
             log.info(line)
         training.write(self.folder.path / "positives.parquet")
@@ -98,7 +112,7 @@ class RunInputs:
 
     @property
     def final_split(self) -> str:
-        """The split of the final figures: test, where there is one."""
+        """The split of the final evaluation: test if there is one."""
         return "test" if "test" in self.collection.qrels else self.recipe.evaluation.split
 
     def episodes(self) -> Iterator[Episode]:
@@ -107,12 +121,12 @@ class RunInputs:
             yield Episode(number, self.recipe, self.folder)
 
     def opened(self) -> OpenedRun:
-        """Return the run as :func:`ance_tele.runs.folder.open_run` does."""
+        """Return the run as an :class:`OpenedRun`."""
         model = None if self.start is None else str(self.start.name)
         return OpenedRun(self.folder, self.recipe, self.collection, model, self.review)
 
     def tag(self, retriever: Retriever, number: int) -> str:
-        """Return the name of a system in runs, no other one's: recipe, seed, episode, a bit of the weights."""
+        """Return a unique name of a system for TREC runs: recipe, seed, episode, digits of its fingerprint."""
         if not isinstance(retriever, DenseRetriever):
             return "bm25"
         name = f"{self.recipe.name}-s{self.recipe.episode.seed}-e{number}" if number else "zero-shot"

@@ -1,4 +1,4 @@
-"""Learned and forgotten: what a refresh did to each training query (paper, Section 3; Figures 4 and 8c)."""
+"""Learning and forgetting of training queries between checkpoints (paper, Section 3; Figures 4 and 8c)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from ance_tele.data.ragged import owners, pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, in_sorted
 from ance_tele.runs.membership import membership
 
-# Queries compared at a time: bounds the memory, and sorting many short arrays is faster than one long one.
+# Queries per block: bounds the memory; sorting many short arrays is faster than one long one.
 QUERIES_PER_BLOCK = 4096
 
 
 def reciprocal_ranks(lists: CandidateLists, positives: Qrels, cutoff: int = 100) -> np.ndarray:
-    """Return the reciprocal rank of the first positive within ``cutoff``, 0 where there is none, float64 [q]."""
+    """Return the reciprocal rank of the first positive within ``cutoff``, 0 without, float64 [q]."""
     best = np.full(len(lists), np.inf)
     width = 1 + max(int(lists.passages.max(initial=0)), int(positives.passages.max(initial=0)))
     for start, stop in spans(len(lists), QUERIES_PER_BLOCK):
@@ -30,7 +30,7 @@ def reciprocal_ranks(lists: CandidateLists, positives: Qrels, cutoff: int = 100)
 
 @dataclass(frozen=True)
 class Change:
-    """Shares of the training queries that an episode made worse, better, or left as they were."""
+    """Shares of the training queries that did better, worse and the same after an episode."""
 
     forgotten: float
     learned: float
@@ -48,9 +48,9 @@ def change(before: np.ndarray, after: np.ndarray) -> Change:
 
 
 def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positives: Qrels) -> float:
-    """Return the share of the negatives of T_i that no earlier T_j held: sum |New_i| / sum |T_i|.
+    """Return the share of new negatives of T_i: sum |New_i| / sum |T_i|, without positives.
 
-    The lists are of the same queries; their positives are left out.
+    The lists are of the same queries.
     """
     new = size = 0
     for start, stop in spans(len(current), QUERIES_PER_BLOCK):
@@ -66,15 +66,15 @@ def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positi
 
 
 def training_metric(depth: int, passages: int | None = None) -> str:
-    """Name the metric of training queries that lists of this depth give: MRR@100, or MRR@depth of shorter ones.
+    """Return the metric of training queries for lists of a depth: MRR@100, or MRR@depth of shorter ones.
 
-    Where there are so few ``passages`` that the lists hold all of them, these are as deep as can be.
+    Lists of a whole corpus, with fewer ``passages``, count as deep enough.
     """
     return f"MRR@{100 if passages is not None and passages <= depth else min(100, depth)}"
 
 
 def read_reciprocal_ranks(path: Path) -> np.ndarray:
-    """Return the reciprocal ranks of a ``per_training_query.parquet``, whatever depth they were found in, float64."""
+    """Return the reciprocal ranks in a ``per_training_query.parquet``, of any depth, float64."""
     table = pq.read_table(path)
     (name,) = (name for name in table.column_names if name.startswith("MRR@"))
     return table[name].to_numpy()

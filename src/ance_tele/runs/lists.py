@@ -1,6 +1,6 @@
-"""The candidate lists that mining searches for: T of the training queries, L of the anchors, BM25's.
+"""The searches of mining: T for the training queries, L for the anchors, BM25's lists.
 
-Each is searched once for a checkpoint, as an artefact. T also shows what the checkpoint has learned so far.
+Each is an artefact of a checkpoint. T also shows what the checkpoint has learned.
 """
 
 import logging
@@ -32,20 +32,20 @@ from ance_tele.store.artefacts import Artefact, cached, writing
 log = logging.getLogger(__name__)
 
 
-# Training queries and anchors are searched in one pass over the vectors, as long as what both hold fits.
+# Training queries and anchors are searched for in one pass over the vectors if their vectors and results fit.
 ONE_PASS_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
 class Searched:
-    """T, one list per training query; and L, one per anchor, ascending by row, where the same pass has found it."""
+    """T, one list per training query; and L, one list per anchor (ascending rows), if the same pass has found it."""
 
     queries: Artefact[CandidateLists]
     anchors: Artefact[CandidateLists] | None = None
 
 
 def lookahead_rows(training: TrainingSet, config: MiningConfig) -> np.ndarray:
-    """Return the anchors: rows of the distinct positives that lookahead searches around, ascending."""
+    """Return the anchors, the distinct positives whose neighbours lookahead mines: rows, ascending."""
     return np.unique(lookahead_anchors(training.positives, config.lookahead_positives)[0])
 
 
@@ -57,14 +57,14 @@ def training_lists(
     exclude_self: ExcludeSelf,
     anchors: np.ndarray | None = None,
 ) -> Searched:
-    """Search for every training query: T of the next episode, and the reciprocal rank of each query's positive.
+    """Search for the training queries: T of the next episode, and the reciprocal rank of each query's positive.
 
     The artefacts are in the ``folder`` of the checkpoint.
 
     Args:
-        exclude_self: Which passages are a query itself, and so no miss of its positive.
-        anchors: Passages (rows) that the next episode looks around, ascending: the same pass over the vectors finds
-            their neighbours, unless that takes too much memory.
+        exclude_self: Passages that are the query itself and do not count in ranks.
+        anchors: Rows of the anchors of the next episode, ascending: searched for in the same pass over the vectors
+            unless that takes too much memory.
     """
     collection, depth, queries = training.collection, config.depth, training.queries
     path, file = folder / "training_lists", folder / "training_lists.parquet"
@@ -77,30 +77,30 @@ def training_lists(
         return Searched(Artefact(found, read))
     with writing(path, "lists of training queries", inputs, spread=True) as made:
         made.target.mkdir()
-        asked = retriever.encode_queries(queries)
-        best, ahead = _in_one_pass(asked, retriever, config, anchors)
+        query_vectors = retriever.encode_queries(queries)
+        best, anchor_results = _in_one_pass(query_vectors, retriever, config, anchors)
         lists = CandidateLists.from_topk(best)
-        # An artefact of its own: killed after it, only the queries are searched again.
-        around = None if ahead is None else anchor_lists(training, retriever, config, folder, ahead)
+        # An artefact of its own, reused if the run is killed before the end of this block.
+        anchored = None if anchor_results is None else anchor_lists(training, retriever, config, folder, anchor_results)
         ranks = reciprocal_ranks(CandidateLists.from_topk(best.without(*own, depth)), training.positives)
         relevant = training.positives
-        scores = pair_scores(asked, retriever.vectors, relevant.offsets, relevant.passages)
+        scores = pair_scores(query_vectors, retriever.vectors, relevant.offsets, relevant.passages)
         metric = training_metric(depth, len(collection.corpus))
         columns = {metric: ranks, "positive_score": np.maximum.reduceat(scores, relevant.offsets[:-1])}
         ids = collection.queries.take_ids(queries)
         pq.write_table(pa.table({"query_id": ids, **columns}), made.target / "per_training_query.parquet")
         write_lists(made.target / file.name, queries, lists, collection.queries, collection.corpus)
-        recall = _recall(best, retriever, config, lambda places: asked[places])
+        recall = _recall(best, retriever, config, lambda places: query_vectors[places])
         made.facts = {metric: float(ranks.mean()), "search_engine": best.engine, **recall}
-    return Searched(made.artefact(read, lists), around)
+    return Searched(made.artefact(read, lists), anchored)
 
 
 def anchor_lists(
     training: TrainingSet, retriever: DenseRetriever, config: MiningConfig, folder: Path, found: TopK | None = None
 ) -> Artefact[CandidateLists]:
-    """Search around the anchors: L of the next episode, one list per anchor, before it is joined by query.
+    """Search for the neighbours of the anchors: L of the next episode, one list per anchor.
 
-    Where a pass for something else has found the neighbours already (``found``), they are only written.
+    Results of a pass that has searched for them already (``found``) are only written.
     """
     corpus, rows = training.collection.corpus, lookahead_rows(training, config)
     path = folder / "around_positives.parquet"
@@ -119,12 +119,12 @@ def anchor_lists(
 
 
 def nearest_passages(retriever: DenseRetriever, config: MiningConfig, rows: np.ndarray, what: str) -> TopK:
-    """Search around passages, given by row, as mining searches: exactly, or by an index."""
+    """Return the neighbours of passages, given by row, by the search of mining: exact or approximate."""
     return retriever.nearest(retriever.vectors.take(rows), config.depth, what, _search(config))
 
 
 def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path) -> Artefact[CandidateLists]:
-    """Search for every training query with BM25."""
+    """Search for the training queries with BM25."""
     collection, queries = training.collection, training.queries
     path = out / "bm25" / "training_lists.parquet"
     inputs = {"data": collection.fingerprint, "training": training.key, "depth": depth, **bm25.key}
@@ -142,37 +142,37 @@ def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path
 
 
 def _in_one_pass(
-    asked: np.ndarray, retriever: DenseRetriever, config: MiningConfig, anchors: np.ndarray | None
+    query_vectors: np.ndarray, retriever: DenseRetriever, config: MiningConfig, anchors: np.ndarray | None
 ) -> tuple[TopK, TopK | None]:
-    """Search for training queries, float32 [q, dimension], and with them around anchors, if both fit in memory."""
-    count, depth, search = len(asked), config.depth, _search(config)
+    """Search for training queries, float32 [q, dimension], and in the same pass for anchors, if both fit in memory."""
+    count, depth, search = len(query_vectors), config.depth, _search(config)
     rows = np.empty(0, dtype=np.int64) if anchors is None else anchors
-    fits = (count + len(rows)) * (4 * asked.shape[1] + 20 * depth) <= ONE_PASS_BYTES
+    fits = (count + len(rows)) * (4 * query_vectors.shape[1] + 20 * depth) <= ONE_PASS_BYTES
     # An index takes as long to build as to search, and more memory than both.
     if not len(rows) or not (fits or config.search != "exact"):
-        return retriever.nearest(asked, depth, "searching for training queries", search), None
-    both = np.concatenate([asked, retriever.vectors.take(rows)])
+        return retriever.nearest(query_vectors, depth, "searching for training queries", search), None
+    both = np.concatenate([query_vectors, retriever.vectors.take(rows)])
     found = retriever.nearest(both, depth, "searching for training queries and around positives", search)
     parts = slice(None, count), slice(count, None)
-    queries, ahead = (TopK(found.rows[part], found.scores[part], found.engine) for part in parts)
-    return queries, ahead
+    queries, anchor_results = (TopK(found.rows[part], found.scores[part], found.engine) for part in parts)
+    return queries, anchor_results
 
 
 def _search(config: MiningConfig) -> Search:
-    """Return how mining finds nearest vectors: exactly, or by an index."""
+    """Return the search function of mining: exact or approximate."""
     if config.search == "exact":
         return exact_topk
     return partial(approximate_topk, probes=config.search_probes)
 
 
 def _recall(
-    found: TopK, retriever: DenseRetriever, config: MiningConfig, asked: Callable[[np.ndarray], np.ndarray]
+    found: TopK, retriever: DenseRetriever, config: MiningConfig, query_vectors: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, float]:
-    """Return how much of the exact lists an approximate search has found; {} where the search is exact.
+    """Return the recall of an approximate search; {} for exact search.
 
-    ``asked`` returns the vectors that were searched for, by position.
+    ``query_vectors`` returns the vectors that were searched for, by position.
     """
     if config.search == "exact":
         return {}
     rank, device = retriever.tokens.collection.corpus.id_rank, retriever.checkpoint.device
-    return {"recall": round(recall_of_exact(found, asked, retriever.vectors, rank, device), 4)}
+    return {"recall": round(recall_of_exact(found, query_vectors, retriever.vectors, rank, device), 4)}

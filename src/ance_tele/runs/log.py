@@ -1,4 +1,4 @@
-"""The line that a phase of a run logs: what it took, what it found."""
+"""Log lines of the phases of a run."""
 
 import logging
 
@@ -11,13 +11,13 @@ log = logging.getLogger(__name__)
 
 
 def log_phase(where: str, phase: str, found: str, *manifests: Manifest) -> None:
-    """Log a phase in one line, with the time of what was made now of its manifests."""
+    """Log a phase in one line, with the time of the artefacts that were made now."""
     made = [manifest.seconds for manifest in manifests if not manifest.reused]
     log.info(f"{where:<10}  {phase:<9} {duration(sum(made)) if made else 'cached':>7}   {found}")
 
 
 def evaluated(measured: Manifest) -> str:
-    """Return what an evaluation found: the metrics that sentences are about."""
+    """Return the main metrics of an evaluation."""
     facts = measured.facts
     shown = dict.fromkeys([headline(facts["metrics"]), "nDCG@10", "Answer@20"])
     found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in shown if name in facts["metrics"])
@@ -29,7 +29,7 @@ def evaluated(measured: Manifest) -> str:
 
 
 def mined(lists: Manifest, candidates: Manifest) -> str:
-    """Return how many candidates an episode has mined, and how many were left out."""
+    """Return the number of candidates of an episode, and of dropped ones."""
     facts = {**lists.facts, **candidates.facts}
     found = (
         ", ".join(f"{facts[name]:,} {name}" for name in map(plain_name, candidates.inputs["sources"])) + " candidates"
@@ -42,13 +42,13 @@ def mined(lists: Manifest, candidates: Manifest) -> str:
     if filtered:
         found += "; left out: " + ", ".join(f"{count:,} by {name}" for name, count in filtered.items())
     if "recall" in facts:
-        around = f", {facts['recall_around']:.3f} around positives" if "recall_around" in facts else ""
-        found += f"; recall@{lists.inputs['depth']} {facts['recall']:.3f} of exact{around}"
+        anchors = f", {facts['recall_around']:.3f} for positives" if "recall_around" in facts else ""
+        found += f"; recall@{lists.inputs['depth']} {facts['recall']:.3f} of exact{anchors}"
     return found
 
 
 def mixed(pool: Manifest) -> str:
-    """Return what a pool holds, by source, and what it lacks."""
+    """Return the size of a pool by source, and its shortage."""
     facts = pool.facts
     found = ", ".join(f"{count:,} {source}" for source, count in facts["by_source"].items())
     found += f"; {facts['missing']:,} fewer than wanted" if facts["missing"] else ""
@@ -57,7 +57,7 @@ def mixed(pool: Manifest) -> str:
 
 
 def trained(model: Manifest) -> str:
-    """Return how far an episode was trained."""
+    """Return steps and loss of an episode."""
     facts = model.facts
     found = f"{facts['steps']:,} of {facts['scheduled']:,} steps"
     if facts.get("pairs", 0) > facts.get("queries", 0):

@@ -1,4 +1,4 @@
-"""What an episode has changed in the training queries: learned, forgotten, new negatives."""
+"""Changes of the training queries by an episode: learned, forgotten, new negatives."""
 
 from dataclasses import asdict, replace
 
@@ -14,7 +14,7 @@ from ance_tele.store.manifests import Manifest, read_manifest
 
 
 def look_back(training: TrainingSet, episode: Episode) -> Manifest:
-    """Compare an episode with those before it, once the lists of its checkpoint are there.
+    """Compare an episode with the previous ones; needs the lists of its checkpoint.
 
     Returns:
         The manifest; its facts hold the shares of learned, forgotten and unchanged queries, the share of new negatives

@@ -1,4 +1,4 @@
-"""Evaluations of a run, each an artefact: of every checkpoint, of BM25, and the final one."""
+"""Evaluations of a run as artefacts: of every checkpoint, of BM25, and the final one."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ from ance_tele.store.manifests import Manifest
 
 
 def evaluate(inputs: RunInputs, retriever: DenseRetriever, number: int) -> Manifest:
-    """Measure a checkpoint, given its number, on the split that every episode is measured on."""
+    """Evaluate a checkpoint, given its number, on the split of the episodes."""
     on, folder = inputs.evaluations[inputs.recipe.evaluation.split], inputs.folder.checkpoint(number)
     found = measure(retriever, on, folder, inputs.tag(retriever, number))
     log_phase(f"episode {number}" if number else "zero-shot", "evaluate", evaluated(found), found)
@@ -21,14 +21,14 @@ def evaluate(inputs: RunInputs, retriever: DenseRetriever, number: int) -> Manif
 
 
 def evaluate_bm25(inputs: RunInputs) -> None:
-    """Measure BM25 on the same split."""
+    """Evaluate BM25 on the split of the episodes."""
     on = inputs.evaluations[inputs.recipe.evaluation.split]
     found = measure(inputs.bm25, on, inputs.folder.path / "bm25", "bm25")
     log_phase("bm25", "evaluate", evaluated(found), found)
 
 
 def evaluate_final(inputs: RunInputs, retriever: Retriever, checkpoint: int | None = None) -> dict[str, float]:
-    """Return the metrics of the last retriever on the test split, whatever split the episodes were measured on."""
+    """Return the metrics of the last retriever on the final split."""
     number = inputs.recipe.episode.episodes if checkpoint is None else checkpoint
     on = inputs.evaluations[inputs.final_split]
     folder = inputs.folder.checkpoint(number) if isinstance(retriever, DenseRetriever) else inputs.folder.path / "bm25"
@@ -38,10 +38,10 @@ def evaluate_final(inputs: RunInputs, retriever: Retriever, checkpoint: int | No
 
 
 def measure(retriever: Retriever, on: Evaluation, folder: Path, tag: str) -> Manifest:
-    """Measure a retriever on a split: run, metrics and per-query values, written into a folder.
+    """Evaluate a retriever on a split, and write run, metrics and per-query values into a folder.
 
-    The facts of the manifest hold the metrics, and for BM25 how many queries it found nothing for. ``tag`` is the name
-    of the system in the run.
+    The facts of the manifest hold the metrics and, for BM25, the number of queries without results. ``tag`` names the
+    system in the run.
     """
     path, inputs = folder / "evaluation", {**retriever.key, **on.inputs}
     if found := cached(path, inputs):
@@ -55,7 +55,7 @@ def measure(retriever: Retriever, on: Evaluation, folder: Path, tag: str) -> Man
             spent = round(time.perf_counter() - start, 3)
             made.facts |= {"encode_seconds": encoded, "search_seconds": spent, "search_engine": best.engine}
         else:
-            # A system that finds nothing for most queries is none that another can be tested against.
+            # Another system cannot be tested against one that finds nothing for most queries.
             count, without = len(best.rows), int((best.rows < 0).all(axis=1).sum())
             made.facts |= {"queries": count, "found_nothing": without, "usable": 2 * without <= count}
     return made.manifest

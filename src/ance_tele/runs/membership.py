@@ -1,4 +1,4 @@
-"""Which lists hold a passage for a query, one bit a list: the analysis of negatives is arithmetic on these bits."""
+"""Which lists contain a (query, passage) pair, as a bit mask per pair."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class Membership:
     """The distinct (query, passage) pairs of a block.
 
     Attributes:
-        owner: Whose, counted from the block's first query, int64 [n], ascending.
+        query_positions: Position of each pair's query within the block, int64 [n], ascending.
         passages: Codes, int64 [n].
         bits: Bit j is set where list j holds the pair, uint64 [n].
     """
 
-    owner: np.ndarray
+    query_positions: np.ndarray
     passages: np.ndarray
     bits: np.ndarray
 
@@ -36,14 +36,14 @@ class Membership:
     def without(self, number: int) -> "Membership":
         """Return the pairs that a list does not hold (that of the positives)."""
         keep = ~self.has(number)
-        return Membership(self.owner[keep], self.passages[keep], self.bits[keep])
+        return Membership(self.query_positions[keep], self.passages[keep], self.bits[keep])
 
 
 def membership(lists: Sequence[tuple[np.ndarray, np.ndarray]], queries: int) -> Membership:
-    """Gather lists into one table of pairs; a pair that a list names twice counts once.
+    """Return the distinct pairs of all lists.
 
     Args:
-        lists: Owner and passage code of each entry, two int64 arrays a list; at most 64 lists.
+        lists: Query position and passage code of each entry, two int64 arrays per list; at most 64 lists.
         queries: How many queries the block has.
     """
     if len(lists) > MOST_LISTS:
@@ -51,7 +51,7 @@ def membership(lists: Sequence[tuple[np.ndarray, np.ndarray]], queries: int) -> 
     width = 1 + max((int(passages.max(initial=0)) for _, passages in lists), default=0)
     assert queries * width < 1 << (63 - LIST_BITS), "a block of queries does not fit the key; take a smaller one"
     keys = np.concatenate(
-        [((owner * width + passages) << LIST_BITS) | number for number, (owner, passages) in enumerate(lists)]
+        [((positions * width + passages) << LIST_BITS) | number for number, (positions, passages) in enumerate(lists)]
         or [np.empty(0, dtype=np.int64)]
     )
     keys.sort()
@@ -60,5 +60,5 @@ def membership(lists: Sequence[tuple[np.ndarray, np.ndarray]], queries: int) -> 
     flags = np.uint64(1) << (keys & (MOST_LISTS - 1)).astype(np.uint64)
     bits = np.bitwise_or.reduceat(flags, first) if len(first) else flags
     pairs = pairs[first]
-    owner = pairs // width
-    return Membership(owner, pairs - owner * width, bits)
+    positions = pairs // width
+    return Membership(positions, pairs - positions * width, bits)

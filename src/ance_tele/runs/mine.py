@@ -1,4 +1,4 @@
-"""Mining: the candidates of an episode, from all its sources, without what the filters drop."""
+"""Mining: the filtered candidates of an episode, from all its sources."""
 
 from dataclasses import replace
 from functools import cache, partial
@@ -22,7 +22,8 @@ from ance_tele.runs.look_back import look_back
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
-from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer, Scorer
+from ance_tele.search.retriever import Scorer
+from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer
 from ance_tele.store.artefacts import Artefact, cached, writing
 from ance_tele.store.files import remove
 from ance_tele.store.manifests import read_manifest
@@ -35,9 +36,9 @@ def mine(
     episode: Episode,
     cross_encoder: CrossEncoderScorer | None = None,
 ) -> Artefact[Candidates]:
-    """Collect the candidates of an episode with the checkpoint before it.
+    """Return the candidates of an episode, mined with the previous checkpoint.
 
-    ``retriever`` is the checkpoint before the episode; ``cross_encoder`` decides in filters instead of it.
+    ``retriever`` is that of the previous checkpoint; ``cross_encoder`` replaces it in filters.
     """
     config, collection = episode.recipe.mining, training.collection
     searched = search(training, retriever, episode)
@@ -62,9 +63,9 @@ def mine(
         with writing(path, "candidates", inputs) as made:
             kept, dropped = filter_candidates(context, collect(context))
             made.facts = mined_facts(kept, dropped)
-            around = read_manifest(episode.before / "around_positives.parquet")
-            if "lookahead" in sources and around is not None and "recall" in around.facts:
-                made.facts["recall_around"] = around.facts["recall"]  # the lists themselves are removed
+            anchored = read_manifest(episode.before / "around_positives.parquet")
+            if "lookahead" in sources and anchored is not None and "recall" in anchored.facts:
+                made.facts["recall_around"] = anchored.facts["recall"]  # the lists themselves are removed
             write_candidates(made.target, kept, collection.queries, collection.corpus)
         candidates = made.artefact(read, kept)
     if cross_encoder is not None:
@@ -79,16 +80,16 @@ def mine(
 
 
 def search(training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> Searched:
-    """Search with the checkpoint before an episode: for the training queries and, where that is due, for the anchors.
+    """Search with the checkpoint before an episode for the training queries and, if needed, for the anchors.
 
-    After the last episode too: the lists of a checkpoint show what its episode has learned and forgotten.
+    Called once more after the last episode: the lists show what it has learned and forgotten.
     """
     recipe, number = episode.recipe, episode.number
-    wanted = number <= recipe.episode.episodes and (
+    looks_ahead = number <= recipe.episode.episodes and (
         recipe.episode.watch_lookahead or "lookahead" in recipe.mining.sources_at(number)
     )
     finished = episode.before / "around_positives.parquet", episode.path / "candidates.parquet"
-    due = wanted and not any(read_manifest(path) for path in finished)
+    due = looks_ahead and not any(read_manifest(path) for path in finished)
     anchors = lookahead_rows(training, recipe.mining) if due else None
     exclude_self = recipe.evaluation.exclude_self
     searched = training_lists(training, retriever, recipe.mining, episode.before, exclude_self, anchors)
@@ -105,15 +106,15 @@ def mining_context(
     episode: Episode,
     cross_encoder: CrossEncoderScorer | None = None,
 ) -> MiningContext:
-    """Return what the sources and filters of an episode see of the run, searched or read when it is asked for."""
+    """Return the mining context of an episode; its searches run, or are read, on first use."""
     config = episode.recipe.mining
     scorer: Scorer = cross_encoder or DenseScorer(retriever)
-    score = cache(lambda: scorer.of(training.queries))  # encodes the queries, where something asks for scores
-    around = cache(lambda: (searched.anchors or anchor_lists(training, retriever, config, episode.before)).load())
+    score = cache(lambda: scorer.of(training.queries))  # encodes the queries on first use
+    load_anchors = cache(lambda: (searched.anchors or anchor_lists(training, retriever, config, episode.before)).load())
 
     def search_passages(rows: np.ndarray) -> CandidateLists:
         if np.array_equal(rows, lookahead_rows(training, config)):
-            return around()
+            return load_anchors()
         return CandidateLists.from_topk(nearest_passages(retriever, config, rows, "searching around passages"))
 
     return MiningContext(
@@ -132,7 +133,7 @@ def mining_context(
 
 
 def _searched(training: TrainingSet, retriever: DenseRetriever, config: MiningConfig) -> dict[str, Any]:
-    """Return what decides the lists of an episode, before any filter of its own."""
+    """Return the inputs of the lists of an episode, before filters."""
     return {
         **retriever.key,
         "training": training.key,
@@ -144,7 +145,7 @@ def _searched(training: TrainingSet, retriever: DenseRetriever, config: MiningCo
 
 
 def write_lookahead(context: MiningContext, training: TrainingSet, retriever: DenseRetriever, episode: Episode) -> None:
-    """Write L of an episode by query, where its candidates do not hold the whole of it: only to be looked at."""
+    """Write the unfiltered L of an episode by query for the analysis, if its candidates do not contain it."""
     path, collection, config = episode.path / "lookahead_lists.parquet", training.collection, episode.recipe.mining
     inputs = _searched(training, retriever, config)
     if cached(path, inputs):

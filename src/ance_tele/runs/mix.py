@@ -1,4 +1,4 @@
-"""Mixing: the pool of an episode, drawn from its candidates and from the pools before it."""
+"""Mixing: the pool of an episode, drawn from its candidates and the previous pools."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -33,7 +33,7 @@ def mix(candidates: Artefact[Candidates], training: TrainingSet, history: Pools,
         "candidates": fingerprint(candidates.manifest.inputs),
         "history": [fingerprint(pool.manifest.inputs) for pool in history],
         **{name: getattr(config, name) for name in ("pool_per_source", "dedup")},
-        # What an episode does not use does not decide it: so recipes that begin alike share their beginning.
+        # Only inputs that the episode uses, so that recipes with the same beginning share it.
         "beta": config.beta_at(number),
         "momentum": [config.momentum, config.alpha] if history and config.alpha else None,
         "episode": number,

@@ -1,4 +1,4 @@
-"""What an out-of-domain evaluation found, ``elsewhere/NAME.json``."""
+"""The results of an out-of-domain evaluation, ``elsewhere/NAME.json``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,17 +8,10 @@ from ance_tele.runs.summary import Comparison
 
 @dataclass(frozen=True)
 class OutOfDomain:
-    """A file of ``elsewhere/``: the model before and after training, on a collection it was not trained for.
+    """A file of ``elsewhere/``: the initial and the trained model on a collection they were not trained on.
 
-    Attributes:
-        collection: Its name.
-        split: Which judgements.
-        queries: How many.
-        metric: The metric that is tested.
-        difference: Trained minus initial, of that metric.
-        p: Of a paired permutation test, adjusted by Holm for all collections that the run was measured on.
-        before: Means of the initial model by metric.
-        after: Means of the trained one.
+    ``difference`` (trained minus initial) and ``p`` (paired permutation test, Holm-adjusted over all collections of the
+    run) are of ``metric``; ``before`` and ``after`` hold the means of both models by metric.
     """
 
     collection: str | None
@@ -32,7 +25,7 @@ class OutOfDomain:
 
     @property
     def comparison(self) -> Comparison | None:
-        """The trained model against the initial one, where it was measured."""
+        """The trained model against the initial one, if measured."""
         metric, found = self.metric or "MRR@10", self.difference
         systems = {"system": "the trained model", "baseline": "zero-shot"}
         return None if found is None else Comparison(**systems, metric=metric, difference=found, p=self.p)

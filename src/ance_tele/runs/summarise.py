@@ -1,4 +1,4 @@
-"""Make the summary of a run from the manifests and tables of its folder."""
+"""The summary of a run, from the manifests and tables of its folder."""
 
 import platform
 import sys
@@ -38,9 +38,9 @@ FOLDERS = {"bm25": "bm25", "zero-shot": "episode-0"}
 def summarise(
     inputs: RunInputs, training: TrainingSet | None, episodes: int, final: Mapping[str, float] | None = None
 ) -> Summary:
-    """Write the summary of a run after any number of episodes, from the manifests of what is there.
+    """Write the summary of a run after any number of episodes.
 
-    ``final`` holds the metrics of the last checkpoint on the final split, once they are measured.
+    ``final`` holds the metrics of the last checkpoint on the final split, if measured.
     """
     recipe, collection, out = inputs.recipe, inputs.collection, inputs.folder.path
     measured = {name: read_manifest(out / FOLDERS[name] / "evaluation") for name in BASELINES}
@@ -111,7 +111,7 @@ def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
 
 
 def _bm25(bm25: BM25Retriever, measured: Manifest | None) -> BM25Summary | None:
-    """Return how BM25 read the texts, and for how many queries it found nothing, where it was measured."""
+    """Return how BM25 tokenised, and for how many queries it found nothing, if it was evaluated."""
     if measured is None:
         return None
     names = ("queries", "found_nothing", "usable")
@@ -119,7 +119,7 @@ def _bm25(bm25: BM25Retriever, measured: Manifest | None) -> BM25Summary | None:
 
 
 def _episode(run: RunFolder, number: int) -> EpisodeSummary:
-    """Gather one episode's figures from its manifests."""
+    """Return one episode's figures from its manifests."""
     folder, before = run.checkpoint(number), run.checkpoint(number - 1)
     names = ("candidates.parquet", "pool.parquet", "model", "evaluation")
     mined, mixed, trained, measured = (read_manifest(folder / name) for name in names)
@@ -165,8 +165,8 @@ def _pool(mined: Manifest, mixed: Manifest, trained: Manifest) -> PoolSummary:
 
 
 def _recall(lists: Manifest, mined: Manifest) -> dict[str, float]:
-    """Return how much of the exact lists an approximate search found, where there was one."""
+    """Return the recall of approximate searches; {} without."""
     if "recall" not in lists.facts:
         return {}
-    around = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
-    return {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **around}
+    of_anchors = {"positives": mined.facts["recall_around"]} if "recall_around" in mined.facts else {}
+    return {"depth": lists.inputs["depth"], "queries": lists.facts["recall"], **of_anchors}

@@ -1,4 +1,4 @@
-"""The summary of a run, ``summary.json``: everything that terminal, report and comparison show of it.
+"""The summary of a run, ``summary.json``, for terminal, report and comparison.
 
 The fields are the keys of the file, in its order. Shares and metrics are fractions, times seconds.
 """
@@ -27,13 +27,13 @@ class PoolSummary:
     """The pool of an episode.
 
     Attributes:
-        size: Negatives in it.
-        by_source: Of these, by the source that they were drawn from.
-        short_queries: Training queries with fewer negatives than asked for.
+        size: Number of negatives.
+        by_source: By the source that they were drawn from.
+        short_queries: Training queries with fewer negatives than the target.
         missing: Negatives that these lack.
-        repeats: Negatives that a pass of training repeats.
+        repeats: Negatives repeated within an epoch.
         without: Training queries without any negative.
-        dropped: Candidates that filters left out, by filter and source.
+        dropped: Candidates dropped by filters, by filter and source.
     """
 
     size: int | None
@@ -52,7 +52,7 @@ class PoolSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeSummary:
-    """What one episode mined, trained and reached.
+    """Mining, training and metrics of one episode.
 
     Attributes:
         number: From 1.
@@ -62,9 +62,9 @@ class EpisodeSummary:
         seconds: By phase: encode, search, mix, train, evaluate.
         steps: Of training.
         stopped_at_refresh: Training stopped before the end of its schedule.
-        pool: What it trained on.
+        pool: Its pool.
         pairs: Pairs of query and positive: "used" and "all"; where queries have several positives.
-        recall: Of an approximate search, of the exact one's lists: "depth", "queries", "positives".
+        recall: Of an approximate search: "depth", "queries", "positives".
         learned_rate: Share of the training queries that rank their positive higher.
         unchanged_rate: Share of the others.
         training_mrr: Of the training queries.
@@ -85,14 +85,14 @@ class EpisodeSummary:
     training_mrr: float | None = None
 
     def spent(self, *phases: str) -> float | None:
-        """Return the seconds of some phases together; None where none was timed."""
+        """Return the total seconds of some phases; None if none was timed."""
         taken = [self.seconds[name] for name in phases if name in self.seconds]
         return sum(taken) if taken else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewSummary:
-    """The review a run was given: how its relevant pairs are used, and how many they are."""
+    """The review of a run: use and number of its relevant pairs."""
 
     use: str | None = field(metadata={"key": "as"})
     pairs: int | None
@@ -100,7 +100,7 @@ class ReviewSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:
-    """The collection: its sizes, what was left out of it, and how many of its texts are cut (``tokens``)."""
+    """The collection: sizes, problems, truncated texts (``tokens``)."""
 
     fingerprint: str | None
     passages: int | None
@@ -115,7 +115,7 @@ class DataSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class BM25Summary:
-    """How BM25 read the texts, and whether it found enough to be compared with (``usable``)."""
+    """How BM25 tokenised, and whether it found enough for comparisons (``usable``)."""
 
     reads: str | None
     queries: int | None
@@ -125,7 +125,7 @@ class BM25Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One system against another by one metric; ``p`` is None where no test was made."""
+    """One system against another in one metric; ``p`` is None without a test."""
 
     system: str | None
     baseline: str | None
@@ -136,7 +136,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Where a run was made."""
+    """Hardware and software of a run."""
 
     machine: str | None
     python: str | None
@@ -145,15 +145,15 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A run, finished or on its way.
+    """A run, finished or in progress.
 
     Attributes:
         split: That the episodes are measured on.
         baselines: Metrics of the systems measured besides the trained model.
         final: Metrics of the last checkpoint on ``final_split``.
-        training_metric: What learning and forgetting are read from; None in runs of old, which read MRR@100.
-        evaluation: By split: depth, level of relevance, queries left out, metrics not measured.
-        sources: Title and colour of each source of negatives that is the user's own, by name.
+        training_metric: Metric of learning and forgetting; None in older runs, which used MRR@100.
+        evaluation: By split: depth, relevance level, excluded passages, metrics not measured.
+        sources: Title and colour of each user-defined source of negatives, by name.
     """
 
     schema: int
@@ -176,7 +176,7 @@ class Summary:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Summary":
-        """Return the summary with the content of a ``summary.json``; a part that is absent is empty."""
+        """Return the summary with the content of a ``summary.json``; missing parts are empty."""
         return decode(cls, {"schema": SCHEMA, **content})
 
     @classmethod
@@ -184,7 +184,7 @@ class Summary:
         """Read and check the summary of a run folder.
 
         Raises:
-            UserError: There is none, or it is none that this version can read.
+            UserError: There is none, or this version cannot read it.
         """
         path = Path(run) / "summary.json"
         if not path.exists():
@@ -217,8 +217,7 @@ class Summary:
     def untrained(self) -> dict[str, Metrics]:
         """Metrics of the systems without training, by name.
 
-        A run without training has no other results: where they were not asked for as a baseline, its final metrics
-        are these, if they are of the split that is shown.
+        For a run without training and without baselines, its final metrics, if they are of the split shown.
         """
         measured = {name: self.baselines.get(name, {}) for name in BASELINES}
         lexical = str(self.recipe).partition(" ")[0].rpartition("/")[2] == "bm25"
@@ -239,12 +238,12 @@ class Summary:
 
     @property
     def main_metric(self) -> str:
-        """The metric that sentences, tests and curves are about."""
+        """The main metric, for sentences, tests and curves."""
         return headline(self.measured)
 
     @property
     def forgetting_metric(self) -> str:
-        """The metric of the training queries that forgetting is read from: of lists of 50 it is MRR@50."""
+        """The metric of the training queries for forgetting, such as MRR@50 of lists of 50."""
         return self.training_metric or "MRR@100"
 
     def quality(self, metric: str | None = None) -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""Training: the encoder of an episode, from its pool; a training that was killed goes on from its last checkpoint."""
+"""Training: the encoder of an episode from its pool; interrupted training resumes from its last checkpoint."""
 
 import logging
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from ance_tele.training.trainer import train as train_model
 
 log = logging.getLogger(__name__)
 
-# Settings that are gone, at their defaults: manifests of models that were trained before hold them.
+# Removed settings at their defaults, as in manifests of older models.
 _FORMER = {"negatives_cross_device": False}
 
 
@@ -41,10 +41,10 @@ def train(
     tokens: TokenizedCollection,
     episode: Episode,
 ) -> Checkpoint:
-    """Train the encoder of an episode from ``start``: the model as it was given, or the checkpoint before.
+    """Train the encoder of an episode from ``start``, the initial model or the previous checkpoint.
 
     Raises:
-        UserError: No training query would meet a negative; or training has diverged.
+        UserError: No training query has a negative, or training has diverged.
     """
     recipe = episode.recipe
     config, seed = recipe.training, recipe.episode.seed
@@ -71,7 +71,7 @@ def train(
             plan = BatchPlan(pool.load(), turns, batch, negatives, seed, training.never, every)
             _check_negatives(plan, training, config)
             model = start.take()
-            # The inputs as the manifest will hold them: so a checkpoint of the same training is known as such.
+            # Inputs as in the manifest, to recognise checkpoints of the same training.
             same = {"training": fingerprint(inputs)}
             with quiet():
                 result = train_model(model, plan, tokens.queries, tokens.passages, config, work, schedule, same)
@@ -121,7 +121,7 @@ def _describe(
 
 
 def _check_negatives(plan: BatchPlan, training: TrainingSet, config: TrainingConfig) -> None:
-    """Refuse to train where the loss would be 0 at every step; log the number of queries for which it is."""
+    """Refuse training in which the loss would always be 0; log the number of queries for which it is."""
     count = len(training)
     without = plan.without_negative(config.in_batch_negatives, config.mask_known_positives)
     if without < count:
@@ -141,13 +141,13 @@ def _check_negatives(plan: BatchPlan, training: TrainingSet, config: TrainingCon
 
 
 def check_start(start: Checkpoint, recipe: Recipe) -> None:
-    """Refuse a model that cannot be trained; log what will not be trained of it, or not at the speed expected.
+    """Refuse a model that cannot be trained; log frozen weights and emulated bf16.
 
     Raises:
         UserError: It has no weight to train.
     """
     if recipe.episode.episodes and (frozen := check_trainable(start.model, str(start.name))):
         log.info(frozen)
-    asked = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)
-    if asked and (warning := emulated_bf16(start.model.device)):
+    bf16 = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)
+    if bf16 and (warning := emulated_bf16(start.model.device)):
         log.info(warning)

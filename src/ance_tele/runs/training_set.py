@@ -1,4 +1,4 @@
-"""The training set of a run: training queries, their positives, and what is never a negative of them."""
+"""The training set of a run: training queries, their positives, and passages excluded from their negatives."""
 
 import hashlib
 from dataclasses import dataclass
@@ -26,15 +26,14 @@ from ance_tele.store.fingerprints import fingerprint
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a run trains on.
+    """Training queries with positives and excluded passages.
 
     Attributes:
-        collection: Corpus and queries.
         positives: The training queries, and the relevant passages of each.
-        known: Passages named as no negatives of these queries: their positives, and what a review excludes.
-        left_out: Rows of the training queries that have neither a relevant passage nor answer strings, int64.
-        without_positive: Rows of those that have answer strings, but no relevant passage, int64.
-        review: Fingerprint of the review that ``known`` or ``positives`` hold; None without.
+        known: Passages excluded from negatives: positives, and those excluded by a review.
+        left_out: Rows of training queries with neither relevant passages nor answers, int64.
+        without_positive: Rows of training queries with answers but without relevant passages, int64.
+        review: Fingerprint of the review used; None without.
     """
 
     collection: Collection
@@ -59,10 +58,10 @@ class TrainingSet:
         Args:
             collection: With a split "train".
             mining: ``positive_level``, ``without_positive``, ``depth``.
-            limit: Train on so many queries, the same ones whatever the seed; None takes all.
+            limit: Number of training queries, the same for all seeds; None for all.
             review: Verdicts of people; None without.
-            out: Run folder, to which positives that are found by answer are written.
-            ranker: What finds these; None leaves the queries without a relevant passage out.
+            out: Run folder for positives found by answer.
+            ranker: Retriever for these; None leaves out queries without relevant passages.
 
         Raises:
             UserError: No query has a positive.
@@ -91,7 +90,7 @@ class TrainingSet:
 
     @classmethod
     def none(cls, collection: Collection) -> "TrainingSet":
-        """Return the training set of a run that trains nothing."""
+        """Return an empty training set."""
         rows = np.empty(0, dtype=np.int64)
         nothing = Qrels.from_arrays(rows, rows, rows)
         return cls(collection, nothing, nothing, rows, rows)
@@ -101,7 +100,7 @@ class TrainingSet:
 
     @property
     def without(self) -> int:
-        """How many training queries have no relevant passage of their own."""
+        """Number of training queries without a judged relevant passage."""
         return len(self.without_positive) + len(self.left_out)
 
     @property
@@ -111,7 +110,7 @@ class TrainingSet:
 
     @cached_property
     def never(self) -> NeverNegative:
-        """What is never a negative of the training queries: known passages, copies of them, the query's own text."""
+        """Passages excluded from negatives: known passages, their duplicates, the query's own text."""
         return NeverNegative.of(self.known, self.collection, Copies.of(self.collection))
 
     @cached_property
@@ -122,50 +121,47 @@ class TrainingSet:
 
     @property
     def same_texts(self) -> dict[str, str]:
-        """Input of manifests where texts decide what is never a negative; {} where judgements alone do."""
+        """Input of manifests if texts exclude negatives; {} if judgements alone do."""
         return {"never": "same text"} if self.never.by_text else {}
 
     def examples(self, positives: str) -> int:
-        """Return the examples of an epoch: training queries ("rotate"), or pairs with their positives ("all")."""
+        """Return the examples per epoch: training queries ("rotate"), or pairs of query and positive ("all")."""
         return len(self.positives.passages) if positives == "all" else len(self)
 
     def write(self, path: Path) -> None:
-        """Write which passages are relevant to each training query, by id, for whoever reads run folders alone."""
+        """Write the positives by id, for readers of the run folder."""
         inputs = {"training": self.key}
         if cached(path, inputs) is None:
             with writing(path, "positives", inputs) as made:
                 write_pairs(made.target, self.collection, self.positives.owners, self.positives.passages)
 
 
-def check_training_set(collection: Collection, recipe: Recipe, review: Review | None) -> None:
-    """Refuse, before anything is searched, a collection that holds nothing to train on.
+def check_given_negatives(queries: np.ndarray, collection: Collection, recipe: Recipe) -> None:
+    """Refuse the source "given" where none of the training queries, rows, int64 [q], has given negatives.
 
     Raises:
-        UserError: No query has a positive; or given negatives are a source, and there are none.
+        UserError: There are none.
     """
-    given = collection.negatives.queries
-    asked = any("given" in recipe.mining.sources_at(number) for number in range(1, recipe.episode.episodes + 1))
-    if recipe.mining.without_positive == "drop" or not len(collection.answers):
-        limit = recipe.episode.max_train_queries
-        queries = TrainingSet.of(collection, recipe.mining, limit, review).queries
-    else:
-        queries = collection.split("train").queries
-    if asked and not np.isin(given, queries).any():
+    if draws_given(recipe) and not np.isin(collection.negatives.queries, queries).any():
         raise UserError(
             f"sources names 'given', but collection '{collection.name}' gives no negatives of its training queries; "
             "name other sources, or bring files that have negatives (triplets, Tevatron, DPR)."
         )
 
 
+def draws_given(recipe: Recipe) -> bool:
+    """Return whether an episode uses given negatives."""
+    return any("given" in recipe.mining.sources_at(number) for number in range(1, recipe.episode.episodes + 1))
+
+
 def notices(training: TrainingSet, recipe: Recipe) -> list[str]:
-    """Return a line for each thing in the training data that is left out or not used."""
+    """Return log lines on training data that are left out or not used."""
     lines, collection, level = [], training.collection, recipe.mining.positive_level
     if len(training.left_out):
         graded = f" of grade {level} or more" if level > 1 else ""
         lines.append(f"{len(training.left_out):,} training queries have no relevant passage{graded}, and are left out")
-    drawn = any("given" in recipe.mining.sources_at(number) for number in range(1, recipe.episode.episodes + 1))
     counts = {
-        "given negatives": 0 if drawn else len(collection.negatives.passages),
+        "given negatives": 0 if draws_given(recipe) else len(collection.negatives.passages),
         "scores of a teacher": int(np.isfinite(collection.teacher.scores).sum()),
     }
     parts = [f"{count:,} {what}" for what, count in counts.items() if count]
@@ -176,7 +172,7 @@ def notices(training: TrainingSet, recipe: Recipe) -> list[str]:
 
 
 def no_positives(collection: Collection, level: int) -> str:
-    """Return why a collection has nothing to train on."""
+    """Return the error for a collection without positives."""
     grades = collection.split("train").grades
     if level > 1 and len(grades) and (grades >= 1).any():
         return (
@@ -189,7 +185,7 @@ def no_positives(collection: Collection, level: int) -> str:
 def _found_by_answer(
     collection: Collection, rows: np.ndarray, mining: MiningConfig, ranker: Retriever, out: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for queries without a relevant passage, the best-ranked one that holds an answer: rows of both."""
+    """Return rows of queries without relevant passages, and of their best-ranked passages with an answer."""
     path = out / "found_positives.parquet"
     depth = mining.depth
     inputs = {"data": collection.fingerprint, "depth": depth, "ranker": mining.without_positive, **ranker.key}

@@ -1,7 +1,7 @@
-"""Approximate top-k by inner product, where exact search takes too long: faiss's inverted lists.
+"""Approximate top-k by inner product with faiss's inverted lists (IVF), where exact search takes too long.
 
-They are searched on the CPU, whatever the device, and hold a copy of all vectors in memory (4 bytes x rows x
-dimension), fed block by block. What they miss is measured, not promised: :func:`recall_of_exact`.
+The index is on the CPU, whatever the device, and holds a copy of all vectors in memory (4 bytes x rows x dimension).
+Its recall is measured: :func:`recall_of_exact`.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import progress
 from ance_tele.search.topk import BLOCK_ROWS, MARGIN, TopK, exact_topk
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENGINE = "faiss ivf"
 
-# Smaller corpora are searched exactly: the products of an exact search are blocked, these come one by one.
+# Smaller corpora are searched exactly, in efficient blocked products.
 FEW = 100_000
 
 SEED = 42  # Of k-means and of the samples.
@@ -38,18 +38,17 @@ def approximate_topk(
     query_rows: int = 4096,
     what: str = "searching",
 ) -> TopK:
-    """Return rows that are probably the k best for each query: of those found, score descending, then id ascending.
+    """Return approximately the k best rows of each query: score descending, then id ascending.
 
-    The same call gives the same rows on the same machine: k-means is seeded. Fewer than :data:`FEW` vectors are
-    searched exactly, which ``engine`` then says.
+    Deterministic on the same machine: k-means is seeded. Fewer than :data:`FEW` vectors are searched exactly, as
+    ``engine`` tells.
 
     Args:
         queries: float32 [queries, dimension].
         vectors: What to search.
         k: How many.
         id_rank: Rank of each row's id, int64 [rows]; the row number itself by default.
-        probes: How many lists are searched, those whose centres are nearest to the query; by default
-            :func:`default_probes`.
+        probes: Number of lists searched per query; by default :func:`default_probes`.
         device: Of an exact search.
         block_rows: Rows of vectors that are added at a time.
         query_rows: Queries searched at a time.
@@ -65,7 +64,7 @@ def approximate_topk(
     if count < FEW:
         return exact_topk(queries, vectors, k, id_rank, device, block_rows, query_rows, what)
     if not np.isfinite(queries).all():
-        raise diverged("Query vectors")
+        raise NotFiniteError("Query vectors")
     k, keep = min(k, count), min(k + MARGIN, count)
     index = _index(vectors, block_rows)
     index.nprobe = min(probes or default_probes(count, k), index.nlist)
@@ -84,22 +83,19 @@ def approximate_topk(
 
 def recall_of_exact(
     found: TopK,
-    asked: Callable[[np.ndarray], np.ndarray],
+    query_vectors: Callable[[np.ndarray], np.ndarray],
     vectors: "Vectors",
     id_rank: np.ndarray | None = None,
     device: str = "cpu",
 ) -> float:
-    """Return recall@k against an exact search, the mean over a sample of :data:`SAMPLE` queries.
+    """Return recall@k against exact search, the mean over a sample of :data:`SAMPLE` queries.
 
-    What scores at least as much as the k-th best counts as found, so that copies of a text may stand for each other.
-    All scores are formed by the same sums here.
+    A result counts if it scores at least as much as the k-th best, so that duplicates are interchangeable. All scores
+    are computed alike.
 
     Args:
-        found: What a search found; 1.0 if that was exact itself, without searching again.
-        asked: Gives the vectors of some of its queries, by position: float32 [n, dimension].
-        vectors: What was searched.
-        id_rank: Rank of each row's id.
-        device: Of the exact search.
+        found: Results of a search; those of an exact one have recall 1.0.
+        query_vectors: Returns the vectors of queries, given their positions: float32 [n, dimension].
     """
     from ance_tele.encode.vectors import pair_scores
 
@@ -107,7 +103,7 @@ def recall_of_exact(
         return 1.0
     count, k = found.rows.shape
     sample = np.sort(np.random.default_rng(SEED).choice(count, min(SAMPLE, count), replace=False))
-    queries, rows = asked(sample), found.rows[sample]
+    queries, rows = query_vectors(sample), found.rows[sample]
     exact = exact_topk(queries, vectors, k, id_rank, device, what="measuring recall")
     passages = np.concatenate([exact.rows, np.maximum(rows, 0)], axis=1)
     offsets = np.arange(len(sample) + 1) * (2 * k)
@@ -116,32 +112,32 @@ def recall_of_exact(
 
 
 def number_of_lists(count: int) -> int:
-    """Return into how many lists a corpus is cut: four times the square root of its size."""
+    """Return the number of lists: four times the square root of the corpus size."""
     return max(1, min(round(4 * math.sqrt(count)), count // TRAINED))
 
 
 def default_probes(count: int, k: int) -> int:
-    """Return how many lists are looked into: those with 1/64 of the corpus, or 32 times k vectors if that is more."""
+    """Return the number of lists searched: 1/64 of them, or enough for 32 times k vectors."""
     return math.ceil(number_of_lists(count) * min(1.0, max(1 / 64, 32 * k / count)))
 
 
 def _index(vectors: "Vectors", block_rows: int) -> Any:
-    """Return all vectors in lists around centres that k-means finds in a sample, added block by block."""
+    """Return the index of all vectors, with centroids by k-means on a sample."""
     import faiss
 
-    from ance_tele.encode.vectors import ahead
+    from ance_tele.encode.vectors import prefetched
 
     count, dimension = len(vectors), vectors.dimension
     lists = number_of_lists(count)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = SEED
     rows = np.random.default_rng(SEED).choice(count, min(count, TRAINED * lists), replace=False)
-    # What is not finite is refused when it is added, with its place.
+    # Values that are not finite are refused below, with their place.
     index.train(np.nan_to_num(vectors.take(np.sort(rows)), posinf=0.0, neginf=0.0))
     with progress("building the index", count, "vectors") as advance:
-        for first, block in ahead(vectors.blocks(block_rows)):
+        for first, block in prefetched(vectors.blocks(block_rows)):
             if not np.isfinite(block).all():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             index.add(np.ascontiguousarray(block))
             advance(len(block))
     return index

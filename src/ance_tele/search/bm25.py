@@ -1,4 +1,4 @@
-"""BM25: the lexical top-k, for the baseline and as a source of negatives."""
+"""BM25, as a baseline and a source of negatives."""
 
 import logging
 from collections import defaultdict
@@ -28,7 +28,7 @@ class BM25Retriever:
 
     @cached_property
     def language(self) -> Detected:
-        """The language that the texts are taken for: as set, or as detected; logged once."""
+        """The language of the texts, configured or detected; logged once."""
         found, automatic = Detected(self._language), self._language == "auto"
         if automatic:
             found = detect([*sample(self._collection.corpus), *sample(self._collection.queries)])
@@ -37,7 +37,7 @@ class BM25Retriever:
 
     @property
     def reads(self) -> str:
-        """How the texts are read, in words: language and what it does to their words."""
+        """Description of language and terms."""
         return f"{self.language.named(self._language == 'auto')}, {describe(self.language.code)}"
 
     @property
@@ -75,10 +75,10 @@ class BM25:
                     ids.append(list(map(numbers.__getitem__, self._terms.of(f"{title} {body}"))))
                 advance(len(bodies))
         self._index = bm25s.BM25(method="lucene", k1=0.9, b=0.4)
-        # bm25s cannot index a corpus of stop words alone; there, nothing is ever found.
+        # bm25s cannot index a corpus without terms.
         self._wordless = not numbers
         if not self._wordless:
-            # Words are numbered here as they come: bm25s's own tokenisation numbers stems by the process's hash seed.
+            # Terms are numbered in order; bm25s's own tokenisation depends on the hash seed of the process.
             self._index.index(bm25s.tokenization.Tokenized(ids, dict(numbers)), show_progress=False)
         self._count = len(corpus)
 
@@ -98,7 +98,7 @@ class BM25:
         return TopK(rows, scores)
 
     def _best(self, terms: list[str], k: int, id_rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows and scores of one query; not bm25s's own top-k, which cuts through ties at random."""
+        """Return rows and scores of one query; bm25s's own top-k breaks ties arbitrarily."""
         if not terms or self._wordless:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         scores = self._index.get_scores(terms)

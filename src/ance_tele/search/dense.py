@@ -10,20 +10,19 @@ from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, tokenizer_of
-from ance_tele.encode.rows import encode_rows
+from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.vectors import Vectors, encode_corpus
 from ance_tele.search.topk import TopK, exact_topk
 from ance_tele.store.files import remove
 
-# Finds the best rows of vectors, as exact_topk does: (queries, vectors, k, id_rank=, device=, what=).
+# A search function such as exact_topk: (queries, vectors, k, id_rank=, device=, what=).
 Search = Callable[..., TopK]
 
 
 class DenseRetriever:
-    """One encoder over the corpus of one collection, whose tokens are as that encoder reads them.
+    """One encoder over the corpus of one collection, with tokens for that encoder.
 
-    The corpus vectors are those given, where somebody has opened them already; else they belong into ``folder``, where
-    those that are there, of the same encoder, are reused.
+    Corpus vectors are given, or encoded into ``folder``, where existing shards of the same encoder are reused.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class DenseRetriever:
 
     @property
     def vectors(self) -> Vectors:
-        """Vectors of the corpus; the shards that are missing are encoded now."""
+        """Vectors of the corpus; missing shards are encoded now."""
         if self._vectors is None:
             model, tokens = self.checkpoint.model, self.tokens.passages
             with self.checkpoint.explained():
@@ -62,33 +61,33 @@ class DenseRetriever:
     def encode_queries(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors of queries, given by row, float32 [n, dimension]."""
         with self.checkpoint.explained():
-            return encode_rows(self.checkpoint.model, self.tokens.queries, rows, "query", self.config)
+            return encode_texts(self.checkpoint.model, self.tokens.queries, rows, "query", self.config)
 
     def encode_passages(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors of a few passages, given by row, float32 [n, dimension]; the corpus is not encoded."""
         with self.checkpoint.explained():
-            return encode_rows(self.checkpoint.model, self.tokens.passages, rows, "document", self.config)
+            return encode_texts(self.checkpoint.model, self.tokens.passages, rows, "document", self.config)
 
     def search(self, queries: np.ndarray, depth: int, what: str = "searching") -> TopK:
         """Return the best passages of queries, given by row; see :class:`ance_tele.search.retriever.Retriever`."""
         return self.nearest(self.encode_queries(queries), depth, what)
 
-    def nearest(self, asked: np.ndarray, depth: int, what: str = "searching", search: Search = exact_topk) -> TopK:
+    def nearest(self, queries: np.ndarray, depth: int, what: str = "searching", search: Search = exact_topk) -> TopK:
         """Return the passages whose vectors are nearest to those of queries or passages, float32 [n, dimension]."""
         rank, device = self.tokens.collection.corpus.id_rank, self.checkpoint.device
-        return search(asked, self.vectors, depth, id_rank=rank, device=device, what=what)
+        return search(queries, self.vectors, depth, id_rank=rank, device=device, what=what)
 
     def ask(self, words: str, k: int) -> TopK:
-        """Return the k best passages for a text that is no query of the collection: one row of a TopK."""
+        """Return the k best passages for a text: a TopK with one row."""
         model = self.checkpoint.model
         form = text_format(model, self.config, "query")
         ids = tokenizer_of(model, "query")(form.render([""], [words]), truncation=True, max_length=form.max_length)
         with self.checkpoint.explained():
             store = TokenStore.from_lists(ids["input_ids"])
-            return self.nearest(encode_rows(model, store, np.array([0]), "query", self.config), k)
+            return self.nearest(encode_texts(model, store, np.array([0]), "query", self.config), k)
 
     def close(self, keep_vectors: bool) -> None:
-        """Free the model's memory; remove the corpus vectors too, unless they are to be kept."""
+        """Free the model's memory; remove the corpus vectors unless ``keep_vectors``."""
         self.checkpoint.release()
         self._vectors = None
         if not keep_vectors:

@@ -1,10 +1,10 @@
 """Exact top-k on a GPU by filter and refine: prune in TensorFloat32, re-score in float32.
 
-A GPU multiplies numbers of ten bits' mantissa several times faster than float32, so that is how passages are *ruled
-out*, as :mod:`ance_tele.search.scan` does on a CPU: with q', v' for vectors rounded to TensorFloat32, the scores q.v
-and q'.v' differ by at most e, from norms alone (:func:`_error`). What has a rounded score below the k-th best score
-so far, less e, is not among the best. The rest is scored in float32 pair by pair, so that a copy of a passage scores
-the same wherever it lies. Nothing leaves the GPU but the answer.
+TensorFloat32 products (ten bits of mantissa) are several times faster than float32 and serve to rule passages out, as
+in :mod:`ance_tele.search.scan`: with q', v' for rounded vectors, the scores q.v and q'.v' differ by at most e, which
+follows from norms (:func:`_error`). A passage whose rounded score is below the k-th best score so far minus e is not
+among the best. The others are scored in float32 pair by pair, so that duplicates get equal scores. Only the results
+leave the GPU.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.search.sort_keys import EMPTY
 
-GROUP = 32  # Scores are compared in groups: only groups whose best may count are opened.
+GROUP = 32  # Passages per group; only groups whose best score reaches the bound are opened.
 PART = 4096  # Queries at a time.
 PAIRS = 1 << 18  # Pairs scored in float32 at a time.
 OPEN = 1 << 20  # Groups opened at a time.
@@ -35,23 +35,23 @@ def scanned(
     device: str,
     advance: Advance = lambda units: None,
 ) -> np.ndarray:
-    """Return what :func:`ance_tele.search.scan.scanned` returns, of the same arguments and a torch device."""
+    """Like :func:`ance_tele.search.scan.scanned`, on a torch device."""
     keys = torch.full((len(queries), k), _EMPTY, device=device)
-    asked = torch.from_numpy(np.array(queries)).to(device)
-    parts = [(_Side(some), best) for some, best in zip(asked.split(PART), keys.split(PART), strict=True)]
+    on_device = torch.from_numpy(np.array(queries)).to(device)
+    parts = [(_Rounded(some), best) for some, best in zip(on_device.split(PART), keys.split(PART), strict=True)]
     with torch.no_grad(), _tensor_float32():
         for first, block in blocks:
-            held = _Side(torch.from_numpy(np.array(block, copy=not block.flags.writeable)).to(device))
-            if not torch.isfinite(held.norm).all():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+            passages = _Rounded(torch.from_numpy(np.array(block, copy=not block.flags.writeable)).to(device))
+            if not torch.isfinite(passages.norm).all():
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             ranks = torch.from_numpy(rank[first : first + len(block)]).to(device)
             for some, best in parts:
-                _take(some, held, ranks, best)
+                _take(some, passages, ranks, best)
                 advance(len(best) * len(block))
     return keys.cpu().numpy().view(np.uint64) ^ np.uint64(1 << 63)
 
 
-class _Side:
+class _Rounded:
     """Vectors of queries or of passages, float32 [n, d], rounded, with their norms [n]."""
 
     def __init__(self, vectors: Tensor) -> None:
@@ -60,7 +60,7 @@ class _Side:
 
 
 def lengths(vectors: Tensor) -> Tensor:
-    """Return lengths, float32 [n], of vectors whose squares may be too large for float32."""
+    """Return Euclidean norms, float32 [n], without overflow of squares."""
     most = vectors.abs().amax(1).clamp_min(2.0**-126)
     return torch.linalg.vector_norm(vectors / most[:, None], dim=1) * most
 
@@ -70,26 +70,26 @@ def rounded(vectors: Tensor) -> Tensor:
     return ((vectors.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
-def _error(asked: _Side, held: _Side) -> Tensor:
-    """Return what bounds the difference of the float32 and the rounded scores of passages, float32 [q].
+def _error(queries: _Rounded, passages: _Rounded) -> Tensor:
+    """Return a bound of the difference between float32 and rounded scores, float32 [q].
 
     With q', v' for the rounded vectors, |q.v - q'.v'| <= |q'| |v - v'| + |q - q'| |v|. The sums of d products, in
     float32 and however a GPU's units cut them off, add 4 d 2^-24 |q| |v|; numbers below 2^-126 may count as zero.
     """
-    norm, residual, dimension = held.norm.max(), held.residual.max(), asked.vectors.shape[1]
-    sums = 4 * dimension * 2.0**-24 * asked.norm * norm
-    bound = (asked.norm + asked.residual) * residual + asked.residual * norm + sums
-    return bound * (1 + 2.0**-10) + dimension * 2.0**-126 * (asked.norm + norm + 4)  # norms are rounded too
+    norm, residual, dimension = passages.norm.max(), passages.residual.max(), queries.vectors.shape[1]
+    sums = 4 * dimension * 2.0**-24 * queries.norm * norm
+    bound = (queries.norm + queries.residual) * residual + queries.residual * norm + sums
+    return bound * (1 + 2.0**-10) + dimension * 2.0**-126 * (queries.norm + norm + 4)  # norms are rounded too
 
 
-def _take(asked: _Side, held: _Side, ranks: Tensor, best: Tensor) -> None:
-    """Take in a block of passages: keep the best keys, int64 [q, k], ascending, up to date."""
-    count, k, error = len(held.vectors), best.shape[1], _error(asked, held)
-    scores = asked.rounded @ held.rounded.T
+def _take(queries: _Rounded, passages: _Rounded, ranks: Tensor, best: Tensor) -> None:
+    """Update the best keys, int64 [q, k], ascending, with a block of passages."""
+    count, k, error = len(passages.vectors), best.shape[1], _error(queries, passages)
+    scores = queries.rounded @ passages.rounded.T
     if count % GROUP:
         scores = F.pad(scores, (0, -count % GROUP), value=-torch.inf)
     many = scores.shape[1] // GROUP
-    groups = scores.view(len(scores), GROUP, many)  # a group is every so many'th passage: so GPUs read in line
+    groups = scores.view(len(scores), GROUP, many)  # strided groups, for coalesced reads
     top = groups.amax(1)
     floor = _scores(best[:, -1])
     if count >= k and torch.isinf(floor).any():  # different groups are different passages
@@ -105,13 +105,14 @@ def _take(asked: _Side, held: _Side, ranks: Tensor, best: Tensor) -> None:
             real = row < count
             query, row = query[real], row[real]
         runs = (slice(at, at + PAIRS) for at in range(0, len(query), PAIRS))
-        found = [_keyed(_products(asked.vectors, held.vectors, query[run], row[run])) | ranks[row[run]] for run in runs]
+        left, right = queries.vectors, passages.vectors
+        found = [_keyed(_products(left, right, query[run], row[run])) | ranks[row[run]] for run in runs]
         if found:
             _keep(best, query, torch.cat(found), part)
 
 
 def _cuts(counts: Tensor) -> Iterator[slice]:
-    """Cut queries, that open so many groups each, into runs that open at most ``OPEN``, or are of one query."""
+    """Yield runs of queries that open at most ``OPEN`` groups together, or single queries."""
     upto = np.cumsum(counts.cpu().numpy())
     start = 0
     while start < len(upto):
@@ -122,8 +123,8 @@ def _cuts(counts: Tensor) -> Iterator[slice]:
 
 
 def _products(left: Tensor, right: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Return the dot products of rows, float32 [n]: each sum alone and in one order."""
-    short = max(0, LEAST - len(one))  # of very few rows the sums would be cut otherwise
+    """Return the dot products of rows, float32 [n], each summed in the same order."""
+    short = max(0, LEAST - len(one))  # very few rows would be summed in another order
     pairs = F.pad(one, (0, short)), F.pad(other, (0, short))
     scores = (left[pairs[0]] * right[pairs[1]]).sum(1)[: len(one)]
     if torch.isnan(scores).any():
@@ -132,7 +133,7 @@ def _products(left: Tensor, right: Tensor, one: Tensor, other: Tensor) -> Tensor
 
 
 def _keyed(scores: Tensor) -> Tensor:
-    """Return int64 that ascend as scores descend; the lower half is left for ranks."""
+    """Return int64 keys that ascend as scores descend; the lower half is left for ranks."""
     bits = (scores + 0.0).view(torch.int32)
     return (~(bits ^ ((bits >> 31) & 0x7FFFFFFF))).long() << 32
 
@@ -145,7 +146,7 @@ def _scores(keys: Tensor) -> Tensor:
 
 
 def _keep(best: Tensor, query: Tensor, keys: Tensor, part: slice) -> None:
-    """Merge keys of queries, ascending, of a part of them into the best."""
+    """Merge keys of queries (ascending) of a part into the best keys."""
     k = best.shape[1]
     keys, order = keys.sort()
     query, again = query[order].sort(stable=True)
@@ -161,7 +162,7 @@ def _keep(best: Tensor, query: Tensor, keys: Tensor, part: slice) -> None:
 
 @contextmanager
 def _tensor_float32() -> Iterator[None]:
-    """Have products take TensorFloat32 while the block runs; what they get here is rounded to it already."""
+    """Use TensorFloat32 products while the block runs; inputs are rounded already."""
     matmul = torch.backends.cuda.matmul
     name, wanted = ("fp32_precision", "tf32") if hasattr(matmul, "fp32_precision") else ("allow_tf32", True)
     before = getattr(matmul, name)

@@ -1,4 +1,4 @@
-"""Scores of single pairs, each summed up alone and in one order, so that copies of a text score alike."""
+"""Dot products of single pairs, each summed in the same order, so that duplicates get equal scores."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,27 +13,27 @@ from ance_tele.data.ragged import offsets_of
 def pair_products(left: np.ndarray, right: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Return the dot products of rows (ascending) of one float32 matrix with rows of another, float32 [n].
 
-    Each sum is formed alone and in one order, so that equal vectors give equal products.
+    Each is summed in the same order, so that equal vectors give equal products.
     """
     starts = offsets_of(np.bincount(rows, minlength=len(left)))
-    asked = torch.sparse_csr_tensor(
+    pattern = torch.sparse_csr_tensor(
         torch.from_numpy(starts.astype(np.int32)),
         torch.from_numpy(columns.astype(np.int32)),
         torch.zeros(len(rows)),
         (len(left), len(right)),
     )
-    products = torch.sparse.sampled_addmm(asked, torch.from_numpy(left), torch.from_numpy(right).T, beta=0.0)
+    products = torch.sparse.sampled_addmm(pattern, torch.from_numpy(left), torch.from_numpy(right).T, beta=0.0)
     return products.values().numpy()
 
 
 def rescored(queries: np.ndarray, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return scores of queries, float32 [q, d], and rows of a block, int64 [q, n], pair by pair: float32 [q, n].
 
-    A product of matrices sums up in another order at its edges than inside: copies of a text get other last digits.
+    A matrix product sums in another order at its edges, which would give duplicates different last digits.
     """
     width = len(queries)
     pair = (rows * width + np.arange(width)[:, None]).reshape(-1)
-    order = np.argsort(pair)  # passage by passage: each is read once
+    order = np.argsort(pair)  # by passage, so that each is read once
     row, query = np.divmod(pair[order], width)
     scores = np.empty(rows.size, dtype=np.float32)
     scores[order] = pair_products(block, queries, row, query)
@@ -42,9 +42,9 @@ def rescored(queries: np.ndarray, block: np.ndarray, rows: np.ndarray) -> np.nda
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence torch on vectors that are read-only and on sparse matrices; once, around all threads that score pairs.
+    """Silence torch's warnings on read-only vectors and sparse matrices; entered once outside of all threads.
 
-    Within them, filters would be set and put back in any order.
+    Warning filters are global, so that threads could restore them in any order.
     """
     with warnings.catch_warnings():
         for message in ("The given NumPy array is not writ", "Sparse CSR tensor support", "Sparse invariant checks"):

@@ -1,10 +1,10 @@
 """Exact top-k by filter and refine: prune in bf16, re-score in float32.
 
-Where a CPU multiplies bf16 four times faster than float32, most of an exact search can be done in bf16, because a
-passage only has to be *ruled out*. Let s be the float32 score of a query and a passage, and a that of their roundings
-to bf16. Then |s - a| <= e, with e from norms alone (:meth:`Part.error`). The k-th best lower bound met so far is a
-bound of the k-th best score; what has a < bound - e is not among the best. The rest, a little more than k per query
-and block, is scored in float32 pair by pair, so that a copy of a passage scores the same wherever it lies.
+On a CPU with fast bf16 products (four times float32) passages are ruled out in bf16. Let s be the float32 score of a
+query and a passage, and a that of their bf16 roundings. Then |s - a| <= e, where e follows from norms
+(:meth:`Part.error`). With a lower bound of the k-th best score, passages with a < bound - e are not among the best. The
+others, a little more than k per query and block, are scored in float32 pair by pair, so that duplicates get equal
+scores.
 
 Scores are compared in groups of passages: the best of each group raise the bound (different groups are different
 passages), and only groups whose best reaches bound - e are opened.
@@ -18,23 +18,23 @@ from queue import SimpleQueue
 import numpy as np
 import torch
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.data.ragged import offsets_of
 from ance_tele.encode.threads import workers
+from ance_tele.search.bf16_tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 from ance_tele.search.pair_products import pair_products, quiet
 from ance_tele.search.sort_keys import EMPTY, bits_of, keyed, numbers, ordered, unkeyed
-from ance_tele.search.tiles import GROUP, STEP, TILE, Tile, lengths, tiles
 
 PART = 512  # Queries per product, at most: TILE x PART bounds the scores in memory.
-CHUNK = 16384  # Queries whose survivors wait while a block is scanned.
-SETTLE = 1 << 20  # Survivors of a part that wait, at most, besides those of one tile.
-LARGE = 1e30  # Where products of norms are larger nothing is ruled out.
+CHUNK = 16384  # Queries per scan of a block.
+SETTLE = 1 << 20  # Survivors of a part before they are refined, besides those of one tile.
+LARGE = 1e30  # Nothing is ruled out if products of norms are larger.
 
 
 @dataclass
 class Tally:
-    """What a scan did: scores asked for, of these rescored in float32, groups opened, passages read, all times."""
+    """Statistics of a scan: scores, float32 scores, opened groups, passages read."""
 
     pairs: int = 0
     rescored: int = 0
@@ -54,11 +54,11 @@ def scanned(
 
     Args:
         queries: float32 [q, d], finite.
-        blocks: First row and vectors, float32 [n, d], of one block after the other; each is asked for once.
-        k: How many, at most as many as there are vectors.
+        blocks: First row and vectors, float32 [n, d], of each block.
+        k: At most the number of vectors.
         rank: Ranks of the ids of all rows, int64, below 2^32.
         advance: Gets the number of scores done.
-        tally: Counts what is done.
+        tally: Statistics to update.
 
     Raises:
         ValueError: Vectors hold NaN or infinite values, or give infinite scores.
@@ -79,7 +79,7 @@ def scanned(
                 parts = [Part(queries[cut], keys[cut]) for cut in cuts]
                 for tile in tiles(block, rounded, pool):
                     if not np.isfinite(tile.norm):
-                        raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                        raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
                     list(pool.map(partial(Part.take, tile=tile, rooms=rooms, block=block, rank=ranks), parts))
                     advance(sum(len(part.queries) for part in parts) * len(tile.bf16))
                 list(pool.map(partial(Part.refine, block=block, rank=ranks), parts))
@@ -92,11 +92,11 @@ def scanned(
 
 
 class Part:
-    """The best of some queries so far, while a block is scanned.
+    """The best results of some queries so far.
 
     Args:
         queries: float32 [q, d].
-        keys: uint64 [q, k], scores and ranks of the best so far (:func:`~ance_tele.search.sort_keys.keyed`); updated.
+        keys: uint64 [q, k], keys of the best so far (:func:`~ance_tele.search.sort_keys.keyed`); updated in place.
     """
 
     def __init__(self, queries: np.ndarray, keys: np.ndarray) -> None:
@@ -106,13 +106,13 @@ class Part:
         rounded = self.bf16.float().numpy()
         self.norm, self.rounded = lengths(self.queries).astype(np.float64), lengths(rounded).astype(np.float64)
         self.residual = lengths(self.queries - rounded).astype(np.float64)
-        self.most = np.zeros(len(queries), dtype=np.float32)  # the largest error since the last settling
+        self.most = np.zeros(len(queries), dtype=np.float32)  # largest error since the last refinement
         # Lower bounds of the scores of k different passages, float32 [q, k], the least of them first.
         self.floor = np.partition(unkeyed(keys)[0], 0, axis=1)
         self.found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def error(self, tile: Tile) -> np.ndarray:
-        """Return what bounds the difference of the float32 and the bf16 scores of a tile, float32 [q].
+        """Return a bound of the difference between float32 and bf16 scores of a tile, float32 [q].
 
         With q', v' for the rounded vectors, |q.v - q'.v'| <= |q'| |v - v'| + |q - q'| |v|. The sums of d products, in
         float32, add d 2^-24 |q| |v| each; products and numbers below 2^-126 may count as zero.
@@ -124,7 +124,7 @@ class Part:
         return np.where(self.norm * tile.norm < LARGE, bound, np.inf).astype(np.float32)
 
     def take(self, tile: Tile, rooms: "SimpleQueue[torch.Tensor]", block: np.ndarray, rank: np.ndarray) -> None:
-        """Take in a tile of a block, with the ranks of the block's ids, uint64 [rows of the block]."""
+        """Process a tile of a block, with the ranks of the block's ids, uint64 [rows of the block]."""
         room = rooms.get()
         try:
             self._prune(tile, room)
@@ -134,11 +134,11 @@ class Part:
             self.refine(block, rank)
 
     def _prune(self, tile: Tile, room: torch.Tensor) -> None:
-        """Score a tile in bf16, in ``room``, bf16 [TILE * q] or more, and note what cannot be ruled out."""
+        """Score a tile in bf16, using the buffer ``room``, bf16 [TILE * q] or more, and collect the survivors."""
         count, width, error = len(tile.bf16), len(self.queries), self.error(tile)
         padded = -(-count // GROUP) * GROUP
         scores = room[: padded * width].view(padded, width)
-        bits = scores.view(torch.int16).numpy()  # of positive numbers, these order as the numbers do
+        bits = scores.view(torch.int16).numpy()  # ordered as the scores, if positive
         best = np.empty((padded // GROUP, width), dtype=np.int16)
         bits[count:] = -32768
         for at in range(0, padded, STEP):
@@ -147,12 +147,12 @@ class Part:
         before = self.floor
         limit = self._limit(best, error)
         signed = not (limit > 0).all()
-        if signed:  # negative scores matter: let their bits order too
+        if signed:  # make bits of negative scores ordered too
             self.floor = before
             ordered(bits, out=bits)[count:] = -32768
             bits.reshape(-1, GROUP, width).max(axis=1, out=best)
             limit = ordered(self._limit(ordered(best), error))
-            limit[np.isneginf(self._bound(error))] = -32768  # even of what is no number
+            limit[np.isneginf(self._bound(error))] = -32768  # includes NaN
         group, query = np.divmod(np.flatnonzero(best >= limit), width)
         self.opened += len(group)
         place, least, flat = group * (GROUP * width) + query, limit[query], bits.reshape(-1)
@@ -171,7 +171,7 @@ class Part:
         self.most = np.maximum(self.most, error)
 
     def _limit(self, best: np.ndarray, error: np.ndarray) -> np.ndarray:
-        """Raise the floor by the best of groups, bits [groups, q]; return the bits of what is not ruled out, [q]."""
+        """Raise the lower bound by the best of groups, bits [groups, q]; return the bits of the pruning bound, [q]."""
         share = 1
         while len(best) % (2 * share) == 0 and len(best) >= 8 * share * self.k:
             share *= 2
@@ -182,7 +182,7 @@ class Part:
         both = np.concatenate([self.floor, np.fmax(lower, -np.inf, out=lower)], axis=1)
         cut = both.shape[1] - self.k
         self.floor = np.partition(both, cut, axis=1)[:, cut:]
-        # Rounding keeps order: what is at least this before is at least this, rounded, after.
+        # Rounding is monotonic, so that the bound can be rounded too.
         return bits_of(self._bound(error))
 
     def _bound(self, error: np.ndarray) -> np.ndarray:
@@ -190,7 +190,7 @@ class Part:
         return np.where(np.isfinite(error), self.floor[:, 0] - np.where(np.isfinite(error), error, 0), -np.inf)
 
     def refine(self, block: np.ndarray, rank: np.ndarray) -> None:
-        """Score what was found in float32 and keep the k best: first the likely ones, which rule out most others."""
+        """Score survivors in float32 and keep the k best; likely ones first, which rule out most others."""
         if not self.found:
             return
         query, row, value = (np.concatenate(each) for each in zip(*self.found, strict=True))
@@ -204,7 +204,7 @@ class Part:
 
     def _score(self, query: np.ndarray, row: np.ndarray, block: np.ndarray, rank: np.ndarray) -> None:
         width = len(self.queries)
-        row, query = np.divmod(np.sort(row * width + query), width)  # passage by passage: each is read once
+        row, query = np.divmod(np.sort(row * width + query), width)  # by passage, so that each is read once
         scores = pair_products(block, self.queries, row, query)
         if np.isnan(scores).any():
             raise ValueError("Scores are no numbers: vectors are too large for float32; normalise them.")

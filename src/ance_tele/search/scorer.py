@@ -1,8 +1,6 @@
-"""What scores pairs of a query and a passage: the encoder itself, or a cross-encoder."""
+"""Scorers of (query, passage) pairs: an encoder, or a cross-encoder."""
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from sentence_transformers import CrossEncoder
@@ -13,20 +11,7 @@ from ance_tele.encode.cross_encoder import cross_scores, load_cross_encoder
 from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.vectors import pair_scores
 from ance_tele.search.dense import DenseRetriever
-
-# Returns the score of each pair of a query (its position, ascending) and a passage (its row): float32 [n].
-Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-class Scorer(Protocol):
-    """Something that scores queries with passages."""
-
-    @property
-    def key(self) -> str | None:
-        """What decides its scores besides the mining checkpoint; None where that decides alone."""
-
-    def of(self, queries: np.ndarray) -> Score:
-        """Return what scores the given queries, rows of the collection, int64 [q]."""
+from ance_tele.search.retriever import PairScores
 
 
 class DenseScorer:
@@ -37,13 +22,13 @@ class DenseScorer:
     def __init__(self, retriever: DenseRetriever) -> None:
         self._retriever = retriever
 
-    def of(self, queries: np.ndarray) -> Score:
-        """Return what scores queries; see :class:`Scorer`."""
-        asked, vectors = self._retriever.encode_queries(queries), self._retriever.vectors
+    def of(self, queries: np.ndarray) -> PairScores:
+        """Return the scores of queries; see :class:`ance_tele.search.retriever.Scorer`."""
+        query_vectors, vectors = self._retriever.encode_queries(queries), self._retriever.vectors
 
         def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
             places, offsets = _grouped(positions)
-            return pair_scores(asked[places], vectors, offsets, passages)
+            return pair_scores(query_vectors[places], vectors, offsets, passages)
 
         return score
 
@@ -63,8 +48,8 @@ class CrossEncoderScorer:
         """Fingerprint of its weights."""
         return weights_fingerprint(self._model)
 
-    def of(self, queries: np.ndarray) -> Score:
-        """Return what scores queries; see :class:`Scorer`."""
+    def of(self, queries: np.ndarray) -> PairScores:
+        """Return the scores of queries; see :class:`ance_tele.search.retriever.Scorer`."""
         texts, corpus = self._collection.queries.table["text"].take(queries), self._collection.corpus
         model, separator = self._model, self._config.title_separator
 

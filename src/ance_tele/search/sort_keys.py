@@ -1,4 +1,4 @@
-"""Scores as whole numbers that order as the scores do: bf16 bits, and keys of a score and the rank of an id."""
+"""Scores as integers of the same order: bf16 bits, and keys of a score and the rank of an id."""
 
 import numpy as np
 import torch
@@ -17,23 +17,23 @@ def numbers(bits: np.ndarray) -> np.ndarray:
 
 
 def ordered(bits: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Turn bf16 bits into int16 that order as the numbers do, or back."""
+    """Map bf16 bits to int16 of the same order, or back."""
     return np.bitwise_xor(bits, (bits >> 15) & 0x7FFF, out=out)
 
 
 def keyed(scores: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Return uint64 that ascend as scores (float32) descend, and where these are equal as ranks (uint64) ascend."""
+    """Return uint64 keys, ascending by descending score (float32), then by ascending rank (uint64)."""
     return (_descending((scores + np.float32(0)).view(np.uint32)).astype(np.uint64) << np.uint64(32)) | rank
 
 
 def unkeyed(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores, -inf where a key is empty, and ranks of keys."""
+    """Return scores (-inf for empty keys) and ranks of keys."""
     scores = _descending((keys >> np.uint64(32)).astype(np.uint32)).view(np.float32)
     return np.where(keys == EMPTY, np.float32(-np.inf), scores), (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def same_score(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return which of two keys are of the same score, bool, element by element."""
+    """Return elementwise whether two keys have the same score, bool."""
     return (one ^ other) >> np.uint64(32) == 0
 
 

@@ -1,4 +1,4 @@
-"""The terms that BM25 counts: words, stemmed, without stop words; where nothing parts words, characters and pairs."""
+"""The terms of BM25: stemmed words without stop words; in scripts without spaces, characters and bigrams."""
 
 import re
 import sys
@@ -8,15 +8,15 @@ from typing import Any
 from ance_tele.data.languages import LANGUAGES, UNSPACED_SCRIPTS
 from ance_tele.data.scripts import characters_and_pairs, compiled, may_lack_spaces
 
-# Goes up with every change of what a text's terms are, so that what was made of other terms is made again.
+# Incremented with every change of the terms, so that artefacts are made anew.
 VERSION = 2
 
-# Scripts that are searched by characters and their pairs, so that a stemmer or stop words have nothing to act on.
+# Scripts with characters and bigrams as terms, without stemmer and stop words.
 _BY_CHARACTER = (*UNSPACED_SCRIPTS, "Hangul")
 
 
 class Terms(dict[str, str]):
-    """Cuts texts into terms, for one language. A dictionary from each word that was met to its term ("": none).
+    """Splits texts of one language into terms; a dictionary that caches the term of each word ("": none).
 
     A word is a run of letters, numbers, marks (vowel signs, accents) and underscores; one letter is a word too. It is
     taken in Unicode's form NFKC and in lower case. A single capital letter is never a stop word: "vitamin A" is not
@@ -37,7 +37,7 @@ class Terms(dict[str, str]):
         self._stop, self._stem = stop_words(language), None
         algorithm = stemmer(language)
         if algorithm is not None:
-            # Without its cache: each word is asked for once, and clearing the cache takes most of the time.
+            # Without its cache, which would cost most of the time: words are cached here.
             self._stem = Stemmer.Stemmer(algorithm, 0).stemWord
 
     def of(self, text: str) -> list[str]:
@@ -48,7 +48,7 @@ class Terms(dict[str, str]):
         return list(filter(None, map(self.__getitem__, words)))
 
     def __missing__(self, word: str) -> str:
-        """Work out the term of a word that is new."""
+        """Compute the term of a new word."""
         plain = word
         if not word.isascii():
             letters = "".join(one for one in word if unicodedata.category(one) != "Cf")
@@ -76,7 +76,7 @@ def stemmer(language: str) -> str | None:
 
 
 def stop_words(language: str) -> frozenset[str]:
-    """Return the stop words of a language, of those that bm25s brings; none where terms are characters."""
+    """Return the stop words of a language in bm25s; none for character terms."""
     if language not in LANGUAGES or LANGUAGES[language].script in _BY_CHARACTER:
         return frozenset()
     name = "EN" if language == "en" else LANGUAGES[language].name.upper()
@@ -92,7 +92,7 @@ def describe(language: str) -> str:
 
 
 def import_bm25s() -> Any:
-    """Import bm25s without JAX: where that is installed, bm25s starts it, and it takes three quarters of a GPU."""
+    """Import bm25s without JAX, which would reserve three quarters of a GPU."""
     hidden = "jax" not in sys.modules
     if hidden:
         sys.modules["jax"] = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Exact top-k by dot product over vectors of any number, in bounded memory; ties go to the lower id."""
+"""Exact top-k by dot product in bounded memory; ties are broken by ascending id."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance, progress
 
 if TYPE_CHECKING:
     from ance_tele.encode.vectors import Vectors
 
-# Candidates kept beyond k, so that equal scores at the cut can be ordered by id. Where more than these
-# are equal (a corpus with many copies of one text), those queries are searched again with 16 times as many,
-# by the same engine: another one would round differently, and copies would no longer be equal.
+# Candidates kept beyond k, to order ties at rank k by id. Queries with more ties (many duplicates) are searched again
+# with 16 times as many, by the same engine, since another one would round differently.
 MARGIN = 16
 
 # Scores held at a time for the queries that are searched again.
 TIED_ENTRIES = 1 << 22
 
-# How faiss multiplies, from 8 queries on: always by BLAS (left alone, it goes pair by pair below 1,000 queries of 128
-# dimensions, which takes up to nine times as long), and 1,024 queries by 4,096 vectors at a time.
+# Settings of faiss from 8 queries on: BLAS (by default it goes pair by pair below 1,000 queries of 128 dimensions,
+# which takes up to nine times as long), 1,024 queries by 4,096 vectors at a time.
 FAISS_QUERIES = 8
 FAISS = {
     "distance_compute_blas_threshold": 0,
@@ -51,9 +50,9 @@ class TopK:
     """The best rows per query, best first.
 
     Attributes:
-        rows: int64 [queries, k], k at most the size of the corpus; -1 where fewer were found.
+        rows: int64 [queries, k]; -1 where fewer were found.
         scores: float32 [queries, k]; -inf where fewer were found.
-        engine: What found them: "faiss", "bf16 scan" or "TF32 scan"; empty where no vectors were searched.
+        engine: "faiss", "bf16 scan" or "TF32 scan"; empty without vectors.
     """
 
     rows: np.ndarray
@@ -61,7 +60,7 @@ class TopK:
     engine: str = ""
 
     def without(self, positions: np.ndarray, rows: np.ndarray, k: int) -> "TopK":
-        """Return the k best of each query without some passages: rows, int64 [n], and the query's position of each."""
+        """Return the k best of each query without some passages, given by query position and row, int64 [n] each."""
         found, scores = self.rows[:, :k].copy(), self.scores[:, :k].copy()
         width, touched = 2 + int(max(self.rows.max(initial=0), rows.max(initial=0))), np.unique(positions)
         left_out = positions * width + rows + 1
@@ -87,7 +86,7 @@ def exact_topk(
 ) -> TopK:
     """Return the k best rows for each query: score descending, then id ascending.
 
-    Scores are float32, whatever the precision; engines differ in the order in which they sum up, so in the last digit.
+    Scores are float32, whatever the precision; engines differ in the last digit by their order of summation.
 
     Args:
         queries: float32 [queries, dimension].
@@ -116,7 +115,7 @@ def exact_topk(
     from ance_tele.search.sort_keys import same_score
 
     if not np.isfinite(queries).all():
-        raise diverged("Query vectors")
+        raise NotFiniteError("Query vectors")
     count = len(vectors)
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
@@ -145,7 +144,7 @@ def exact_topk(
 
 
 def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
-    """Return whether a search prunes the corpus by products in bf16 first."""
+    """Return whether a search prunes in bf16."""
     if precision != "auto":
         if precision == "bf16" and device != "cpu":
             raise ValueError(f"A search in bf16 is made for CPUs, and the device is {device}; choose float32.")
@@ -155,7 +154,7 @@ def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, 
     import torch
 
     from ance_tele.encode.encoder import has_fast_bf16
-    from ance_tele.search.tiles import TILE
+    from ance_tele.search.bf16_tiles import TILE
 
     return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))
 
@@ -177,19 +176,19 @@ def _ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
 def _scan(
     queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, device: str, block_rows: int, what: str
 ) -> np.ndarray:
-    from ance_tele.encode.vectors import ahead
+    from ance_tele.encode.vectors import prefetched
     from ance_tele.search import gpu, scan
 
     scanned = scan.scanned if device == "cpu" else partial(gpu.scanned, device=device)
     with progress(what, len(queries) * len(vectors), "scores") as advance:
-        return scanned(queries, ahead(vectors.blocks(block_rows)), k, rank, advance=advance)
+        return scanned(queries, prefetched(vectors.blocks(block_rows)), k, rank, advance=advance)
 
 
 def _blocks(vectors: "Vectors", rows: int, join: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield blocks of at most ``rows`` rows; small ones joined, to at most ``join`` rows."""
-    from ance_tele.encode.vectors import ahead, joined
+    from ance_tele.encode.vectors import joined, prefetched
 
-    return ahead(joined(vectors.blocks(rows), join))
+    return prefetched(joined(vectors.blocks(rows), join))
 
 
 def _search(
@@ -202,7 +201,7 @@ def _search(
 ) -> np.ndarray:
     """Return keys of the ``keep`` best, uint64 [queries, keep], best first.
 
-    Which of those that score as the last one does are among them is open.
+    Which of several ties with the last one are included is unspecified.
     """
     from ance_tele.search.sort_keys import EMPTY, keyed
 
@@ -214,7 +213,7 @@ def _search(
         for part in parts:
             scores, rows = engine(queries[part], min(keep, len(block)))
             if np.isnan(scores).any() or (rows < 0).any():
-                raise diverged(f"Vectors {first} to {first + len(block) - 1}")
+                raise NotFiniteError(f"Vectors {first} to {first + len(block) - 1}")
             advance(len(scores) * len(block))
             keys = keyed(scores, ranks[rows])
             if first:
@@ -232,18 +231,18 @@ def _faiss(block: np.ndarray) -> Engine:
     held = np.ascontiguousarray(block)
 
     def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        asked = np.ascontiguousarray(queries)
+        contiguous = np.ascontiguousarray(queries)
         with _tuned(faiss.cvar, FAISS if len(queries) >= FAISS_QUERIES else {}), quiet():
-            scores, rows = faiss.knn(asked, held, k, metric=faiss.METRIC_INNER_PRODUCT)
+            scores, rows = faiss.knn(contiguous, held, k, metric=faiss.METRIC_INNER_PRODUCT)
             found = (rows >= 0).all() and np.isfinite(scores).all()
-            return (rescored(asked, held, rows) if found else scores), rows
+            return (rescored(contiguous, held, rows) if found else scores), rows
 
     return search
 
 
 @contextmanager
 def _tuned(settings: Any, values: Mapping[str, int]) -> Iterator[None]:
-    """Give faiss other settings for a while; they are its global ones, it has no others."""
+    """Change global settings of faiss while the block runs."""
     before = {name: getattr(settings, name) for name in values}
     try:
         for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Artefacts as values: what a phase has just made, or where it lies and how to read it back."""
+"""Artefacts as values: the output of a phase in memory, or on disk with a function to read it."""
 
 import json
 import logging
@@ -20,12 +20,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Artefact(Generic[T]):
-    """Something in a run folder, made or found.
+    """An artefact of a run folder, made now or cached.
 
     Attributes:
-        manifest: What it was made of, and what is worth knowing of it.
-        read: Reads it back from disk.
-        value: What was just made, so that it is not read back; None where the artefact was found.
+        manifest: Its inputs and facts.
+        read: Reads it from disk.
+        value: Its content if made now; None if cached.
     """
 
     manifest: Manifest
@@ -33,46 +33,46 @@ class Artefact(Generic[T]):
     value: T | None = None
 
     def load(self) -> T:
-        """Return the content: as it was made, else as it is read back."""
+        """Return the content, from memory or disk."""
         return self.read() if self.value is None else self.value
 
     def on_disk(self) -> "Artefact[T]":
-        """Return the same artefact without its content, which is read back when it is next asked for."""
+        """Return the artefact without its content in memory."""
         return replace(self, value=None)
 
 
 @dataclass
 class Writing:
-    """An artefact in the making at a temporary path; it has its manifest once the block has ended."""
+    """An artefact being written to a temporary path; it gets its manifest at the end of the block."""
 
     target: Path
     facts: dict[str, Any] = field(default_factory=dict)
     manifest: Manifest = field(init=False)
 
     def artefact(self, read: Callable[[], T], value: T | None = None) -> Artefact[T]:
-        """Return what was written, after the block has ended."""
+        """Return the artefact, after the end of the block."""
         return Artefact(self.manifest, read, value)
 
 
 def cached(path: Path, inputs: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest of an artefact that is whole and made of the same inputs; None where there is none."""
+    """Return the manifest of a complete artefact with the same inputs; None without."""
     found = read_manifest(path)
     same = found is not None and found.inputs == as_read_back(inputs) and found.schema == SCHEMA
     return replace(found, reused=True) if found is not None and same else None
 
 
 def as_read_back(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return inputs as a manifest holds them: tuples are lists, keys are texts."""
+    """Return inputs as in a manifest: tuples as lists, keys as strings."""
     plain: dict[str, Any] = json.loads(json.dumps(inputs))
     return plain
 
 
 @contextmanager
 def writing(path: Path, kind: str, inputs: Mapping[str, Any], spread: bool = False) -> Iterator[Writing]:
-    """Make the artefact at ``path``: atomically, and with a manifest, written last, that makes it exist.
+    """Write the artefact at ``path`` atomically, and its manifest last.
 
-    With ``spread`` it is several files: what the block puts into a folder goes next to ``path``, which only names the
-    manifest.
+    With ``spread`` it is several files: those that the block writes into a folder are moved next to ``path``, which
+    only names the manifest.
     """
     inputs, before = as_read_back(inputs), read_manifest(path)
     if before is not None:
@@ -99,10 +99,10 @@ def build(
     make: Callable[[Path], Mapping[str, Any] | None],
     shared: bool = False,
 ) -> Manifest:
-    """Make the artefact at ``path`` unless it is there, whole and made of the same inputs; return its manifest.
+    """Make the artefact at ``path`` unless a complete one with the same inputs exists; return its manifest.
 
-    ``make`` gets a temporary path, makes the file or folder there and returns facts for the manifest. With ``shared``,
-    other processes may want the same artefact at the same time: one makes it, the others wait.
+    ``make`` writes the file or folder to a temporary path and returns facts for the manifest. With ``shared``, only one
+    of several processes makes it, and the others wait.
     """
     if found := cached(path, inputs):
         return found

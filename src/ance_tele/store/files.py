@@ -1,4 +1,4 @@
-"""Files: written atomically, so that nothing half-written is ever taken for whole; locked; JSON."""
+"""Files: atomic writing, locks, JSON."""
 
 import errno
 import json
@@ -15,7 +15,7 @@ from ance_tele.console.errors import UserError
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to ``path``; what is made there takes its place only if the block succeeds."""
+    """Yield a temporary path next to ``path``, which is moved to ``path`` if the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{escape(path.name)}.tmp-*"):
         process = leftover.name.rpartition("-")[2]
@@ -46,12 +46,12 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def lock(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a lock file, which stays where it is, empty, while the block runs.
+    """Hold a lock on a file, which stays, empty, while the block runs.
 
-    Where another process holds it, that is waited for once ``waiting`` was called.
+    If another process holds it, call ``waiting`` and wait.
 
     Raises:
-        UserError: Another process holds it, and it is not to be waited for.
+        UserError: Another process holds it, and there is no ``waiting``.
     """
     import fcntl
 
@@ -73,7 +73,7 @@ def lock(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or folder if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -87,11 +87,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path, advice: str = "delete it and run the same command again") -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-        advice: What the user can do where it cannot be read; ends the sentence of the error.
+    """Read a JSON file; ``advice``, on what to do if it cannot be read, ends the error.
 
     Raises:
         UserError: It is missing, or it is not JSON.

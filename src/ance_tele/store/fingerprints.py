@@ -1,4 +1,4 @@
-"""Fingerprints: the sha-256 of values and of files, by which artefacts know what they are made of."""
+"""Fingerprints: sha-256 of values and files."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
-"""Artefacts: what a phase leaves on disk, described by a manifest, and made again where its inputs have changed.
+"""Manifests of artefacts, which decide whether these are reused.
 
-An artefact is a file or a folder; next to it lies ``NAME.manifest.json``, written last. An artefact without its
-manifest does not exist; one whose inputs differ from the ones asked for is made again, and a log line gives the reason.
+An artefact is a file or a folder with a ``NAME.manifest.json`` next to it, written last. Without manifest it does not
+count; with other inputs it is made anew, and the reason is logged.
 """
 
 import importlib.metadata
@@ -24,7 +24,7 @@ SCHEMA = 1
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that can change a number."""
+    """Return the versions of the packages that affect results."""
     names = ("ance-tele", "torch", "transformers", "sentence-transformers", "numpy", "faiss-cpu", "bm25s")
     versions = {}
     for name in names:
@@ -37,15 +37,15 @@ def package_versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an artefact is made of.
+    """Inputs, files and facts of an artefact.
 
     Attributes:
         kind: What it is, e.g. ``"pool"``.
         inputs: Everything that decides its content: fingerprints, settings, seed.
         files: Relative name and size in bytes of every file of it.
-        facts: What is worth knowing without opening it (counts, shortages).
-        seconds: Wall-clock time that making it took.
-        versions: Of the packages that can change a number.
+        facts: Counts and the like, readable without opening it.
+        seconds: Wall-clock time of making it.
+        versions: Of the packages that affect results.
         schema: Of the manifest.
         reused: The artefact was there already (not written to the file).
     """
@@ -60,19 +60,19 @@ class Manifest:
     reused: bool = field(default=False, compare=False)
 
     def save(self, path: Path) -> None:
-        """Write the manifest of the artefact at ``path``, which makes the artefact exist."""
+        """Write the manifest of the artefact at ``path``, which completes it."""
         values = asdict(self)
         del values["reused"]
         write_json(manifest_path(path), values)
 
 
 def manifest_path(path: Path) -> Path:
-    """Return where the manifest of the artefact at ``path`` lies."""
+    """Return the path of the manifest of an artefact."""
     return path.with_name(path.name + ".manifest.json")
 
 
 def read_manifest(path: Path) -> Manifest | None:
-    """Return the manifest of the artefact at ``path``; None if it has none that can be read, or was damaged."""
+    """Return the manifest of the artefact at ``path``; None if that is missing, unreadable or incomplete."""
     try:
         manifest = Manifest(**json.loads(manifest_path(path).read_text("utf-8")))
         sizes = {name: (path.parent / name).stat().st_size for name in manifest.files}
@@ -88,13 +88,13 @@ def file_sizes(path: Path) -> dict[str, int]:
 
 
 def adopt(source: Path, target: Path) -> None:
-    """Take over all artefacts of one folder into another; linked, not copied, where the file system can.
+    """Link (or copy) all artefacts of one folder into another, except those that exist there.
 
-    What the target has already stays. Safe because artefacts are replaced, never changed in place.
+    Safe because artefacts are replaced, never changed in place.
     """
     manifests = {path for path in source.rglob("*.manifest.json") if not path.name.startswith(".")}
     files = {path for path in source.rglob("*") if path.is_file() and not _passing(path.relative_to(source))}
-    for path in [*sorted(files - manifests), *sorted(manifests & files)]:  # manifests make artefacts exist
+    for path in [*sorted(files - manifests), *sorted(manifests & files)]:  # manifests last
         to = target / path.relative_to(source)
         if to.exists():
             continue

@@ -1,4 +1,4 @@
-"""Functions of the user's own, named ``module:function`` on the command line, in YAML or in Python."""
+"""User-defined functions, given as ``module:function``."""
 
 import ast
 import hashlib
@@ -31,11 +31,7 @@ def plain_name(name: str) -> str:
 
 
 def load_plugin(name: str, what: str) -> Callable[..., Any]:
-    """Import the function that ``module:function`` names; modules of the current directory are found too.
-
-    Args:
-        name: Such as ``my_sources:same_category``.
-        what: What it is to be, for the sentence of an error: "source of negatives".
+    """Import a function by ``module:function``, also from the current directory; ``what`` describes it in errors.
 
     Raises:
         UserError: There is no such module, it cannot be imported, or it has no such function.
@@ -45,8 +41,8 @@ def load_plugin(name: str, what: str) -> Callable[..., Any]:
         raise UserError(f"'{name}' names no {what}; a function of your own is named module:function.")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # at the end, so that no file there hides a library
-    importlib.invalidate_caches()  # the module may be younger than the last look into its folder
+        sys.path.append(here)  # last, so that no file there shadows a library
+    importlib.invalidate_caches()  # the module may be newer than the cache
     try:
         module = importlib.import_module(parts["module"])
     except Exception as error:
@@ -71,11 +67,7 @@ def load_plugin(name: str, what: str) -> Callable[..., Any]:
 
 @contextmanager
 def failing_as(what: str, name: str) -> Iterator[None]:
-    """Turn whatever a function of the user's own raises into one sentence that names it, the file and the line.
-
-    Args:
-        what: What it is: "source of negatives".
-        name: ``module:function``.
+    """Turn errors of a user-defined function, ``what`` and ``module:function``, into one sentence with file and line.
 
     Raises:
         UserError: The function raised.
@@ -93,12 +85,12 @@ def failing_as(what: str, name: str) -> Iterator[None]:
 
 @cache
 def code_hash(function: Callable[..., Any]) -> str:
-    """Return the sha-256 (hex) of a function's source code, so that what it made is made again once it is edited.
+    """Return the sha-256 (hex) of a function's source code, so that artefacts are made anew after an edit.
 
-    Only the function's own lines count: neither its decorators, which may hold a colour, nor what it calls.
+    Decorators and called functions do not count.
 
     Raises:
-        UserError: There is no code to be read.
+        UserError: There is no source code.
     """
     try:
         code = inspect.getsource(function)

@@ -1,9 +1,8 @@
-"""Frozen dataclasses as JSON objects: one declaration of the fields both writes and reads a file.
+"""Frozen dataclasses as JSON objects.
 
-Writing leaves out a field that holds its default; a field without a default is always written. Reading is lenient: an
-unknown key is ignored, and a field that is absent or of another type has its default, or else is empty (None, {}, ()).
-An entry of a list or a mapping that lacks a number it must have is dropped. A key that is no name of Python is the
-``key`` of its field's metadata.
+Fields with their default value are not written. Reading is lenient: unknown keys are ignored, and fields that are
+missing or of another type get their default, or else are empty (None, {}, ()). Entries of lists and mappings that lack
+a required number are dropped. A key that is no Python name is the ``key`` of its field's metadata.
 """
 
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """Return a record, or what it consists of, as JSON values."""
+    """Return a record, or a part of it, as JSON values."""
     if is_dataclass(value):
         held = [(field, getattr(value, field.name)) for field in fields(value)]
         return {_key(field): encode(one) for field, one in held if one != _default(field)}
@@ -30,7 +29,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: type[T], found: Any) -> T:
-    """Read a JSON value as a record; whatever it lacks is empty.
+    """Read a JSON value as a record; missing fields are empty.
 
     Raises:
         ValueError: The record has a field that cannot be empty, and the value lacks it.
@@ -42,13 +41,13 @@ def decode(kind: type[T], found: Any) -> T:
 
 
 def decode_list(kind: type[T], found: Any) -> tuple[T, ...]:
-    """Read a JSON list of records; entries that are none are dropped."""
+    """Read a JSON list of records; invalid entries are dropped."""
     read = (_read(kind, one) for one in (found if isinstance(found, (list, tuple)) else ()))
     return tuple(one for one in read if one is not MISSING)
 
 
 def _read(kind: Any, found: Any) -> Any:
-    """Return a JSON value as a type hint asks for it; MISSING where it is of another type."""
+    """Convert a JSON value by a type hint; MISSING if it is of another type."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return found
@@ -72,7 +71,7 @@ def _read(kind: Any, found: Any) -> Any:
 
 
 def _field(field: Field[Any], kind: Any, found: Mapping[str, Any]) -> Any:
-    """Return the value of a field: as it was found, else its default, else what is empty of its type."""
+    """Return the value of a field: found, else default, else empty."""
     empty: list[Any] = [None, (), {}]
     given = [_read(kind, found[_key(field)])] if _key(field) in found else []
     candidates = [*given, _default(field), *(_read(kind, one) for one in empty)]

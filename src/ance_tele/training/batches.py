@@ -1,4 +1,4 @@
-"""Batches as a pure function of (seed, epoch, step): the same whether a run was interrupted or not."""
+"""Batches as a pure function of (seed, epoch, step), independent of interruptions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,18 +20,17 @@ from ance_tele.mining.seeding import hashed
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What is in each batch: queries by epoch and step, rotating positives, negatives without replacement.
+    """The content of all batches: queries by epoch and step, rotating positives, negatives without replacement.
 
-    An epoch has an example for each query, its positives taking turns from epoch to epoch; or, with ``every``, one for
-    each pair of query and positive.
+    An epoch has an example per query, whose positives rotate over epochs; or, with ``every``, one per pair of query and
+    positive.
 
     Attributes:
-        pool: Negatives of each training query.
-        positives: Relevant passages of the same queries, in the same order, by turn (:func:`by_turn`).
+        positives: Relevant passages of the same queries, ordered by turn (:func:`by_turn`).
         batch_queries: Examples in a step.
         negatives: N, drawn for each query.
         seed: Of the order of queries and of draws.
-        known: What is never a negative of the same queries; None means the positives.
+        known: Passages excluded from negatives; None means the positives.
         every: Every pair of query and positive is an example.
     """
 
@@ -55,7 +54,7 @@ class BatchPlan:
 
     @cached_property
     def never(self) -> NeverNegative:
-        """What is never a negative of the queries."""
+        """Passages excluded from negatives."""
         return self.known or NeverNegative.rows(self.positives)
 
     @cached_property
@@ -66,7 +65,7 @@ class BatchPlan:
     def _shuffled(self, epoch: int) -> np.ndarray:
         key = hashed(self.seed, epoch, "order", np.arange(len(self.positives)))
         if self.every:
-            # The examples of a query lie evenly apart, so that no batch holds two of them if there is room.
+            # Examples of a query are evenly spaced, so that batches contain at most one if possible.
             count, place = np.diff(self.positives.offsets)[self.owners].astype(np.uint64), self._places
             key = key[self.owners] // count + place.astype(np.uint64) * (np.uint64(2**64 - 1) // count)
         return np.argsort(key, kind="stable")
@@ -88,7 +87,7 @@ class BatchPlan:
         return epoch, self.order(epoch)[start : start + self.batch_queries]
 
     def positive(self, query: int, epoch: int) -> int:
-        """Return the positive of a query in an epoch: several take turns."""
+        """Return the positive of a query in an epoch."""
         start, stop = self.positives.offsets[query : query + 2]
         return int(self.positives.passages[start + epoch % (stop - start)])
 
@@ -114,10 +113,10 @@ class BatchPlan:
         return int(used.sum())
 
     def draw(self, query: int, turn: int) -> np.ndarray:
-        """Return the N negatives of a query at its turn, which is the epoch unless it has several in one.
+        """Return the N negatives of a query at a turn: the epoch, unless it has several examples per epoch.
 
-        One permutation of the pool per query; each turn takes the next window of it, wrapping around. A pool
-        smaller than N repeats its own; an empty one gives none.
+        Each turn takes the next window of one permutation of the pool, wrapping around. A pool smaller than N is
+        repeated; an empty one gives none.
         """
         pool = self.pool.shuffled(query, self.seed)
         if not len(pool):
@@ -125,13 +124,13 @@ class BatchPlan:
         return pool[(turn * self.negatives + np.arange(self.negatives)) % len(pool)]
 
     def repeats(self) -> int:
-        """Count the negatives of one epoch that repeat another of the same query, for want of more."""
+        """Count the negatives of one epoch that repeat another of the same query."""
         return int(np.maximum(self.negatives - self.pool.sizes, 0)[self.pool.sizes > 0].sum())
 
     def without_negative(self, in_batch: bool, masked: bool) -> int:
-        """Count the queries that meet no negative in whatever batch: their loss is 0, there is nothing to learn.
+        """Count the queries without a negative in any batch, whose loss is always 0.
 
-        With ``in_batch`` the passages of other queries are negatives too; ``masked``, unless known to be relevant.
+        With ``in_batch`` passages of other queries are negatives; with ``masked`` unless known to be relevant.
         """
         drawn = self.negatives > 0
         alone = np.flatnonzero(self.pool.sizes == 0) if drawn else np.arange(len(self.positives))
@@ -146,19 +145,16 @@ class BatchPlan:
 
 
 def by_turn(positives: Qrels, seed: int) -> Qrels:
-    """Order the positives of each query by their turn: higher grades first, those of one grade in hashed order.
-
-    So queries begin with different ones, wherever these are in the file.
-    """
+    """Order the positives of each query by turn: higher grades first, equal grades in hashed order."""
     turn = hashed(seed, 0, "positives", positives.owners, positives.passages)
     order = np.lexsort((turn, -positives.grades, owners(positives.offsets)))
     return Qrels(positives.queries, positives.offsets, positives.passages[order], positives.grades[order])
 
 
 class StepSampler(BatchSampler):
-    """Yields, step after step, the numbers of its examples; each is epoch * examples + position.
+    """Yields the numbers of the examples of each step: epoch * examples + position.
 
-    The trainer sees one long epoch, so that nothing but the number of the step decides a batch.
+    The trainer sees one long epoch, so that batches depend on the step alone.
     """
 
     def __init__(self, plan: BatchPlan, steps: int, first: int = 0) -> None:
@@ -176,13 +172,13 @@ class StepSampler(BatchSampler):
 
 @dataclass(frozen=True)
 class Collator:
-    """Turns examples into two features: the queries, and all passages of the batch as one flat list.
+    """Collates examples into two features: the queries, and all passages of the batch as one flat list.
 
-    Keys that start with ``query_`` and ``passage_`` are the two features. Besides the tokens, the loss needs
-    ``query_target``: the place of each query's positive among the flat passages; ``query_positives``: rows that are no
-    negatives of the query, padded with -1; ``passage_place``: which of the encoded passages each of the flat list is (a
-    passage that several queries meet is encoded once and counts as often as it is met); ``passage_row``: the first row
-    with the same text; ``passage_owner``: the place in the batch of the query that a passage was drawn for.
+    Keys start with ``query_`` or ``passage_``. Besides the tokens there are ``query_target``: index of each query's
+    positive in the flat list; ``query_positives``: rows excluded from the negatives of a query, padded with -1;
+    ``passage_place``: index of each passage of the flat list among the encoded ones (repeated passages are encoded
+    once); ``passage_row``: first row with the same text; ``passage_query``: index in the batch of the query that a
+    passage was drawn for.
     """
 
     plan: BatchPlan
@@ -203,7 +199,7 @@ class Collator:
         """Build the features of queries, by position, int64 [b], and the rows of their passages, the positive first."""
         rows = np.concatenate(flat)
         offsets = offsets_of([len(part) for part in flat])
-        # Each distinct passage is encoded once, longest first: chunks of like length need little padding.
+        # Distinct passages are encoded once, longest first, so that chunks need little padding.
         distinct, place = np.unique(rows, return_inverse=True)
         order = np.argsort(-self.passages.lengths(distinct), kind="stable")
         rank = np.empty_like(order)
@@ -225,7 +221,7 @@ class Collator:
             **_tokens("passage_", self.passages, distinct[order], self.passage_forward),
             "passage_place": torch.from_numpy(place[order_of_all]),
             "passage_row": torch.from_numpy(never.texts(rows)[order_of_all]),
-            "passage_owner": torch.from_numpy(owners(offsets)[order_of_all]),
+            "passage_query": torch.from_numpy(owners(offsets)[order_of_all]),
         }
 
 

@@ -1,4 +1,4 @@
-"""The loss: all passages of a batch encoded as one flat list, softmax cross-entropy over all of them."""
+"""The contrastive loss over all passages of a batch."""
 
 from functools import partial
 from typing import Any
@@ -26,15 +26,14 @@ def contrastive_loss(
     Args:
         queries: [b, d].
         passages: [p, d].
-        target: Place of each query's positive among the passages, int64 [b].
-        excluded: True where a passage must not count as a negative of a query, bool [b, p]; the positive
-            itself always counts.
+        target: Index of each query's positive among the passages, int64 [b].
+        excluded: Passages that are no negatives of a query, bool [b, p]; the positive always counts.
         temperature: Scores are divided by it.
 
     Returns:
         The mean over the queries, a scalar.
     """
-    with torch.autocast(queries.device.type, enabled=False):  # scores divided by 0.05 want all their bits
+    with torch.autocast(queries.device.type, enabled=False):  # scores divided by 0.05 need float32
         scores = queries.float() @ passages.float().T / temperature
     if excluded is not None:
         own = F.one_hot(target, scores.shape[1]).bool()
@@ -53,7 +52,7 @@ def known_positives(passage_rows: Tensor, positives: Tensor) -> Tensor:
 
 
 def joined(one: dict[str, Tensor], other: dict[str, Tensor], pad: int) -> dict[str, Tensor]:
-    """Put the texts of a feature behind those of another, padded on the right as both are."""
+    """Concatenate the texts of two features, padded on the right."""
     pairs = ((one["input_ids"], other["input_ids"], pad), (one["attention_mask"], other["attention_mask"], 0))
     width = max(one["input_ids"].shape[1], other["input_ids"].shape[1])
     ids, mask = (
@@ -66,11 +65,11 @@ def joined(one: dict[str, Tensor], other: dict[str, Tensor], pad: int) -> dict[s
 class TeleportationLoss(nn.Module):
     """Encodes the two features of a batch and returns the contrastive loss.
 
-    With ``pack``, on a GPU, texts go through the model without padding and, where one encoder reads both, queries and
-    passages in one pass, if the model can do so.
+    With ``pack``, on a GPU, texts are encoded without padding and, by a shared encoder, queries and passages in one
+    pass, if the model supports it.
 
-    With gradient caching (Gao et al. 2021) each chunk's activations are dropped after the forward pass and
-    computed again in the backward pass, with the same dropout; the loss and its gradients stay the same.
+    With gradient caching (Gao et al. 2021) activations of a chunk are recomputed in the backward pass, with the same
+    dropout; loss and gradients are unchanged.
 
     Args:
         model: The encoder.
@@ -120,14 +119,14 @@ class TeleportationLoss(nn.Module):
         else:
             queries = self.encode(query, self.query_forward, cached=False)
             passages = self.encode(passage, self.passage_forward, cached)
-        if "place" in passage:  # a passage that several queries meet was encoded once
+        if "place" in passage:  # repeated passages are encoded once
             passages = passages[passage["place"]]
-        target, rows, owner = query["target"], passage["row"], passage["owner"]
+        target, rows, drawn_for = query["target"], passage["row"], passage["query"]
         excluded = torch.zeros(len(queries), len(passages), dtype=torch.bool, device=queries.device)
         if self.mask_known_positives:
             excluded |= known_positives(rows, query["positives"])
         if not self.in_batch_negatives:
-            excluded |= owner[None, :] != torch.arange(len(queries), device=owner.device)[:, None]
+            excluded |= drawn_for[None, :] != torch.arange(len(queries), device=rows.device)[:, None]
         return contrastive_loss(queries, passages, target, excluded, self.temperature)
 
     def encode(self, feature: dict[str, Tensor], forward: Forward, cached: bool) -> Tensor:
@@ -135,13 +134,12 @@ class TeleportationLoss(nn.Module):
         ids, mask = feature["input_ids"], feature["attention_mask"]
         lengths = mask.sum(dim=1).tolist()
         budget = batch_budget(self.chunk_tokens, ids.device)
-        # Passages come longest first. Queries are short and go through in one piece, and so does all that needs no
-        # padding, unless one chunk's activations are to be held at a time. Static embeddings have none worth holding,
-        # and every piece of theirs would have a gradient as large as the table.
+        # Passages come longest first. Queries (short) and static embeddings (a gradient as large as the table for every
+        # piece) are encoded in one piece; so are texts without padding unless gradients are cached.
         whole = forward is not self.passage_forward or forward.flat or (forward.packs and not cached)
         parts = [slice(None)] if whole else chunks(lengths, budget)
         kernels = Kernels(ids if torch.is_grad_enabled() else None) if ids.device.type == "cpu" else None
-        embed = partial(forward, model=self.model)  # which the trainer may have wrapped
+        embed = partial(forward, model=self.model)  # possibly wrapped by the trainer
         vectors = []
         for part in parts:
             width = max(lengths[part])

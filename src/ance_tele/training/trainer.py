@@ -36,7 +36,7 @@ SAVE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Trained:
-    """What an episode of training returns besides the model.
+    """Loss curve and steps of an episode of training.
 
     Attributes:
         loss: (step, mean loss since the last point).
@@ -68,7 +68,7 @@ def train(
     schedule: Schedule,
     inputs: dict[str, Any] | None = None,
 ) -> Trained:
-    """Train a model in place; a run that was killed goes on from its last whole checkpoint in ``work``.
+    """Train a model in place; interrupted training resumes from the last complete checkpoint in ``work``.
 
     Args:
         model: The encoder, holding its initial weights.
@@ -76,9 +76,9 @@ def train(
         queries: Tokens of the queries.
         passages: Tokens of the passages.
         config: Batch size, schedule, precision and so on.
-        work: Folder for checkpoints; the caller removes it when the model is safe.
-        schedule: How many steps, at which learning rates, from which place in the order of batches.
-        inputs: What the training is made of; checkpoints of anything else are not used.
+        work: Folder for checkpoints, to be removed by the caller.
+        schedule: Steps, learning rates, place in the order of batches.
+        inputs: Inputs of the training; checkpoints with other inputs are not used.
 
     Raises:
         UserError: The model has no weight that can be trained.
@@ -137,19 +137,19 @@ def train(
 
 
 class EpisodeTrainer(SentenceTransformerTrainer):
-    """The library's trainer, with batches that depend on nothing but the number of the step."""
+    """The library's trainer with batches that depend on the step alone."""
 
     def __init__(self, plan: BatchPlan, schedule: Schedule, **options: Any) -> None:
         self.plan, self.schedule = plan, schedule
         super().__init__(**options)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Return the schedule, entered where the episode begins."""
+        """Return the schedule from the first step of the episode."""
         optimizer = optimizer or self.optimizer
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         schedule = self.schedule
-        # A function, of which PyTorch saves nothing in checkpoints.
+        # PyTorch does not save a function in checkpoints.
         self.lr_scheduler = LambdaLR(optimizer, lambda step: schedule.share(step), schedule.begin - 1)
         return self.lr_scheduler
 
@@ -190,7 +190,7 @@ def _arguments(
 
 
 class _Watch(TrainerCallback):
-    """Ends the loss curve at the last step, asks for checkpoints in time, and moves the progress bar."""
+    """Logs the loss of the last step, triggers checkpoints, and advances the progress bar."""
 
     def __init__(self, config: TrainingConfig, work: Path, inputs: dict[str, Any], advance: Advance) -> None:
         self.config, self.work, self.inputs, self.advance = config, work, inputs, advance
@@ -205,7 +205,7 @@ class _Watch(TrainerCallback):
         if step >= state.max_steps:
             control.should_log = True
         elif step % self.config.logging_steps == 0:
-            # Only where a point of the loss curve ends: so a resumed run's curve is the same.
+            # Only at points of the loss curve, so that resuming does not change it.
             due = time.monotonic() - self.saved > SAVE_SECONDS
             if every is not None:
                 every = -(-every // self.config.logging_steps) * self.config.logging_steps
@@ -222,7 +222,7 @@ class _Watch(TrainerCallback):
 
 
 def last_checkpoint(work: Path, inputs: dict[str, Any]) -> str | None:
-    """Return the last whole checkpoint of the same training, and remove all others."""
+    """Return the last complete checkpoint of the same training, and remove all others."""
     found: dict[int, Path] = {}
     for folder in work.glob("checkpoint-*") if work.is_dir() else ():
         if not folder.is_dir():

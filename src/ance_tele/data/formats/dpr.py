@@ -68,7 +68,7 @@ def read_dpr(place: Path) -> Read:
 
 
 def parse(row: Mapping[str, Any], where: str, key: str, line: int, strict: bool = False) -> Example:
-    """Make an example of a question; ``strict`` refuses passages without an id, which no corpus file can hold."""
+    """Parse a question; ``strict`` refuses passages without an id, which a corpus file cannot contain."""
 
     def passages(name: str) -> list[Record]:
         return [_context(one, f"{where}, {name}", line, strict) for one in items(row.get(name), where, name, dict)]
@@ -100,7 +100,7 @@ def _context(row: Mapping[str, Any], where: str, line: int, strict: bool) -> Rec
 def read_passages(path: Path) -> Iterator[Record]:
     """Yield the passages of a tab-separated file whose first line names ``id``, ``text`` and ``title``.
 
-    Without such a line, the fields are taken in this order if the first is a number.
+    Without it, fields are read in this order if the first one is a number.
     """
     names: list[str] = []
     for number, parts in read_tsv(path):

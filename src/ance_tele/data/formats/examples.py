@@ -1,4 +1,4 @@
-"""Training examples, whatever format they come in, as a collection: a question, what is relevant, what is not."""
+"""Training examples of any format as a collection: queries with positives, negatives and scores."""
 
 import hashlib
 import math
@@ -25,10 +25,10 @@ class Example(NamedTuple):
         answers: Answer strings, if there are any.
         scores: Of a teacher, of each positive and then of each negative (NaN: none); or empty.
         margins: The scores are differences to the positive, whose own is 0.
-        graded: A pair with a score that is no class: taken as relevant whatever the score is.
-        unread: Fields of the row that hold something and are not used.
-        numbered: Its id is only the number of its row: rows of the same text and instruction are one query.
-        joined: It was such a row, and has the id of the first of them.
+        graded: A pair with a score that is no class, and so relevant whatever the score.
+        unread: Non-empty fields of the row that are not used.
+        numbered: Its id is the number of its row; rows with the same text and instruction are one query.
+        joined: It is a further row of such a query, and has the id of the first one.
     """
 
     query: Record
@@ -44,7 +44,7 @@ class Example(NamedTuple):
     joined: bool = False
 
 
-# Makes an example of a row, of what to call the row in messages, of an id for a question without one, and of its line.
+# Parses a row, given its name for messages, an id for a question without one, and its line.
 Parse = Callable[[Mapping[str, Any], str, str, int], Example]
 # Reads the rows of a file, with their numbers from 1.
 Rows = Callable[[Path], Iterator[tuple[int, Mapping[str, Any]]]]
@@ -54,7 +54,7 @@ Read = tuple[RawCollection, list[Path]]
 
 @dataclass(frozen=True)
 class Part:
-    """The examples of one split: a name for messages, and a function that reads them, as often as it is called."""
+    """The examples of one split: a name for messages, and a function that reads them and may be called repeatedly."""
 
     split: str
     name: str
@@ -62,9 +62,9 @@ class Part:
 
 
 def part(split: str, files: Sequence[Path], rows: Rows, parse: Parse, unit: str = "line") -> Part:
-    """Make a part of training files; questions without an id are numbered through all of them (``train-17``).
+    """Return a part of training files; questions without an id are numbered through all of them (``train-17``).
 
-    Of those, rows of the same text, but for white space around it, and the same instruction are one query.
+    Of these, rows with the same (stripped) text and instruction are one query.
     """
 
     def read() -> Iterator[Example]:
@@ -84,7 +84,7 @@ def part(split: str, files: Sequence[Path], rows: Rows, parse: Parse, unit: str 
 
 
 def collect(name: str, parts: Sequence[Part], corpus: tuple[str, Iterable[Record]] | None = None) -> RawCollection:
-    """Make a collection of examples.
+    """Return the collection of examples.
 
     Args:
         name: Short name, for reports.
@@ -111,7 +111,7 @@ def collect(name: str, parts: Sequence[Part], corpus: tuple[str, Iterable[Record
 
 
 def _queries(parts: Sequence[Part], notes: Counter[str], holds: set[str]) -> Iterator[Record]:
-    """Yield each query once; note what was joined and not used, and what else there is to be read."""
+    """Yield each query once; record notes, and in ``holds`` what other streams there are."""
     for part in parts:
         for example in part.read():
             for name in example.unread:
@@ -150,7 +150,7 @@ def _listed(part: Part, holds: set[str]) -> Iterator[Listed]:
 
 
 def once(records: Iterable[Record]) -> Iterator[Record]:
-    """Pass over the repeats of a record; one that has the id of another but not its text is left for the checks."""
+    """Yield records without exact repeats; those with one id and different texts are left for the checks."""
     seen: dict[str, int] = {}
     for record in records:
         content = hash((record.title, record.text))
@@ -162,19 +162,21 @@ def once(records: Iterable[Record]) -> Iterator[Record]:
 
 
 def text_id(text: str, title: str = "") -> str:
-    """Return an id for a passage that has none: a hash of what it says, 24 hexadecimal digits."""
+    """Return an id for a passage without one: a hash of its text, 24 hexadecimal digits."""
     content = f"{len(title)}\0{title}{text}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split that a file name speaks of: train, dev or test; None if it speaks of none."""
+    """Return the split that a file name mentions: train, dev or test; None without."""
     words = re.findall(r"(?<![a-z])(train|training|dev|val|valid|validation|test|eval)(?![a-z])", path.name.lower())
     return split_name(words[-1]) if words else None
 
 
 def read_folder(place: Path, suffixes: Sequence[str], rows: Rows, parse: Parse, wanted: str) -> Read:
-    """Read training files that hold all their passages, split by split; ``wanted`` is what is refused for lack of."""
+    """Read training files that contain their passages, by split; ``wanted`` names the files in the error if there are
+    none.
+    """
     files = find(place, *suffixes)
     if not files:
         raise none_found(place, wanted)
@@ -182,7 +184,7 @@ def read_folder(place: Path, suffixes: Sequence[str], rows: Rows, parse: Parse, 
 
 
 def split_parts(files: Iterable[Path], rows: Rows, parse: Parse) -> list[Part]:
-    """Make a part of each split of training files; those whose name speaks of none are for training."""
+    """Return a part for each split of training files; those whose name mentions none are "train"."""
     found: dict[str, list[Path]] = {}
     for path in files:
         found.setdefault(split_of(path) or "train", []).append(path)
@@ -190,19 +192,19 @@ def split_parts(files: Iterable[Path], rows: Rows, parse: Parse) -> list[Part]:
 
 
 def find(place: Path, *suffixes: str) -> list[Path]:
-    """Return the files below a folder (or the one file) that end in one of the suffixes, plain or gzipped, sorted."""
+    """Return the files below a folder (or the one file) with one of the suffixes, plain or gzipped, sorted."""
     wanted = tuple(f"{suffix}{packed}" for suffix in suffixes for packed in ("", ".gz"))
     files = [place] if place.is_file() else sorted(place.iterdir())
     return [path for path in files if path.is_file() and path.name.endswith(wanted) and path.name[0] != "."]
 
 
 def stem(place: Path) -> str:
-    """Return a short name of a folder or of a file, without its suffixes."""
+    """Return the name of a folder, or of a file without its suffixes."""
     name = place.resolve().name
     return re.sub(r"(\.(jsonl?|csv|tsv|parquet|gz))+$", "", name) if place.is_file() else name
 
 
 def none_found(place: Path, wanted: str) -> UserError:
-    """Return the error that a folder lacks the files of the format that it was taken for."""
+    """Return the error for a folder without the files of a format."""
     found = ", ".join(sorted(path.name for path in place.iterdir())[:8]) if place.is_dir() else place.name
     return UserError(f"{place} holds no {wanted} (found: {found or 'nothing'}).")

@@ -1,4 +1,4 @@
-"""Fields of training rows whatever their format: instructions, a teacher's scores, what is not used."""
+"""Fields of training rows of any format: passages, queries, instructions, teacher scores, unused fields."""
 
 import json
 import math
@@ -10,31 +10,31 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.formats.objects import identifier, need, text
 from ance_tele.data.raw import Record
 
-# What a query's instruction is called: by FlagEmbedding, by others, by mteb.
+# Names of a query's instruction: FlagEmbedding's, others', mteb's.
 PROMPTS = ("prompt", "query_prompt", "instruction", "query_instruction")
 
 
 def passage_of(row: Mapping[str, Any], where: str, line: int, *ids: str) -> Record:
-    """Return a passage: its id (the first of these fields that there is), ``text`` and, if there is one, ``title``."""
+    """Return a passage: its id (the first existing one of the fields ``ids``), ``text`` and optional ``title``."""
     key = identifier(need(row, where, *ids), where, ids[0])
     title = text(row.get("title"), where, "title")
     return Record(key, title, text(need(row, where, "text"), where, "text"), line)
 
 
 def query_of(row: Mapping[str, Any], where: str, line: int, *ids: str) -> Record:
-    """Return a query of an id, likewise, ``text`` and, where there is one, its instruction."""
+    """Return a query: its id (likewise), ``text`` and optional instruction."""
     key = identifier(need(row, where, *ids), where, ids[0])
     return Record(key, "", text(need(row, where, "text"), where, "text"), line, prompt_of(row, where))
 
 
 def prompt_of(row: Mapping[str, Any], where: str) -> str:
-    """Return the instruction that belongs before the query of a row; "" where it has none."""
+    """Return the instruction of the query of a row, "" without."""
     name = next((name for name in PROMPTS if row.get(name)), None)
     return text(row[name], where, name) if name else ""
 
 
 def unread(row: Mapping[str, Any], known: Container[str]) -> tuple[str, ...]:
-    """Return the fields of a row that are not known, as far as they hold anything; instructions are known."""
+    """Return the non-empty fields of a row that are neither known nor instructions."""
     return tuple(
         name
         for name, value in row.items()
@@ -43,7 +43,7 @@ def unread(row: Mapping[str, Any], known: Container[str]) -> tuple[str, ...]:
 
 
 def scores_of(value: Any, where: str, name: str) -> list[float]:
-    """Return a list of scores; [] for null, NaN for each that is null. In CSV a list is written as JSON."""
+    """Return a list of scores, [] for null, with NaN for null entries; CSV holds lists as JSON."""
     if isinstance(value, str):
         with suppress(json.JSONDecodeError, RecursionError):
             value = json.loads(value) if value.strip() else None
@@ -55,13 +55,13 @@ def scores_of(value: Any, where: str, name: str) -> list[float]:
 
 
 def score_of(value: Any, where: str, name: str) -> float:
-    """Return a score, a finite number; NaN for null."""
+    """Return a finite score; NaN for null."""
     if value is None or value == "":
         return math.nan
     try:
         score = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         score = math.nan
-    if not abs(score) < 3.4e38:  # of float32, as which scores are kept
+    if not abs(score) < 3.4e38:  # the range of float32
         raise UserError(f"{where}: '{name}' must hold numbers, got {value!r:.60}.")
     return score

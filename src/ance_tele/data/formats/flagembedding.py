@@ -1,4 +1,4 @@
-"""FlagEmbedding's training files, JSON lines: a query, the texts that fit it, and texts that do not."""
+"""FlagEmbedding's training files, JSON lines: a query, its positive texts, its negative texts."""
 
 import math
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def read_flagembedding(place: Path) -> Read:
 
 
 def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
-    """Make an example of a row."""
+    """Parse a row."""
     query = Record(key, "", text(need(row, where, "query"), where, "query"), line, prompt_of(row, where))
     need(row, where, "pos")
     good, bad = (_passages(row, where, name, line) for name in ("pos", "neg"))

@@ -117,7 +117,7 @@ def _stream(rows: Any, path: str) -> Iterator[Mapping[str, Any]]:
 
 @contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Turn whatever the library, or the network under it, fails with into one sentence."""
+    """Turn errors of the library or the network into one sentence."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Read text files line by line: UTF-8, plain or gzipped, with errors that name file and line."""
+"""Text files, UTF-8, plain or gzipped, read line by line with errors that name file and line."""
 
 import gzip
 import zlib
@@ -11,10 +11,7 @@ from ance_tele.console.progress import progress
 
 
 def read_fields(path: Path, count: int, needed: str, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
-    """Yield line numbers and the fields of lines that have ``count`` each, divided by white space or a separator.
-
-    What is ``needed`` is for the sentence that refuses another number.
-    """
+    """Yield line numbers and the ``count`` fields of each line; ``needed`` describes them for the error."""
     for number, line in read_lines(path):
         parts = line.split(separator)
         if len(parts) != count:

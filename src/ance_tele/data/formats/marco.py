@@ -14,7 +14,7 @@ from ance_tele.data.splits import our_splits
 
 TRIPLE = "three are needed: query id, positive passage id, negative passage id"
 
-# A list as deep as those that are mined; the file of all triples has a thousand a query.
+# As deep as mined lists; the file of all triples has a thousand per query.
 NEGATIVES_PER_QUERY = 200
 
 
@@ -24,7 +24,7 @@ def read_marco(folder: Path) -> Read:
     Args:
         folder: Holds ``collection.tsv`` (passage id, text; or passage id, title, text), ``queries.SPLIT.tsv``
             (query id, text) and ``qrels.SPLIT.tsv`` (query id, 0, passage id, grade), each plain or ``.gz``. The
-            split is what stands in the middle of the name; ``dev.small`` is the dev split where there is no other.
+            split is the middle of the name; ``dev.small`` is the dev split where there is no other.
             ``qidpidtriples*.tsv`` (query id, positive, negative) gives negatives, the first 200 of a query; where
             ``qrels.train.tsv`` is missing, it takes its place.
     """
@@ -72,7 +72,7 @@ def _middle(path: Path) -> str:
 
 
 def read_passages(path: Path) -> Iterator[Record]:
-    """Yield the passages of a file with two fields a line (id, text) or three (id, title, text), always the same."""
+    """Yield the passages of a file with two fields per line (id, text) or three (id, title, text)."""
     width = 0
     for number, line in read_lines(path):
         parts = line.split("\t")
@@ -85,8 +85,7 @@ def read_passages(path: Path) -> Iterator[Record]:
 
 
 def read_negatives(files: Iterable[Path], notes: Counter[str]) -> Iterator[Listed]:
-    """Yield the negatives of training triples, the first of each query; the rest of them, which may be 400 million, is
-    counted in ``notes``."""
+    """Yield the first negatives of each query in training triples; the others (up to 400 million) are counted."""
     met = Counter[str]()
     for path in files:
         for number, (query, _, negative) in read_fields(path, 3, TRIPLE):

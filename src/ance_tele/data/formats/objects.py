@@ -1,4 +1,4 @@
-"""Read JSON objects from files of any size, one at a time, and their fields, with errors that name file and place."""
+"""JSON objects and their fields, streamed from files of any size, with errors that name file and place."""
 
 import codecs
 import gzip
@@ -33,10 +33,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a JSON array, numbered from 1, holding no more than one of them (and a chunk) in memory.
-
-    Objects that just follow each other, as in JSON lines, are read as well.
-    """
+    """Yield the objects of a JSON array, or of JSON lines, numbered from 1, streaming."""
     decoder, chunks = json.JSONDecoder(), _read_chunks(path)
     buffer, at, number = "", 0, 0
     nested: bool | None = None  # whether there is an array around the objects
@@ -62,7 +59,7 @@ def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row, end = decoder.raw_decode(buffer, at)
         except (json.JSONDecodeError, RecursionError) as error:
             why, place = (error.msg, error.pos) if isinstance(error, json.JSONDecodeError) else ("nested too deep", 0)
-            # Of text that fails only because the rest of it has not been read, more is asked for.
+            # Parsing may fail because the object is incomplete: read more.
             cut = why.startswith("Unterminated string") or place >= len(buffer) - 16
             more = next(chunks, "") if cut else ""
             if not more:
@@ -96,7 +93,7 @@ def _read_chunks(path: Path) -> Iterator[str]:
 
 
 def need(row: Mapping[str, Any], where: str, *names: str) -> Any:
-    """Return the value of the first field of ``names`` that the row has."""
+    """Return the value of the first existing field of ``names``."""
     for name in names:
         if name in row:
             return row[name]
@@ -105,21 +102,21 @@ def need(row: Mapping[str, Any], where: str, *names: str) -> Any:
 
 
 def identifier(value: Any, where: str, name: str) -> str:
-    """Return an id as a string; whole numbers are taken as they are written."""
+    """Return an id as a string; integers are converted."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise UserError(f"{where}: '{name}' must be a string, got {value!r:.60}.")
     return str(value)
 
 
 def text(value: Any, where: str, name: str) -> str:
-    """Return a text; null is an empty one."""
+    """Return a text; "" for null."""
     if not isinstance(value, str | None):
         raise UserError(f"{where}: '{name}' must be a string, got {value!r:.60}.")
     return value or ""
 
 
 def items(value: Any, where: str, name: str, kind: type) -> list[Any]:
-    """Return a list whose elements are all of one kind; null is an empty one."""
+    """Return a list with elements of one type; [] for null."""
     if value is None:
         return []
     wrong = [element for element in value if not isinstance(element, kind)] if isinstance(value, list) else [value]

@@ -1,4 +1,4 @@
-"""Read rows of fields from JSON lines, CSV, tab-separated text and Parquet, streaming; quoting is found out."""
+"""Rows of fields from JSON lines, CSV, TSV and Parquet, streamed; quoting is detected."""
 
 import csv
 import re
@@ -18,17 +18,17 @@ _QUOTED = re.compile(rf"{_FIELD}(?:\t{_FIELD})*")
 
 
 def is_quoted(path: Path) -> bool:
-    """Return whether a tab-separated file encloses fields in quotation marks, as CSV does.
+    """Return whether a tab-separated file quotes fields as CSV does, by majority of the first lines with a mark.
 
-    In a file that does, every field that holds a quotation mark is enclosed and the marks inside are doubled; text
-    that is raw hardly ever looks like that. The first lines that hold a mark decide, by majority.
+    In a quoted file every field with a quotation mark is enclosed in them and has them doubled, which raw text hardly
+    ever is.
     """
     marked = islice((line for _, line in read_lines(path) if '"' in line), ENOUGH)
     return sum(1 if _QUOTED.fullmatch(line) else -1 for line in marked) > 0
 
 
 def read_tsv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line numbers (from 1) and the fields of a tab-separated file, quoted as CSV or raw, whichever it is."""
+    """Yield line numbers (from 1) and the fields of a tab-separated file, quoted as CSV or raw."""
     if not is_quoted(path):
         for number, line in read_lines(path):
             yield number, line.split("\t")
@@ -103,7 +103,7 @@ def _batches(path: Path, name: str) -> Iterator[Any]:
 
 
 def _left_open(path: Path, delimiter: str) -> int:
-    """Return the line in which a quoted field opens that never closes and holds the rest of the file; 0 for none."""
+    """Return the line in which a quoted field starts that is never closed; 0 if there is none."""
     if not sum(line.count('"') for _, line in read_lines(path)) % 2:
         return 0
     first = 0

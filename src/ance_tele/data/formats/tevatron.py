@@ -1,4 +1,4 @@
-"""Tevatron's training files: with their passages inside (version 1), or with the ids of a corpus (version 2)."""
+"""Tevatron's training files: with passages inside (version 1), or with ids of a corpus (version 2)."""
 
 import re
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def read_tevatron(place: Path) -> Read:
         corpora = [own] if own.exists() else [path for path in find(place.parent, *ROWS) if _CORPUS.match(path.name)]
     if by_id and not corpora:
         raise UserError(
-            f"{by_id.name} names its passages by '{BY_ID}', and there is no corpus*.jsonl beside it; "
+            f"{by_id.name} names its passages by '{BY_ID}', and there is no corpus*.jsonl next to it; "
             "put the corpus (docid, text) there."
         )
     parts = split_parts(examples, read_rows, parse)
@@ -60,7 +60,7 @@ def read_tevatron(place: Path) -> Read:
 
 
 def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
-    """Make an example of a row of either version."""
+    """Parse a row of either version."""
     own = identifier(need(row, where, "query_id"), where, "query_id")
     query = Record(own, "", text(need(row, where, "query_text", "query"), where, "query"), line, prompt_of(row, where))
     need(row, where, INSIDE, BY_ID)

@@ -40,7 +40,7 @@ def read_triplets(place: Path) -> Read:
 
 
 def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
-    """Make an example of a row."""
+    """Parse a row."""
     query = Record(key, "", text(need(row, where, *ANCHORS), where, "anchor"), line, prompt_of(row, where))
     anchor = next(name for name in ANCHORS if name in row)
     named = [name for name in row if _NEGATIVE.fullmatch(name)]
@@ -66,7 +66,7 @@ def parse(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:
 
 
 def _scores(row: Mapping[str, Any], where: str, label: str | None, negatives: int) -> tuple[list[float], bool, bool]:
-    """Return the scores of the positive and the negatives, whether they are margins, and whether they are of use."""
+    """Return the scores of the positive and the negatives, whether they are margins, and whether they are usable."""
     if label is None or (not negatives and _is_verdict(row[label])):
         return [], False, label is not None
     value = row[label]
@@ -92,7 +92,7 @@ def _is_class(value: Any) -> bool:
 
 
 def _is_verdict(value: Any) -> bool:
-    """Return whether the label of a pair says if it is relevant: a class, or 0, however that is written."""
+    """Return whether the label of a pair states its relevance: a class, or 0 in any notation."""
     try:
         return _is_class(value) or float(value) == 0
     except (TypeError, ValueError):

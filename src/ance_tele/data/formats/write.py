@@ -18,10 +18,9 @@ from ance_tele.store.files import atomic
 def write_beir(collection: Collection, folder: Path) -> None:
     """Write ``corpus.jsonl``, ``queries.jsonl``, ``qrels/SPLIT.tsv`` and, with answers, ``questions.jsonl``.
 
-    Reading the folder gives the same collection, with the same fingerprint (but one that was held out has another).
-    Given negatives and scores are in ``given.jsonl``, instructions in the queries' field ``prompt``. Queries of a split
-    that nobody judged are in ``questions/SPLIT.jsonl``. The folder appears only when it is whole; memory does not grow
-    with the collection.
+    Reading the folder gives the same collection and fingerprint (unless queries were held out). Given negatives and
+    scores are in ``given.jsonl``, instructions in the queries' field ``prompt``, queries of a split without judgements
+    in ``questions/SPLIT.jsonl``. Written atomically and streamed.
 
     Args:
         collection: What to write.
@@ -83,7 +82,7 @@ def _texts(texts: Texts, title: bool) -> Iterator[str]:
 
 
 def _judgements(collection: Collection, split: str) -> Iterator[str]:
-    """Yield the judgements in the order in which they were read, on which the fingerprint rests."""
+    """Yield the judgements in the order of the source, which decides the fingerprint."""
     if collection.hold_out is not None:  # its splits are not those that were read
         qrels = collection.qrels[split]
         rows = pa.table({"query": qrels.owners, "passage": qrels.passages, "grade": qrels.grades})

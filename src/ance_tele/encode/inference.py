@@ -1,4 +1,4 @@
-"""Texts of a token store to vectors: batches of like length, on all cores of a CPU or ahead of a GPU."""
+"""Encoding of tokenised texts: batches of similar length, on all cores of a CPU or asynchronously on a GPU."""
 
 from collections.abc import Callable, Iterator
 from threading import Lock
@@ -8,7 +8,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
-from ance_tele.console.errors import diverged
+from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
@@ -16,21 +16,21 @@ from ance_tele.encode.encoder import Forward, Task, batch_budget, chunks, resolv
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.threads import side_by_side
 
-# With fewer texts, finding out whether padding can be left out costs more than it saves.
+# With fewer texts, testing whether padding can be omitted costs more than it saves.
 FEW_TEXTS = 64
 
 
 def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
-    """Cut texts into batches of like length, longest first, of at most ``budget`` tokens with padding.
+    """Yield batches of texts of similar length, longest first, with at most ``budget`` tokens including padding.
 
-    A longer text is a batch alone. Given the tokens of each text, int64 [n], yields the positions of each batch's.
+    Takes the length of each text, int64 [n]; yields the positions of each batch. Longer texts are batches of one.
     """
     order = np.argsort(-lengths, kind="stable")
     for part in chunks(lengths[order].tolist(), budget):
         yield order[part]
 
 
-def encode_rows(
+def encode_texts(
     model: SentenceTransformer,
     tokens: TokenStore,
     rows: np.ndarray,
@@ -38,9 +38,9 @@ def encode_rows(
     config: EncoderConfig,
     advance: Advance = lambda units: None,
 ) -> np.ndarray:
-    """Encode texts of the token store, given by row, int64 [n]: float32 [n, dimension].
+    """Return the vectors of texts of a token store, given by row, int64 [n]: float32 [n, dimension].
 
-    The model's training mode is left as it was found; ``advance`` gets the number of texts done.
+    The model's training mode is restored; ``advance`` gets the number of texts done.
     """
     forward, device = Forward(model, task), model.device
     bf16 = resolve_precision(config.precision, device) == "bf16"
@@ -55,7 +55,7 @@ def encode_rows(
         nonlocal vectors
         out = arrive()
         if not np.isfinite(out).all():
-            raise diverged(f"The vectors of text {rows[batch[0]]} and of others")
+            raise NotFiniteError(f"The vectors of text {rows[batch[0]]} and of others")
         with lock:
             if vectors is None:
                 vectors = np.empty((len(rows), out.shape[1]), dtype=np.float32)
@@ -70,7 +70,7 @@ def encode_rows(
                 ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad))
                 out = forward(ids, mask, tokens.lengths(rows[batch]).tolist(), kernels)
                 coming = batch, _leaving(out.float())
-                if before is not None:  # kept while a GPU works on the next batch
+                if before is not None:  # copied while a GPU works on the next batch
                     keep(*before)
                 before = coming
             if before is not None:
@@ -89,13 +89,13 @@ def encode_rows(
 
 
 def sent(array: np.ndarray, device: torch.device) -> Tensor:
-    """Send an array to a device; nobody waits for a GPU."""
+    """Copy an array to a device, asynchronously for a GPU."""
     here = torch.from_numpy(array)
     return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)
 
 
 def _leaving(vectors: Tensor) -> Callable[[], np.ndarray]:
-    """Send vectors to the CPU; what is returned waits until they are there."""
+    """Start copying vectors to the CPU; return a function that waits for them."""
     if vectors.device.type != "cuda":
         return vectors.cpu().numpy
     here, event = vectors.to("cpu", non_blocking=True), torch.cuda.Event()

@@ -1,4 +1,4 @@
-"""Negatives and a teacher's scores that training files give: resolved to rows, each pair once, written as Arrow."""
+"""Import of the negatives and teacher scores of training files: resolved to rows, deduplicated, written as Arrow."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from ance_tele.data.arrow import table_of, write_arrow
 from ance_tele.data.collection import Texts
 from ance_tele.data.raw import Listed
 
-# Rows resolved at a time: to look ids up costs a pass over all ids, whatever their number.
+# Rows resolved at a time: every look-up of ids takes a pass over all ids.
 ROWS_PER_LOOK_UP = 1 << 20
 LISTED = pa.schema(
     [
@@ -28,7 +28,7 @@ WRITTEN = pa.schema([("query", pa.int64()), ("passage", pa.int64()), ("score", p
 
 
 class Columns(NamedTuple):
-    """What is listed, as parallel arrays [n] in the order of the source: rows, and what :class:`Listed` has."""
+    """Listed passages as parallel arrays [n] in the order of the source; see :class:`Listed`."""
 
     query: np.ndarray
     passage: np.ndarray
@@ -37,14 +37,14 @@ class Columns(NamedTuple):
     margin: np.ndarray
 
     def take(self, places: np.ndarray) -> "Columns":
-        """Return those at some places, or where a mask is true."""
+        """Return the entries at indices, or of a mask."""
         return Columns(*(column[places] for column in self))
 
 
 def resolve(rows: Iterable[Listed], corpus: Texts, queries: Texts, where: str, notes: Counter[str]) -> Columns:
-    """Turn what is listed into row numbers; what is not in the collection is left out and counted.
+    """Resolve ids to rows; ids that are not in the collection are left out and counted in the notes.
 
-    It is no problem, as a judgement would be: lists of negatives are often of a larger collection.
+    They are no problem as in judgements: lists of negatives often come from a larger collection.
     """
     parts, unknown = [], 0
     stream = iter(rows)
@@ -61,21 +61,21 @@ def resolve(rows: Iterable[Listed], corpus: Texts, queries: Texts, where: str, n
 
 
 def joined(parts: Iterable[Columns]) -> Columns:
-    """Put columns one after the other."""
+    """Concatenate columns."""
     none = Columns(*(np.empty(0, kind) for kind in (np.int64, np.int64, bool, np.float32, bool)))
     return Columns(*(np.concatenate(columns) for columns in zip(none, *parts, strict=True)))
 
 
-def write_given(
+def write_listed(
     found: Columns, relevant: tuple[np.ndarray, np.ndarray], folder: Path, where: str, digest: Any, notes: Counter[str]
 ) -> None:
     """Write ``negatives.arrow`` and ``teacher.arrow``, by query in ascending order; no file where there is nothing.
 
-    A negative that is a relevant passage of its query is left out and counted; of pairs that come again the first
-    counts. Margins are kept for queries with one relevant passage only: those of several hang on each its own.
+    Negatives that are relevant to their query are left out and counted; of repeated pairs the first counts. Margins are
+    kept for queries with one relevant passage only, since they refer to that passage.
 
-    The relevant pairs are rows of queries and of passages; the digest is updated with what is written, and the notes
-    with what is counted, under the name ``where`` of the source.
+    ``relevant`` are rows of queries and of passages; ``digest`` is updated with what is written, ``notes`` with counts,
+    under the name ``where`` of the source.
     """
     width = 1 + max(int(found.passage.max(initial=0)), int(relevant[1].max(initial=0)))
     key = found.query * width + found.passage
@@ -95,7 +95,6 @@ def write_given(
     scores = np.full(len(negatives), np.nan, dtype=np.float32)
     if len(teacher):
         again = np.flatnonzero(scored & ~loose)
-        # Of an honest teacher, a pair has one score.
         if other := int((found.score[again] != found.score[_kept(key, teacher, key[again])]).sum()):
             notes[f"{where}: scores of a pair that had another before, which is kept"] += other
         kept = _kept(key, teacher, key[negatives])
@@ -109,13 +108,13 @@ def write_given(
 
 
 def _once(query: np.ndarray, key: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the places of wanted pairs, each once, queries ascending, in the order of the source within."""
+    """Return the indices of the wanted pairs without repeats, ordered by query, then by place in the source."""
     places = np.flatnonzero(wanted)
     first = np.sort(places[np.unique(key[places], return_index=True)[1]])
     return first[np.argsort(query[first], kind="stable")]
 
 
-def _kept(key: np.ndarray, kept: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return the place among ``kept`` of each pair asked for; any place where it is not there."""
+def _kept(key: np.ndarray, kept: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the index among ``kept`` of each wanted pair; an arbitrary one if it is not there."""
     order = kept[np.argsort(key[kept])]
-    return order[np.minimum(np.searchsorted(key[order], asked), len(order) - 1)]
+    return order[np.minimum(np.searchsorted(key[order], wanted), len(order) - 1)]

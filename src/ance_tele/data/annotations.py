@@ -1,4 +1,4 @@
-"""What sources give by query in addition to judgements: answer strings, negatives, a teacher's scores."""
+"""Annotations of queries other than judgements: answer strings, negatives, scores of a teacher."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +28,14 @@ class Answers:
 
     @classmethod
     def open(cls, path: Path) -> "Answers":
-        """Open a file of query rows and answer lists; where there is no file, there are no answers."""
+        """Open a file of query rows and answer lists; no answers without the file."""
         if not path.is_file():
             return cls.none()
         table = read_arrow(path)
         return cls(table["query"].to_numpy(), table["answers"])
 
     def of(self, query_row: int) -> list[str]:
-        """Return the answer strings of a query, in the order of the source; none if it has none."""
+        """Return the answer strings of a query, in the order of the source."""
         place = _place(self.queries, query_row)
         return [] if place is None else self.texts[place].as_py()
 
@@ -47,8 +47,8 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Given:
-    """Passages that training files name in addition to the relevant ones, or scores of a teacher, by query (ragged).
+class ScoredPassages:
+    """Passages by query (ragged), with scores of a teacher: the given negatives, or all passages that have a score.
 
     Attributes:
         queries: Rows of the queries, int64 [q], ascending.
@@ -63,24 +63,24 @@ class Given:
     scores: np.ndarray
 
     @classmethod
-    def none(cls) -> "Given":
-        """Return what a source gives that has no such thing."""
+    def none(cls) -> "ScoredPassages":
+        """Return an empty instance."""
         empty = np.empty(0, dtype=np.int64)
         return cls(empty, np.zeros(1, dtype=np.int64), empty, np.empty(0, dtype=np.float32))
 
     @classmethod
-    def open(cls, path: Path) -> "Given":
-        """Open a file of query rows in ascending order, passages and scores; without one, nothing is given."""
+    def open(cls, path: Path) -> "ScoredPassages":
+        """Open a file of query rows (ascending), passages and scores; empty without the file."""
         if not path.is_file():
             return cls.none()
         table = read_arrow(path)
-        owners = table["query"].to_numpy()
-        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        rows = table["query"].to_numpy()
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
         passages, scores = table["passage"].to_numpy(), table["score"].to_numpy()
-        return cls(owners[starts], np.append(starts, len(owners)), passages, scores)
+        return cls(rows[starts], np.append(starts, len(rows)), passages, scores)
 
     def of(self, query_row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the passages of a query and their scores; none if it has none."""
+        """Return the passages of a query and their scores."""
         place = _place(self.queries, query_row)
         part = slice(0) if place is None else slice(self.offsets[place], self.offsets[place + 1])
         return self.passages[part], self.scores[part]

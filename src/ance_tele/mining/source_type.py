@@ -1,4 +1,4 @@
-"""A source of negatives: a function of a mining context, which declares title and colour where it is defined."""
+"""The type of sources of negatives, and the decorator that declares one."""
 
 import re
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Source:
 
 
 def source(title: str, colour: str | None = None) -> Callable[[Callable[["MiningContext"], "CandidateLists"]], Source]:
-    """Declare a function to be a source of negatives; its name is the function's.
+    """Decorate a function as a source of negatives with its name.
 
     Args:
         title: For tables and legends.

@@ -1,4 +1,4 @@
-"""The tiles of a scan: vectors rounded to bf16, and bounds on how much that changed them."""
+"""Tiles of vectors rounded to bf16, with bounds of the rounding error."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +14,13 @@ GROUP = 8  # Passages per group; divides STEP, and STEP divides TILE.
 
 @dataclass(frozen=True)
 class Tile:
-    """Vectors of a block.
+    """Rounded vectors of a part of a block.
 
     Attributes:
         start: Their first row within the block.
         bf16: The vectors rounded, bf16 [n, d].
         norm: The largest norm.
-        residual: The largest norm of what rounding took away.
+        residual: The largest norm of the rounding errors.
     """
 
     start: int
@@ -30,7 +30,7 @@ class Tile:
 
 
 def tiles(block: np.ndarray, room: torch.Tensor, pool: ThreadPoolExecutor) -> Iterator[Tile]:
-    """Yield a block, float32 [n, d], rounded to bf16 tile by tile, in ``room``, bf16 [TILE, d]."""
+    """Yield the tiles of a block, float32 [n, d], rounded to bf16 in the buffer ``room``, bf16 [TILE, d]."""
     for start in range(0, len(block), TILE):
         tile = block[start : start + TILE]
 
@@ -50,4 +50,4 @@ def lengths(vectors: np.ndarray) -> np.ndarray:
         squares = np.einsum("nd,nd->n", vectors, vectors, optimize=False)
     if not (np.isfinite(squares).all() and (squares > 1e-30).all()):
         return np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64, optimize=False))
-    return np.sqrt(squares) * np.float32(1 + vectors.shape[1] * 2.0**-24)  # rounding may have taken that away
+    return np.sqrt(squares) * np.float32(1 + vectors.shape[1] * 2.0**-24)  # bound of the rounding of the sum

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.annotations import ScoredPassages
 from ance_tele.data.collection import Collection
 from ance_tele.data.describe import describe
 from ance_tele.data.formats.write import write_beir
-from ance_tele.data.given import Columns, write_given
-from ance_tele.data.given_lists import Given
+from ance_tele.data.importing_negatives import Columns, write_listed
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.mining.export import Kind, export_corpus, export_pool
 from ance_tele.mining.pool import Pool
@@ -34,7 +34,7 @@ def load(tmp_path: Path, rows: Rows, name: str = "train.jsonl", **files: Rows) -
     return load_collection(folder, tmp_path / "cache")
 
 
-def texts(found: Collection, given: Given) -> dict[str, list[tuple[str, float | None]]]:
+def texts(found: Collection, given: ScoredPassages) -> dict[str, list[tuple[str, float | None]]]:
     """Return the passages' texts and the scores (None for NaN) by query text."""
     return {
         found.queries[row]["text"]: [
@@ -285,8 +285,8 @@ def test_a_pair_judged_in_two_splits_is_one_relevant_passage(tmp_path: Path) -> 
         np.array([True, True]),
     )
     notes = Counter[str]()
-    write_given(listed, (query, passage), tmp_path, "x", hashlib.sha256(), notes)
-    teacher = Given.open(tmp_path / "teacher.arrow")
+    write_listed(listed, (query, passage), tmp_path, "x", hashlib.sha256(), notes)
+    teacher = ScoredPassages.open(tmp_path / "teacher.arrow")
     assert teacher.queries.tolist() == [0] and teacher.scores.tolist() == [-2]
     assert notes == {"x: margins of queries with several relevant passages, not used": 1}
 
