@@ -1,6 +1,8 @@
 """What the tests share: a tiny encoder with random weights, and a toy collection whose words make sense."""
 
+import functools
 import gc
+import importlib.metadata
 import json
 import os
 
@@ -17,7 +19,23 @@ import pytest
 from toy import write_model, write_toy
 
 # Files that take longest begin first, so that no worker sits idle at the end.
-LONG = ("test_episode", "test_zoo", "test_compare", "test_paper_scale", "test_explorer_browser", "test_packed")
+LONG = (
+    "test_golden",
+    "test_zoo",
+    "test_episode",
+    "test_compare",
+    "test_page",
+    "test_declared",
+    "test_paper_recipes",
+    "test_paper_scale",
+    "test_explorer_browser",
+    "test_packed",
+)
+
+
+def pytest_configure() -> None:
+    """Read the metadata of a package once: every load of a model asks for some, which are parsed anew each time."""
+    importlib.metadata.metadata = functools.cache(importlib.metadata.metadata)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

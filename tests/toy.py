@@ -10,13 +10,13 @@ PASSAGES_PER_TOPIC = 6
 QUERIES_PER_TOPIC = {"train": 3, "dev": 1, "test": 2}
 
 
-def write_toy(folder: Path) -> None:
-    """Write the toy collection: passages of a topic share words, a query shares two with its passage."""
+def write_toy(folder: Path, topics: int = TOPICS) -> None:
+    """Write the toy collection, or some topics: their passages share words, a query shares two with its passage."""
     rng = np.random.default_rng(7)
     (folder / "qrels").mkdir(parents=True)
     corpus, queries = [], []
     qrels: dict[str, list[str]] = {split: ["query-id\tcorpus-id\tscore"] for split in QUERIES_PER_TOPIC}
-    for topic in range(TOPICS):
+    for topic in range(topics):
         for number in range(PASSAGES_PER_TOPIC):
             words = [
                 f"t{topic}",

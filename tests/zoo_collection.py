@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 
+PASSAGES = 20
+
 
 def texts() -> tuple[list[str], dict[str, list[str]], dict[str, list[int]]]:
     """Return passages, and by split the queries and the passage that each has; their lengths differ much."""
     rng = np.random.default_rng(11)
     passages = []
-    for number in range(32):
+    for number in range(PASSAGES):
         others = [f"w{rng.integers(40)}" for _ in range(rng.integers(2, 24))]
         passages.append(" ".join(rng.permutation([f"t{number % 12}", f"u{number}", *others])))
     queries, relevant = {}, {}
-    for split, count in (("train", 16), ("test", 16)):
-        chosen = rng.choice(32, count, replace=False).tolist()
+    for split, count in (("train", 16), ("test", 10)):
+        chosen = rng.choice(PASSAGES, count, replace=False).tolist()
         relevant[split] = chosen
         queries[split] = [
             " ".join([f"t{one % 12}", f"u{one}", *(f"w{rng.integers(40)}" for _ in range(rng.integers(1, 8)))])

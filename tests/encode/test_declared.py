@@ -10,6 +10,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from toy import write_toy
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
@@ -97,8 +98,11 @@ CONFIGS: dict[str, EncoderConfig] = {
 
 
 @pytest.fixture(scope="module")
-def collection(toy: Path) -> Collection:
-    return load_collection(toy)
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """A third of the toy collection."""
+    folder = tmp_path_factory.mktemp("data") / "third"
+    write_toy(folder, topics=8)
+    return load_collection(folder)
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,13 @@ def test_every_recipe_is_tried() -> None:
     assert {name.rpartition("/")[2] for name in OTHERS} | set(BENCHMARKS) == set(RECIPES)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+# The ablations have nothing of a benchmark but its settings; whole runs of them are among the golden ones.
+ABLATIONS = {"marco/q-neg", "nq/q-neg+momentum", "triviaqa/q-neg+lookahead", "marco/dpr"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in ABLATIONS else []) for name in OTHERS]
+)
 def test_every_recipe_runs_at_a_paper_s_scale(name: str, data: Path, model: Path, tmp_path: Path) -> None:
     settings = {**BRIEF, "episodes": len(OTHERS[name])} | ({} if name == "bm25" else {"baselines": "[]"})
     start = [] if name == "bm25" else [f"--model={model}"]

@@ -65,8 +65,6 @@ def test_svg_has_what_the_run_has(tmp_path):
     ):
         assert one in text, one
     assert "momentum" not in text and "12.2" not in text
-    draw(summary, losses_of(3), tmp_path / "b.svg")
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 def test_figure_says_what_is_missing(tmp_path):

@@ -30,12 +30,12 @@ def write_demo(folder, summary, losses=0):
     return folder
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_write_report(tmp_path):
     run = write_demo(tmp_path, demo_summary(2), 2)
     assert write_report(run) == run / "report.md"
     assert write_report(run) == run / "report.md"  # again, over what is there
     assert (run / "report.md").read_text(encoding="utf-8") == report(Summary.of(demo_summary(2)))
-    assert (run / "curves.png").stat().st_size > 20_000
     assert sorted(path.name for path in run.iterdir()) == [
         "curves.png",
         "episode-1",
@@ -46,6 +46,7 @@ def test_write_report(tmp_path):
     ]
 
 
+@pytest.mark.usefixtures("undrawn_here")
 def test_a_failure_leaves_the_old_report_and_no_rubbish(tmp_path, monkeypatch):
     run = write_demo(tmp_path, demo_summary(1))
     (run / "curves.png").write_text("old")
