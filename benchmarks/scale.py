@@ -1,0 +1,108 @@
+"""Encoding and searching in processes of one machine: several workers of one thread against one.
+
+    python benchmarks/scale.py [--data demo] [--model FOLDER] [--passages 4096] [--vectors 200000] [--queries 4096]
+        [--processes 2] [--repeats 3]
+
+The same units, workers that have started and opened the job before the clock runs, in turns; and the seconds that
+starting them took. Memory is the peak of each worker process.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from common import alternate, machine, times_faster
+
+from ance_tele.data.demo import demo_model
+from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.corpus import encode_corpus
+from ance_tele.encode.encoder import tokens_of, weights_fingerprint
+from ance_tele.encode.loading import load_model
+from ance_tele.encode.vectors import Vectors
+from ance_tele.engine.processes import Processes
+from ance_tele.search import grid
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="demo")
+    parser.add_argument("--model")
+    parser.add_argument("--passages", type=int, default=4096)
+    parser.add_argument("--vectors", type=int, default=200_000)
+    parser.add_argument("--queries", type=int, default=4096)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    print(machine())
+    several, one = Processes(given.processes), Processes(given.processes)
+    one._workers = one._workers[:1]  # the same units and threads, one worker
+    grid.FEW_SCORES = 0
+    with tempfile.TemporaryDirectory() as name:
+        for what, run in (
+            ("encoding", encoding(given, Path(name))),
+            ("searching", searching(given, Path(name))),
+        ):
+            start = time.perf_counter()
+            run(several)
+            run(one)
+            print(f"{what}: first time, with the start of the workers, {time.perf_counter() - start:.1f} s for both")
+            runs = {"several": lambda run=run: run(several), "one": lambda run=run: run(one)}
+            seconds = alternate(runs, given.repeats, warm=0)
+            middle, low, high = times_faster(seconds["several"], seconds["one"])
+            medians = {key: statistics.median(values) for key, values in seconds.items()}
+            print(
+                f"{what}: {given.processes} processes {medians['several']:.2f} s, one {medians['one']:.2f} s: "
+                f"{middle:.2f} times the throughput ({low:.2f} to {high:.2f})"
+            )
+            peaks = [peak(worker._process.pid) for worker in several._workers if worker._process]
+            print(f"{what}: peak memory of each process " + ", ".join(f"{each / 2**20:.2f} GiB" for each in peaks))
+            several.close()
+            one.close()
+
+
+def encoding(given: argparse.Namespace, folder: Path) -> Callable[[Processes], object]:
+    """Return what encodes passages of a collection anew, in 16 shards."""
+    config = EncoderConfig(precision="float32", shard_passages=-(-given.passages // 16))
+    path = given.model or demo_model(cache_folder())
+    model = load_model(path, config, "cpu")
+    collection = load_collection(given.data)
+    tokens = tokens_of(model, config, "document", collection.corpus, cache_folder(), collection.texts)
+    tokens.offsets = tokens.offsets[: given.passages + 1]
+    weights = weights_fingerprint(model)
+
+    def run(executor: Processes) -> None:
+        shutil.rmtree(folder / "vectors", ignore_errors=True)
+        encode_corpus(model, tokens, "document", config, folder / "vectors", weights, name=path, executor=executor)
+
+    return run
+
+
+def searching(given: argparse.Namespace, folder: Path) -> Callable[[Processes], object]:
+    """Return what searches 200 deep in random vectors of 384 dimensions, in 4 shards on disk."""
+    rng, shards = np.random.default_rng(0), []
+    for number in range(4):
+        path = folder / f"random-{number}.npy"
+        np.save(path, rng.standard_normal((given.vectors // 4, 384)).astype(np.float32))
+        shards.append(np.load(path, mmap_mode="r"))
+    vectors = Vectors(tuple(shards), "random")
+    queries, rank = rng.standard_normal((given.queries, 384)).astype(np.float32), np.arange(len(vectors))
+    return lambda executor: grid.grid_topk(queries, vectors, 200, rank, "cpu", "searching", executor, folder)
+
+
+def peak(process: int) -> int:
+    """Return the peak memory of a process in KiB."""
+    for line in Path(f"/proc/{process}/status").read_text("utf-8").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1])
+    return 0
+
+
+if __name__ == "__main__":
+    main()
