@@ -7,7 +7,6 @@ import pytest
 from ance_tele.console.errors import UserError
 from ance_tele.engine import choose
 from ance_tele.engine.choose import executor_for
-from ance_tele.engine.executor import InProcess
 from ance_tele.engine.launched import Place
 from ance_tele.engine.processes import Processes
 
