@@ -4,12 +4,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ance_tele.analysis.rounds import Rounds
+from ance_tele.store.tables import open_parquet, reading
 
 Ranks = dict[str, list[int | None]]
 """Rank of each passage by round; None where the round's list does not hold it."""
@@ -59,8 +60,14 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
         position: Returns the position of a query in the order of the file.
         columns: Which columns to return.
     """
-    file, place = pq.ParquetFile(path), position(query)
-    stamp = path.stat().st_mtime_ns
+    with reading(path), open_parquet(path) as file:
+        return _rows_of_query(file, path, query, position, columns)
+
+
+def _rows_of_query(
+    file: Any, path: Path, query: str, position: Callable[[str], int], columns: Sequence[str]
+) -> pa.Table:
+    place, stamp = position(query), path.stat().st_mtime_ns
 
     def first(group: int) -> int:
         return position(_first_query(path, stamp, group))
@@ -80,5 +87,6 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
 @lru_cache(maxsize=8192)
 def _first_query(path: Path, stamp: int, group: int) -> str:
     """Return the first query id of a row group; ``stamp`` is the file's time, so that another file is read anew."""
-    batches = pq.ParquetFile(path).iter_batches(1, row_groups=[group], columns=["query_id"])
-    return str(next(batches)["query_id"][0].as_py())
+    with reading(path), open_parquet(path) as file:
+        batches = file.iter_batches(1, row_groups=[group], columns=["query_id"])
+        return str(next(batches)["query_id"][0].as_py())

@@ -1,7 +1,6 @@
 """Words that a negative shares with the positives of its query: near-duplicates are seldom true negatives."""
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ance_tele.analysis.rounds import Rounds
 from ance_tele.analysis.suspects import jaccard
@@ -10,6 +9,7 @@ from ance_tele.data.answers import words
 from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Texts
 from ance_tele.data.scripts import in_pairs
+from ance_tele.store.tables import read_parquet
 
 # Pairs compared at a time: bounds the texts in memory.
 PAIRS_PER_BLOCK = 1 << 15
@@ -24,7 +24,7 @@ def overlaps(positions: np.ndarray, passages: np.ndarray, rounds: Rounds, corpus
         rounds: Of the run.
         corpus: The passages.
     """
-    table = pq.read_table(rounds.positives)
+    table = read_parquet(rounds.positives)
     owner = rounds.order.positions(table["query_id"], rounds.positives)
     relevant = corpus.rows(table["passage_id"])
     begins, ends = np.searchsorted(owner, positions), np.searchsorted(owner, positions, side="right")

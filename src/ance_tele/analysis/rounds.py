@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ance_tele.analysis.tables import Order
 from ance_tele.console.errors import UserError
@@ -15,6 +14,7 @@ from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.learning import read_reciprocal_ranks
 from ance_tele.store.manifests import read_manifest
 from ance_tele.store.plugins import plain_name
+from ance_tele.store.tables import read_parquet
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Rounds:
                 if path is not None and not path.is_file():
                     raise UserError(f"{path} is missing: the run is not finished; run the same command again.")
             rounds.append(Round(number, lists, source, _ahead(out / f"episode-{number}", mining, number), pool))
-        ids = pq.read_table(out / "episode-0" / "per_training_query.parquet", columns=["query_id"])["query_id"]
+        ids = read_parquet(out / "episode-0" / "per_training_query.parquet", columns=["query_id"])["query_id"]
         return cls(out, tuple(rounds), Order(ids), sources)
 
     @property
@@ -86,7 +86,7 @@ class Rounds:
 
     def positive_scores(self) -> np.ndarray:
         """Return the final model's score of each query's best positive, float64 [queries]; NaN in older runs."""
-        table = pq.read_table(self._per_query(len(self.rounds) - 1))
+        table = read_parquet(self._per_query(len(self.rounds) - 1))
         if "positive_score" not in table.column_names:
             return np.full(len(table), np.nan)
         return table["positive_score"].to_numpy().astype(np.float64)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ance_tele.analysis.analyse import analyse
 from ance_tele.analysis.rounds import source_names
@@ -14,6 +13,7 @@ from ance_tele.data.reasons import REASONS, current_reasons
 from ance_tele.data.review import Verdict
 from ance_tele.runs.folder import open_run
 from ance_tele.runs.identity import recipe_of
+from ance_tele.store.tables import read_parquet
 
 
 def suspects_of(
@@ -53,7 +53,7 @@ def suspects_of(
     folder = analyse(run, data=data)
     if folder is None:
         raise UserError(f"{run} is a run without training; it has no pools that could hold suspects.")
-    table = pq.read_table(folder / "suspects.parquet", columns=["query_id", "passage_id", "reasons", "sources"])
+    table = read_parquet(folder / "suspects.parquet", columns=["query_id", "passage_id", "reasons", "sources"])
     current = [current_reasons(one) for one in table["reasons"].to_pylist()]
     table = table.set_column(2, "reasons", [current])
     for column, names in (("reasons", reasons), ("sources", sources)):

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ance_tele.console.errors import UserError
+from ance_tele.store.tables import open_parquet, reading
 
 # Ids that are numbers below this are their own codes: no look-up, which is fifty times faster.
 LARGEST_CODE = 1 << 40
@@ -96,19 +96,21 @@ class Stream:
         self.path, self.order = path, order
         self.columns = ["query_id", "passage_id", *columns]
         # A query id is repeated in hundreds of rows: read as a dictionary, each is decoded once.
-        self.file = pq.ParquetFile(path, read_dictionary=["query_id"])
+        self.file = open_parquet(path, read_dictionary=["query_id"])
         groups = (group for group in range(self.file.num_row_groups) if self.file.metadata.row_group(group).num_rows)
         self.groups = [group for group in groups if source is None or self._source(group) == source]
         self.held: list[tuple[np.ndarray, pa.Table]] = []
         self.last = -1
 
     def _source(self, group: int) -> str:
-        return str(self.file.read_row_group(group, columns=["source"])["source"][0])
+        with reading(self.path):
+            return str(self.file.read_row_group(group, columns=["source"])["source"][0])
 
     def take(self, start: int, stop: int) -> Table:
         """Return the rows of the queries ``start:stop``; blocks are asked for in their order, without a gap."""
         while self.groups and self.last < stop:
-            table = self.file.read_row_group(self.groups.pop(0), columns=self.columns)
+            with reading(self.path):
+                table = self.file.read_row_group(self.groups.pop(0), columns=self.columns)
             positions = self.order.positions(table["query_id"], self.path)
             if positions[0] < self.last or (np.diff(positions) < 0).any():
                 raise UserError(f"{self.path} is not in the order of the training queries; run the same command again.")

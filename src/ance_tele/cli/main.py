@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt:
         return _fail("interrupted; the same command goes on where it was.", 130)
+    except MemoryError:
+        return _fail("Out of memory; give the process more, or smaller files or settings.")
     except Exception as error:
         if _disk_is_full(error):
             return _fail("No space left on device; free some and run the same command again: what is finished is kept.")

@@ -18,6 +18,7 @@ from ance_tele.data.arrow import gather
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.ragged import ranges
 from ance_tele.store.artefacts import build
+from ance_tele.store.tables import open_npy
 
 # Texts in memory at a time.
 _TEXTS_PER_BLOCK = 16384
@@ -65,7 +66,7 @@ class Copies:
 
         path = collection.folder / "text_hashes.npy"
         build(path, "hashes of texts", {"data": collection.texts}, make, shared=True)
-        whole, body = np.load(path, mmap_mode="r")
+        whole, body = open_npy(path)
         return cls(corpus, whole, body)
 
     @cached_property

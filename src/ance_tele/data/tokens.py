@@ -14,6 +14,7 @@ from ance_tele.data.ragged import offsets_of
 from ance_tele.data.text_format import Cut, TextFormat, batch_tokenizer, tokenizer_fingerprint
 from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.tables import open_npy
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class TokenStore:
     @classmethod
     def open(cls, folder: Path, key: str, cut: Cut | None = None) -> "TokenStore":
         """Open a folder that :func:`tokenize` has written."""
-        ids, offsets = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("ids", "offsets"))
+        ids, offsets = (open_npy(folder / f"{name}.npy") for name in ("ids", "offsets"))
         return cls(ids, offsets, key, cut)
 
     @classmethod

@@ -1,10 +1,10 @@
 """Folders that hold no dense encoder, known by what they declare before any weight is loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ance_tele.console.errors import UserError
-from ance_tele.encode.files import declared
+from ance_tele.encode.files import declared, declared_modules
 
 _RERANKER = (
     "a re-ranker (a cross-encoder), which scores pairs of texts and gives no vectors; a run takes it with "
@@ -31,32 +31,32 @@ _MODULES = {
 
 def check_kind(name: str) -> None:
     """Refuse a folder or hub name of a model that is no dense encoder, and name what it is."""
-    files = ("config_sentence_transformers.json", "modules.json", "config.json")
-    if kind := kind_of(*(declared(name, file) for file in files)):
+    model, config = (declared(name, file) for file in ("config_sentence_transformers.json", "config.json"))
+    if kind := kind_of(model, declared_modules(name), config):
         raise UserError(f"{name} is {kind}. Take a dense encoder: a sentence-transformers model or a plain encoder.")
 
 
-def kind_of(model: Mapping[str, Any] | None, modules: list[Mapping[str, Any]] | None, config: Any) -> str:
+def kind_of(model: Mapping[str, Any], modules: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> str:
     """Return what kind of model a folder that is no dense encoder holds; "" for a dense one, or where it is unknown.
 
-    The arguments are what config_sentence_transformers.json, modules.json and config.json hold, None without the file.
+    The arguments are what config_sentence_transformers.json, modules.json and config.json hold, empty without the file.
     """
-    model, config = model or {}, config if isinstance(config, Mapping) else {}
-    kind = model.get("model_type", "SentenceTransformer")
+    kind = str(model.get("model_type", "SentenceTransformer"))
     if kind != "SentenceTransformer":
         return _MODEL_TYPES.get(kind, f"a {kind}, as it says itself, and no SentenceTransformer")
     if "query_prefix" in model and "document_prefix" in model:  # PyLate
         return _LATE
-    for module in modules or ():
+    for module in modules:
         kind = str(module.get("type", ""))
         if kind.startswith("pylate."):
             return _LATE
         if kind.rpartition(".")[2] in _MODULES:
             return _MODULES[kind.rpartition(".")[2]]
-    architectures = [str(one) for one in config.get("architectures") or ()]
+    given = config.get("architectures")
+    architectures = [str(one) for one in given] if isinstance(given, list) else []
     if any(one == "HF_ColBERT" or one.endswith("ForRetrieval") for one in architectures):
         return _LATE
     # A folder of modules says by them what it is; the head of one without a pooling is all there is.
-    if len(modules or ()) < 2 and any(one.endswith("ForSequenceClassification") for one in architectures):
+    if len(modules) < 2 and any(one.endswith("ForSequenceClassification") for one in architectures):
         return _RERANKER if modules or "sentence_transformers" in config else _CLASSIFIER
     return ""

@@ -18,6 +18,7 @@ from ance_tele.encode.rows import encode_rows
 from ance_tele.store.artefacts import build
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
+from ance_tele.store.tables import open_npy
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def encode_corpus(
                 manifest = build(path, "vectors", {**inputs, "rows": [start, len(rows)]}, make)
             remade = remade or not manifest.reused
             seconds += manifest.seconds
-            shards.append(np.load(path, mmap_mode="r"))
+            shards.append(open_npy(path))
     return Vectors(tuple(shards), fingerprint(inputs), seconds)
 
 
@@ -182,5 +183,5 @@ def open_vectors(folder: Path, weights: str, tokens: str, count: int) -> Vectors
         if (inputs["weights"], inputs["tokens"]) != (weights, tokens) or (shards and inputs != made):
             return None
         made, seconds = inputs, seconds + manifest.seconds
-        shards.append(np.load(path, mmap_mode="r"))
+        shards.append(open_npy(path))
     return Vectors(tuple(shards), fingerprint(made), seconds)

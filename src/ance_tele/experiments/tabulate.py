@@ -7,7 +7,6 @@ from pathlib import Path
 from string import ascii_lowercase
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ance_tele.console.numbers import SIGNIFICANT
 from ance_tele.evaluate.comparison import ComparisonResult, Cost, EpisodeScores, Score, Spread, System, Test
@@ -15,6 +14,7 @@ from ance_tele.evaluate.statistics import holm, pairwise_tests
 from ance_tele.runs.summary import Summary
 from ance_tele.store.files import read_json
 from ance_tele.store.manifests import SCHEMA
+from ance_tele.store.tables import read_parquet
 
 Columns = Mapping[str, Mapping[str, np.ndarray]]
 """Per-query values by split and metric, float [queries] each."""
@@ -96,7 +96,7 @@ def per_query(folder: Path, summary: Summary) -> dict[str, dict[str, np.ndarray]
         places["test"] = folder / "final"
     found = {}
     for split, place in places.items():
-        table = pq.read_table(place / "per_query.parquet")
+        table = read_parquet(place / "per_query.parquet")
         columns = {name: table[name].to_numpy() for name in table.column_names if name != "query_id"}
         found[split] = {name: column for name, column in columns.items() if not np.isnan(column).all()}
     return found

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from ance_tele.analysis.lookup import pools_of, positives_of, ranks_of
 from ance_tele.console.errors import UserError
 from ance_tele.data.reasons import current_reasons
 from ance_tele.explorer.asking import shortened
 from ance_tele.explorer.training import Training
+from ance_tele.store.tables import read_parquet
 
 ENTERED, LEFT, BACK = "entered", "left", "back"
 
@@ -84,7 +83,7 @@ def case(training: Training, query: str) -> dict[str, Any]:
 def _suspects(path: Path, query: str) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
-    table = pq.read_table(path, columns=["passage_id", "reasons", "score"], filters=[("query_id", "==", query)])
+    table = read_parquet(path, columns=["passage_id", "reasons", "score"], filters=[("query_id", "==", query)])
     return {
         row["passage_id"]: {"reasons": current_reasons(row["reasons"]).split(","), "suspicion": row["score"]}
         for row in table.to_pylist()

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ance_tele.analysis.rounds import Rounds
 from ance_tele.console.errors import UserError
@@ -15,6 +14,7 @@ from ance_tele.data.collection import Collection
 from ance_tele.explorer.asking import MOST_CHARACTERS, label_of
 from ance_tele.runs.learning import training_metric
 from ance_tele.settings import Recipe
+from ance_tele.store.tables import read_parquet
 
 QUERIES_PER_PAGE = 50
 
@@ -120,7 +120,7 @@ class Training:
         path = self.run / "analysis" / "per_query.parquet"
         if not path.is_file() or not len(self):
             return {}
-        table = pq.read_table(path, columns=["query_id", *ANALYSED])
+        table = read_parquet(path, columns=["query_id", *ANALYSED])
         ids = table["query_id"].combine_chunks().cast(pa.large_string())
         rows = pc.index_in(self.rounds.order.ids, value_set=ids)
         if rows.null_count:  # of an earlier state of the run

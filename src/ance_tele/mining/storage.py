@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
 from ance_tele.data.ragged import offsets_of, spans
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.sources import SOURCES
+from ance_tele.store.tables import open_parquet, reading
 
 QUERIES_PER_GROUP = 16384
 
@@ -30,7 +32,7 @@ def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus:
     """Write candidates: query_id, passage_id, source, rank, score; source after source."""
     # The names are listed too, so that a source that found nothing at all is read back as such.
     schema = _CANDIDATES.with_metadata({"sources": ",".join(candidates.lists)})
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for code, lists in enumerate(candidates.lists.values()):
             for start, stop in spans(len(candidates.queries), QUERIES_PER_GROUP):
                 block = lists.block(start, stop)
@@ -46,6 +48,11 @@ def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus:
 
 def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Candidates:
     """Read what :func:`write_candidates` wrote, for the same query rows."""
+    with reading(path):
+        return _read_candidates(path, rows, queries, corpus)
+
+
+def _read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Candidates:
     names = (pq.read_schema(path).metadata or {}).get(b"sources", b"").decode()
     found = {source: _Ragged(path, len(rows)) for source in names.split(",") if source}
     for table in _tables(path, one_source=True):
@@ -62,7 +69,7 @@ def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts)
 
 def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
     """Write a pool: query_id, passage_id, source, origin, first_episode, rank, score."""
-    with pq.ParquetWriter(path, _POOL, compression="zstd") as writer:
+    with pq.ParquetWriter(path, _POOL, compression="zstd", write_page_checksum=True) as writer:
         for start, stop in spans(len(pool.queries), QUERIES_PER_GROUP):
             part = slice(pool.offsets[start], pool.offsets[stop])
             columns = [
@@ -79,6 +86,11 @@ def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
 
 def read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Pool:
     """Read what :func:`write_pool` wrote, for the same query rows."""
+    with reading(path):
+        return _read_pool(path, rows, queries, corpus)
+
+
+def _read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Pool:
     ragged, names = _Ragged(path, len(rows)), list(SOURCES)
     for table in _tables(path):
         ragged.add(
@@ -100,12 +112,13 @@ def write_lists(path: Path, rows: np.ndarray, lists: CandidateLists, queries: Te
 
 def read_lists(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> CandidateLists:
     """Read what :func:`write_lists` wrote."""
-    return read_candidates(path, rows, queries, corpus).lists["query"]
+    with reading(path):
+        return _read_candidates(path, rows, queries, corpus).lists["query"]
 
 
 def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:
     """Yield row groups in a row together, at most ``ROWS_PER_LOOKUP`` rows unless a single group has more."""
-    file, held = pq.ParquetFile(path), list[pa.Table]()
+    file, held = open_parquet(path), list[pa.Table]()
     for number in range(file.num_row_groups):
         group = file.read_row_group(number)
         if not len(group):
@@ -129,7 +142,7 @@ class _Ragged:
 
     def add(self, positions: np.ndarray, **columns: np.ndarray) -> None:
         if positions[0] < self.last or (np.diff(positions) < 0).any():
-            raise ValueError(f"{self.path.name} is not in the order of the queries; mine and mix again.")
+            raise UserError(f"{self.path.name} is not in the order of the queries; mine and mix again.")
         self.last = positions[-1]
         self.counts += np.bincount(positions, minlength=len(self.counts))
         self.parts.append(columns)
@@ -151,7 +164,7 @@ def _positions(path: Path, ids: pa.ChunkedArray, rows: np.ndarray, queries: Text
     unknown = np.flatnonzero(~np.isin(found, rows))
     if len(unknown):
         name = encoded.dictionary[int(unknown[0])].as_py()
-        raise ValueError(
+        raise UserError(
             f"{path.name} holds the query '{name}', which is none of the {len(rows)} asked for; mine again."
         )
     return place[encoded.indices.to_numpy()]
@@ -163,7 +176,7 @@ def _passages(path: Path, ids: pa.ChunkedArray, corpus: Texts) -> np.ndarray:
     unknown = np.flatnonzero(found < 0)
     if len(unknown):
         name = ids[int(unknown[0])].as_py()
-        raise ValueError(f"{path.name} holds the passage '{name}', which the corpus lacks; mine again for this corpus.")
+        raise UserError(f"{path.name} holds the passage '{name}', which the corpus lacks; mine again for this corpus.")
     return found.astype(np.int32)
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Qrels
 from ance_tele.data.ragged import owners, pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, in_sorted
 from ance_tele.runs.membership import membership
+from ance_tele.store.tables import read_parquet, reading
 
 # Queries compared at a time: bounds the memory, and sorting many short arrays is faster than one long one.
 QUERIES_PER_BLOCK = 4096
@@ -75,6 +75,7 @@ def training_metric(depth: int, passages: int | None = None) -> str:
 
 def read_reciprocal_ranks(path: Path) -> np.ndarray:
     """Return the reciprocal ranks of a ``per_training_query.parquet``, whatever depth they were found in, float64."""
-    table = pq.read_table(path)
-    (name,) = (name for name in table.column_names if name.startswith("MRR@"))
-    return table[name].to_numpy()
+    table = read_parquet(path)
+    with reading(path):
+        (name,) = (name for name in table.column_names if name.startswith("MRR@"))
+        return table[name].to_numpy()

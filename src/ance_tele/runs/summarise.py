@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from ance_tele.evaluate.config import headline
@@ -30,6 +29,7 @@ from ance_tele.runs.summary import (
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.store.manifests import SCHEMA, Manifest, package_versions, read_manifest
+from ance_tele.store.tables import read_parquet
 
 FOLDERS = {"bm25": "bm25", "zero-shot": "episode-0"}
 """Where a baseline is measured."""
@@ -84,9 +84,9 @@ def comparisons(out: Path, episodes: int, baselines: list[str]) -> tuple[Compari
     """Compare the last episode with each baseline on MRR@10; on answer recall where the split has no judgements."""
     if not episodes:
         return ()
-    table = pq.read_table(out / f"episode-{episodes}" / "per_query.parquet")
+    table = read_parquet(out / f"episode-{episodes}" / "per_query.parquet")
     metric = headline([name for name in table.column_names[1:] if not np.isnan(table[name].to_numpy()).all()])
-    others = {name: pq.read_table(out / FOLDERS[name] / "per_query.parquet")[metric].to_numpy() for name in baselines}
+    others = {name: read_parquet(out / FOLDERS[name] / "per_query.parquet")[metric].to_numpy() for name in baselines}
     found = compare_with(table[metric].to_numpy(), others)
     return tuple(
         Comparison(system=f"episode {episodes}", baseline=name, metric=metric, difference=difference, p=p)

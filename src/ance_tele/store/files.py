@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ance_tele.console.errors import UserError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -107,6 +109,20 @@ def read_json(path: Path, advice: str = "delete it and run the same command agai
         raise UserError(f"{path} is not valid JSON ({found}): {advice}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not valid JSON (byte {error.start} is not UTF-8): {advice}.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
+        raise UserError(f"{path} is not valid JSON ({str(error).partition(';')[0]}): {advice}.") from error
+
+
+def json_or_none(path: Path | None, kind: type[T]) -> T | None:
+    """Return what a JSON file of somebody else's holds; None without a file, or where it holds none of that kind.
+
+    Loading what the file belongs to reports what is wrong with it.
+    """
+    try:
+        found = None if path is None else json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, kind) else None
 
 
 def read_json_object(path: Path, advice: str) -> dict[str, Any]:

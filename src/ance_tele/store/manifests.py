@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.store.files import atomic, write_json
+from ance_tele.store.fingerprints import fingerprint
 
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
+# The key under which a manifest has the fingerprint of the rest of it, by which damage is noticed.
+_CHECK = "sha256"
 
 
 @cache
@@ -63,7 +66,7 @@ class Manifest:
         """Write the manifest of the artefact at ``path``, which makes the artefact exist."""
         values = asdict(self)
         del values["reused"]
-        write_json(manifest_path(path), values)
+        write_json(manifest_path(path), {**values, _CHECK: _checksum(values)})
 
 
 def manifest_path(path: Path) -> Path:
@@ -74,11 +77,21 @@ def manifest_path(path: Path) -> Path:
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest of the artefact at ``path``; None if it has none that can be read, or was damaged."""
     try:
-        manifest = Manifest(**json.loads(manifest_path(path).read_text("utf-8")))
+        values = json.loads(manifest_path(path).read_text("utf-8"))
+        if _CHECK in values and values.pop(_CHECK) != _checksum(values):  # older manifests have none
+            return None
+        manifest = Manifest(**values)
+        if not all(isinstance(part, dict) for part in (manifest.inputs, manifest.files, manifest.facts)):
+            return None
         sizes = {name: (path.parent / name).stat().st_size for name in manifest.files}
-    except (FileNotFoundError, json.JSONDecodeError, TypeError, UnicodeDecodeError):
+    except (OSError, TypeError, ValueError, AttributeError, RecursionError):
         return None
     return manifest if sizes == manifest.files else None
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a manifest's content, as it is read back."""
+    return fingerprint(json.loads(json.dumps(values)))
 
 
 def file_sizes(path: Path) -> dict[str, int]:

@@ -6,8 +6,9 @@ from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, printable
 from ance_tele.data.formats.objects import identifier, need, text
+from ance_tele.data.grades import INFINITE, plain_number
 from ance_tele.data.raw import Record
 
 # What a query's instruction is called: by FlagEmbedding, by others, by mteb.
@@ -36,7 +37,7 @@ def prompt_of(row: Mapping[str, Any], where: str) -> str:
 def unread(row: Mapping[str, Any], known: Container[str]) -> tuple[str, ...]:
     """Return the fields of a row that are not known, as far as they hold anything; instructions are known."""
     return tuple(
-        name
+        printable(name, 60)
         for name, value in row.items()
         if name not in known and name not in PROMPTS and value not in (None, "", [], {})
     )
@@ -45,7 +46,7 @@ def unread(row: Mapping[str, Any], known: Container[str]) -> tuple[str, ...]:
 def scores_of(value: Any, where: str, name: str) -> list[float]:
     """Return a list of scores; [] for null, NaN for each that is null. In CSV a list is written as JSON."""
     if isinstance(value, str):
-        with suppress(json.JSONDecodeError, RecursionError):
+        with suppress(ValueError, RecursionError):
             value = json.loads(value) if value.strip() else None
     if value is None:
         return []
@@ -60,8 +61,10 @@ def score_of(value: Any, where: str, name: str) -> float:
         return math.nan
     try:
         score = math.nan if isinstance(value, bool) else float(value)
+        if isinstance(value, str) and plain_number(value) is None:
+            score = math.nan
     except (TypeError, ValueError, OverflowError):
         score = math.nan
-    if not abs(score) < 3.4e38:  # of float32, as which scores are kept
+    if not abs(score) < INFINITE:
         raise UserError(f"{where}: '{name}' must hold numbers, got {value!r:.60}.")
     return score
