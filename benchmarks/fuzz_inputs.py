@@ -22,11 +22,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader: valid files by name, and a function that reads the folder they lie in, with a folder for a cache."""
+    """A reader: valid files by name, and a function that reads the folder they lie in, with a folder for a cache.
+
+    Of what we wrote ourselves (``own``), files with a checksum are refused or made again as they were, where they are
+    damaged; what only gives ``hints`` is passed over where it cannot be read.
+    """
 
     name: str
     files: Mapping[str, bytes]
     read: Callable[[Path, Path], Found]
+    own: bool = False
+    hints: bool = False
 
 
 def jsonl(*rows: Any) -> bytes:
