@@ -1,16 +1,15 @@
 """Mutations of valid files: what a broken download, an editor, a script or a stranger makes of them."""
 
 import gzip
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
+from fuzz_fields import MISSING, TEXT, Change, Doubled, Literally, field, one_of
+
 Expect = Literal["any", "same", "refused"]
-# The content of a file, its name and chance, to what becomes of it; None where the mutation is not for such a file.
-Change = Callable[[bytes, str, Random], bytes | None]
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,6 @@ def apply(mutation: Mutation, content: bytes, name: str, chance: Random) -> byte
     return None if changed == content else changed
 
 
-TEXT = (".jsonl", ".json", ".tsv", ".csv", ".trec", ".yaml")
-
-
 def _text(change: Callable[[bytes, Random], bytes | None]) -> Change:
     """Make a mutation of text files of one that does not care for their names."""
     return lambda content, name, chance: change(content, chance) if name.endswith(TEXT) else None
@@ -56,125 +52,6 @@ def _text(change: Callable[[bytes, Random], bytes | None]) -> Change:
 
 def _any(change: Callable[[bytes, Random], bytes | None]) -> Change:
     return lambda content, name, chance: change(content, chance)
-
-
-# ---- fields --------------------------------------------------------------------------------------
-
-
-class Twice(dict[str, Any]):
-    """An object one field of which is written twice, with another value the second time."""
-
-    again: tuple[str, Any]
-
-
-def _dump(value: Any) -> str:
-    if isinstance(value, dict):
-        pairs = [*value.items(), *([value.again] if isinstance(value, Twice) else [])]
-        return "{" + ", ".join(f"{json.dumps(key)}: {_dump(one)}" for key, one in pairs) + "}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_dump, value))}]"
-    return value.text if isinstance(value, Literally) else json.dumps(value)
-
-
-@dataclass(frozen=True)
-class Literally:
-    """Text that stands in JSON as it is, such as a number that Python would not write."""
-
-    text: str
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict) and value:
-        yield value
-    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _objects(one)
-
-
-def _in_json(text: str, chance: Random, change: Callable[[Any, Random], Any]) -> str | None:
-    """Change one field of one object; ``change`` gets a value and returns another, or MISSING or TWICE."""
-    root = json.loads(text)
-    objects = list(_objects(root))
-    if not objects:
-        return None
-    chosen = chance.choice(objects)
-    key = chance.choice(list(chosen))
-    value = change(chosen[key], chance)
-    if value is MISSING:
-        del chosen[key]
-    elif isinstance(value, Doubled):
-        twice = Twice(chosen)
-        twice.again = (key, value.value)
-        root = _replace(root, chosen, twice)
-    else:
-        chosen[key] = value
-    return _dump(root)
-
-
-def _replace(value: Any, old: Any, new: Any) -> Any:
-    if value is old:
-        return new
-    if isinstance(value, dict):
-        return {key: _replace(one, old, new) for key, one in value.items()}
-    return [_replace(one, old, new) for one in value] if isinstance(value, list) else value
-
-
-MISSING = object()
-
-
-@dataclass(frozen=True)
-class Doubled:
-    """The field, and once more with this value."""
-
-    value: Any
-
-
-def _field(change: Callable[[Any, Random], Any]) -> Change:
-    """Make a mutation of one field, of JSON, of delimited text or of YAML."""
-
-    def mutate(content: bytes, name: str, chance: Random) -> bytes | None:
-        if not name.endswith(TEXT):
-            return None
-        text = content.decode("utf-8")
-        if name.endswith(".json"):
-            found = _in_json(text, chance, change)
-            return None if found is None else found.encode("utf-8", "surrogatepass")
-        lines = text.splitlines()
-        place = chance.randrange(len(lines))
-        new = _in_line(lines[place], name, chance, change)
-        if new is None:
-            return None
-        lines[place] = new
-        return ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")
-
-    return mutate
-
-
-def _in_line(line: str, name: str, chance: Random, change: Callable[[Any, Random], Any]) -> str | None:
-    if name.endswith(".jsonl"):
-        return _in_json(line, chance, change)
-    if name.endswith(".yaml"):
-        key, _, before = line.partition(": ")
-        value = change(before, chance)
-        if value is MISSING:
-            return ""
-        if isinstance(value, Doubled):
-            return f"{line}\n{key}: {_dump(value.value)}"
-        return f"{key}: {_dump(value)}"
-    separator = "," if name.endswith(".csv") else " " if name.endswith(".trec") else "\t"
-    parts = line.split(separator)
-    at = chance.randrange(len(parts))
-    value = change(parts[at], chance)
-    if value is MISSING:
-        del parts[at]
-    elif isinstance(value, Doubled):
-        parts.insert(at, parts[at])
-    else:
-        parts[at] = value if isinstance(value, str) else value.text if isinstance(value, Literally) else _dump(value)
-    return separator.join(parts)
-
-
-def _one_of(*values: Any) -> Callable[[Any, Random], Any]:
-    return lambda before, chance: chance.choice(values)
 
 
 NUMBERS = (
@@ -271,7 +148,7 @@ def _cut(content: bytes, chance: Random) -> bytes | None:
 
 def _long(size: int) -> Change:
     """A text of many characters in one line."""
-    return _field(lambda before, chance: "long " * (size // 5))
+    return field(lambda before, chance: "long " * (size // 5))
 
 
 def _nested(content: bytes, chance: Random) -> bytes:
@@ -306,20 +183,20 @@ MUTATIONS = (
     Mutation("UTF-16", "encoding", _text(lambda content, chance: content.decode().encode("utf-16")), "refused"),
     Mutation("UTF-16 without BOM", "encoding", _text(lambda content, chance: content.decode().encode("utf-16-le"))),
     Mutation("NUL bytes", "NUL", _any(_insert(b"\0", b"\0\0\0\0"))),
-    Mutation("NUL in a field", "NUL", _field(lambda before, chance: f"a\0{before}\0")),
+    Mutation("NUL in a field", "NUL", field(lambda before, chance: f"a\0{before}\0")),
     Mutation(
         "a lone surrogate",
         "surrogate",
-        lambda content, name, chance: _field(_surrogate)(content, name, chance) if ".json" in name else None,
+        lambda content, name, chance: field(_surrogate)(content, name, chance) if ".json" in name else None,
     ),
-    Mutation("a field missing", "missing", _field(lambda before, chance: MISSING)),
-    Mutation("a field twice", "doubled", _field(lambda before, chance: Doubled("other")), "refused"),
+    Mutation("a field missing", "missing", field(lambda before, chance: MISSING)),
+    Mutation("a field twice", "doubled", field(lambda before, chance: Doubled("other")), "refused"),
     Mutation("a line twice", "doubled", _lines(_twice)),
-    Mutation("another type", "type", _field(_one_of(*TYPES))),
-    Mutation("odd numbers", "numbers", _field(lambda before, chance: Literally(chance.choice(NUMBERS)))),
-    Mutation("odd numbers as text", "numbers", _field(_one_of(*NUMBERS))),
-    Mutation("odd ids", "ids", _field(_one_of(*IDS))),
-    Mutation("no text", "no text", _field(_one_of("", " ", "\u00a0", "\n"))),
+    Mutation("another type", "type", field(one_of(*TYPES))),
+    Mutation("odd numbers", "numbers", field(lambda before, chance: Literally(chance.choice(NUMBERS)))),
+    Mutation("odd numbers as text", "numbers", field(one_of(*NUMBERS))),
+    Mutation("odd ids", "ids", field(one_of(*IDS))),
+    Mutation("no text", "no text", field(one_of("", " ", "\u00a0", "\n"))),
     Mutation("deep nesting", "nesting", _text(_nested)),
     Mutation("cut short", "cut", _any(_cut)),
     Mutation("gzip cut short", "cut", _any(_cut), "refused", packed=True),

@@ -11,9 +11,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # its scripts import each other by name
 
-import fuzz  # noqa: E402
-from fuzz_inputs import READERS, Found, Reader  # noqa: E402
-from fuzz_mutations import MUTATIONS  # noqa: E402
+import fuzz
+from fuzz_inputs import READERS, Found, Reader
+from fuzz_mutations import MUTATIONS
 
 
 @pytest.fixture(scope="module")
