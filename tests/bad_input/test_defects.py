@@ -1,4 +1,4 @@
-"""What the fuzzer found, each with the right value: a sentence, or what is read."""
+"""What the fuzzer and reading the readers found, each with the right value: a sentence, or what is read."""
 
 import gzip
 import json
