@@ -90,6 +90,7 @@ def test_a_recipe_keeps_its_settings_wherever_its_name_stands(
         **expected,
         **dict.fromkeys(("data", "model", "out", "lenient", "gpu", "review")),
         "review_as": "exclude",
+        **{"engine": "local", "address": None, "processes": "auto", "nodes": 1},
         **dict.fromkeys(("plan", "official"), False),
         "recipe": name,
     }

@@ -124,7 +124,7 @@ def test_broken_json_is_refused_before_the_rest_is_read(tmp_path: Path, monkeypa
 def test_trec_files(tmp_path: Path) -> None:
     write(tmp_path, {"q.txt": "q1 0 d1 3\nq1\t0\td2\t-1\n", "r.trec": "q1 Q0 d1 1 2.5 x\nq1 Q0 d2 2 -1e-3 x\n"})
     assert [tuple(row) for row in read_trec_qrels(tmp_path / "q.txt")] == [("q1", "d1", 3, 1), ("q1", "d2", -1, 2)]
-    assert list(read_trec_run(tmp_path / "r.trec")) == [("q1", "d1", 2.5), ("q1", "d2", -0.001)]
+    assert list(read_trec_run(tmp_path / "r.trec")) == [(1, "q1", "d1", 2.5), (2, "q1", "d2", -0.001)]
     for line, fragment in (("q1 Q0 d1 1 2.5", "has 5 fields"), ("q Q0 d 1 x t", "'x'"), ("q Q0 d 1 nan t", "'nan'")):
         (tmp_path / "r.trec").write_text(line)
         with pytest.raises(UserError, match=f"r.trec line 1.*{fragment}"):

@@ -17,6 +17,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.data import review as module
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import collection_from_dicts, load_collection
+from ance_tele.data.reasons import current_reasons
 from ance_tele.data.review import VERDICTS, Verdict, load_review, read_review, write_review
 from ance_tele.episode import run
 from ance_tele.mining.config import MiningConfig
@@ -29,7 +30,10 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 # ---- the file ------------------------------------------------------------------------------------
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(lambda text: "\0" not in text)
+# Former names of reasons are read as the current ones.
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(
+    lambda text: "\0" not in text and current_reasons(text) == text
+)
 ROWS = st.lists(
     st.builds(
         Verdict,

@@ -175,7 +175,7 @@ def test_raw_tabs_and_numbers_stay_text(tmp_path: Path) -> None:
     ("files", "fragments"),
     [
         ({"train.jsonl": [{"anchor": "x", "pos": "y"}]}, ["no field 'positive'", "anchor, pos"]),
-        ({"train.csv": "anchor,answer\nx,y\n"}, ["train.csv line 1", "no field 'positive'", "anchor, answer"]),
+        ({"train.csv": "anchor,answer\nx,y\n"}, ["train.csv row 1", "no field 'positive'", "anchor, answer"]),
         ({"train.csv": "anchor,positive\nx\n"}, ["train.csv cannot be read", "Expected 2 columns"]),
         ({"train.csv": ""}, ["train.csv is empty"]),
         ({"train.parquet": b"PAR1 no"}, ["train.parquet cannot be read"]),

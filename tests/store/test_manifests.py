@@ -141,7 +141,7 @@ def test_a_manifest_of_another_schema_is_not_trusted(tmp_path: Path, logged: lis
     path = tmp_path / "thing"
     build(path, "thing", {}, Maker("first"))
     values = read_json(manifest_path(path))
-    del values["checksum"]
+    del values["checksum"]  # as older versions wrote them
     write_json(manifest_path(path), {**values, "schema": SCHEMA + 1})
     build(path, "thing", {}, Maker("second"))
     assert path.read_text() == "second" and "another version" in logged[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from ance_tele.analysis.rounds import Rounds
 from ance_tele.store.files import reading
@@ -52,8 +53,14 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
 
     Row groups are found by bisection on their first query, since the order of ids makes their statistics useless.
     """
-    file, place = open_table(path), position(query)
-    stamp = path.stat().st_mtime_ns
+    with reading(path), open_table(path) as file:
+        return _rows_of_query(file, path, query, position, columns)
+
+
+def _rows_of_query(
+    file: pq.ParquetFile, path: Path, query: str, position: Callable[[str], int], columns: Sequence[str]
+) -> pa.Table:
+    place, stamp = position(query), path.stat().st_mtime_ns
 
     def first(group: int) -> int:
         return position(_first_query(path, stamp, group))
@@ -73,6 +80,6 @@ def rows_of_query(path: Path, query: str, position: Callable[[str], int], column
 @lru_cache(maxsize=8192)
 def _first_query(path: Path, stamp: int, group: int) -> str:
     """Return the first query id of a row group; ``stamp`` is the file's time, so that another file is read anew."""
-    file = open_table(path)
-    with reading(path):
-        return str(next(file.iter_batches(1, row_groups=[group], columns=["query_id"]))["query_id"][0].as_py())
+    with reading(path), open_table(path) as file:
+        batches = file.iter_batches(1, row_groups=[group], columns=["query_id"])
+        return str(next(batches)["query_id"][0].as_py())

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
@@ -23,6 +22,7 @@ from ance_tele.store.artefacts import build
 from ance_tele.store.files import write_json
 from ance_tele.store.manifests import read_manifest
 from ance_tele.store.records import decode
+from ance_tele.store.tables import write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _measure(
         metric = headline(means["trained"])
         before, after = (columns[f"{system} {metric}"] for system in SYSTEMS)
         difference, p = compare_with(after, {"zero-shot": before})["zero-shot"]
-        pq.write_table(pa.table({"query_id": scores.query_ids, **columns}), target / "per_query.parquet")
+        write_parquet(pa.table({"query_id": scores.query_ids, **columns}), target / "per_query.parquet")
         return {
             "collection": collection.name,
             "split": split,

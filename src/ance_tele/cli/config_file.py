@@ -18,22 +18,12 @@ def read_configs(paths: Iterable[str]) -> dict[str, tuple[Any, str]]:
 
 
 def _read(path: str) -> dict[str, tuple[Any, str]]:
-    import yaml  # only where there is a file
+    from ance_tele.store.yaml_files import read_yaml  # only where there is a file
 
-    try:
-        text = Path(path).read_text("utf-8")
-        content = yaml.safe_load(text)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (at byte {error.start}); convert it.") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path} line {line} is not valid YAML ({error.problem}).") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); --config takes a YAML file.") from None
+    content = read_yaml(Path(path))
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings; one 'name: value' a line is needed.")
+    text = Path(path).read_text("utf-8")
     return {str(name): (value, f"{path}{_line(text, name)}") for name, value in content.items()}
 
 

@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt as stop:
         return _fail(STOPPED, exit_code(stop))
+    except MemoryError:
+        return _fail("Out of memory; give the process more, or smaller files or settings.")
     except Exception as error:
         sentence = refused_by_system(error)
         if sentence is None:

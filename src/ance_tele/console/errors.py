@@ -2,6 +2,20 @@
 
 from collections.abc import Iterable
 
+# Characters of a sentence: what a file holds may be of any length, and is quoted in it.
+LONGEST = 1000
+
+
+def printable(text: str, most: int = LONGEST) -> str:
+    r"""Return a text as it can be printed in one line of any terminal: odd characters escaped, the middle of it cut.
+
+    >>> printable("one\ntwo \x1b[31m \ud800"), printable("a" * 30, 11)
+    ('one\\ntwo \\x1b[31m \\ud800', 'aaaaaaa … aaa')
+    """
+    if len(text) > most:
+        text = f"{text[: most * 2 // 3]} … {text[len(text) - most // 3 :]}"
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
 
 class UserError(ValueError):
     """One clear sentence: what was found, where, and what to do.
@@ -18,6 +32,9 @@ class UserError(ValueError):
         no-such-folder is not a folder or file; --dat
     """
 
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
+
 
 class NotFiniteError(UserError):
     """``what`` (the start of a sentence) hold NaN or infinite values: training diverged, or the model came so."""
@@ -32,7 +49,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches  # only where something is wrong
 
     plain = {key.replace("_", "-"): key for key in known}
-    near = get_close_matches(name.lower().replace("_", "-"), plain, 1, 0.5)
+    near = get_close_matches(name[:100].lower().replace("_", "-"), plain, 1, 0.5)
     return plain[near[0]] if near else None
 
 

@@ -12,6 +12,8 @@ from ance_tele.console.errors import UserError
 from ance_tele.store.files import reading
 
 ROWS_PER_BATCH = 8192
+# Characters of a batch, but for its last row: bounds the memory where texts are whole books.
+CHARACTERS_PER_BATCH = 1 << 26
 
 
 def read_arrow(path: Path) -> pa.Table:
@@ -34,9 +36,19 @@ def write_arrow(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
 def batches_of(rows: Iterable[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Yield record batches from a stream of tuples, which may have more fields than the schema."""
     stream = iter(rows)
-    while block := list(islice(stream, ROWS_PER_BATCH)):
+    while block := _block(stream):
         columns = zip(zip(*block, strict=True), schema, strict=False)
         yield pa.record_batch([pa.array(column, kind.type) for column, kind in columns], schema)
+
+
+def _block(stream: Iterator[Any]) -> list[Any]:
+    block, room = [], CHARACTERS_PER_BATCH
+    for row in islice(stream, ROWS_PER_BATCH):
+        block.append(row)
+        room -= sum(len(value) for value in row if isinstance(value, str))
+        if room < 0:
+            break
+    return block
 
 
 def table_of(rows: Iterable[Any], schema: pa.Schema, where: str) -> pa.Table:

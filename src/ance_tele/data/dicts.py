@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ance_tele.console.errors import UserError
@@ -18,6 +18,9 @@ Grades = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 def whole_grades(qrels: Grades) -> dict[str, dict[str, dict[str, int]]]:
     """Return judgements with normalised split names, ids as strings and grades as integers."""
+    for split, queries in _mapping(qrels, "qrels").items():
+        for query, grades in _mapping(queries, f"qrels['{split}']").items():
+            _mapping(grades, f"qrels['{split}'], query '{query}'")
     names = our_splits(map(str, qrels))
 
     def where(split: str, query: object, key: object) -> str:
@@ -30,6 +33,12 @@ def whole_grades(qrels: Grades) -> dict[str, dict[str, dict[str, int]]]:
         }
         for split, queries in qrels.items()
     }
+
+
+def _mapping(value: Any, where: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} must be a dictionary, got {value!r:.60}.")
+    return value
 
 
 def raw_from_dicts(
@@ -45,6 +54,10 @@ def raw_from_dicts(
 
     ``graded`` comes from :func:`whole_grades`, ``listed`` from :func:`listed_of`.
     """
+    for what, given in (("corpus", corpus), ("queries", queries), ("prompts", prompts or {})):
+        _mapping(given, what)
+    for split, some in _mapping(answers or {}, "answers").items():
+        _mapping(some, f"answers['{split}']")
     answered = {our: answers[split] for split, our in our_splits(answers).items()} if answers else {}
     unjudged = {split: [query for query, grades in rows.items() if not grades] for split, rows in graded.items()}
     notes = Counter(
@@ -76,8 +89,11 @@ def raw_from_dicts(
 def _passage(number: int, key: str, value: tuple[str, str] | Mapping[str, str] | str) -> Record:
     if isinstance(value, Mapping):
         if "text" not in value:
-            raise UserError(f"the corpus, entry {number} has no field 'text' (its fields: {', '.join(value)}).")
+            fields = ", ".join(map(str, value))
+            raise UserError(f"the corpus, entry {number} has no field 'text' (its fields: {fields}).")
         value = (value.get("title") or "", value.get("text") or "")
+    if not isinstance(value, str) and not (isinstance(value, Sequence) and len(value) == 2):
+        raise UserError(f"the corpus, entry {number}: a text or title and text are needed, got {value!r:.60}.")
     title, text = ("", value) if isinstance(value, str) else value
     return _record("the corpus", number, key, text, title)
 
@@ -96,7 +112,8 @@ def _judgements(split: Mapping[str, Mapping[str, int]]) -> list[Judgement]:
 
 def _answered(split: Mapping[str, Sequence[str]]) -> list[Answered]:
     for query, given in split.items():
-        if isinstance(given, str) or not all(isinstance(answer, str) for answer in given):
+        listed = isinstance(given, Iterable) and not isinstance(given, str)
+        if not listed or not all(isinstance(answer, str) for answer in given):
             raise UserError(f"The answers of query '{query}' must be a list of strings, got {given!r:.60}.")
     return [Answered(str(query), tuple(given), number) for number, (query, given) in enumerate(split.items(), 1)]
 
@@ -105,11 +122,11 @@ def listed_of(negatives: Mapping[str, Sequence[str]], scores: Mapping[str, Mappi
     """Return given negatives (passage ids by query id) and a teacher's scores (by passage id by query id) as a list."""
     found = [
         Listed(str(query), str(key), False, score_of(score, f"scores['{query}']", str(key)), False, number)
-        for number, (query, scored) in enumerate(scores.items(), 1)
-        for key, score in scored.items()
+        for number, (query, scored) in enumerate(_mapping(scores, "scores").items(), 1)
+        for key, score in _mapping(scored, f"scores['{query}']").items()
     ]
-    for number, (query, keys) in enumerate(negatives.items(), 1):
-        if isinstance(keys, str):
+    for number, (query, keys) in enumerate(_mapping(negatives, "negatives").items(), 1):
+        if isinstance(keys, str) or not isinstance(keys, Iterable):
             raise UserError(f"negatives['{query}'] must be a list of passage ids, got {keys!r:.60}.")
         found += [Listed(str(query), str(key), True, math.nan, False, number) for key in keys]
     return found

@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 from ance_tele.console.errors import UserError
 
+# Scores are kept as float32, in which this and larger numbers are infinite.
+INFINITE = 2.0**128 - 2.0**103
+
 # Passages judged relevant by a review are excluded from the negatives, or become positives.
 ReviewAs = Literal["exclude", "positives"]
 
@@ -22,14 +25,27 @@ def whole_grade(value: Any, where: str) -> int:
     return grade
 
 
+def plain_number(text: str) -> float | None:
+    """Return the number that a text holds, in ASCII digits; None where it holds none. Python alone reads 1_0 as ten.
+
+    >>> plain_number("-1e-3"), plain_number("1_0"), plain_number("٣")
+    (-0.001, None, None)
+    """
+    try:
+        return float(text) if text.isascii() and "_" not in text else None
+    except ValueError:
+        return None
+
+
 def _whole(value: Any) -> int | None:
     if isinstance(value, bytes | bytearray):
         return None
     try:
         if isinstance(value, str):
-            with suppress(ValueError):
-                return int(value)
-            value = float(value)
+            number = plain_number(value)
+            with suppress(ValueError):  # of more than 4,300 digits, or with a fraction
+                return None if number is None else int(value)
+            value = number
         return int(value) if float(value).is_integer() else None  # not int(float(value)): large integers are no floats
     except (TypeError, ValueError, OverflowError):
         return None

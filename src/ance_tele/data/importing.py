@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.arrow import ROWS_PER_BATCH, batches_of, read_arrow, table_of, write_arrow
+from ance_tele.data.arrow import CHARACTERS_PER_BATCH, ROWS_PER_BATCH, batches_of, read_arrow, table_of, write_arrow
 from ance_tele.data.collection import UNJUDGED, Collection, Texts
 from ance_tele.data.importing_negatives import joined, resolve, write_listed
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, RawCollection, Record
@@ -25,6 +25,9 @@ JUDGED = pa.schema(
 )
 ANSWERED = pa.schema([("query", pa.large_string()), ("answers", pa.list_(pa.large_string())), ("line", pa.int64())])
 WRITTEN = pa.schema([("query", pa.int64()), ("answers", pa.list_(pa.large_string()))])
+
+# Characters: the ids of every list are held in memory, each as long as the longest.
+LONGEST_ID = 1000
 
 # Query row, passage row and grade of each judgement: parallel int64 arrays.
 Columns = tuple[np.ndarray, ...]
@@ -155,7 +158,11 @@ def _digest_texts(digest: Any, *columns: pa.ChunkedArray) -> None:
         for column in columns:
             part = column.slice(start, ROWS_PER_BATCH).combine_chunks()
             digest.update(pc.binary_length(part).to_numpy().tobytes())
-            digest.update("".join(part.to_pylist()).encode())
+            # A hash of the whole, in pieces: one text may be as long as all others together.
+            most = max(1, pc.max(pc.binary_length(part)).as_py())
+            rows = max(1, CHARACTERS_PER_BATCH // most)
+            for first in range(0, len(part), rows):
+                digest.update("".join(part.slice(first, rows).to_pylist()).encode())
 
 
 def _flaw(record: Record) -> str | None:
@@ -164,6 +171,10 @@ def _flaw(record: Record) -> str | None:
         return "without text"
     if record.id.split() != [record.id]:
         return "whose id is empty or holds white space, which no TREC run can carry"
+    if "\0" in record.id:
+        return "whose id holds the character NUL, at which many programs end a text"
+    if len(record.id) > LONGEST_ID:
+        return f"whose id has more than {LONGEST_ID:,} characters"
     try:
         f"{record.id}{record.title}{record.text}{record.prompt}".encode()
     except UnicodeEncodeError:

@@ -87,7 +87,7 @@ def load_collection(data: str | Path, cache: Path | None = None, strict: bool = 
         folder = cache / "collections" / f"{rest.strip('/').replace('/', '-')[-60:]}-{fingerprint(inputs)[:12]}"
         return _open(folder, inputs, lambda: NAMED[prefix](rest), strict)
     reader, place = (prefix, Path(rest)) if colon and prefix in READERS else ("", Path(data))
-    if not place.exists() or (place.is_file() and reader in ("beir", "marco")):
+    if "\0" in str(place) or not place.exists() or (place.is_file() and reader in ("beir", "marco")):
         what = "a folder" if reader in ("beir", "marco") else "a folder or file"
         known = ", ".join([*READERS, *NAMED])
         raise UserError(
@@ -165,5 +165,6 @@ def collection_from_dicts(
     except TypeError as error:
         raise UserError(f"The dictionaries must hold texts and numbers under ids that are texts ({error}).") from None
     inputs = {"reader": "dicts", "version": READERS_VERSION, "content": content, "strict": strict}
-    folder = (cache or cache_folder()) / "collections" / f"{name}-{fingerprint(inputs)[:12]}"
+    short = name.replace("/", "-").replace("\0", "-")[-60:]  # a name is no path
+    folder = (cache or cache_folder()) / "collections" / f"{short}-{fingerprint(inputs)[:12]}"
     return store(raw, folder, inputs, strict)

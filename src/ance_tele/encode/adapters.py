@@ -1,12 +1,12 @@
 """Trainable and frozen weights of a model; LoRA adapters, which sentence-transformers loads frozen."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.errors import UserError
+from ance_tele.store.files import json_or_none
 
 # Not simply peft: docs/decisions.md, "Dependencies".
 INSTALL = 'pip install "ance-tele[lora]"'
@@ -25,7 +25,7 @@ def bare_adapter(folder: Path) -> str | None:
     path = folder / "adapter_config.json"
     if not path.exists() or (folder / "modules.json").exists():
         return None
-    base = json.loads(path.read_text("utf-8")).get("base_model_name_or_path") or "its base model"
+    base = (json_or_none(path, dict) or {}).get("base_model_name_or_path") or "its base model"
     return (
         f"{folder} holds an adapter (LoRA) of {base}, not a model; join the two and take what that saves:  "
         f"python -c \"from sentence_transformers import SentenceTransformer as S; m = S('{base}'); "

@@ -20,6 +20,7 @@ from ance_tele.engine.work import Facts, Unit
 from ance_tele.store.files import atomic, remove
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
+from ance_tele.store.tables import open_array
 
 # Texts of a piece, where they are encoded into memory.
 PIECE = 8192
@@ -70,7 +71,7 @@ def encode_corpus(
     paths = [job.path(unit) for unit in units]
     manifests = [read_manifest(path) for path in paths]
     seconds = sum(manifest.seconds for manifest in manifests if manifest is not None)
-    return Vectors(tuple(np.load(path, mmap_mode="r") for path in paths), fingerprint(job.inputs(None)), seconds)
+    return Vectors(tuple(map(open_array, paths)), fingerprint(job.inputs(None)), seconds)
 
 
 def encode_shards(job: EncodeJob, units: Sequence[Unit], executor: Executor = IN_PROCESS) -> None:

@@ -11,7 +11,7 @@ from ance_tele.data.ragged import owners
 from ance_tele.data.text_format import TextFormat
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import separator_of
-from ance_tele.encode.loading import NOT_LOADED, WEIGHTS, first_line, quiet, seeded
+from ance_tele.encode.loading import WEIGHTS, first_line, quiet, seeded
 
 PAIRS_PER_BATCH = 64
 
@@ -29,7 +29,9 @@ def load_cross_encoder(name: str, config: EncoderConfig) -> CrossEncoder:
     try:
         with seeded():
             model = CrossEncoder(name, trust_remote_code=config.trust_remote_code, model_kwargs=WEIGHTS).eval()
-    except NOT_LOADED as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of files that are missing or wrong the libraries raise whatever they run into
         raise UserError(f"The cross_encoder {name} cannot be loaded: {first_line(error)}") from None
     declared = getattr(model.config, "architectures", None) or []
     if not any(architecture.endswith(_HEADS) for architecture in declared):

@@ -1,6 +1,5 @@
 """Checks of model folders and hub repositories, with errors in one sentence."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_
 from ance_tele.console.errors import UserError
 from ance_tele.encode.adapters import bare_adapter
 from ance_tele.paper.settings import start_of
+from ance_tele.store.files import json_or_none
 
 
 def resolve(name: str) -> str:
@@ -51,13 +51,23 @@ def is_plain(name: str) -> bool:
     return not own and not is_sentence_transformer_model(name)
 
 
-def declared(name: str, file: str) -> Any:
-    """Return the content of a JSON file of a folder or hub repository; None if it cannot be read."""
+def declared(name: str, file: str) -> dict[str, Any]:
+    """Return the object in a JSON file of a folder or hub repository; {} if it cannot be read."""
+    return json_or_none(_path(name, file), dict) or {}
+
+
+def declared_modules(name: str) -> list[dict[str, Any]]:
+    """Return the entries of the modules.json of a folder or hub repository; [] if it cannot be read."""
+    found = json_or_none(_path(name, "modules.json"), list) or []
+    return [one for one in found if isinstance(one, dict)]
+
+
+def _path(name: str, file: str) -> Path | None:
     try:
         path = Path(name) / file if Path(name).is_dir() else load_file_path(name, file)
-        return None if path is None else json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError):  # reported on loading
         return None
+    return None if path is None else Path(path)
 
 
 def convert(name: str) -> str:

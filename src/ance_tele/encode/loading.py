@@ -28,9 +28,6 @@ from ance_tele.encode.padding import check_company, give_padding_token, resolve_
 # Safetensors only; float32, since most optimiser steps would be lost in float16.
 WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
 
-# Errors of the library for missing or wrong files.
-NOT_LOADED = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
-
 
 def load_model(model: str | Path, config: EncoderConfig, device: str | None = None) -> SentenceTransformer:
     """Load a model by folder or hub name, ready for this configuration.
@@ -56,7 +53,7 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
     """
     name = resolve(str(model))
     check_kind(name)
-    described = declared(name, "config_sentence_transformers.json") or {}
+    described = declared(name, "config_sentence_transformers.json")
     check_similarity(described.get("similarity_fn_name"), config, name)
     options: dict[str, Any] = {"device": device, "trust_remote_code": config.trust_remote_code}
     try:
@@ -66,15 +63,17 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
             loaded = SentenceTransformer(name, model_kwargs=WEIGHTS, **similarity, **options)
             if plain and config.pooling is not None and isinstance(loaded[-1], Pooling):
                 loaded[-1] = Pooling(loaded[0].get_embedding_dimension(), config.pooling)
-    except NOT_LOADED as error:
+    except ImportError as error:
+        raise missing_package(name, error) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # of files that are missing or wrong the libraries raise whatever they run into
         if "peft" in str(error).lower():
             raise missing_package(name, error) from None
         reason = first_line(error)
         if "model.safetensors" in reason:  # the hub has weights, but not as safetensors
             raise UserError(convert(name)) from None
         raise UserError(f"The model {name} cannot be loaded: {reason}") from None
-    except ImportError as error:
-        raise missing_package(name, error) from None
     resolve_modality(loaded, name, plain)
     give_padding_token(loaded, name)
     thaw_adapters(loaded)
@@ -167,7 +166,9 @@ def seeded() -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message, or its type without a message."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    plain = isinstance(error, (OSError, ValueError, RuntimeError, SafetensorError))
+    return line if plain else f"{type(error).__name__}: {line}"
 
 
 @contextmanager

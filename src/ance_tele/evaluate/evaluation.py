@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies, meeting, queries_by_id
@@ -20,6 +19,7 @@ from ance_tele.evaluate.retrieval import run_of, score
 from ance_tele.evaluate.run import Run
 from ance_tele.search.topk import TopK
 from ance_tele.store.files import write_json
+from ance_tele.store.tables import write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Evaluation:
         run, scores = self.measure(found)
         folder.mkdir(parents=True, exist_ok=True)
         run.write_trec(folder / "run.trec", tag)
-        pq.write_table(pa.table({"query_id": scores.query_ids, **scores.values}), folder / "per_query.parquet")
+        write_parquet(pa.table({"query_id": scores.query_ids, **scores.values}), folder / "per_query.parquet")
         how = {"split": self.split, "queries": len(scores.query_ids), "missing_queries": scores.missing, **self.facts}
         write_json(folder / "metrics.json", {**how, "metrics": scores.means()})
         return scores

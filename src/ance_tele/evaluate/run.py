@@ -42,13 +42,15 @@ class Run:
         """
         ids, scores = [], []
         for query, ranking in run.items():
-            names = np.array(list(ranking), dtype=str)
+            names = list(ranking)
             values = np.array(list(ranking.values()), dtype=np.float32)
             if np.isnan(values).any():
-                raise UserError(f"The score of passage '{names[np.isnan(values)][0]}' for query '{query}' is NaN.")
-            order = np.lexsort((names, -values))
-            ids.append(names[order].tolist())
-            scores.append(values[order])
+                name = names[int(np.argmax(np.isnan(values)))]
+                raise UserError(f"The score of passage '{name}' for query '{query}' is NaN.")
+            # Not numpy's array of texts: each takes the room of the longest, and loses a NUL at its end.
+            order = sorted(range(len(names)), key=list(zip((-values).tolist(), names, strict=True)).__getitem__)
+            ids.append([names[place] for place in order])
+            scores.append(values[np.array(order, dtype=np.int64)])
         return cls(list(run), ids, scores)
 
     def __len__(self) -> int:
@@ -80,11 +82,16 @@ class Run:
         """Read a run in TREC format, and rank it by score and id.
 
         Raises:
-            UserError: A line has not six fields, or its score is no number (NaN is none); names file and line.
+            UserError: A line has not six fields, its score is no finite number of 32 bits, or its passage was ranked
+                for the query before; names file and line.
         """
         run: dict[str, dict[str, float]] = {}
-        for query, passage, score in read_trec_run(path):
-            run.setdefault(query, {})[passage] = score
+        for number, query, passage, score in read_trec_run(path):
+            if run.setdefault(query, {}).setdefault(passage, score) is not score:
+                raise UserError(
+                    f"{path.name} line {number} ranks passage '{passage}' for query '{query}', as a line before it "
+                    "does; leave one of the two out."
+                )
         return cls.from_dict(run)
 
 

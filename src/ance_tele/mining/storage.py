@@ -14,6 +14,7 @@ from ance_tele.data.ragged import offsets_of, spans
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.sources import SOURCES
+from ance_tele.store.files import reading
 from ance_tele.store.tables import open_table, read_group
 
 QUERIES_PER_GROUP = 16384
@@ -34,7 +35,7 @@ def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus:
     """Write candidates: query_id, passage_id, source, rank, score; source after source."""
     # Names are stored too, so that a source without candidates is read back.
     schema = _CANDIDATES.with_metadata({"sources": ",".join(candidates.lists)})
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for code, lists in enumerate(candidates.lists.values()):
             for start, stop in spans(len(candidates.queries), QUERIES_PER_GROUP):
                 block = lists.block(start, stop)
@@ -50,6 +51,11 @@ def write_candidates(path: Path, candidates: Candidates, queries: Texts, corpus:
 
 def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Candidates:
     """Read what :func:`write_candidates` wrote, for the same query rows."""
+    with reading(path):
+        return _read_candidates(path, rows, queries, corpus)
+
+
+def _read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Candidates:
     names = (open_table(path).schema_arrow.metadata or {}).get(b"sources", b"").decode()
     found = {source: _Ragged(path, len(rows)) for source in names.split(",") if source}
     for table in _tables(path, one_source=True):
@@ -66,7 +72,7 @@ def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts)
 
 def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
     """Write a pool: query_id, passage_id, source, origin, first_episode, rank, score."""
-    with pq.ParquetWriter(path, _POOL, compression="zstd") as writer:
+    with pq.ParquetWriter(path, _POOL, compression="zstd", write_page_checksum=True) as writer:
         for start, stop in spans(len(pool.queries), QUERIES_PER_GROUP):
             part = slice(pool.offsets[start], pool.offsets[stop])
             columns = [
@@ -83,6 +89,11 @@ def write_pool(path: Path, pool: Pool, queries: Texts, corpus: Texts) -> None:
 
 def read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Pool:
     """Read what :func:`write_pool` wrote, for the same query rows."""
+    with reading(path):
+        return _read_pool(path, rows, queries, corpus)
+
+
+def _read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Pool:
     ragged, names = _Ragged(path, len(rows)), list(SOURCES)
     for table in _tables(path):
         ragged.add(
@@ -104,7 +115,8 @@ def write_lists(path: Path, rows: np.ndarray, lists: CandidateLists, queries: Te
 
 def read_lists(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> CandidateLists:
     """Read what :func:`write_lists` wrote."""
-    return read_candidates(path, rows, queries, corpus).lists["query"]
+    with reading(path):
+        return _read_candidates(path, rows, queries, corpus).lists["query"]
 
 
 def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:

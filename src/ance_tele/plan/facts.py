@@ -1,6 +1,5 @@
 """Facts for defaults, from a collection and the small files of a model, without torch or weights."""
 
-import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -8,9 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.plan.defaults import Facts, Kind
 from ance_tele.settings import Recipe
+from ance_tele.store.files import json_or_none
 
 # Texts sampled evenly for a percentile of lengths.
 SAMPLE = 500
@@ -88,12 +89,11 @@ class ModelFiles:
 
     def __init__(self, find: Find) -> None:
         self.find = find
-        modules = self._json("modules.json")
-        listed = modules if isinstance(modules, list) else []
+        listed = [one for one in json_or_none(find("modules.json"), list) or () if isinstance(one, dict)]
         parts = {str(one.get("path", "")): str(one.get("type", "")) for one in listed}
-        routers = (self._json(_inside(path, "router_config.json")) for path in parts)
-        router: dict[str, Any] = next(filter(None, routers), {})
-        parts |= {str(path): str(kind) for path, kind in router.get("types", {}).items()}
+        routers = (json_or_none(find(_inside(path, "router_config.json")), dict) for path in parts)
+        types = next(filter(None, routers), {}).get("types")
+        parts |= {str(path): str(kind) for path, kind in (types if isinstance(types, dict) else {}).items()}
         self.folders = [*parts] or [""]
         self.types = {kind.rpartition(".")[2] for kind in parts.values()}
 
@@ -111,7 +111,7 @@ class ModelFiles:
         """Its hidden size; 0 if not declared."""
         names = ("hidden_size", "dim", "d_model", "n_embd")
         found = (config.get(name) for config in self._configs() for name in names)
-        return next((width for width in found if isinstance(width, int)), 0)
+        return next((width for width in found if isinstance(width, int) and width > 0), 0)
 
     def most_tokens(self, task: Literal["query", "document"]) -> int | None:
         """Return its maximum length, as declared and by its positions; None without limit."""
@@ -124,8 +124,8 @@ class ModelFiles:
             limits = [one.get("model_max_length") for one in self._all("tokenizer_config.json")]
         for config in self._configs():
             positions = config.get("max_position_embeddings", config.get("n_positions"))
-            if isinstance(positions, int):
-                limits.append(positions - 2 if config.get("model_type") in _OFFSET else positions)
+            if isinstance(positions, int) and positions > 0:
+                limits.append(positions - 2 if str(config.get("model_type")) in _OFFSET else positions)
         # Below 3 it means no limit, and so do the huge numbers that tokenizers declare.
         return min((limit for limit in limits if isinstance(limit, int) and 2 < limit < 1 << 20), default=None)
 
@@ -136,7 +136,11 @@ class ModelFiles:
             return lambda texts: [2 + -(-len(text.encode()) // BYTES_A_TOKEN) for text in texts]
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(path))
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            why = " ".join(str(error).split())
+            raise UserError(f"{path} is no tokenizer ({why:.200}); put the model's own there.") from None
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return lambda texts: [len(encoding.ids) for encoding in tokenizer.encode_batch_fast(texts)]
@@ -149,16 +153,9 @@ class ModelFiles:
 
     def _all(self, name: str) -> Iterator[dict[str, Any]]:
         for folder in self.folders:
-            found = self._json(_inside(folder, name))
-            if isinstance(found, dict):
+            found = json_or_none(self.find(_inside(folder, name)), dict)
+            if found is not None:
                 yield found
-
-    def _json(self, name: str) -> Any:
-        path = self.find(name)
-        try:
-            return None if path is None else json.loads(path.read_text("utf-8"))
-        except ValueError:  # loading the model will report it
-            return None
 
 
 def model_files(model: str | Path | None, download: bool = True) -> Find:
@@ -166,7 +163,7 @@ def model_files(model: str | Path | None, download: bool = True) -> Find:
     if model is None:
         return lambda name: None
     if Path(model).exists():
-        return lambda name: path if (path := Path(model) / name).is_file() else None
+        return lambda name: path if _inside_folder(name) and (path := Path(model) / name).is_file() else None
 
     unreachable = False
 
@@ -187,6 +184,11 @@ def model_files(model: str | Path | None, download: bool = True) -> Find:
             return None
 
     return find
+
+
+def _inside_folder(name: str) -> bool:
+    """Return whether a file that a model's own files name lies in its folder."""
+    return "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _inside(folder: str, name: str) -> str:

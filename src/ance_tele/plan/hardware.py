@@ -153,12 +153,14 @@ def model_shape(model: str | Path | None) -> ModelShape:
             continue
         try:
             facts = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is no JSON: {error}.") from None
+        if not isinstance(facts, dict):
+            continue
         found: dict[str, Any] = {
             name: next((facts[key] for key in keys if key in facts), None) for name, keys in _KEYS.items()
         }
-        if all(isinstance(value, int) for value in found.values()):
+        if all(isinstance(value, int) and value > 0 for value in found.values()):
             return ModelShape(**found, name=folder.resolve().name)
     needed = ", ".join(keys[0] for keys in _KEYS.values())
     raise UserError(

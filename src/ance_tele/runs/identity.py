@@ -3,14 +3,14 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Any, get_args
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
+from ance_tele.data.grades import ReviewAs
 from ance_tele.settings import Recipe
 from ance_tele.store.files import read_json
+from ance_tele.store.yaml_files import read_yaml
 
 # Settings without effect on results, which may differ when a run is resumed; a cross-encoder is compared by weights.
 FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
@@ -28,9 +28,19 @@ def read_identity(out: Path) -> dict[str, Any]:
     if not (out / "run.json").is_file():
         raise UserError(f"{out} is no run folder: it holds no run.json; give the --out folder of a run.")
     found = read_json(out / "run.json", "restore it from a copy, or delete it and run the same command again")
-    if not isinstance(found, dict) or not {"recipe", "data", "model", "fingerprints"} <= found.keys():
+    if not isinstance(found, dict) or not _is_identity(found):
         raise UserError(f"{out} is no run folder: its run.json is of something else; give the --out folder of a run.")
     return found
+
+
+def _is_identity(found: dict[str, Any]) -> bool:
+    """Return whether a run.json names what a run is made of."""
+    if not {"recipe", "data", "model", "fingerprints"} <= found.keys() or not isinstance(found["fingerprints"], dict):
+        return False
+    names = [found.get(name) for name in ("data", "model", "review", "cross_encoder")]
+    named = all(name is None or isinstance(name, str) for name in names)
+    reviewed = "review" not in found or found.get("review_as") in get_args(ReviewAs)
+    return named and reviewed and {"data", "model"} <= found["fingerprints"].keys()
 
 
 def read_settings(out: Path) -> dict[str, Any]:
@@ -41,12 +51,12 @@ def read_settings(out: Path) -> dict[str, Any]:
     """
     path = out / "config.yaml"
     try:
-        found = yaml.safe_load(path.read_text("utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError):
+        found = read_yaml(path)
+    except UserError:
         found = None
     if not isinstance(found, dict):
         raise UserError(f"{path} is missing or damaged; restore it from a copy, or begin again with another --out.")
-    return found
+    return {str(name): value for name, value in found.items()}
 
 
 def recipe_of(out: Path) -> Recipe:

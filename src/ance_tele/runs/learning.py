@@ -10,6 +10,7 @@ from ance_tele.data.collection import Qrels
 from ance_tele.data.ragged import owners, pair_keys, spans
 from ance_tele.mining.candidates import CandidateLists, in_sorted
 from ance_tele.runs.membership import membership
+from ance_tele.store.files import reading
 from ance_tele.store.tables import read_table
 
 # Queries per block: bounds the memory; sorting many short arrays is faster than one long one.
@@ -76,5 +77,6 @@ def training_metric(depth: int, passages: int | None = None) -> str:
 def read_reciprocal_ranks(path: Path) -> np.ndarray:
     """Return the reciprocal ranks in a ``per_training_query.parquet``, of any depth, float64."""
     table = read_table(path)
-    (name,) = (name for name in table.column_names if name.startswith("MRR@"))
-    return table[name].to_numpy()
+    with reading(path):
+        (name,) = (name for name in table.column_names if name.startswith("MRR@"))
+        return table[name].to_numpy()

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ance_tele.encode.vectors import pair_scores
 from ance_tele.evaluate.config import ExcludeSelf
@@ -28,6 +27,7 @@ from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever, Search
 from ance_tele.search.topk import TopK, exact_topk
 from ance_tele.store.artefacts import Artefact, cached, writing
+from ance_tele.store.tables import write_parquet
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def training_lists(
         metric = training_metric(depth, len(collection.corpus))
         columns = {metric: ranks, "positive_score": np.maximum.reduceat(scores, relevant.offsets[:-1])}
         ids = collection.queries.take_ids(queries)
-        pq.write_table(pa.table({"query_id": ids, **columns}), made.target / "per_training_query.parquet")
+        write_parquet(pa.table({"query_id": ids, **columns}), made.target / "per_training_query.parquet")
         write_lists(made.target / file.name, queries, lists, collection.queries, collection.corpus)
         recall = _recall(best, retriever, config, lambda places: query_vectors[places])
         made.facts = {metric: float(ranks.mean()), "search_engine": best.engine, **recall}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection, Qrels
@@ -21,8 +20,9 @@ from ance_tele.mining.seeding import hashed
 from ance_tele.search.retriever import Retriever
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import cached, writing
+from ance_tele.store.files import reading
 from ance_tele.store.fingerprints import fingerprint
-from ance_tele.store.tables import read_table
+from ance_tele.store.tables import read_table, write_parquet
 
 
 @dataclass(frozen=True)
@@ -202,17 +202,19 @@ def _found_by_answer(
 
 def read_pairs(path: Path, collection: Collection) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of queries and of passages, int64 [n] each, that :func:`write_pairs` wrote."""
-    table = read_table(path)
-    return (
-        collection.queries.rows(table["query_id"].combine_chunks()),
-        collection.corpus.rows(table["passage_id"].combine_chunks()),
-    )
+    table = read_table(path, ["query_id", "passage_id"])
+    with reading(path):
+        queries = collection.queries.rows(table["query_id"].combine_chunks())
+        passages = collection.corpus.rows(table["passage_id"].combine_chunks())
+    if (queries < 0).any() or (passages < 0).any():
+        raise UserError(f"{path} names queries or passages that {collection.name} lacks; delete it and run again.")
+    return queries, passages
 
 
 def write_pairs(path: Path, collection: Collection, queries: np.ndarray, passages: np.ndarray) -> None:
     """Write pairs of query and passage, given by row, as Parquet of ids."""
     ids = collection.queries.take_ids(queries), collection.corpus.take_ids(passages)
-    pq.write_table(pa.table({"query_id": ids[0], "passage_id": ids[1]}), path)
+    write_parquet(pa.table({"query_id": ids[0], "passage_id": ids[1]}), path)
 
 
 def hash_of(array: np.ndarray) -> str:

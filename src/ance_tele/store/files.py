@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ance_tele.console.errors import UserError
 
 ABANDONED_SECONDS = 24 * 3600.0
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -96,7 +98,9 @@ def reading(path: Path, advice: str = "delete it; the command that made it makes
         raise UserError(f"{path} is missing; the command that made it makes it again.") from None
     except UserError:
         raise
-    except (OSError, ValueError, LookupError, EOFError, NotImplementedError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of a damaged file libraries raise whatever they run into
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the system, not of what the file holds
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
@@ -126,6 +130,20 @@ def read_json(path: Path, advice: str = "delete it and run the same command agai
         raise UserError(f"{path} is not valid JSON ({found}): {advice}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not valid JSON (byte {error.start} is not UTF-8): {advice}.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
+        raise UserError(f"{path} is not valid JSON ({str(error).partition(';')[0]}): {advice}.") from error
+
+
+def json_or_none(path: Path | None, kind: type[T]) -> T | None:
+    """Return the content of a JSON file of a model; None if it cannot be read or is of another kind.
+
+    Loading the model reports what is wrong.
+    """
+    try:
+        found = None if path is None else json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, kind) else None
 
 
 def read_json_object(path: Path, advice: str) -> dict[str, Any]:

@@ -84,8 +84,11 @@ def read_manifest(path: Path) -> Manifest | None:
         if (known := values.pop("checksum", None)) is not None and known != _checksum(values):
             return None
         manifest = Manifest(**values)
+        parts = (manifest.inputs, manifest.files, manifest.facts, manifest.checksums)
+        if not all(isinstance(part, dict) for part in parts):
+            return None
         sizes = {name: (path.parent / name).stat().st_size for name in manifest.files}
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, TypeError, AttributeError, UnicodeDecodeError):
+    except (OSError, TypeError, ValueError, AttributeError, RecursionError):
         return None
     return manifest if sizes == manifest.files else None
 

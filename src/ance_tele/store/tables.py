@@ -15,10 +15,11 @@ def read_table(path: Path, columns: Sequence[str] | None = None, filters: Any = 
     """Read a Parquet file.
 
     Raises:
-        UserError: It is damaged or missing.
+        UserError: It is damaged or missing, or lacks a column.
     """
+    wanted = None if columns is None else list(columns)
     with reading(path):
-        return pq.read_table(path, columns=None if columns is None else list(columns), filters=filters)
+        return pq.read_table(path, columns=wanted, filters=filters, page_checksum_verification=True)
 
 
 def open_table(path: Path, dictionary: Sequence[str] | None = None) -> pq.ParquetFile:
@@ -28,13 +29,19 @@ def open_table(path: Path, dictionary: Sequence[str] | None = None) -> pq.Parque
         UserError: It is damaged or missing.
     """
     with reading(path):
-        return pq.ParquetFile(path, read_dictionary=None if dictionary is None else list(dictionary))
+        values = None if dictionary is None else list(dictionary)
+        return pq.ParquetFile(path, read_dictionary=values, page_checksum_verification=True)
 
 
 def read_group(path: Path, file: pq.ParquetFile, number: int, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a row group of an open Parquet file; arguments and errors as of :func:`read_table`."""
     with reading(path):
         return file.read_row_group(number, columns=None if columns is None else list(columns))
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table as Parquet, with a checksum of each page, which is verified when it is read."""
+    pq.write_table(table, path, write_page_checksum=True)
 
 
 def open_array(path: Path) -> np.ndarray:

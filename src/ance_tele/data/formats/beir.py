@@ -1,6 +1,7 @@
 """BEIR layout: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv, each plain or gzipped; with answers, questions.jsonl."""
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from ance_tele.data.formats.trec import read_trec_qrels
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection
 from ance_tele.data.splits import our_splits
+
+# What the third column is called; a first line of anything else is a judgement, and refused if its grade is none.
+_HEADER = re.compile(r"score|rel|grade|label|judg|rating|value|qrel", re.IGNORECASE)
 
 
 def read_beir(folder: Path) -> Read:
@@ -101,15 +105,7 @@ def read_qrels(path: Path) -> Iterator[Judgement]:
     first = True
     needed = "three are needed: query id, passage id, grade (TREC's four fields go into a file named SPLIT.trec)"
     for number, (query, passage, grade) in read_fields(path, 3, needed, "\t"):
-        header, first = first and not _is_number(grade), False
+        header, first = first and _HEADER.search(grade) is not None, False
         if not header:
             whole = whole_grade(grade, f"{path.name} line {number}")
             yield Judgement(query.strip(), passage.strip(), whole, number)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,6 +1,7 @@
 """DPR's files: the Wikipedia passages psgs_w100.tsv, retriever training sets in JSON, questions with answers in CSV."""
 
 import ast
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from ance_tele.data.formats.tables import read_tsv
 from ance_tele.data.raw import Record
 
 IDS = ("passage_id", "psg_id")
+LONGEST_LITERAL = 1 << 20  # characters
 HARD, EASY = "hard_negative_ctxs", "negative_ctxs"
 KNOWN = ("dataset", "question", "answers", "positive_ctxs", HARD, EASY)
 
@@ -58,7 +60,7 @@ def read_dpr(place: Path) -> Read:
         if path in sets:
             parts.append(part(name, [path], read_array, partial(parse, strict=bool(passages)), "element"))
         else:
-            parts.append(part(name, [path], read_questions, _parse_question))
+            parts.append(part(name, [path], read_questions, _parse_question, "line"))
     if not parts:
         raise none_found(place, "*train*.json, *dev*.json or *test*.csv")
     if not passages and not any(path in sets for path in used.values()):
@@ -126,11 +128,20 @@ def read_questions(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         where = f"{path.name} line {number}"
         if len(parts) != 2:
             raise UserError(f"{where} has {len(parts)} tab-separated fields; two are needed: question, answers.")
-        try:
-            answers = ast.literal_eval(parts[1].strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            answers = parts[1]
+        answers = _literal(parts[1].strip())
         yield number, {"question": parts[0], "answers": items(answers, where, "answers", str)}
+
+
+def _literal(text: str) -> Any:
+    """Return what a Python literal stands for; the text itself where it is none, or far too long to be one."""
+    if len(text) > LONGEST_LITERAL:  # a tree of a hundred times as many bytes
+        return text
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of "\\d" and the like
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
 
 
 def _parse_question(row: Mapping[str, Any], where: str, key: str, line: int) -> Example:

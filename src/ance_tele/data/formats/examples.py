@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.formats.tables import unit_of
 from ance_tele.data.raw import Answered, Judgement, Listed, RawCollection, Record
 from ance_tele.data.splits import split_name
 
@@ -61,10 +62,11 @@ class Part:
     read: Callable[[], Iterator[Example]]
 
 
-def part(split: str, files: Sequence[Path], rows: Rows, parse: Parse, unit: str = "line") -> Part:
+def part(split: str, files: Sequence[Path], rows: Rows, parse: Parse, unit: str = "") -> Part:
     """Return a part of training files; questions without an id are numbered through all of them (``train-17``).
 
-    Of these, rows with the same (stripped) text and instruction are one query.
+    Of these, rows with the same (stripped) text and instruction are one query. Row numbers count the ``unit``, by
+    default that of :func:`~ance_tele.data.formats.tables.read_rows`.
     """
 
     def read() -> Iterator[Example]:
@@ -72,7 +74,7 @@ def part(split: str, files: Sequence[Path], rows: Rows, parse: Parse, unit: str 
         for path in files:
             for number, row in rows(path):
                 place += 1
-                example = parse(row, f"{path.name} {unit} {number}", f"{split}-{place}", number)
+                example = parse(row, f"{path.name} {unit or unit_of(path)} {number}", f"{split}-{place}", number)
                 if example.numbered:
                     before = first.setdefault(hash((example.query.text.strip(), example.query.prompt)), place)
                     if before != place:

@@ -6,8 +6,9 @@ from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, printable
 from ance_tele.data.formats.objects import identifier, need, text
+from ance_tele.data.grades import INFINITE, plain_number
 from ance_tele.data.raw import Record
 
 # Names of a query's instruction: FlagEmbedding's, others', mteb's.
@@ -36,7 +37,7 @@ def prompt_of(row: Mapping[str, Any], where: str) -> str:
 def unread(row: Mapping[str, Any], known: Container[str]) -> tuple[str, ...]:
     """Return the non-empty fields of a row that are neither known nor instructions."""
     return tuple(
-        name
+        printable(name, 60)
         for name, value in row.items()
         if name not in known and name not in PROMPTS and value not in (None, "", [], {})
     )
@@ -45,7 +46,7 @@ def unread(row: Mapping[str, Any], known: Container[str]) -> tuple[str, ...]:
 def scores_of(value: Any, where: str, name: str) -> list[float]:
     """Return a list of scores, [] for null, with NaN for null entries; CSV holds lists as JSON."""
     if isinstance(value, str):
-        with suppress(json.JSONDecodeError, RecursionError):
+        with suppress(ValueError, RecursionError):
             value = json.loads(value) if value.strip() else None
     if value is None:
         return []
@@ -60,8 +61,10 @@ def score_of(value: Any, where: str, name: str) -> float:
         return math.nan
     try:
         score = math.nan if isinstance(value, bool) else float(value)
+        if isinstance(value, str) and plain_number(value) is None:
+            score = math.nan
     except (TypeError, ValueError, OverflowError):
         score = math.nan
-    if not abs(score) < 3.4e38:  # the range of float32
+    if not abs(score) < INFINITE:
         raise UserError(f"{where}: '{name}' must hold numbers, got {value!r:.60}.")
     return score

@@ -9,6 +9,9 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
 
+# Bytes of a line, or of an element of an array: beyond it is no text, and would fill the memory.
+LONGEST = 1 << 27
+
 
 def read_fields(path: Path, count: int, needed: str, separator: str | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield line numbers and the ``count`` fields of each line; ``needed`` describes them for the error."""
@@ -27,7 +30,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     with opened(path, "rb") as file, progress(f"reading {path.name}", path.stat().st_size, "bytes") as advance:
         seen = 0
         try:
-            for number, raw in enumerate(file, 1):
+            while raw := file.readline(LONGEST + 1):
+                number += 1
+                _check_end(path, number, raw)
                 if number % 4096 == 0:
                     position = (file.fileobj if path.suffix == ".gz" else file).tell()
                     advance(position - seen)
@@ -44,3 +49,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             raise UserError(
                 f"{path.name} is a damaged gzip file after line {number} ({error}); fetch it again."
             ) from None
+
+
+def _check_end(path: Path, number: int, raw: bytes) -> None:
+    """Refuse a line that does not end, and a file whose only line ends are those of the first Macs."""
+    if len(raw) > LONGEST:
+        raise UserError(f"{path.name} line {number} is longer than {LONGEST >> 20} MiB; is it a text file of rows?")
+    if number == 1 and not raw.endswith(b"\n") and b"\r" in raw.rstrip(b"\r"):
+        raise UserError(f"{path.name} ends its lines with CR alone; convert them to LF or CR LF.")

@@ -9,23 +9,47 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, printable
 from ance_tele.console.progress import progress
-from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.formats.lines import LONGEST, read_lines
 
 CHUNK = 1 << 20  # bytes
 _BETWEEN = re.compile(r"[\s,]*")  # what separates objects
+
+
+class _Flaw(ValueError):
+    """What the format allows, and no reader could make sense of."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that has a field twice, of which Python's reader drops the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        name = next(name for place, name in enumerate(names) if name in names[:place])
+        raise _Flaw(f"the field '{printable(name, 60)}' stands in it twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct)
+
+
+def _why(error: ValueError | RecursionError) -> str:
+    """Return in words why JSON could not be read; Python refuses numbers of more than 4,300 digits."""
+    if isinstance(error, json.JSONDecodeError):
+        return error.msg
+    return "nested too deep" if isinstance(error, RecursionError) else str(error).partition(";")[0]
 
 
 def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line numbers (from 1) and the objects of a file that has one JSON object per line."""
     for number, line in read_lines(path):
         try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            why = (
-                f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
-            )
+            row = _DECODER.decode(line)
+        except _Flaw as error:
+            raise UserError(f"{path.name} line {number} is ambiguous: {error}; leave one of the two out.") from None
+        except (ValueError, RecursionError) as error:
+            why = f"{_why(error)} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else _why(error)
             raise UserError(f"{path.name} line {number} is not JSON ({why}).") from None
         if not isinstance(row, dict):
             raise UserError(f"{path.name} line {number} is a JSON {type(row).__name__}; an object is needed.")
@@ -34,7 +58,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of a JSON array, or of JSON lines, numbered from 1, streaming."""
-    decoder, chunks = json.JSONDecoder(), _read_chunks(path)
+    chunks = _read_chunks(path)
     buffer, at, number = "", 0, 0
     nested: bool | None = None  # whether there is an array around the objects
     closed = False
@@ -56,12 +80,19 @@ def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         number += 1
         try:
-            row, end = decoder.raw_decode(buffer, at)
-        except (json.JSONDecodeError, RecursionError) as error:
-            why, place = (error.msg, error.pos) if isinstance(error, json.JSONDecodeError) else ("nested too deep", 0)
-            # Parsing may fail because the object is incomplete: read more.
+            row, end = _DECODER.raw_decode(buffer, at)
+        except _Flaw as error:
+            raise UserError(f"{path.name}, element {number} is ambiguous: {error}; leave one of the two out.") from None
+        except (ValueError, RecursionError) as error:
+            why, place = _why(error), error.pos if isinstance(error, json.JSONDecodeError) else 0
+            # Parsing may fail because the object is incomplete: read more. The buffer doubles, so that a long object is
+            # not parsed once per chunk.
             cut = why.startswith("Unterminated string") or place >= len(buffer) - 16
-            more = next(chunks, "") if cut else ""
+            more = _more(chunks, len(buffer) - at) if cut else ""
+            if len(buffer) - at + len(more) > LONGEST:
+                raise UserError(
+                    f"{path.name}, element {number} is longer than {LONGEST >> 20} MiB, or never ends; mend it."
+                ) from None
             if not more:
                 raise UserError(f"{path.name}, element {number} is not JSON ({why}), or is cut short.") from None
             buffer, at, number = buffer[at:] + more, 0, number - 1
@@ -71,6 +102,14 @@ def read_array(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise UserError(f"{path.name}, element {number} is {kind}; an array of objects is needed.")
         yield number, row
         at = end
+
+
+def _more(chunks: Iterator[str], least: int) -> str:
+    """Return the next chunks, together at least so long where there are as many."""
+    found: list[str] = []
+    while sum(map(len, found)) < least and (chunk := next(chunks, "")):
+        found.append(chunk)
+    return "".join(found)
 
 
 def _read_chunks(path: Path) -> Iterator[str]:

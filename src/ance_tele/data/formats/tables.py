@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ance_tele.data.formats.lines import read_lines
 from ance_tele.data.formats.objects import read_objects
 
 ROWS = (".jsonl", ".csv", ".tsv", ".parquet")
+BLOCK = 1 << 22  # bytes of CSV read at a time; no row may be longer
 ENOUGH = 1000  # lines with a quotation mark that decide whether a file is quoted
 _FIELD = r'(?:[^"\t]*|"[^"]*(?:""[^"]*)*")'
 _QUOTED = re.compile(rf"{_FIELD}(?:\t{_FIELD})*")
@@ -61,13 +62,32 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if name.endswith(".jsonl"):
         yield from read_objects(path)
         return
-    import pyarrow as pa
-
+    number = 0  # of rows read
     try:
-        yield from enumerate((row for batch in _batches(path, name) for row in batch.to_pylist()), 1)
-    except (pa.ArrowInvalid, OSError) as error:
+        for batch in _batches(path, name):
+            _check_columns(path, batch.schema.names)
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # such as a text that is not UTF-8, a date in the year 300,000, a page that is damaged
         why = " ".join(str(error).split())
-        raise UserError(f"{path.name} cannot be read ({why:.200}).") from None
+        if "block size" in why:
+            why = f"a row is longer than {BLOCK >> 20} MiB; give it as JSON lines"
+        raise UserError(f"{path.name} cannot be read behind row {number} ({why:.200}).") from None
+
+
+def unit_of(path: Path) -> str:
+    """Return what the numbers of :func:`read_rows` count: lines of JSON, rows behind the header of anything else."""
+    return "line" if path.name.removesuffix(".gz").endswith(".jsonl") else "row"
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    """Refuse a table with two columns of one name, of which a row would have the last."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise UserError(f"{path.name} has two columns '{name:.60}'; rename one of them.")
 
 
 def _batches(path: Path, name: str) -> Iterator[Any]:
@@ -89,7 +109,7 @@ def _batches(path: Path, name: str) -> Iterator[Any]:
     columns = _header(path, quoted, delimiter)
     with arrow_csv.open_csv(
         path,
-        read_options=arrow_csv.ReadOptions(use_threads=False),
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK),
         parse_options=arrow_csv.ParseOptions(
             delimiter=delimiter,
             quote_char='"' if quoted else False,
@@ -124,6 +144,9 @@ def _left_open(path: Path, delimiter: str) -> int:
 
 
 def _header(path: Path, quoted: bool, delimiter: str) -> list[str]:
-    for _, line in read_lines(path):
-        return next(csv.reader([line], delimiter=delimiter)) if quoted else line.split(delimiter)
+    for number, line in read_lines(path):
+        try:
+            return next(csv.reader([line], delimiter=delimiter)) if quoted else line.split(delimiter)
+        except csv.Error as error:
+            raise UserError(f"{path.name} line {number} names no columns ({error}).") from None
     raise UserError(f"{path.name} is empty.")
