@@ -7,6 +7,7 @@ import pytest
 from ance_tele.console.errors import UserError
 from ance_tele.engine import choose
 from ance_tele.engine.choose import executor_for
+from ance_tele.engine.executor import InProcess
 from ance_tele.engine.launched import Place
 from ance_tele.engine.processes import Processes
 
@@ -22,8 +23,8 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("asked", "gpus", "kind", "workers"),
     [
-        ("auto", 0, type(IN_PROCESS), 1),
-        ("auto", 1, type(IN_PROCESS), 1),
+        ("auto", 0, InProcess, 1),
+        ("auto", 1, InProcess, 1),
         ("auto", 8, Processes, 8),
         (3, 0, Processes, 3),
     ],
