@@ -170,7 +170,7 @@ def test_another_model_in_the_same_folder_is_refused(
 
 # phase, function that dies, at which call, what must stand by then and not be made again
 KILLS = [
-    ("encode", "ance_tele.encode.vectors", "encode_texts", 3, "episode-0/vectors/passages-00001.npy"),
+    ("encode", "ance_tele.encode.shards", "encode_texts", 3, "episode-0/vectors/passages-00001.npy"),
     ("search", "ance_tele.search.dense", "DenseRetriever.nearest", 2, "episode-0/run.trec"),
     ("search", "ance_tele.runs.lists", "write_lists", 2, "episode-0/around_positives.parquet"),
     ("mix", "ance_tele.mining.mix", "_draw", 1, "episode-1/candidates.parquet"),
