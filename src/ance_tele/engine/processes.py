@@ -91,6 +91,7 @@ class Processes:
     def run(self, job: Job, units: Sequence[Unit], done: Done = lambda unit, facts: None) -> None:
         """Do all units of a job; a unit whose process dies is done again by a new one, at most three times."""
         description, waiting, lock = describe(job), deque(units), threading.Lock()
+        stopped = threading.Event()
 
         def serve(worker: Worker) -> None:
             while True:
@@ -103,6 +104,8 @@ class Processes:
                         facts = worker.do(description, unit)
                         break
                     except WorkerDied as died:
+                        if stopped.is_set():  # closed below, after the error of another unit
+                            return
                         if attempt == RETRIES:
                             raise UserError(
                                 f"A worker process {died} for the {attempt + 1}th time in the same unit {unit}; if "
@@ -120,6 +123,7 @@ class Processes:
                 for one in running:
                     one.result()
             except BaseException:
+                stopped.set()
                 waiting.clear()
                 self.close()
                 raise
