@@ -26,7 +26,7 @@ from ance_tele.training.ranks import TrainJob, read_plan, write_plan
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_gradients_of_ranks_are_those_of_the_whole_batch(ranks: int, tiny_model: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(HERE / "rank_gradients.py"), str(tiny_model)]
     started = [
