@@ -94,7 +94,7 @@ def first_step(folder: Path, model: str, started: float) -> None:
     with phase("mix"):
         pool = mix(candidates, training, [], episode)
     start = time.perf_counter()
-    train(model_given, pool, training, inputs.tokens, episode)
+    train(model_given, pool, training, inputs, episode)
     seconds["first step"] = ended[0] - start
     print(json.dumps(seconds))
 

@@ -1,6 +1,5 @@
 """A run: mine, mix, train, evaluate; every value is an artefact of the run folder, made now or cached."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def run(
     out: str | Path,
     data: str | Path | None = None,
     cache: Path | None = None,
-    adopted: Mapping[str, Path] | None = None,
+    adopted: dict[str, Path] | None = None,
     review: str | Path | None = None,
     review_as: ReviewAs = "exclude",
     executor: Executor = IN_PROCESS,
@@ -43,8 +42,7 @@ def run(
         data: Where the collection was loaded from, so that ``ance-tele search`` finds it again.
         cache: Folder for the token stores.
         adopted: Parts of other run folders to begin with, by their name here, e.g. ``{"bm25": folder}``.
-        review: A CSV file of verdicts on passages (:mod:`ance_tele.data.review`).
-        review_as: Passages that it calls relevant are no negatives ("exclude"), or become positives ("positives").
+        review: A CSV of verdicts; relevant passages are no negatives, or (``review_as``) become positives.
         executor: Where models encode, search and train (:mod:`ance_tele.engine`); it changes no result.
 
     Raises:
@@ -64,9 +62,7 @@ def run(
             retriever.close(recipe.episode.keep_vectors)
             pool = mix(candidates, training, pools, episode)
             del candidates  # memory that training needs
-            trained = train(
-                episode.start(inputs.start, retriever.checkpoint), pool, training, inputs.tokens, episode, executor
-            )
+            trained = train(episode.start(inputs.start, retriever.checkpoint), pool, training, inputs, episode)
             pools.append(pool.on_disk())
             retriever = inputs.retriever(trained, episode.number)
             evaluate(inputs, retriever, episode.number)

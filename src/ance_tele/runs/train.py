@@ -20,6 +20,7 @@ from ance_tele.engine.work import Facts
 from ance_tele.mining.pool import Pool
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.identity import FREE_SETTINGS
+from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.log import log_phase, trained
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.settings import Recipe
@@ -44,18 +45,17 @@ def train(
     start: Checkpoint,
     pool: Artefact[Pool],
     training: TrainingSet,
-    tokens: TokenizedCollection,
+    given: RunInputs,
     episode: Episode,
-    executor: Executor = IN_PROCESS,
 ) -> Checkpoint:
     """Train the encoder of an episode from ``start``, the initial model or the previous checkpoint.
 
-    The ranks of the ``executor`` train it together; how many they are changes no batch, and no step.
+    The ranks of the executor that the run was ``given`` train it together; their number changes no batch and no step.
 
     Raises:
         UserError: No training query has a negative, or training has diverged.
     """
-    recipe = episode.recipe
+    recipe, tokens = episode.recipe, given.tokens
     config, seed = recipe.training, recipe.episode.seed
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
     several = len(training.positives.passages) > len(training)
@@ -82,7 +82,7 @@ def train(
             # Inputs as in the manifest, to recognise checkpoints of the same training.
             same = {"training": fingerprint(inputs)}
             last_checkpoint(work, same)  # removes those of another training
-            result, model = _together(executor, start, plan, tokens, config, work, schedule, same, made.target)
+            result, model = _together(given.executor, start, plan, tokens, config, work, schedule, same, made.target)
             made.facts = {
                 **{name: result[name] for name in ("weights", "steps", "scheduled")},
                 "whole": plan.steps_per_epoch * config.epochs,
