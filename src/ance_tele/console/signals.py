@@ -32,7 +32,7 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGINT raise KeyboardInterrupt and SIGTERM :class:`Terminated`, and see to it that the block ends soon.
+    """Make SIGINT raise KeyboardInterrupt and SIGTERM :class:`Terminated`, and see to it that the block ends soon.
 
     After ``GRACE_SECONDS``, and at once at a second SIGINT, the process ends without further ado.
     """

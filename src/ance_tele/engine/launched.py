@@ -90,7 +90,7 @@ class Ranks:
         self._post({"close": True})
 
     def end(self) -> None:
-        """Let the other ranks go."""
+        """End the other ranks."""
         self._post({"end": True})
 
     def _post(self, what: dict[str, Any]) -> str:

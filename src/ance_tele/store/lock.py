@@ -40,7 +40,7 @@ _NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock: process, host, since when, and the command line."""
+    """The holder of a lock: process, host, since when, and the command line."""
 
     process: int
     host: str
