@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from ance_tele.cli.common import HINTS, LENIENT, echo
+from ance_tele.cli.common import ADDRESS, ENGINE, HINTS, LENIENT, PROCESSES, echo
 from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.measuring import echo_scores, encoder_config, usual_split, writable
 from ance_tele.cli.setting_flags import setting_flags
@@ -12,7 +11,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.numbers import counted
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.engine.array import ArrayTask
-from ance_tele.engine.choose import EngineName, executor_for, serve_other_ranks
+from ance_tele.engine.choose import executor_for, serve_other_ranks
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.paper.settings import start_of
 
@@ -94,11 +93,11 @@ _RUN = "file of the TREC run"
 _PARTS = (
     Flag("--unit_index", "which part this is, from 0; by default that of a Slurm array", int | None),
     Flag("--unit_count", "of how many parts; by default the tasks of a Slurm array", int | None),
-    Flag("--processes", "how many here; auto is one a GPU, one on a CPU", int | Literal["auto"], "auto"),
+    PROCESSES,
 )
 _MORE = (
-    Flag("--engine", "where they run: on this machine, or on a Ray cluster", EngineName, "local"),
-    Flag("--address", "of a Ray cluster that runs already"),
+    ENGINE,
+    ADDRESS,
     LENIENT,
 )
 _MODEL = Flag("model", "folder or hub name of a model")

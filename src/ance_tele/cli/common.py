@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ance_tele.cli.flags import Flag, Given, switch
 from ance_tele.console.errors import UserError
+from ance_tele.engine.choose import EngineName
 from ance_tele.paper.settings import OFFICIAL
 from ance_tele.recipes import RECIPES, recipe
 from ance_tele.settings import Recipe
@@ -20,6 +21,9 @@ HINTS = {
     "recipes": "systems: a recipe's name and, after spaces, settings of its own, e.g. 'ance-tele alpha=0.3'",
 }
 LENIENT = switch("--lenient", "leave out what does not add up, and count it")
+PROCESSES = Flag("--processes", "how many; auto is one a GPU, one on a CPU", int | Literal["auto"], "auto")
+ENGINE = Flag("--engine", "where they run: on this machine, or on a Ray cluster", EngineName, "local")
+ADDRESS = Flag("--address", "of a Ray cluster that runs already")
 MOVED = Flag("--data", "where the collection lies now, if it was moved")
 
 

@@ -1,14 +1,25 @@
 """The verb `run`: carry out a recipe, or estimate its cost."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ance_tele.cli.common import HINTS, chosen_recipe, conclude, echo, introduce, need, print_config
+from ance_tele.cli.common import (
+    ADDRESS,
+    ENGINE,
+    HINTS,
+    PROCESSES,
+    chosen_recipe,
+    conclude,
+    echo,
+    introduce,
+    need,
+    print_config,
+)
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
 from ance_tele.data.grades import ReviewAs
-from ance_tele.engine.choose import EngineName, executor_for, serve_other_ranks
+from ance_tele.engine.choose import executor_for, serve_other_ranks
 from ance_tele.paper.settings import START_OF_SCALE, start_of
 from ance_tele.settings import Recipe
 
@@ -120,10 +131,10 @@ RUN = Verb(
             Flag("--review", "CSV of verdicts: query_id, passage_id, verdict"),
             Flag("--review_as", "passages called relevant: no negatives, or positives", ReviewAs, "exclude"),
             Flag("--gpu", "with --plan: on which GPU, e.g. H100"),
-            Flag("--processes", "how many; auto is one a GPU, one on a CPU", int | Literal["auto"], "auto"),
+            PROCESSES,
             Flag("--nodes", "with --plan: on how many machines, of --processes GPUs each", int, 1),
-            Flag("--engine", "where they run: on this machine, or on a Ray cluster", EngineName, "local"),
-            Flag("--address", "of a Ray cluster that runs already"),
+            ENGINE,
+            ADDRESS,
         ],
     ),
 )

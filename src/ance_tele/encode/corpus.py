@@ -16,11 +16,11 @@ from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.shards import EncodeJob, shards_of
 from ance_tele.encode.vectors import Vectors
 from ance_tele.engine.executor import IN_PROCESS, Executor
-from ance_tele.engine.work import Facts, Unit
+from ance_tele.engine.work import Facts, Unit, missing
 from ance_tele.store.files import atomic, remove
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import read_manifest
-from ance_tele.store.tables import open_array
+from ance_tele.store.tables import open_array, write_array
 
 # Texts of a piece, where they are encoded into memory.
 PIECE = 8192
@@ -76,15 +76,15 @@ def encode_corpus(
 
 def encode_shards(job: EncodeJob, units: Sequence[Unit], executor: Executor = IN_PROCESS) -> None:
     """Encode the shards among these that are not on disk."""
-    missing = job.missing(units)
-    elsewhere = executor if len(missing) > 1 and job.portable else IN_PROCESS
-    with progress(f"encoding {job.what}", sum(stop - start for _, start, stop in missing), job.what) as advance:
+    absent = missing(job, units)
+    elsewhere = executor if len(absent) > 1 and job.portable else IN_PROCESS
+    with progress(f"encoding {job.what}", sum(stop - start for _, start, stop in absent), job.what) as advance:
 
         def done(unit: Unit, facts: Facts) -> None:
             if elsewhere is not IN_PROCESS:
                 advance(unit[2] - unit[1])
 
-        elsewhere.run(replace(job, _advance=advance), missing, done)
+        elsewhere.run(replace(job, _advance=advance), absent, done)
 
 
 def encode_many(
@@ -111,10 +111,10 @@ def encode_many(
         return np.concatenate([encode_texts(model, tokens, rows[a:b], task, config) for _, a, b in pieces])
     of = hashlib.sha256(rows.tobytes()).hexdigest()
     folder = folder / f"texts-{of[:16]}"
-    with atomic(folder / "rows.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, rows)
+    with atomic(folder / "rows.npy") as temporary:
+        write_array(temporary, rows)
     job = replace(job, folder=str(folder.resolve()), rows=str((folder / "rows.npy").resolve()), rows_key=of)
-    executor.run(job, job.missing(pieces))
+    executor.run(job, missing(job, pieces))
     vectors = np.concatenate([np.load(job.path(unit)) for unit in pieces])
     remove(folder)
     return vectors

@@ -1,7 +1,6 @@
 """The unit of encoding: a run of texts to a shard of vectors, wherever it is done."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from ance_tele.encode.encoder import Task, resolve_precision
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
 from ance_tele.engine.work import Facts, Unit, Work
-from ance_tele.store.artefacts import build, cached
+from ance_tele.store.artefacts import build
+from ance_tele.store.tables import write_array
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +102,6 @@ class EncodeJob:
             inputs["of"] = self.rows_key
         return inputs if unit is None else {**inputs, "rows": [unit[1], unit[2] - unit[1]]}
 
-    def missing(self, units: Sequence[Unit]) -> list[Unit]:
-        """Return the units whose shards are not on disk."""
-        return [unit for unit in units if cached(self.path(unit), self.inputs(unit)) is None]
-
     def open(self) -> Work:
         """Load the encoder, unless it is at hand; return what encodes a shard."""
         config = EncoderConfig(**{**self.config, "precision": self.precision})
@@ -124,9 +120,7 @@ class EncodeJob:
 
             def make(target: Path) -> None:
                 rows = np.arange(*unit[1:]) if chosen is None else np.asarray(chosen[slice(*unit[1:])])
-                vectors = encode_texts(model, tokens, rows, self.task, config, self._advance)
-                with target.open("wb") as file:
-                    np.save(file, vectors)
+                write_array(target, encode_texts(model, tokens, rows, self.task, config, self._advance))
 
             with muted(again):  # why one shard is made again is why all are
                 manifest = build(self.path(unit), "vectors", self.inputs(unit), make)

@@ -22,7 +22,7 @@ from ance_tele.engine.executor import Done
 from ance_tele.engine.processes import failed, variables
 from ance_tele.engine.rank import meeting
 from ance_tele.engine.work import Facts, Job, Unit, describe, opened
-from ance_tele.engine.worker import attempt
+from ance_tele.engine.worker import attempt, facts_of
 
 # Seconds between two questions for work, at most.
 PATIENCE = 0.5
@@ -67,7 +67,7 @@ class Ranks:
             waiting.discard(number)
         while waiting:
             for number in [one for one in waiting if self.store.check([f"{key}/{one}"])]:
-                done(units[number], answer(json.loads(self.store.get(f"{key}/{number}"))))
+                done(units[number], facts_of(json.loads(self.store.get(f"{key}/{number}")), "a rank"))
                 waiting.discard(number)
             time.sleep(PATIENCE / 10)
 
@@ -82,7 +82,7 @@ class Ranks:
         for rank in range(1, self.ranks):
             while not self.store.check([f"{key}/{rank}"]):
                 time.sleep(PATIENCE / 10)
-            answer(json.loads(self.store.get(f"{key}/{rank}")))
+            facts_of(json.loads(self.store.get(f"{key}/{rank}")), "a rank")
         return facts
 
     def close(self) -> None:
@@ -128,18 +128,7 @@ def serve(place: Place, gpus: int) -> None:
             store.set(f"{key}/{place.rank}", json.dumps(found))
         units = asked.get("units", [])
         while units and (unit := store.add(f"{key}/next", 1) - 1) < len(units):
-            line = json.dumps({"job": asked["job"], "unit": units[unit]})
-            store.set(f"{key}/{unit}", json.dumps(attempt(open_job, line)))
-
-
-def answer(found: dict[str, Any]) -> Facts:
-    """Return what another rank has found out, or raise what it has met."""
-    if "error" in found:
-        raise UserError(found["error"])
-    if "failure" in found:
-        raise RuntimeError(f"a rank failed:\n{found['failure']}")
-    facts: Facts = found["facts"]
-    return facts
+            store.set(f"{key}/{unit}", json.dumps(attempt(open_job, asked["job"], units[unit])))
 
 
 def train_here(description: str, place: Place, port: int, gpus: int) -> Facts:

@@ -19,6 +19,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.signals import Terminated
 from ance_tele.engine.executor import Done
 from ance_tele.engine.work import Facts, Job, Unit, describe
+from ance_tele.engine.worker import facts_of
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +60,7 @@ class Worker:
             code = self._process.wait()
             self._process = None
             raise WorkerDied(f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise UserError(answer["error"])
-        if "failure" in answer:
-            raise RuntimeError(f"a worker process failed:\n{answer['failure']}")
-        facts: Facts = answer["facts"]
-        return facts
+        return facts_of(json.loads(line), "a worker process")
 
     def close(self) -> None:
         """End the process."""

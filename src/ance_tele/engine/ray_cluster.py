@@ -8,12 +8,14 @@ ends the run with its sentence. Ray Core and not Ray Data: see docs/decisions.md
 import logging
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ance_tele.console.errors import UserError
 from ance_tele.engine.executor import Done
 from ance_tele.engine.processes import RETRIES
-from ance_tele.engine.work import Facts, Job, Unit, describe
+from ance_tele.engine.work import Facts, Job, Unit, describe, opened
+from ance_tele.engine.worker import attempt, facts_of
 
 log = logging.getLogger(__name__)
 
@@ -67,26 +69,24 @@ class RayCluster:
                 idle.append(self._another(actor))
                 continue
             idle.append(actor)
-            if "error" in found:
-                raise UserError(found["error"])
-            if "failure" in found:
-                raise RuntimeError(f"a unit failed on Ray:\n{found['failure']}")
-            done(unit, found["facts"])
+            done(unit, facts_of(found, "a unit on Ray"))
 
     def train(self, job: Job) -> Facts:
         """Have Ray Train start the ranks; the job finds its last whole checkpoint by itself."""
         from ance_tele.engine.ray_train import train
 
-        self._stop()
+        self.close()
         return train(job, self.ranks, self.gpus > 0)
 
     def close(self) -> None:
-        """End the actors, and the cluster if it was started here for this run."""
-        self._stop()
+        """End the actors."""
+        for actor in self._actors:
+            self.ray.kill(actor)
+        self._actors = []
 
     def end(self) -> None:
         """End the actors, and the cluster that was started for this run."""
-        self._stop()
+        self.close()
         if self.own:
             self.ray.shutdown()
 
@@ -106,29 +106,16 @@ class RayCluster:
         self._actors.append(self._actor())
         return self._actors[-1]
 
-    def _stop(self) -> None:
-        for actor in self._actors:
-            self.ray.kill(actor)
-        self._actors = []
-
 
 class Unitary:
     """What an actor holds: the last job it has opened."""
 
     def __init__(self) -> None:
-        from functools import lru_cache
-
-        from ance_tele.engine.work import opened
-
         self.open_job = lru_cache(maxsize=1)(opened)
 
     def do(self, description: str, unit: Unit) -> dict[str, Any]:
         """Do one unit; return its facts, or the error in words."""
-        import json
-
-        from ance_tele.engine.worker import attempt
-
-        return attempt(self.open_job, json.dumps({"job": description, "unit": unit}))
+        return attempt(self.open_job, description, unit)
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.engine.processes import RETRIES
 from ance_tele.engine.rank import GRACE
 from ance_tele.engine.work import Facts, Job, describe
+from ance_tele.engine.worker import facts_of
 
 
 def train(job: Job, ranks: int, gpu: bool) -> Facts:
@@ -47,11 +48,7 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
                 ) from None
     found: dict[str, Any] = json.loads(answers.read_text("utf-8"))
     answers.unlink()
-    if "error" in found:
-        raise UserError(found["error"])
-    if "failure" in found:
-        raise RuntimeError(f"a rank failed on Ray:\n{found['failure']}")
-    return found
+    return facts_of(found, "a rank on Ray")
 
 
 def _rank(config: dict[str, str]) -> None:
@@ -63,8 +60,9 @@ def _rank(config: dict[str, str]) -> None:
     place, answers = ray.train.get_context(), Path(config["answers"])
     if answers.exists():  # an exception of ours: to start again would not help
         raise RuntimeError(answers.read_text("utf-8"))
+    answer: dict[str, Any]
     try:
-        answer = opened(config["job"])((place.get_world_rank(), place.get_world_size()))
+        answer = {"facts": opened(config["job"])((place.get_world_rank(), place.get_world_size()))}
     except Exception as error:
         answer = {"error": str(error)} if isinstance(error, UserError) else {"failure": traceback.format_exc()}
         if "failure" in answer:

@@ -11,6 +11,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias
 
+from ance_tele.store.artefacts import cached
+
 Unit: TypeAlias = tuple[int, ...]
 """Which part of a job."""
 
@@ -28,6 +30,21 @@ class Job(Protocol):
 
     def open(self) -> Work:
         """Load what the units need (a model, an index of files), once in each process."""
+
+
+class ArtefactJob(Job, Protocol):
+    """A job each of whose units leaves one artefact."""
+
+    def path(self, unit: Unit) -> Path:
+        """Return where the artefact of a unit belongs."""
+
+    def inputs(self, unit: Unit) -> dict[str, Any]:
+        """Return what decides its content."""
+
+
+def missing(job: ArtefactJob, units: Sequence[Unit]) -> list[Unit]:
+    """Return the units whose artefacts are not on disk."""
+    return [unit for unit in units if cached(job.path(unit), job.inputs(unit)) is None]
 
 
 def describe(job: Job) -> str:

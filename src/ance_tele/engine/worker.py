@@ -9,21 +9,20 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from queue import SimpleQueue
 from threading import Thread
-from typing import TextIO
+from typing import Any, TextIO
 
 from ance_tele.console.errors import UserError
-from ance_tele.engine.work import Work, opened
+from ance_tele.engine.work import Facts, Work, opened
 
 
-def attempt(open_job: Callable[[str], Work], line: str) -> dict[str, object]:
-    """Do what a line asks for; return the unit's facts, or the error in words."""
-    asked = json.loads(line)
+def attempt(open_job: Callable[[str], Work], description: str, unit: Sequence[int]) -> dict[str, Any]:
+    """Do one unit; return its facts, or the error in words, as :func:`facts_of` takes them."""
     try:
-        return {"facts": open_job(asked["job"])(tuple(asked["unit"]))}
+        return {"facts": open_job(description)(tuple(unit))}
     except UserError as error:
         return {"error": str(error)}
     except OSError as error:
@@ -33,6 +32,21 @@ def attempt(open_job: Callable[[str], Work], line: str) -> dict[str, object]:
         raise  # the process ends, and its unit is tried again
     except Exception:
         return {"failure": traceback.format_exc()}
+
+
+def facts_of(answer: Mapping[str, Any], where: str) -> Facts:
+    """Return the facts of an answer, or raise its error.
+
+    Raises:
+        UserError: What was asked for cannot be done.
+        RuntimeError: It failed; ``where`` it did begins the message, and the traceback follows.
+    """
+    if "error" in answer:
+        raise UserError(answer["error"])
+    if "failure" in answer:
+        raise RuntimeError(f"{where} failed:\n{answer['failure']}")
+    facts: Facts = answer["facts"]
+    return facts
 
 
 def serve(lines: TextIO, out: TextIO) -> None:
@@ -47,7 +61,8 @@ def serve(lines: TextIO, out: TextIO) -> None:
     Thread(target=read, daemon=True).start()
     open_job = lru_cache(maxsize=1)(opened)
     while True:
-        print(json.dumps(attempt(open_job, coming.get())), file=out, flush=True)
+        asked = json.loads(coming.get())
+        print(json.dumps(attempt(open_job, asked["job"], asked["unit"])), file=out, flush=True)
 
 
 def main() -> None:

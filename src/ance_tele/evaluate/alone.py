@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from ance_tele.encode.shards import EncodeJob, shards_of
 from ance_tele.encode.vectors import Vectors, not_encoded, open_vectors
 from ance_tele.engine.array import ArrayTask
 from ance_tele.engine.executor import IN_PROCESS, Executor
-from ance_tele.engine.work import Unit, share
+from ance_tele.engine.work import Unit, missing, share
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.grid import SearchJob, grid, merged, search
 from ance_tele.search.topk import TopK, ranked, resolve_engine
 from ance_tele.store.artefacts import build
 from ance_tele.store.files import remove
 from ance_tele.store.fingerprints import fingerprint
+from ance_tele.store.tables import write_array
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def encode_part(
         units = shards_of(len(tokens), config.shard_passages)
         own = _own(units, task)
         encode_shards(job, own, executor)
-    return Progress(len(own), len(units) - len(job.missing(units)), len(units))
+    return Progress(len(own), len(units) - len(missing(job, units)), len(units))
 
 
 def retrieve_part(
@@ -103,7 +103,9 @@ def retrieve_part(
     key = fingerprint([key, vectors.key, k])
     rank = collection.corpus.id_rank
     ranks = folder / f"ids-{collection.fingerprint[:16]}.npy"
-    build(ranks, "ranks of ids", {"data": collection.fingerprint}, partial(_save, rank), shared=True)
+    build(
+        ranks, "ranks of ids", {"data": collection.fingerprint}, lambda target: write_array(target, rank), shared=True
+    )
     files = [str(Path(str(getattr(shard, "filename"))).resolve()) for shard in vectors.shards]  # noqa: B009
     device = checkpoint.device.partition(":")[0]
 
@@ -115,14 +117,14 @@ def retrieve_part(
     if task is None:
         begun = [int(path.name.rpartition("-")[2]) for path in folder.glob(f"search-{key[:16]}-of-*")]
         cuts = [cut(count) for count in begun or [executor.workers]]
-        job, units = min(cuts, key=lambda one: len(one[0].missing(one[1])) / len(one[1]))
-        if begun and (missing := job.missing(units)):
-            log.info(f"{len(units) - len(missing)} of {len(units)} parts are searched; this command does the others")
+        job, units = min(cuts, key=lambda one: len(missing(*one)) / len(one[1]))
+        if begun and (absent := missing(job, units)):
+            log.info(f"{len(units) - len(absent)} of {len(units)} parts are searched; this command does the others")
     else:
         job, units = cut(task.count)
     own = _own(units, task)
     search(job, own, vectors, "searching", executor)
-    done = len(units) - len(job.missing(units))
+    done = len(units) - len(missing(job, units))
     progress = Progress(len(own), done, len(units))
     if done < len(units):
         return progress, None
@@ -163,10 +165,7 @@ def _encoded_queries(retriever: DenseRetriever, rows: np.ndarray, folder: Path) 
     of = hashlib.sha256(np.ascontiguousarray(rows, np.int64).tobytes()).hexdigest()
     inputs: dict[str, Any] = {**retriever.key, "rows": of}
     path = folder / f"queries-{fingerprint(inputs)[:16]}.npy"
-    build(path, "query vectors", inputs, lambda target: _save(retriever.encode_queries(rows), target), shared=True)
+    build(
+        path, "query vectors", inputs, lambda target: write_array(target, retriever.encode_queries(rows)), shared=True
+    )
     return path, fingerprint(inputs)
-
-
-def _save(array: np.ndarray, target: Path) -> None:
-    with target.open("wb") as file:
-        np.save(file, array)

@@ -81,7 +81,6 @@ def train(
             _check_negatives(plan, training, config)
             # Inputs as in the manifest, to recognise checkpoints of the same training.
             same = {"training": fingerprint(inputs)}
-            last_checkpoint(work, same)  # removes those of another training
             result, model = _together(given.executor, start, plan, tokens, config, work, schedule, same, made.target)
             made.facts = {
                 **{name: result[name] for name in ("weights", "steps", "scheduled")},
@@ -130,6 +129,7 @@ def _together(
         model = start.take()
         return IN_PROCESS.train(replace(job, _held=(model, plan, *stores))), model
     start.release()
+    last_checkpoint(work, inputs)  # removes those of another training, which ranks do not
     try:
         write_plan(Path(job.plan), plan)
         facts = executor.train(job)

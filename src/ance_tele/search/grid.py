@@ -12,11 +12,12 @@ import numpy as np
 from ance_tele.console.progress import progress
 from ance_tele.encode.vectors import Vectors
 from ance_tele.engine.executor import Executor
-from ance_tele.engine.work import Facts, Unit, Work
+from ance_tele.engine.work import Facts, Unit, Work, missing
 from ance_tele.search.sort_keys import EMPTY, keyed
 from ance_tele.search.topk import TopK, exact_topk, ranked, resolve_engine
-from ance_tele.store.artefacts import build, cached
+from ance_tele.store.artefacts import build
 from ance_tele.store.files import atomic, remove
+from ance_tele.store.tables import write_array
 
 # Queries of a unit, at most: what is lost with a worker, and held in memory by one.
 BLOCK_QUERIES = 65536
@@ -60,10 +61,6 @@ class SearchJob:
         """Return what decides a unit's lists."""
         return {"search": self.key, "unit": list(unit)}
 
-    def missing(self, units: Sequence[Unit]) -> list[Unit]:
-        """Return the units whose partial lists are not on disk."""
-        return [unit for unit in units if cached(self.path(unit), self.inputs(unit)) is None]
-
     def open(self) -> Work:
         """Map the files; return what searches one group of shards for one block of queries."""
         queries, rank = (np.load(path, mmap_mode="r") for path in (self.queries, self.rank))
@@ -82,8 +79,7 @@ class SearchJob:
                 block = np.asarray(queries[start:stop])
                 found = exact_topk(block, group, self.k, within, self.device, precision=self.precision)
                 keys = keyed(found.scores, ids[found.rows].astype(np.uint64))
-                with target.open("wb") as file:
-                    np.save(file, np.where(found.rows < 0, EMPTY, keys))
+                write_array(target, np.where(found.rows < 0, EMPTY, keys))
 
             return {"seconds": build(self.path(unit), "partial lists", self.inputs(unit), make).seconds}
 
@@ -138,9 +134,9 @@ def search(job: SearchJob, units: Sequence[Unit], vectors: Vectors, what: str, e
         start, stop, first, last = unit
         return (stop - start) * int(rows[last] - rows[first])
 
-    missing = job.missing(units)
-    with progress(what, sum(map(scores, missing)), "scores") as advance:
-        executor.run(job, missing, lambda unit, facts: advance(scores(unit)))
+    absent = missing(job, units)
+    with progress(what, sum(map(scores, absent)), "scores") as advance:
+        executor.run(job, absent, lambda unit, facts: advance(scores(unit)))
 
 
 def merged(job: SearchJob, units: Sequence[Unit]) -> np.ndarray:
@@ -175,6 +171,6 @@ def grid(queries: int, shards: int, workers: int) -> list[Unit]:
 
 
 def _saved(path: Path, array: np.ndarray) -> str:
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
+    with atomic(path) as temporary:
+        write_array(temporary, array)
     return str(path.resolve())

@@ -44,6 +44,12 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, write_page_checksum=True)
 
 
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a file of one array under exactly this name; numpy alone would add ".npy" to a temporary one."""
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
 def open_array(path: Path) -> np.ndarray:
     """Open a file of one array, memory-mapped.
 

@@ -58,12 +58,13 @@ def gathered(own: Tensor, sizes: Sequence[int], rank: int) -> Tensor:
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace each gradient by the sum over all ranks."""
-    message: list[Tensor] = []
+    message, size = list[Tensor](), 0
     for gradient in [one.grad for one in parameters if one.grad is not None]:
-        if message and sum(part.numel() for part in message) + gradient.numel() > MESSAGE:
+        if message and size + gradient.numel() > MESSAGE:
             _sum(message)
-            message = []
+            message, size = [], 0
         message.append(gradient)
+        size += gradient.numel()
     if message:
         _sum(message)
 
