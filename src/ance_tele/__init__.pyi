@@ -15,6 +15,7 @@ from ance_tele.encode.config import EncoderConfig as EncoderConfig
 from ance_tele.encode.corpus import encode_corpus as encode_corpus
 from ance_tele.encode.loading import load_model as load_model
 from ance_tele.encode.loading import load_pair as load_pair
+from ance_tele.engine.choose import executor_for as executor_for
 from ance_tele.episode import run as run
 from ance_tele.evaluate.config import EvaluateConfig as EvaluateConfig
 from ance_tele.evaluate.export import export_dpr as export_dpr

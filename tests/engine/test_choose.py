@@ -10,6 +10,7 @@ from ance_tele.engine.choose import executor_for
 from ance_tele.engine.executor import InProcess
 from ance_tele.engine.launched import Place
 from ance_tele.engine.processes import Processes
+from ance_tele.engine.rank import meeting
 
 LAUNCHED = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "29500"}
 
@@ -63,3 +64,11 @@ def test_a_launcher_says_where_a_process_is(monkeypatch: pytest.MonkeyPatch) -> 
     assert Place.of_environment() == Place(3, 8, 1, 2)
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert Place.of_environment() is None, "torchrun with one process"
+
+
+def test_a_launcher_without_a_port_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun --master_port 0 gives ranks that 0 to meet at."""
+    for name, value in {**LAUNCHED, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:0 .*--standalone"):
+        meeting(3)

@@ -155,6 +155,23 @@ def test_killed_in_parallel_it_goes_on(whole: Path, toy: Path, tiny_model: Path,
     assert not list(out.rglob("*.tmp-*"))
 
 
+@pytest.mark.slow
+def test_stopped_in_parallel_each_cell_saves_its_step(toy: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stopped"
+    words = [*command(toy, tiny_model, out, "dpr", seeds=(1, 2)), "--parallel=2", "--epochs=200", "--save_steps=50"]
+    child = started(words, tmp_path / "errors.txt")
+    try:
+        _wait(lambda: len(list(out.glob("cells/*/*/*/episode-1/checkpoints/*.manifest.json"))) >= 2, 120)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGTERM)
+        child.join(15)
+        assert child.exitcode == 143
+        logs = [path.read_text() for path in out.glob("cells/*/*/seed-*.log")]
+        assert len(logs) == 2 and all("a checkpoint of step" in text for text in logs), logs
+    finally:
+        child.kill()
+
+
 def _wait(until: Callable[[], Any], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not until():
@@ -163,7 +180,8 @@ def _wait(until: Callable[[], Any], seconds: float) -> None:
 
 
 def _children(process: int) -> list[int]:
-    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    threads = Path(f"/proc/{process}/task").glob("*/children")  # each of what that thread has started
+    return [int(number) for path in threads for number in path.read_text().split()]
 
 
 def _runs(process: int) -> bool:

@@ -24,7 +24,7 @@ def test_what_a_comparison_needs(toy: Path, tiny_model: Path, tmp_path: Path, re
     assert refusal(*some, model, out).startswith("--data is missing")
     assert refusal(*some, data, model) == "--out is missing: the folder of the comparison."
     assert refusal(*some, data, out).endswith("--models takes several.")
-    assert refusal(*some, data, model, out, "--parallel", 0) == "parallel is 0; it must be at least 1."
+    assert refusal(*some, data, model, out, "--parallel", 0) == "parallel is 0; it must be at least 1, or auto."
     assert refusal(*some, data, model, out, "--seeds", 1, 1) == "A comparison needs different seeds, got 1, 1."
     assert refusal(*some, data, model, out, "--seeds", 1, "x") == (
         "seeds is [1, 'x']; it must be numbers such as 1 2 3, in a file [1, 2, 3]."
@@ -88,7 +88,7 @@ class Stop(Exception):
 @pytest.fixture
 def asked(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Return what a command line asks of :func:`compare`, without doing it."""
-    names = ("systems", "models", "seeds", "data", "out", "cache", "parallel", "table", "suit")
+    names = ("systems", "models", "seeds", "data", "out", "cache", "executor", "table", "suit")
     found: dict[str, Any] = {}
 
     def noting(*given: Any) -> None:
@@ -110,7 +110,7 @@ def test_seeds_and_models(asked: Callable[..., dict[str, Any]]) -> None:
     assert asked(*some, "--model=m")["seeds"] == [42]
     assert asked(*some, "--model=m", "--seed=7")["seeds"] == [7], "not left unheard"
     found = asked(*some, "--models", "m", "co-condenser-marco", "--seeds", 3, 4, "--parallel=2")
-    assert (found["seeds"], found["parallel"]) == ((3, 4), 2)
+    assert (found["seeds"], found["executor"].workers) == ((3, 4), 2)
     assert found["models"] == ["m", "Luyu/co-condenser-marco"]
 
 

@@ -1,5 +1,6 @@
 """Systems and the grid of their cells: settings, donors, folders, refusals."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 
 from ance_tele.console.errors import UserError
+from ance_tele.engine.work import describe
+from ance_tele.experiments.cells import CellsJob
 from ance_tele.experiments.grid import Cell, beginning, grid, system
 from ance_tele.recipes import RECIPES, recipe
 
@@ -157,3 +160,11 @@ def test_nothing_is_named_twice_or_not_at_all(
     with pytest.raises(UserError) as caught:
         grid([system(name) for name in names], models, seeds)
     assert sentence in str(caught.value)
+
+
+def test_a_cell_is_the_same_in_another_process() -> None:
+    """All that a worker gets of it is JSON."""
+    cells = cells_of("bm25", "ance-tele alpha=0.3 sources=query", "ance", models=("m",), seeds=(1, 2))
+    job = CellsJob.of(cells, Path("out"), "data", Path("cache"), 2)
+    again = CellsJob(**json.loads(describe(job))["values"])
+    assert [again.cell((number,)) for number in range(len(cells))] == cells

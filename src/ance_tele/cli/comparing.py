@@ -1,13 +1,14 @@
 """The verbs `compare` and `reproduce`: several systems, models and seeds on the same data."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ance_tele.cli.common import HINTS, echo, introduce, need, print_config, settings_given
+from ance_tele.cli.common import ADDRESS, ENGINE, HINTS, echo, introduce, need, print_config, settings_given
 from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
+from ance_tele.engine.choose import executor_for, serve_other_ranks
 from ance_tele.paper.settings import SCALES, start_of
 from ance_tele.plan.defaults import NEGATIVES
 from ance_tele.settings import EpisodeConfig, Recipe
@@ -40,8 +41,10 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
     models = [*given.models, *([given.model] if given.model else [])]
     if not models:
         raise UserError(f"--model is missing: {HINTS['model']}; --models takes several.")
-    if given.parallel < 1:
-        raise UserError(f"parallel is {given.parallel}; it must be at least 1.")
+    if given.parallel != "auto" and given.parallel < 1:
+        raise UserError(f"parallel is {given.parallel}; it must be at least 1, or auto.")
+    if serve_other_ranks():
+        return 0
     settings = settings_given(given)
     seeds = given.seeds or [settings.pop("seed", EpisodeConfig().seed)]
 
@@ -85,7 +88,8 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
         with muted(quiet):
             return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder)
 
-    found = compare_systems(systems, starts, seeds, given.data, given.out, None, given.parallel, table, suit)
+    with executor_for(given.parallel, given.engine, given.address) as executor:
+        found = compare_systems(systems, starts, seeds, given.data, given.out, None, executor, table, suit)
     result = ComparisonResult.of(found)
     echo("")
     for one in terminal_tables(result):
@@ -109,7 +113,9 @@ def _flags(what: Flag) -> list[Flag]:
         ],
         [
             Flag("--model", "the same as --models, for a single one"),
-            Flag("--parallel", "cells at a time, spread over the GPUs there are", int, 1),
+            Flag("--parallel", "cells at a time; auto is one a GPU, one on a CPU", int | Literal["auto"], "auto"),
+            ENGINE,
+            ADDRESS,
             Flag("--scale", "settings of marco, nq or triviaqa (Table 5)"),
         ],
     )

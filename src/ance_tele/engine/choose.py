@@ -33,34 +33,26 @@ def executor_for(
         raise UserError(f"processes is {processes}; it must be at least 1, or auto.")
     if address is not None and engine != "ray":
         raise UserError("--address is of a Ray cluster; it goes with --engine ray.")
+    executor = _made(processes, engine, address)
+    try:
+        yield executor
+    finally:
+        executor.end()
+
+
+def _made(processes: int | Literal["auto"], engine: EngineName, address: str | None) -> Executor:
+    if engine == "ray":
+        return _ray(address, None if processes == "auto" else processes)
     from ance_tele.engine.launched import Place, Ranks
 
-    place = Place.of_environment()
-    if engine == "ray":
-        cluster = _ray(address, None if processes == "auto" else processes)
-        try:
-            yield cluster
-        finally:
-            cluster.end()
-        return
-    if place is not None:
-        ranks = Ranks(place, gpus())
-        try:
-            yield ranks
-        finally:
-            ranks.end()
-        return
+    if (place := Place.of_environment()) is not None:
+        return Ranks(place, gpus())
     count = max(1, gpus()) if processes == "auto" else processes
     if count == 1:
-        yield IN_PROCESS
-        return
+        return IN_PROCESS
     from ance_tele.engine.processes import Processes
 
-    local = Processes(count, gpus())
-    try:
-        yield local
-    finally:
-        local.close()
+    return Processes(count, gpus())
 
 
 def _ray(address: str | None, processes: int | None) -> "RayCluster":

@@ -37,6 +37,9 @@ class Executor(Protocol):
     def close(self) -> None:
         """Free what the workers hold; the next job starts them anew."""
 
+    def end(self) -> None:
+        """Free what they hold, and end what was started."""
+
 
 class InProcess:
     """This process alone: nothing is started, and what it holds already is used."""
@@ -56,6 +59,8 @@ class InProcess:
 
     def close(self) -> None:
         """Nothing was started."""
+
+    end = close
 
 
 IN_PROCESS = InProcess()

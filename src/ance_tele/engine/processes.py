@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ance_tele.console.errors import UserError
-from ance_tele.console.signals import Terminated
+from ance_tele.console.signals import GRACE_SECONDS, Terminated
 from ance_tele.engine.executor import Done
 from ance_tele.engine.work import Facts, Job, Unit, describe
 from ance_tele.engine.worker import facts_of
@@ -50,23 +50,32 @@ class Worker:
             command = [sys.executable, "-m", "ance_tele.engine.worker"]
             pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             self._process = subprocess.Popen(command, env={**os.environ, **self.variables}, **pipes)
-        assert self._process.stdin is not None and self._process.stdout is not None
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
         try:
-            print(json.dumps({"job": description, "unit": unit}), file=self._process.stdin, flush=True)
-            line = self._process.stdout.readline()
+            print(json.dumps({"job": description, "unit": unit}), file=process.stdin, flush=True)
+            line = process.stdout.readline()
         except (BrokenPipeError, ValueError):
             line = ""
         if not line:
-            code = self._process.wait()
-            self._process = None
+            code, self._process = process.wait(), None
             raise WorkerDied(f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}")
         return facts_of(json.loads(line), "a worker process")
 
-    def close(self) -> None:
-        """End the process."""
+    def stop(self) -> None:
+        """Have the process end: at once, or where it trains, when its step is saved."""
         if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+            self._process.terminate()
+
+    def close(self) -> None:
+        """End the process, and wait for that."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
 
@@ -159,7 +168,11 @@ class Processes:
     def close(self) -> None:
         """End all worker processes."""
         for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
             worker.close()
+
+    end = close
 
 
 def variables(number: int, count: int, gpus: int) -> dict[str, str]:

@@ -66,12 +66,22 @@ def meeting(rank: int) -> Any:
 
     Each start has keys of its own. torch 2.13's own way of meeting has not: after a restart, ranks wait for addresses
     of processes that were killed.
+
+    Raises:
+        UserError: There is no such store, as where torchrun was given ``--master_port 0``.
     """
     import torch.distributed as dist
 
     hosts = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(address, port, is_master=hosts, wait_for_workers=False)
+    where = f"{address}:{port} (MASTER_ADDR, MASTER_PORT)"
+    if not port:  # torchrun gives it on as it is
+        raise UserError(f"The launcher has ranks meet at {where}: give it a port, or torchrun --standalone.")
+    try:
+        store = dist.TCPStore(address, port, is_master=hosts, wait_for_workers=False)
+    except dist.DistError as error:
+        why = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"Rank {rank} cannot meet the others at {where}: {why}.") from None
     return dist.PrefixStore(f"ance-tele-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 

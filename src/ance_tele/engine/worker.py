@@ -7,7 +7,9 @@ It ends when its input does, so that none outlives the process that has started 
 
 import json
 import os
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +18,7 @@ from threading import Thread
 from typing import Any, TextIO
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.signals import GRACE_SECONDS
 from ance_tele.engine.work import Facts, Work, opened
 
 
@@ -56,7 +59,9 @@ def serve(lines: TextIO, out: TextIO) -> None:
     def read() -> None:
         for line in lines:
             coming.put(line)
-        os._exit(0)  # in the middle of a unit too: nobody waits for it
+        os.kill(os.getpid(), signal.SIGTERM)  # in the middle of a unit too: nobody waits for it
+        time.sleep(GRACE_SECONDS)  # what trains saves its step
+        os._exit(1)
 
     Thread(target=read, daemon=True).start()
     open_job = lru_cache(maxsize=1)(opened)
@@ -67,8 +72,6 @@ def serve(lines: TextIO, out: TextIO) -> None:
 
 def main() -> None:
     """Serve; what libraries print goes to standard error, so that it is not taken for an answer."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, which the other end answers
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -1,16 +1,12 @@
-"""Running the cells of a comparison, sequentially or in several processes."""
+"""The cells of a comparison as work units: each is a run of its own, wherever an executor has it done."""
 
 import logging
-import multiprocessing
-import os
 import resource
 import sys
-import threading
 import traceback
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,95 +14,103 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.log import log_to
 from ance_tele.console.numbers import duration
 from ance_tele.data.load import load_collection
+from ance_tele.engine.executor import Executor
+from ance_tele.engine.work import Facts, Unit, Work
 from ance_tele.episode import run
 from ance_tele.evaluate.config import headline
 from ance_tele.experiments.grid import Cell, model_name, slug
+from ance_tele.settings import Recipe
 from ance_tele.store.files import write_json
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Job:
-    """A cell with its inputs, picklable; ``out`` is the folder of the comparison."""
+class CellsJob:
+    """Runs with what they share; a unit is the number of a cell.
 
-    cell: Cell
-    out: Path
-    data: str | Path
-    cache: Path
+    A cell that fails is a fact like any other, so that the others go on.
+
+    Attributes:
+        cells: Name and settings of the recipe, model, folder and donor of each (:class:`Cell`).
+        out: Folder of the comparison.
+        data: The collection.
+        cache: Folder for collections and token stores.
+        parallel: Cells at a time.
+    """
+
+    cells: list[dict[str, Any]]
+    out: str
+    data: str
+    cache: str
     parallel: int
+    _here: bool = False
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], out: Path, data: str | Path, cache: Path, parallel: int) -> "CellsJob":
+        """Return the job of some cells."""
+        plain = [
+            {**vars(cell), "recipe": {"name": cell.recipe.name, "settings": cell.recipe.settings()}} for cell in cells
+        ]
+        return cls(plain, str(out.resolve()), str(data), str(cache.resolve()), parallel)
+
+    def cell(self, unit: Unit) -> Cell:
+        """Return the cell of a unit."""
+        plain = dict(self.cells[unit[0]])
+        found = plain.pop("recipe")
+        return Cell(Recipe(found["name"]).with_settings(**found["settings"]), **plain)
+
+    def open(self) -> Work:
+        """Return what runs a cell; in a process of its own its lines go to a file next to its run folder."""
+
+        def work(unit: Unit) -> Facts:
+            cell = self.cell(unit)
+            if self._here:
+                log.info(f"cell {unit[0] + 1} of {len(self.cells)}: {cell.label}")
+            path = Path(self.out) / f"{cell.folder}.log"
+            try:
+                with _written_to(path if not self._here else None):
+                    return {"outcome": _outcome(self.run(cell))}
+            except Exception as error:
+                return {"failed": _reason(error, path)}
+
+        return work
+
+    def run(self, cell: Cell) -> dict[str, Any]:
+        """Run one cell, adopting shared artefacts; return its summary."""
+        recipe, out = cell.recipe, Path(self.out)
+        folder, shared = out / cell.folder, out / "shared" / slug(model_name(cell.model))
+        adopted = {"episode-0": shared / "episode-0", "bm25": shared / "bm25"}
+        if not recipe.episode.episodes and not recipe.lexical:
+            adopted["final"] = shared / "final"
+        if cell.donor is not None and not (folder / "episode-1").exists():
+            adopted["episode-1"] = out / cell.donor / "episode-1"
+        cache = Path(self.cache)
+        collection = load_collection(self.data, cache, recipe.episode.strict).held_out(recipe.episode.hold_out)
+        model = None if recipe.lexical else cell.model
+        summary = run(recipe, collection, model, folder, self.data, cache, adopted)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        if not (folder / "cost.json").exists():
+            write_json(folder / "cost.json", {"peak_bytes": peak, "parallel": self.parallel})
+        return summary
 
 
-def run_cell(job: Job) -> dict[str, Any]:
-    """Run one cell, adopting shared artefacts; return its summary."""
-    cell, recipe = job.cell, job.cell.recipe
-    folder, shared = job.out / cell.folder, job.out / "shared" / slug(model_name(cell.model))
-    adopted = {"episode-0": shared / "episode-0", "bm25": shared / "bm25"}
-    if not recipe.episode.episodes and not recipe.lexical:
-        adopted["final"] = shared / "final"
-    if cell.donor is not None and not (folder / "episode-1").exists():
-        adopted["episode-1"] = job.out / cell.donor / "episode-1"
-    collection = load_collection(job.data, job.cache, recipe.episode.strict).held_out(recipe.episode.hold_out)
-    model = None if recipe.lexical else cell.model
-    summary = run(recipe, collection, model, folder, job.data, job.cache, adopted)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    if not (folder / "cost.json").exists():
-        write_json(folder / "cost.json", {"peak_bytes": peak, "parallel": job.parallel})
-    return summary
-
-
-def run_sequentially(jobs: Sequence[Job]) -> dict[str, str]:
-    """Run cells in this process; return the reasons of failures by folder."""
+def run_cells(job: CellsJob, executor: Executor) -> dict[str, str]:
+    """Run cells, donors of a first episode before those that adopt it; return the reasons of failures by folder."""
     failed: dict[str, str] = {}
-    for number, job in enumerate(jobs, 1):
-        log.info(f"cell {number} of {len(jobs)}: {job.cell.label}")
-        try:
-            run_cell(job)
-        except Exception as error:
-            failed[job.cell.folder] = _reason(error, job)
-            log.info(f"failed: {failed[job.cell.folder]}")
-    return failed
+    job, finished = replace(job, _here=executor.workers == 1), 0
 
+    def done(unit: Unit, facts: Facts) -> None:
+        nonlocal finished
+        cell, finished = job.cell(unit), finished + 1
+        if "failed" in facts:
+            failed[cell.folder] = facts["failed"]
+        outcome = f"failed: {facts['failed']}" if "failed" in facts else facts["outcome"]
+        log.info(outcome if job._here else f"cell {finished} of {len(job.cells)}: {cell.label}: {outcome}")
 
-def run_parallel(jobs: Sequence[Job], parallel: int) -> dict[str, str]:
-    """Run cells in ``parallel`` processes, each after its donor; return the reasons of failures by folder."""
-    import torch
-
-    context = multiprocessing.get_context("spawn")
-    counter = context.Value("i", 0)
-    threads = max(1, torch.get_num_threads() // parallel)
-    failed: dict[str, str] = {}
-    waiting = {job.cell.folder: job for job in jobs}
-    done: set[str] = set()
-    running: dict[Future[dict[str, Any]], Job] = {}
-    with ProcessPoolExecutor(parallel, context, _prepare_worker, (counter, threads)) as pool:
-        try:
-            while waiting or running:
-                for folder, job in list(waiting.items()):
-                    if job.cell.donor is None or job.cell.donor in done:
-                        running[pool.submit(_run_logged, job)] = waiting.pop(folder)
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    job = running.pop(future)
-                    done.add(job.cell.folder)
-                    try:
-                        outcome = _outcome(future.result())
-                    except BrokenProcessPool:
-                        raise
-                    except Exception as error:
-                        failed[job.cell.folder] = _reason(error, job)
-                        outcome = f"failed: {failed[job.cell.folder]}"
-                    log.info(f"cell {len(done)} of {len(jobs)}: {job.cell.label}: {outcome}")
-        except BrokenProcessPool:
-            raise UserError(
-                "A process that ran a cell was killed, perhaps for want of memory; the same command goes on where it "
-                "was, with a smaller --parallel if need be."
-            ) from None
-        except BaseException:  # such as Ctrl-C: what has not begun shall not begin, and what trains saves a checkpoint
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+    for adopts in (False, True):
+        units = [(number,) for number, cell in enumerate(job.cells) if (cell["donor"] is not None) == adopts]
+        executor.run(job, units, done)
     return failed
 
 
@@ -116,50 +120,31 @@ def _outcome(summary: dict[str, Any]) -> str:
     return f"{name} {summary['final'][name]:.3f} ({duration(seconds)})"
 
 
-def _reason(error: Exception, job: Job) -> str:
+def _reason(error: Exception, path: Path) -> str:
     """Return in one line why a cell failed; the traceback of an unexpected error goes to its log file."""
     if isinstance(error, UserError):
         return str(error)
-    with _log_file(job) as file:
+    with _appended(path) as file:
         traceback.print_exception(error, file=file)
     first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first} (see {file.name})"
+    return f"{type(error).__name__}: {first} (see {path})"
 
 
-def _log_file(job: Job) -> TextIO:
-    path = job.out / f"{job.cell.folder}.log"
+def _appended(path: Path) -> TextIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("a", encoding="utf-8")
 
 
-def _prepare_worker(counter: Any, threads: int) -> None:
-    """Set the threads of a worker, and its GPU if there are several."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with counter.get_lock():
-        number = counter.value
-        counter.value += 1
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import torch
-
-    torch.set_num_threads(threads)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())
-
-
-def _end_with_parent() -> None:
-    """Exit when the parent process ends, however it ends, so that the cells are free for the next command."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _run_logged(job: Job) -> dict[str, Any]:
-    """Run a cell with all output redirected to a log file next to its run folder."""
-    with _log_file(job) as file:
+@contextmanager
+def _written_to(path: Path | None) -> Iterator[None]:
+    """Write all lines of the block to a file; None leaves them where they go."""
+    if path is None:
+        yield
+        return
+    with _appended(path) as file:
         before, sys.stderr = sys.stderr, file
         try:
             with log_to(lambda line: print(line, file=file, flush=True)):
-                return run_cell(job)
+                yield
         finally:
             sys.stderr = before

@@ -13,8 +13,9 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.evaluate.config import ANSWER_METRICS
-from ance_tele.experiments.cells import Job, run_parallel, run_sequentially
+from ance_tele.experiments.cells import CellsJob, run_cells
 from ance_tele.experiments.grid import Suit, grid, model_name, slug
 from ance_tele.experiments.tables import write_comparison
 from ance_tele.experiments.tabulate import Entry, tabulate
@@ -39,7 +40,7 @@ def compare_systems(
     data: str | Path,
     out: str | Path,
     cache: Path | None = None,
-    parallel: int = 1,
+    executor: Executor = IN_PROCESS,
     table: str | None = None,
     suit: Suit | None = None,
 ) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def compare_systems(
         data: A collection, as :func:`ance_tele.load_collection` takes it.
         out: Folder of the comparison; the same call resumes.
         cache: Folder for collections and token stores.
-        parallel: Cells at a time, each in a process of its own, spread over the GPUs there are.
+        executor: Where cells run, each by one of its workers (:func:`ance_tele.executor_for`).
         table: Name of the paper's table whose figures are added, e.g. "table3".
         suit: Returns a system with defaults for a model, as :func:`ance_tele.plan.suited.suited` does; gets both and
             the cell's run folder. Without it all cells of a system have the same settings.
@@ -79,8 +80,7 @@ def compare_systems(
     with acquire_comparison_folder(out):
         for model in models:
             share_first_mining([cell.recipe for cell in cells if cell.model == model], collection, model, out, cache)
-        jobs = [Job(cell, out, data, cache, parallel) for cell in cells]
-        failed = run_sequentially(jobs) if parallel == 1 else run_parallel(jobs, parallel)
+        failed = run_cells(CellsJob.of(cells, out, data, cache, executor.workers), executor)
         order = [one.name for one in systems]
         done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda c: order.index(c.recipe.name))
         entries = [
