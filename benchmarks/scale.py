@@ -1,7 +1,9 @@
-"""Encoding and searching in processes of one machine: several workers of one thread against one.
+"""Encoding, searching and whole minings in processes of one machine: several workers of one thread against one.
 
     python benchmarks/scale.py [--data demo] [--model FOLDER] [--passages 4096] [--vectors 200000] [--queries 4096]
-        [--processes 2] [--repeats 3]
+        [--mined 1000] [--processes 2] [--repeats 3] [--only encoding,searching,mining]
+
+A mining is the first of a run, with query and lookahead negatives, of the whole corpus: candidates from nothing.
 
 The same units, workers that have started and opened the job before the clock runs, in turns; and the seconds that
 starting them took. Memory is the peak of each worker process.
@@ -16,8 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from common import alternate, machine, times_faster
 
+from ance_tele.console.log import muted
 from ance_tele.data.demo import demo_model
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.encode.config import EncoderConfig
@@ -25,7 +29,12 @@ from ance_tele.encode.corpus import encode_corpus
 from ance_tele.encode.encoder import tokens_of, weights_fingerprint
 from ance_tele.encode.loading import load_model
 from ance_tele.encode.vectors import Vectors
+from ance_tele.engine.executor import Executor
 from ance_tele.engine.processes import Processes
+from ance_tele.recipes import recipe
+from ance_tele.runs.folder import Episode
+from ance_tele.runs.inputs import RunInputs
+from ance_tele.runs.mine import mine
 from ance_tele.search import grid
 
 
@@ -37,18 +46,21 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=4096)
     parser.add_argument("--vectors", type=int, default=200_000)
     parser.add_argument("--queries", type=int, default=4096)
+    parser.add_argument("--mined", type=int, default=1000, help="training queries of the mining")
+    parser.add_argument("--only", default="encoding,searching,mining")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     print(machine())
     several, one = Processes(given.processes), Processes(given.processes)
     one._workers = one._workers[:1]  # the same units and threads, one worker
+    torch.set_num_threads(1)
     grid.FEW_SCORES = 0
     with tempfile.TemporaryDirectory() as name:
-        for what, run in (
-            ("encoding", encoding(given, Path(name))),
-            ("searching", searching(given, Path(name))),
-        ):
+        for what, begun in (("encoding", encoding), ("searching", searching), ("mining", mining)):
+            if what not in given.only.split(","):
+                continue
+            run = begun(given, Path(name))
             start = time.perf_counter()
             run(several)
             run(one)
@@ -94,6 +106,24 @@ def searching(given: argparse.Namespace, folder: Path) -> Callable[[Processes], 
     vectors = Vectors(tuple(shards), "random")
     queries, rank = rng.standard_normal((given.queries, 384)).astype(np.float32), np.arange(len(vectors))
     return lambda executor: grid.grid_topk(queries, vectors, 200, rank, "cpu", "searching", executor, folder)
+
+
+def mining(given: argparse.Namespace, folder: Path) -> Callable[[Processes], object]:
+    """Return what carries out the first mining of a run in a new folder; tokens are there already."""
+    path, collection = given.model or demo_model(cache_folder()), load_collection(given.data)
+    count = len(collection.corpus)
+    settings = {"precision": "float32", "shard_passages": -(-count // 16), "max_train_queries": given.mined}
+    chosen = recipe("ance-tele").with_settings(**settings)
+
+    def run(executor: Executor) -> None:
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        inputs = RunInputs.of(chosen, collection, path, folder / "run", announce=False, executor=executor)
+        assert inputs.start is not None
+        with muted():
+            retriever = inputs.retriever(inputs.start, 0)
+            mine(inputs.training_set(), retriever, inputs.bm25, Episode(1, chosen, inputs.folder))
+
+    return run
 
 
 def peak(process: int) -> int:
