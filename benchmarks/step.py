@@ -32,7 +32,7 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward
 from ance_tele.encode.loading import load_model
 from ance_tele.mining.pool import COLUMNS, Pool
-from ance_tele.training.batches import BatchPlan, Collator
+from ance_tele.training.batches import BatchPlan, Collator, moved
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.loss import TeleportationLoss, contrastive_loss
 
@@ -112,7 +112,7 @@ class Bench:
         self.collate, self.flat = batches(self.model, stores, self.queries, negatives)
         forwards = self.collate.query_forward, self.collate.passage_forward
         budget = TrainingConfig().chunk_tokens
-        options = {"mask_known_positives": False, "chunk_tokens": budget, "pack": "bf16" in given.precisions}
+        options = {"mask_known_positives": False, "chunk_tokens": budget, "bf16": "bf16" in given.precisions}
         self.loss = TeleportationLoss(self.model, *forwards, 1 / SCALE, **options)
 
     def step(self, run: Callable[[], torch.Tensor], precision: str) -> Callable[[], None]:
@@ -130,10 +130,10 @@ class Bench:
         return step
 
     def ours(self) -> torch.Tensor:
-        batch = self.collate.collate(np.arange(self.queries), self.flat)
-        parts = [{k[len(p) :]: v.to(self.model.device) for k, v in batch.items() if k.startswith(p)}
-                 for p in ("query_", "passage_")]  # fmt: skip
-        return self.loss(parts)
+        self.loss.bf16 = torch.is_autocast_enabled(self.model.device.type)
+        return self.loss(
+            *(moved(part, self.model.device) for part in self.collate.collate(np.arange(self.queries), self.flat))
+        )
 
     def peer(self, name: str) -> Callable[[], torch.Tensor]:
         """Return a function that computes a competitor's loss from texts."""

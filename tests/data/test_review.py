@@ -337,8 +337,8 @@ def test_what_is_known_is_masked_in_a_batch() -> None:
     more = NeverNegative.rows(positives.extended(np.array([0]), np.array([3])))
     for known, expected in ((None, [[0], [1]]), (more, [[0, 3], [1, -1]])):
         collator = Collator(BatchPlan(pool, positives, 2, 1, 0, known), store, store, Forward(), Forward())  # type: ignore[arg-type]
-        batch = collator.collate(queries, [np.array([0, 2]), np.array([1, 3])])
-        assert batch["query_positives"].tolist() == expected
+        batch, _ = collator.collate(queries, [np.array([0, 2]), np.array([1, 3])])
+        assert batch["positives"].tolist() == expected
 
 
 def test_a_run_killed_before_it_had_begun_begins_again(toy: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ance_tele.encode.encoder import Forward
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
 from ance_tele.encode.packed import Packed, drops_alike, packed
+from ance_tele.training.batches import moved
 from ance_tele.training.loss import TeleportationLoss, joined
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
@@ -83,8 +84,8 @@ def test_the_same_loss_and_gradients_in_one_pass(
         loss_of.one_pass = without
         calls = []
         hook = model.register_forward_pre_hook(lambda module, given, calls=calls: calls.append(given))
-        features = [{k: v.to(device) for k, v in one.items()} for one in batch(tokens, forwards[1])]
-        loss = loss_of(features)
+        features = [moved(one, torch.device(device)) for one in batch(tokens, forwards[1])]
+        loss = loss_of(*features)
         loss.backward()
         hook.remove()
         used = [weight.grad for weight in model.parameters() if weight.grad is not None]
@@ -95,8 +96,12 @@ def test_the_same_loss_and_gradients_in_one_pass(
 
 
 def test_joined_texts_are_those_of_both() -> None:
-    one = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
-    other = {"input_ids": torch.tensor([[8], [9]]), "attention_mask": torch.ones(2, 1, dtype=torch.long)}
+    one = {"input_ids": torch.tensor([[5, 6, 7]]), "attention_mask": torch.ones(1, 3, dtype=torch.long), "lengths": [3]}
+    other = {
+        "input_ids": torch.tensor([[8], [9]]),
+        "attention_mask": torch.ones(2, 1, dtype=torch.long),
+        "lengths": [1, 1],
+    }
     for first, second in ((one, other), (other, one)):
         both = joined(first, second, pad=1)
         texts = [ids[mask > 0].tolist() for ids, mask in zip(both["input_ids"], both["attention_mask"], strict=True)]

@@ -157,13 +157,13 @@ def test_static_embeddings_get_one_gradient_a_step_and_the_right_one(tmp_path: P
     features = []
     for rows in (np.arange(4), np.arange(4, 13)):
         ids, mask = (torch.from_numpy(each) for each in store.padded(rows, passage.pad))
-        features.append({"input_ids": ids, "attention_mask": mask})
+        features.append({"input_ids": ids, "attention_mask": mask, "lengths": mask.sum(1).tolist()})
     target = torch.arange(4)
     features[0] |= {"target": target, "positives": target[:, None]}
     features[1] |= {"row": torch.arange(9), "query": torch.zeros(9, dtype=torch.int64)}
     calls: list[int] = []
     hook = model[0].register_forward_hook(lambda *given: calls.append(1))
-    loss(features).backward()
+    loss(*features).backward()
     hook.remove()
     assert len(calls) == 2
     found = model[0].embedding.weight.grad.clone()

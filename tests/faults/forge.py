@@ -166,15 +166,15 @@ def inject(fault: Fault, note: Note) -> None:
         if event == "os.rename":
             count("boundary")
 
-    from ance_tele.training.trainer import EpisodeTrainer
+    from ance_tele.training.loss import TeleportationLoss
 
-    whole = EpisodeTrainer.training_step
+    whole = TeleportationLoss.forward
 
     def stepping(self: Any, *args: Any, **options: Any) -> Any:
         count("step")
         return whole(self, *args, **options)
 
-    EpisodeTrainer.training_step = stepping  # type: ignore[method-assign]
+    TeleportationLoss.forward = stepping  # type: ignore[method-assign]
     sys.addaudithook(audit)
 
 

@@ -113,14 +113,14 @@ def test_no_pool_and_no_batch_holds_one(
 
     store = TokenStore.from_lists([[5, 6]] * max(corpus, len(collection.queries)))
     collate = Collator(BatchPlan(history[0], positives, count, 2, seed, known), store, store, Bare(), Bare())  # type: ignore[arg-type]
-    batch = collate([{"example": number} for number in range(count)])
-    masked = known_positives(batch["passage_row"], batch["query_positives"]).numpy()
+    asked, held = collate.collate(np.arange(count), [collate.plan.passages(query, 0)[1] for query in range(count)])
+    masked = known_positives(held["row"], asked["positives"]).numpy()
     rows = [[collate.plan.positive(query, 0), *collate.plan.draw(query, 0)] for query in range(count)]
     counted = np.zeros((count, corpus), dtype=int)  # which passages the batch holds and does not mask
     for query in range(count):
         shown = {flat(*map(str, made["corpus"][str(row)])) for row in np.concatenate(rows).tolist()}
         for place in np.flatnonzero(~masked[query]):
-            counted[query, batch["passage_row"][place]] += 1
+            counted[query, held["row"][place]] += 1
         assert not {row for row in expected[query] if counted[query, row]}
         free = {flat(*made["corpus"][str(row)]) for row in np.concatenate(rows).tolist() if row not in expected[query]}
         assert {flat(*made["corpus"][str(row)]) for row in np.flatnonzero(counted[query])} == free <= shown

@@ -42,12 +42,8 @@ def gradients(
     model = copy.deepcopy(start).train()
     query, passage = Forward(model, "query"), Forward(model, "document")
     loss_of = TeleportationLoss(model, query, passage, 0.05, chunk_tokens=40, grad_cache=cached, rank=rank, ranks=ranks)
-    collated = Collator(plan, *tokens, query, passage, rank, ranks)([{"example": n} for n in range(plan.examples)])
-    features = [
-        {key.partition("_")[2]: value for key, value in collated.items() if key.startswith(prefix)}
-        for prefix in ("query_", "passage_")
-    ]
-    loss = loss_of(features)
+    features = Collator(plan, *tokens, query, passage, rank, ranks)(0)
+    loss = loss_of(*features)
     loss.backward()
     if ranks > 1:
         sum_gradients(model.parameters())

@@ -75,7 +75,7 @@ def test_gradient_cache_changes_nothing(
             model, Forward(model, "query"), forward, chunk_tokens=chunk_tokens, grad_cache=cached
         )
         torch.manual_seed(11)
-        loss = loss_of(batch(tokens, forward))
+        loss = loss_of(*batch(tokens, forward))
         loss.backward()
         used = [weight.grad for weight in model.parameters() if weight.grad is not None]
         results.append((float(loss.detach()), torch.cat([gradient.flatten() for gradient in used])))
@@ -90,7 +90,7 @@ def test_chunks_do_not_change_the_loss(tiny_model: Path, tokens: TokenStore) -> 
     losses = []
     for chunk_tokens in (13, 60, 100_000):
         loss_of = TeleportationLoss(model, Forward(model, "query"), forward, chunk_tokens=chunk_tokens)
-        losses.append(float(loss_of(batch(tokens, forward)).detach()))
+        losses.append(float(loss_of(*batch(tokens, forward)).detach()))
     assert max(losses) - min(losses) < 1e-5
 
 
@@ -134,10 +134,16 @@ def test_same_loss_as_sentence_transformers(tiny_model: Path) -> None:
     place[order] = np.arange(len(order))
     ids, mask = map(torch.from_numpy, tokens.padded(rows[order]))
     asked, asked_mask = map(torch.from_numpy, tokens.padded(np.arange(8)))
-    query = {"input_ids": asked, "attention_mask": asked_mask, "target": torch.from_numpy(place[:8])}
-    passage = {"input_ids": ids, "attention_mask": mask, "row": torch.from_numpy(rows), "query": torch.zeros(32)}
+    query = {
+        "input_ids": asked,
+        "attention_mask": asked_mask,
+        "lengths": asked_mask.sum(1).tolist(),
+        "target": torch.from_numpy(place[:8]),
+    }
+    passage = {"input_ids": ids, "attention_mask": mask, "lengths": mask.sum(1).tolist()}
+    passage |= {"row": torch.from_numpy(rows), "query": torch.zeros(32)}
     loss_of = TeleportationLoss(model, Forward(model, "query"), forward, temperature=0.05, chunk_tokens=64)
-    ours = loss_of([{**query, "positives": torch.full((8, 1), -1)}, passage])
+    ours = loss_of({**query, "positives": torch.full((8, 1), -1)}, passage)
     assert float(ours.detach()) == pytest.approx(float(expected.detach()), abs=1e-4)
 
 
@@ -147,7 +153,7 @@ def test_without_in_batch_negatives_only_own_passages_count(tiny_model: Path, to
     features = batch(tokens, forward)
     features[0]["target"] = torch.tensor([0, 1, 2])  # owners are 0 1 2 0 1 2 …
     loss_of = TeleportationLoss(model, Forward(model, "query"), forward, in_batch_negatives=False)
-    ours = float(loss_of(features).detach())
+    ours = float(loss_of(*features).detach())
     q = loss_of.encode(features[0], loss_of.query_forward, False)
     p = loss_of.encode(features[1], forward, False)
     own = [F.cross_entropy((q[i] @ p[i::3].T)[None], torch.tensor([0])) for i in range(3)]

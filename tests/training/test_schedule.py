@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from test_batches import plan_of
 
 from ance_tele.cli.main import main
 from ance_tele.data.load import load_collection
@@ -220,12 +221,12 @@ def trained(
     name, settings = RUNS[request.param]
     out = tmp_path_factory.mktemp("runs") / "run"
     flags = [f"--{key}={value}" for key, value in {**SMALL, **settings}.items()]
-    batches: list[list[int]] = []
+    batches: list[int] = []
     whole = Collator.__call__
 
-    def noting(self: Collator, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        batches.append([example["example"] for example in examples])
-        return whole(self, examples)
+    def noting(self: Collator, step: int) -> Any:
+        batches.append(step)
+        return whole(self, step)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Collator, "__call__", noting)
@@ -259,8 +260,10 @@ def test_learning_rates_are_those_of_the_schedule(trained: Any) -> None:
 def test_batches_of_an_episode_that_goes_on_are_the_next_ones(trained: Any) -> None:
     """17 steps of 72 queries in steps of 8: the first epoch whole, then the second, in an order of its own."""
     _, _, batches, queries = trained
-    assert [len(batch) for batch in batches] == [8] * 17
-    flat = [example for batch in batches for example in batch]
+    assert batches == list(range(17)), "each once, also where the next is made ahead"
+    plan = plan_of([6] * queries, batch=8)
+    taken = [plan.step(step) for step in batches]
+    flat = [epoch * queries + example for epoch, examples in taken for example in examples.tolist()]
     assert sorted(flat[:queries]) == list(range(queries)), "every query once"
     assert len(set(flat)) == len(flat) and {example // queries for example in flat[queries:]} == {1}
     assert [example - queries for example in flat[queries:]] != flat[: len(flat) - queries]

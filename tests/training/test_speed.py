@@ -16,7 +16,7 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import CPU_TOKENS, Forward, batch_budget
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.training.batches import Collator
+from ance_tele.training.batches import Collator, Feature
 from ance_tele.training.loss import TeleportationLoss
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=100, precision="float32")
@@ -58,14 +58,11 @@ def tokens() -> TokenStore:
     return TokenStore.from_lists([rng.integers(5, 90, n).tolist() for n in lengths_like_marco(2000)])
 
 
-def batch_of(model: SentenceTransformer, tokens: TokenStore, flat: list[np.ndarray]) -> list[dict[str, Any]]:
+def batch_of(model: SentenceTransformer, tokens: TokenStore, flat: list[np.ndarray]) -> tuple[Feature, Feature]:
     queries = TokenStore.from_lists([[2, 7, 8, 3]] * (2 * len(flat)))
     plan = plan_of([3] * len(flat))
     collate = Collator(plan, queries, tokens, Forward(model, "query"), Forward(model, "document"))
-    batch = collate.collate(np.arange(len(flat)), flat)
-    return [
-        {name[len(p) :]: value for name, value in batch.items() if name.startswith(p)} for p in ("query_", "passage_")
-    ]
+    return collate.collate(np.arange(len(flat)), flat)
 
 
 def loss_of(model: SentenceTransformer, **options: Any) -> TeleportationLoss:
@@ -76,7 +73,7 @@ def test_a_step_encodes_few_chunks_with_little_padding(model: SentenceTransforme
     """8 x (1 + 31): one pass of the queries, passages in chunks of the budget, each once, under 5% padding."""
     flat = list(np.random.default_rng(2).permutation(len(tokens))[:256].reshape(8, 32))
     with counted(model) as calls:
-        loss_of(model)(batch_of(model, tokens, flat)).backward()
+        loss_of(model)(*batch_of(model, tokens, flat)).backward()
     real = int(tokens.lengths(np.concatenate(flat)).sum())
     assert calls[0][0] == 8 and sum(rows for rows, _, _ in calls) == 8 + 256
     assert sum(tokens for _, _, tokens in calls) == real + 8 * 4
@@ -92,7 +89,7 @@ def test_the_cache_of_gradients_computes_each_chunk_twice_and_no_more(
     counts = []
     for cached in (None, True):
         with counted(model) as calls:
-            loss_of(model, grad_cache=cached)(features).backward()
+            loss_of(model, grad_cache=cached)(*features).backward()
         counts.append(len(calls) - 1)
     assert counts[1] == 2 * counts[0]
 
@@ -103,7 +100,7 @@ def test_a_passage_that_queries_share_is_encoded_once_and_counts_as_often_as_met
     flat = [np.array([4, 9, 9, 30]), np.array([9, 4, 31, 32]), np.array([33, 9, 34, 4])]
     model.eval()
     with counted(model) as calls:
-        ours = loss_of(model, mask_known_positives=False)(batch_of(model, tokens, flat))
+        ours = loss_of(model, mask_known_positives=False)(*batch_of(model, tokens, flat))
     assert sum(rows for rows, _, _ in calls) == 3 + 7
     rows = np.concatenate(flat)
     vectors = torch.from_numpy(encode_texts(model, tokens, rows, "document", CONFIG))

@@ -188,15 +188,15 @@ class Forward:
             given["prompt_length"] = self.prompt_length
         return given, context
 
-    def __call__(self, *texts: Any, model: Any = None) -> Tensor:
+    def __call__(self, *texts: Any, bf16: bool = False) -> Tensor:
         """Return the vectors of texts, [rows, dimension]; arguments as of :meth:`inputs`.
 
-        ``model`` is called instead, if given: the model as wrapped by a trainer.
+        With ``bf16`` the model computes in it, and the vectors are float32.
         """
         given, context = self.inputs(*texts)
-        with context:
-            vectors: Tensor = (self.model if model is None else model)(given)["sentence_embedding"]
-        return finished(self.model, vectors)
+        with context, torch.autocast(self.model.device.type, torch.bfloat16) if bf16 else nullcontext():
+            vectors: Tensor = self.model(given)["sentence_embedding"]
+        return finished(self.model, vectors.float() if bf16 else vectors)
 
     def pack(self, bf16: bool = False) -> None:
         """From now on omit padding, if the model gives the same vectors without, tried on texts of three lengths.

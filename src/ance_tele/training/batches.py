@@ -1,13 +1,12 @@
 """Batches as a pure function of (seed, epoch, step), independent of interruptions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch.utils.data import BatchSampler
 
 from ance_tele.data.collection import Qrels
 from ance_tele.data.ragged import offsets_of, owners, within
@@ -17,6 +16,9 @@ from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.seeding import hashed
 from ance_tele.training.together import own_share, shares
+
+Feature: TypeAlias = dict[str, Any]
+"""Texts of a step: tensors, and lists of what is needed on the host."""
 
 
 @dataclass(frozen=True)
@@ -152,37 +154,17 @@ def by_turn(positives: Qrels, seed: int) -> Qrels:
     return Qrels(positives.queries, positives.offsets, positives.passages[order], positives.grades[order])
 
 
-class StepSampler(BatchSampler):
-    """Yields the numbers of the examples of each step: epoch * examples + position.
-
-    The trainer sees one long epoch, so that batches depend on the step alone.
-    """
-
-    def __init__(self, plan: BatchPlan, steps: int, first: int = 0) -> None:
-        self.plan, self.steps, self.first = plan, steps, first
-        self.batch_size, self.drop_last = plan.batch_queries, False
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.first, self.first + self.steps):
-            epoch, examples = self.plan.step(step)
-            yield (epoch * self.plan.examples + examples).tolist()
-
-
 @dataclass(frozen=True)
 class Collator:
-    """Collates examples into two features: the queries, and all passages of the batch as one flat list.
+    """Makes the two features of a step: its queries, and all its passages as one flat list.
 
-    Keys start with ``query_`` or ``passage_``. Besides the tokens there are ``query_target``: index of each query's
-    positive in the flat list; ``query_positives``: rows excluded from the negatives of a query, padded with -1;
-    ``passage_place``: index of each passage of the flat list among the encoded ones (repeated passages are encoded
-    once); ``passage_row``: first row with the same text; ``passage_query``: index in the batch of the query that a
-    passage was drawn for.
+    Besides tokens and their lengths, the queries have ``target``: index of each one's positive in the flat list, and
+    ``positives``: rows excluded from the negatives of a query, padded with -1. The passages have ``place``: index of
+    each of the flat list among the encoded ones (repeated passages are encoded once); ``row``: first row with the same
+    text; ``query``: index in the batch of the query that a passage was drawn for.
 
-    With several ranks, each gets only the tokens of its share; ``query_sizes`` and ``passage_sizes`` are the number of
-    texts that each rank encodes. All other entries cover the whole batch.
+    With several ranks, each gets only the tokens of its share; ``sizes`` is the number of texts that each rank encodes.
+    All other entries cover the whole batch.
     """
 
     plan: BatchPlan
@@ -192,16 +174,14 @@ class Collator:
     passage_forward: Forward
     rank: int = 0
     ranks: int = 1
-    valid_label_columns: tuple[str, ...] = ()
 
-    def __call__(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate examples, each ``{"example": number}``."""
-        numbers = np.array([example["example"] for example in examples])
-        epochs, places = np.divmod(numbers, self.plan.examples)
-        queries, flat = zip(*map(self.plan.passages, places.tolist(), epochs.tolist()), strict=True)
+    def __call__(self, step: int) -> tuple[Feature, Feature]:
+        """Return the features of a step, in the order of batches, from 0."""
+        epoch, examples = self.plan.step(step)
+        queries, flat = zip(*(self.plan.passages(example, epoch) for example in examples.tolist()), strict=True)
         return self.collate(np.array(queries), list(flat))
 
-    def collate(self, places: np.ndarray, flat: list[np.ndarray]) -> dict[str, Any]:
+    def collate(self, places: np.ndarray, flat: list[np.ndarray]) -> tuple[Feature, Feature]:
         """Build the features of queries, by position, int64 [b], and the rows of their passages, the positive first."""
         rows = np.concatenate(flat)
         offsets = offsets_of([len(part) for part in flat])
@@ -221,19 +201,31 @@ class Collator:
         for line, relevant in zip(positives, known, strict=True):
             line[: len(relevant)] = relevant
         return {
-            **self._tokens("query_", self.queries, self.plan.positives.queries[places], self.query_forward),
-            "query_target": torch.from_numpy(target[offsets[:-1]]),
-            "query_positives": torch.from_numpy(positives),
-            **self._tokens("passage_", self.passages, distinct[order], self.passage_forward),
-            "passage_place": torch.from_numpy(place[order_of_all]),
-            "passage_row": torch.from_numpy(never.texts(rows)[order_of_all]),
-            "passage_query": torch.from_numpy(owners(offsets)[order_of_all]),
+            **self._tokens(self.queries, self.plan.positives.queries[places], self.query_forward),
+            "target": torch.from_numpy(target[offsets[:-1]]),
+            "positives": torch.from_numpy(positives),
+        }, {
+            **self._tokens(self.passages, distinct[order], self.passage_forward),
+            "place": torch.from_numpy(place[order_of_all]),
+            "row": torch.from_numpy(never.texts(rows)[order_of_all]),
+            "query": torch.from_numpy(owners(offsets)[order_of_all]),
         }
 
-    def _tokens(self, prefix: str, store: TokenStore, rows: np.ndarray, forward: Forward) -> dict[str, Any]:
+    def _tokens(self, store: TokenStore, rows: np.ndarray, forward: Forward) -> Feature:
         sizes = {}
         if self.ranks > 1:
             edges = shares(store.lengths(rows), self.ranks)
-            rows, sizes = rows[own_share(len(rows), edges, self.rank)], {f"{prefix}sizes": np.diff(edges).tolist()}
-        ids, mask = store.padded(rows, forward.pad)
-        return {f"{prefix}input_ids": torch.from_numpy(ids), f"{prefix}attention_mask": torch.from_numpy(mask), **sizes}
+            rows, sizes = rows[own_share(len(rows), edges, self.rank)], {"sizes": np.diff(edges).tolist()}
+        ids, mask = (torch.from_numpy(each) for each in store.padded(rows, forward.pad))
+        return {"input_ids": ids, "attention_mask": mask, "lengths": store.lengths(rows).tolist(), **sizes}
+
+
+def moved(feature: Feature, device: torch.device) -> Feature:
+    """Return a feature whose tensors are on a device; a GPU copies them while it computes."""
+    if device.type == "cpu":
+        return feature
+    pinned = device.type == "cuda"
+    tensors = {name: one for name, one in feature.items() if isinstance(one, torch.Tensor)}
+    return feature | {
+        name: (one.pin_memory() if pinned else one).to(device, non_blocking=pinned) for name, one in tensors.items()
+    }

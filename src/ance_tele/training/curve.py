@@ -1,42 +1,44 @@
-"""The loss curve across a resume: a checkpoint keeps the sum of the point that is not complete yet."""
+"""The loss curve of an episode: a point every few steps; the sum of the open one outlives an interruption."""
 
-import json
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
-_FILE = "curve.json"
 
+@dataclass
+class Curve:
+    """Mean loss and learning rate by step.
 
-class OpenPoint:
-    """The next point of the loss curve: the mean loss since the last point, also where a checkpoint lies in between.
-
-    The trainer averages on its own, and forgets the sum when it is resumed.
+    Attributes:
+        loss: (step, mean loss since the last point).
+        learning_rate: (step, learning rate).
     """
 
-    def __init__(self) -> None:
-        self._sum: torch.Tensor | float = 0.0
-        self._steps, self._resumed = 0, False
+    loss: list[tuple[int, float]] = field(default_factory=list)
+    learning_rate: list[tuple[int, float]] = field(default_factory=list)
+    _sum: torch.Tensor | float = 0.0
+    _steps: int = 0
 
     def add(self, loss: torch.Tensor) -> None:
-        """Add the loss of a step."""
+        """Add the loss of a step, without waiting for it."""
         self._sum, self._steps = self._sum + loss.detach(), self._steps + 1
 
-    def close(self, mean: float) -> float:
-        """End the point; return its mean loss: as the trainer has it, unless the sum began before it was resumed."""
-        if self._resumed:
-            mean = float(self._sum) / self._steps
-        self._sum, self._steps, self._resumed = 0.0, 0, False
+    def close(self, step: int, rate: float) -> float:
+        """End a point at a step; return its mean loss."""
+        mean = float(self._sum) / self._steps
+        self._sum, self._steps = 0.0, 0
+        self.loss.append((step, mean))
+        self.learning_rate.append((step, rate))
         return mean
 
-    def save(self, checkpoint: Path) -> None:
-        """Write the sum so far into a checkpoint."""
-        content = {"sum": float(self._sum), "steps": self._steps}
-        (checkpoint / _FILE).write_text(json.dumps(content), "utf-8")
+    def content(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        points = {"loss": self.loss, "learning_rate": self.learning_rate}
+        return {**points, "sum": float(self._sum), "steps": self._steps}
 
-    def resume(self, checkpoint: str | None) -> None:
-        """Go on from what a checkpoint holds; versions that saved only where a point ended wrote nothing."""
-        path = None if checkpoint is None else Path(checkpoint, _FILE)
-        if path is not None and path.is_file():
-            content = json.loads(path.read_text("utf-8"))
-            self._sum, self._steps, self._resumed = content["sum"], content["steps"], content["steps"] > 0
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "Curve":
+        """Return the curve of what :meth:`content` has returned."""
+        loss, rate = ([(int(step), value) for step, value in content[name]] for name in ("loss", "learning_rate"))
+        return cls(loss, rate, content["sum"], content["steps"])

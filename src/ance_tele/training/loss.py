@@ -1,7 +1,6 @@
 """The contrastive loss over all passages of a batch."""
 
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from ance_tele.encode.encoder import Forward, batch_budget, chunks
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.packed import drops_alike
+from ance_tele.training.batches import Feature
 from ance_tele.training.together import gathered
 
 
@@ -37,7 +37,7 @@ def contrastive_loss(
     with torch.autocast(queries.device.type, enabled=False):  # scores divided by 0.05 need float32
         scores = queries.float() @ passages.float().T / temperature
     if excluded is not None:
-        own = F.one_hot(target, scores.shape[1]).bool()
+        own = target[:, None] == torch.arange(scores.shape[1], device=target.device)  # one_hot would wait for a GPU
         scores = scores.masked_fill(excluded & ~own, -torch.inf)
     return F.cross_entropy(scores, target)
 
@@ -52,7 +52,7 @@ def known_positives(passage_rows: Tensor, positives: Tensor) -> Tensor:
     return (passage_rows[None, None, :] == positives[:, :, None]).any(dim=1)
 
 
-def joined(one: dict[str, Tensor], other: dict[str, Tensor], pad: int) -> dict[str, Tensor]:
+def joined(one: Feature, other: Feature, pad: int) -> Feature:
     """Concatenate the texts of two features, padded on the right."""
     pairs = ((one["input_ids"], other["input_ids"], pad), (one["attention_mask"], other["attention_mask"], 0))
     width = max(one["input_ids"].shape[1], other["input_ids"].shape[1])
@@ -60,13 +60,13 @@ def joined(one: dict[str, Tensor], other: dict[str, Tensor], pad: int) -> dict[s
         torch.cat([F.pad(each, (0, width - each.shape[1]), value=fill) for each in (first, second)])
         for first, second, fill in pairs
     )
-    return {"input_ids": ids, "attention_mask": mask}
+    return {"input_ids": ids, "attention_mask": mask, "lengths": one["lengths"] + other["lengths"]}
 
 
 class TeleportationLoss(nn.Module):
     """Encodes the two features of a batch and returns the contrastive loss.
 
-    With ``pack``, on a GPU, texts are encoded without padding and, by a shared encoder, queries and passages in one
+    With ``bf16``, on a GPU, texts are encoded without padding and, by a shared encoder, queries and passages in one
     pass, if the model supports it.
 
     With gradient caching (Gao et al. 2021) activations of a chunk are recomputed in the backward pass, with the same
@@ -76,7 +76,7 @@ class TeleportationLoss(nn.Module):
         model: The encoder.
         query_forward: How queries enter the model.
         passage_forward: How passages enter it.
-        pack: Leave padding out on a GPU; for training in bf16.
+        bf16: The model computes in bf16 (autocast); vectors and loss are float32.
         rank: Of this process among those that train together.
         ranks: How many these are; each encodes a share of the texts (:mod:`ance_tele.training.together`).
 
@@ -94,19 +94,19 @@ class TeleportationLoss(nn.Module):
         chunk_tokens: int = 32768,
         grad_cache: bool | None = None,
         grad_cache_tokens: int = 65536,
-        pack: bool = False,
+        bf16: bool = False,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         super().__init__()
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.ranks, self.bf16 = rank, ranks, bf16
         self.model = model
         self.query_forward, self.passage_forward = query_forward, passage_forward
         self.temperature = temperature
         self.in_batch_negatives, self.mask_known_positives = in_batch_negatives, mask_known_positives
         self.chunk_tokens, self.grad_cache, self.grad_cache_tokens = chunk_tokens, grad_cache, grad_cache_tokens
         self.one_pass = False
-        if pack and model.device.type == "cuda":
+        if bf16 and model.device.type == "cuda":
             forwards = query_forward, passage_forward
             for forward in forwards:
                 forward.pack(bf16=True)
@@ -114,9 +114,8 @@ class TeleportationLoss(nn.Module):
                 query_forward.packs = passage_forward.packs = False
             self.one_pass = passage_forward.packs and query_forward.alike(passage_forward)
 
-    def forward(self, features: list[dict[str, Any]], labels: Tensor | None = None) -> Tensor:
-        """Return the loss of a batch, a scalar; ``features`` are the queries and the flat passages."""
-        query, passage = features
+    def forward(self, query: Feature, passage: Feature) -> Tensor:
+        """Return the loss of a batch, a scalar, given its queries and its flat passages."""
         tokens = passage["input_ids"].numel()
         cached = self.grad_cache if self.grad_cache is not None else tokens > self.grad_cache_tokens
         if self.one_pass:
@@ -138,18 +137,16 @@ class TeleportationLoss(nn.Module):
             excluded |= drawn_for[None, :] != torch.arange(len(queries), device=rows.device)[:, None]
         return contrastive_loss(queries, passages, target, excluded, self.temperature)
 
-    def encode(self, feature: dict[str, Tensor], forward: Forward, cached: bool) -> Tensor:
+    def encode(self, feature: Feature, forward: Forward, cached: bool) -> Tensor:
         """Encode the texts of a feature chunk by chunk, [n, d]; with ``cached``, one chunk in memory at a time."""
-        ids, mask = feature["input_ids"], feature["attention_mask"]
-        lengths = mask.sum(dim=1).tolist()
+        ids, mask, lengths = feature["input_ids"], feature["attention_mask"], feature["lengths"]
         budget = batch_budget(self.chunk_tokens, ids.device)
         # Passages come longest first. Queries (short) and static embeddings (a gradient as large as the table for every
         # piece) are encoded in one piece; so are texts without padding unless gradients are cached.
         whole = forward is not self.passage_forward or forward.flat or (forward.packs and not cached)
         parts = [slice(None)] if whole else chunks(lengths, budget)
         kernels = Kernels(ids if torch.is_grad_enabled() else None) if ids.device.type == "cpu" else None
-        # Possibly wrapped by the trainer. Not with several ranks: the wrapper of DDP expects one forward pass a step.
-        embed = partial(forward, model=self.model if self.ranks == 1 else None)
+        embed = partial(forward, bf16=self.bf16)
         vectors = []
         for part in parts:
             width = max(lengths[part])

@@ -1,37 +1,42 @@
-"""One episode of training: sentence-transformers' own trainer with our batches and our loss."""
+"""One episode of training: one loop over the steps of a plan."""
 
 import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.distributed as dist
-from datasets import Dataset
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
+from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
-from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import BatchSampler, DataLoader
-from transformers import PrinterCallback, ProgressCallback
-from transformers.integrations import is_tensorboard_available
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
 
+from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
 from ance_tele.console.signals import held_signals
-from ance_tele.data.tokens import TokenStore
+from ance_tele.data.tokens import TokenStore, in_background
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.encoder import Forward, resolve_precision
-from ance_tele.training.batches import BatchPlan, Collator, StepSampler
-from ance_tele.training.checkpoints import Watch, last_checkpoint
+from ance_tele.training.batches import BatchPlan, Collator, Feature, moved
+from ance_tele.training.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
 from ance_tele.training.config import TrainingConfig
-from ance_tele.training.curve import OpenPoint
+from ance_tele.training.curve import Curve
 from ance_tele.training.loss import TeleportationLoss
 from ance_tele.training.schedule import Schedule
-from ance_tele.training.together import sum_gradients
+from ance_tele.training.together import agreed, sum_gradients
+from ance_tele.training.tracking import tracked
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 600.0
+
+# Weights that do not decay, besides those of layer norms: biases, and norms by their names.
+_NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|[._])norm(?:$|\.)")
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def train(
     check_trainable(model, "The model")
     torch.manual_seed(plan.seed)
     query_forward, passage_forward = Forward(model, "query"), Forward(model, "document")
-    loss = TeleportationLoss(
+    loss_of = TeleportationLoss(
         model,
         query_forward,
         passage_forward,
@@ -117,112 +122,78 @@ def train(
         config.chunk_tokens,
         config.grad_cache,
         config.grad_cache_tokens,
-        pack=resolve_precision(config.train_precision, model.device) == "bf16",
-        rank=rank,
-        ranks=ranks,
+        resolve_precision(config.train_precision, model.device) == "bf16",
+        rank,
+        ranks,
     )
-    collator = Collator(plan, queries, passages, query_forward, passage_forward, rank, ranks)
-    epochs = -(-(schedule.first_step + schedule.steps) // plan.steps_per_epoch)
-    last, point = last_checkpoint(work, inputs or {}, clean=ranks == 1), OpenPoint()
-    point.resume(last)
-    shown = 0 if rank else schedule.steps * config.batch_queries
-    with progress("training", shown, "queries") as advance, held_signals() as stopping:
-        watch = Watch(config, work, inputs or {}, advance, point, stopping, rank, ranks)
-        trainer = EpisodeTrainer(
-            plan,
-            schedule,
-            point,
-            ranks,
-            model=model,
-            args=_arguments(config, work, schedule, plan.seed, model.device),
-            train_dataset=Dataset.from_dict({"example": np.arange(plan.examples * epochs)}),
-            loss=loss,
-            data_collator=collator,
-            callbacks=[watch],
-        )
-        for callback in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(callback)
-        if rank:
-            torch.manual_seed(plan.seed + 1000003 * rank)  # dropout of its own
-        trainer.train(resume_from_checkpoint=last)
-    history = trainer.state.log_history
-    curve = [(row["step"], row["loss"]) for row in history if "loss" in row]
-    rates = [(row["step"], row["learning_rate"]) for row in history if "learning_rate" in row]
-    return Trained(curve, rates, trainer.state.global_step, schedule.total)
+    collate = Collator(plan, queries, passages, query_forward, passage_forward, rank, ranks)
+    optimizer, weights = adamw(model, config.weight_decay), [one for one in model.parameters() if one.requires_grad]
+    torch.empty((), dtype=torch.int64).random_()  # as torch's loader of data does: the same dropout as ever
+    inputs, curve, done = inputs or {}, Curve(), 0
+    if rank:
+        torch.manual_seed(plan.seed + 1000003 * rank)  # dropout of its own
+    if (last := last_checkpoint(work, inputs, clean=ranks == 1)) is not None:
+        done, curve = last[0], load_checkpoint(last[1], model, optimizer, rank)
+    model.train()
+    saved, shown = time.monotonic(), 0 if rank else schedule.steps * config.batch_queries
+    trackers = nullcontext(None) if rank else tracked(config.report_to, work.parent, model, schedule.steps, done)
+    with progress("training", shown, "queries") as advance, held_signals() as stopping, trackers as track:
+        advance(done * config.batch_queries)
+        steps = range(done + 1, schedule.steps + 1)
+        for step, (query, passage) in zip(steps, batches(collate, schedule, done, model.device), strict=True):
+            rate = schedule.peak * schedule.share(schedule.begin + step - 1)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = loss_of(query, passage)
+            loss.backward()
+            if ranks > 1:
+                sum_gradients(weights)
+            norm = clip_grad_norm_(weights, config.max_grad_norm) if config.max_grad_norm > 0 else None
+            optimizer.step()
+            optimizer.zero_grad()
+            curve.add(loss)
+            advance(config.batch_queries)
+            ended = step == schedule.steps
+            if step == 1 or step % config.logging_steps == 0 or ended:
+                mean = curve.close(step, rate)
+                if not mean < float("inf"):
+                    raise UserError(
+                        f"The loss is {mean} at step {step}: the model has diverged; lower the learning rate."
+                    )
+                if track is not None:
+                    norms = {} if norm is None else {"grad_norm": float(norm)}
+                    track(step, {"loss": mean, **norms, "learning_rate": rate})
+            every = config.save_steps
+            due = time.monotonic() - saved > SAVE_SECONDS if every is None else step % every == 0
+            due, stop = agreed((due and not ended, stopping()), ranks)
+            if due or stop:
+                save_checkpoint(work / f"checkpoint-{step}", model, optimizer, curve, inputs, rank, ranks)
+                saved = time.monotonic()
+            if stop:
+                if not rank:
+                    log.info(f"a checkpoint of step {step} of {schedule.steps} is saved")
+                break
+    return Trained(curve.loss, curve.learning_rate, step if steps else done, schedule.total)
 
 
-class EpisodeTrainer(SentenceTransformerTrainer):
-    """The library's trainer with batches that depend on the step alone."""
-
-    def __init__(self, plan: BatchPlan, schedule: Schedule, point: OpenPoint, ranks: int = 1, **options: Any) -> None:
-        self.plan, self.schedule, self.point, self.ranks = plan, schedule, point, ranks
-        super().__init__(**options)
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """Return the batches; every rank gets all of them, since each is shared by all."""
-        if self.ranks == 1:
-            return super().get_train_dataloader()
-        return DataLoader(self.train_dataset, batch_sampler=self.get_batch_sampler(), collate_fn=self.data_collator)
-
-    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
-        """Compute the gradients of a step, summed over the ranks; its loss is part of the next point of the curve."""
-        loss: torch.Tensor = super().training_step(*args, **options)
-        if self.ranks > 1:
-            sum_gradients(self.model.parameters())
-        self.point.add(loss)
-        return loss
-
-    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
-        """Log a point of the curve: after a resume, with what was summed up before."""
-        if "loss" in logs:
-            logs["loss"] = self.point.close(logs["loss"])
-        super().log(logs, *args, **options)
-
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """Return the schedule from the first step of the episode."""
-        optimizer = optimizer or self.optimizer
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-        schedule = self.schedule
-        # PyTorch does not save a function in checkpoints.
-        self.lr_scheduler = LambdaLR(optimizer, lambda step: schedule.share(step), schedule.begin - 1)
-        return self.lr_scheduler
-
-    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """Leave the card to :mod:`ance_tele.training.card`: the library's would describe numbers of examples."""
-
-    def get_batch_sampler(self, *args: Any, **options: Any) -> BatchSampler:
-        """Return the sampler of the plan."""
-        return StepSampler(self.plan, self.schedule.steps, self.schedule.first_step)
+def adamw(model: nn.Module, weight_decay: float) -> AdamW:
+    """Return AdamW over the weights that are trained; biases and norms do not decay."""
+    norms = {id(one) for module in model.modules() if isinstance(module, nn.LayerNorm) for one in module.parameters()}
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]] = ([], [])
+    for name, one in model.named_parameters():
+        if one.requires_grad:
+            groups[id(one) in norms or bool(_NO_DECAY.search(name.lower()))].append(one)
+    both = [{"params": groups[0], "weight_decay": weight_decay}, {"params": groups[1], "weight_decay": 0.0}]
+    return AdamW([group for group in both if group["params"]], fused=True)
 
 
-def _arguments(
-    config: TrainingConfig, work: Path, schedule: Schedule, seed: int, device: torch.device
-) -> SentenceTransformerTrainingArguments:
-    trackers = [name for name in config.report_to if name != "auto"]
-    if "auto" in config.report_to and is_tensorboard_available():
-        trackers.append("tensorboard")
-    logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(work),
-        max_steps=schedule.steps,
-        per_device_train_batch_size=config.batch_queries,
-        learning_rate=schedule.peak,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        bf16=resolve_precision(config.train_precision, device) == "bf16",
-        use_cpu=device.type == "cpu",
-        seed=seed,
-        data_seed=seed,
-        logging_strategy="steps",
-        logging_steps=config.logging_steps,
-        logging_first_step=True,
-        save_strategy="no",
-        disable_tqdm=True,
-        report_to=trackers or "none",
-        dataloader_pin_memory=device.type == "cuda",
-        ddp_backend=dist.get_backend() if dist.is_initialized() else None,
-    )
-    # One process uses one GPU: the library would copy the model to all there are at every step.
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    return arguments
+def batches(
+    collate: Collator, schedule: Schedule, done: int, device: torch.device
+) -> Iterator[tuple[Feature, Feature]]:
+    """Yield the features of the steps after ``done``; the next is made, and copied to a GPU, in the background."""
+
+    def made(step: int) -> tuple[Feature, Feature]:
+        query, passage = collate(schedule.first_step + step)
+        return moved(query, device), moved(passage, device)
+
+    return in_background(map(made, range(done, schedule.steps)))
