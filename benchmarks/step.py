@@ -131,9 +131,8 @@ class Bench:
 
     def ours(self) -> torch.Tensor:
         self.loss.bf16 = torch.is_autocast_enabled(self.model.device.type)
-        return self.loss(
-            *(moved(part, self.model.device) for part in self.collate.collate(np.arange(self.queries), self.flat))
-        )
+        batch = self.collate.collate(np.arange(self.queries), self.flat)
+        return self.loss(*(moved(part, self.model.device) for part in batch))
 
     def peer(self, name: str) -> Callable[[], torch.Tensor]:
         """Return a function that computes a competitor's loss from texts."""
