@@ -107,7 +107,9 @@ def test_long_addresses_are_refused(client: TestClient) -> None:
     assert answer.status_code == 414 and answer.json()["error"].startswith("The address has more than 32,768")
 
 
-@pytest.mark.parametrize("place", ["..%2f..%2frun.json", "%2e%2e/review.csv", "explorer.css/../app.py", "static/", "C:"])
+@pytest.mark.parametrize(
+    "place", ["..%2f..%2frun.json", "%2e%2e/review.csv", "explorer.css/../app.py", "static/", "C:"]
+)
 def test_no_address_is_a_path(client: TestClient, place: str) -> None:
     assert client.get(f"/{place}").status_code == 404
     answer = client.get("/api/query", params={"id": f"../{place}"})
