@@ -6,8 +6,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 from fuzz_inputs import Found, Reader
 from fuzz_own import made, reopened, small
@@ -44,6 +45,20 @@ def vectors(folder: Path, cache: Path) -> Found:
     return Found(repr([run.passage_ids, [scores.tolist() for scores in run.scores]]), {})
 
 
+@contextlib.contextmanager
+def _undrawn() -> Iterator[None]:
+    """Draw no pictures: they are most of the time of so small a run."""
+    nothing = {
+        "ance_tele.analysis.analyse._project": None,
+        "ance_tele.report.page.panel_svg": "<svg xmlns='http://www.w3.org/2000/svg'></svg>",
+        "ance_tele.report.write.curves": b"",
+    }
+    with contextlib.ExitStack() as stack:
+        for name, value in nothing.items():
+            stack.enter_context(patch(name, lambda *given, value=value: value))
+        yield
+
+
 def trained(folder: Path, cache: Path) -> Found:
     """Train, or run the same command again, and read what that leaves."""
     from ance_tele.cli.main import _main
@@ -51,7 +66,7 @@ def trained(folder: Path, cache: Path) -> Found:
 
     os.environ["ANCE_TELE_CACHE"] = str(cache)
     given = ["--data", str(folder / "source"), "--model", str(folder / "model"), "--out", str(folder / "run")]
-    with log_to(lambda line: None), contextlib.redirect_stdout(io.StringIO()):
+    with log_to(lambda line: None), contextlib.redirect_stdout(io.StringIO()), _undrawn():
         _main(["run", "ance-tele", *given, *TRAINED.split(), "--report_to", "[none]"])
     return reopened(folder, cache)
 
