@@ -123,10 +123,9 @@ def _tables(path: Path, schema: pa.Schema, one_source: bool = False) -> Iterator
     """Yield consecutive row groups, joined up to ``ROWS_PER_LOOKUP`` rows; refuse columns of other types."""
     file, held = open_table(path), list[pa.Table]()
     for wanted in schema:
-        kinds = file.schema_arrow.field(wanted.name).type, wanted.type
-        found, needed = (kind.value_type if pa.types.is_dictionary(kind) else kind for kind in kinds)
-        if found != needed or pa.types.is_dictionary(kinds[0]) != pa.types.is_dictionary(kinds[1]):
-            raise UserError(f"{path} has a column {wanted.name} of {kinds[0]}, not {kinds[1]}; {_AGAIN}.")
+        found = file.schema_arrow.field(wanted.name).type
+        if _kind(found) != _kind(wanted.type):
+            raise UserError(f"{path} has a column {wanted.name} of {found}, not {wanted.type}; {_AGAIN}.")
     for number in range(file.num_row_groups):
         group = read_group(path, file, number)
         if not len(group):
@@ -138,6 +137,14 @@ def _tables(path: Path, schema: pa.Schema, one_source: bool = False) -> Iterator
         held.append(group)
     if held:
         yield pa.concat_tables(held)
+
+
+def _kind(of: pa.DataType) -> str:
+    """Return a column's type without its width, which other programs change."""
+    if pa.types.is_dictionary(of):
+        return f"coded {_kind(of.value_type)}"
+    kinds = {"text": ("is_string", "is_large_string"), "integer": ("is_integer",), "float": ("is_floating",)}
+    return next((kind for kind, tests in kinds.items() if any(getattr(pa.types, one)(of) for one in tests)), str(of))
 
 
 class _Ragged:
