@@ -3,18 +3,20 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from test_batches import plan_of
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.loading import load_model
 from ance_tele.settings import Recipe
-from ance_tele.store.manifests import manifest_path
+from ance_tele.store.manifests import Manifest, checksums, file_sizes, manifest_path
 from ance_tele.training.batches import BatchPlan
 from ance_tele.training.checkpoints import last_checkpoint
 from ance_tele.training.config import TrainingConfig
@@ -161,3 +163,32 @@ def test_checkpoints_that_are_not_whole_or_not_ours_are_not_used(
     with (folder / "optimizer.pt").open("r+b") as file:
         file.truncate(100)
     assert last_checkpoint(tmp_path, {"same": 1}) is None and not folder.exists()
+
+
+class Plant:
+    """Unpickled, it leaves an empty file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.marker), "w")
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_a_pickle_in_a_checkpoint_is_refused(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path, name: str
+) -> None:
+    """Also where its manifest was forged to fit."""
+    from dataclasses import replace
+
+    saving, work = replace(CONFIG, save_steps=4), tmp_path / "work"
+    go(tiny_model, stores, work, saving, stop=6)
+    folder = work / "checkpoint-4"
+    assert (folder / name).is_file()
+    torch.save({"state": Plant(tmp_path / "executed")}, folder / name)
+    files = file_sizes(folder)
+    Manifest("checkpoint", {"same": 1}, files, checksums=checksums(work, files)).save(folder)
+    with pytest.raises(UserError, match="checkpoint-4 holds more than tensors"):
+        go(tiny_model, stores, work, saving, stop=6)
+    assert not (tmp_path / "executed").exists()

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from ance_tele import __version__
 from ance_tele.cli.common import echo
-from ance_tele.cli.ending import refused_by_system
 from ance_tele.cli.flags import parse
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.errors import UserError, unknown
 from ance_tele.console.log import log_to
 from ance_tele.console.signals import STOPPED, exit_code, stoppable
+from ance_tele.console.system_errors import refused_by_system
 
 
 def main(argv: Sequence[str] | None = None) -> int:

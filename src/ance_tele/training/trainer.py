@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from transformers import PrinterCallback, ProgressCallback
 from transformers.integrations import is_tensorboard_available
 
+from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
 from ance_tele.console.signals import held_signals
 from ance_tele.data.tokens import TokenStore
@@ -87,7 +89,7 @@ def train(
         ranks: Number of processes that share each step.
 
     Raises:
-        UserError: The model has no weight that can be trained.
+        UserError: The model has no weight that can be trained, or a checkpoint holds a pickle of something else.
 
     Example:
         >>> import ance_tele as at
@@ -144,7 +146,13 @@ def train(
             trainer.remove_callback(callback)
         if rank:
             torch.manual_seed(plan.seed + 1000003 * rank)  # dropout of its own
-        trainer.train(resume_from_checkpoint=last)
+        try:
+            trainer.train(resume_from_checkpoint=last)
+        except UnpicklingError as error:
+            raise UserError(
+                f"{last} holds more than tensors and numbers, which is not read because it could run any code: "
+                "somebody else has written it; delete it and run the same command again."
+            ) from error
     history = trainer.state.log_history
     curve = [(row["step"], row["loss"]) for row in history if "loss" in row]
     rates = [(row["step"], row["learning_rate"]) for row in history if "learning_rate" in row]
