@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HINTS = {
     "data": "a folder (BEIR, MS MARCO, DPR, Tevatron ...), a training file, 'irds:ID', 'hub:NAME', 'demo'",
     "model": "folder or hub name of the model to start from",
-    "out": "the run folder",
+    "out": "the run folder, or its URL, such as s3://bucket/run",
     "recipes": "systems: a recipe's name and, after spaces, settings of its own, e.g. 'ance-tele alpha=0.3'",
 }
 LENIENT = switch("--lenient", "leave out what does not add up, and count it")
@@ -80,8 +80,8 @@ def introduce(collection: "Collection") -> None:
         echo(f"held out as dev: {len(collection.qrels['dev']):,} training queries{final}")
 
 
-def conclude(out: Path) -> int:
-    """Print a finished run's table of results and the path of its report."""
+def conclude(out: Path, named: str | None = None) -> int:
+    """Print a finished run's table of results and the path of its report; ``named`` is how the run was given."""
     from rich.console import Console
 
     from ance_tele.report.renderers import terminal
@@ -98,5 +98,5 @@ def conclude(out: Path) -> int:
     if summary.episodes:
         number = summary.episodes[-1].number
         echo(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
-        echo(f'Try:    ance-tele search {out} "your words"')
+        echo(f'Try:    ance-tele search {named or out} "your words"')
     return 0
