@@ -105,7 +105,7 @@ def out_of_domain_verb(given: Given) -> int:
     from ance_tele.console.numbers import count, p_value, score, signed
     from ance_tele.runs.working_copy import kept_at
 
-    with kept_at(given.model) as run:
+    with kept_at(given.model, begun=True) as run:
         found = evaluate_out_of_domain(run, given.on, given.settings.get("split"), not given.lenient)
     echo(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
     for one in found:

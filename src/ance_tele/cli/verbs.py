@@ -38,7 +38,7 @@ def serve_verb(given: Given) -> int:
     from ance_tele.explorer.serve import serve
     from ance_tele.runs.working_copy import kept_at
 
-    with kept_at(given.run) as run:  # where verdicts are marked
+    with kept_at(given.run, begun=True) as run:  # where verdicts are marked
         serve(run, given.data, given.host, given.port, given.episodes)
     return 0
 
@@ -76,7 +76,7 @@ def report_verb(given: Given) -> int:
     if len(given.runs) > 1 and not given.out:
         raise UserError("--out is missing: several runs take a folder for their common report.")
     with ExitStack() as open_runs:
-        _report([open_runs.enter_context(kept_at(run)) for run in given.runs], given)
+        _report([open_runs.enter_context(kept_at(run, begun=True)) for run in given.runs], given)
     return 0
 
 

@@ -25,11 +25,11 @@ def working_copy(out: str) -> Path:
 
 
 @contextmanager
-def kept_at(out: str) -> Iterator[Path]:
+def kept_at(out: str, begun: bool = False) -> Iterator[Path]:
     """Yield the folder to work in; if ``out`` is a URL, what is there is fetched, and what is made is uploaded.
 
     Raises:
-        UserError: As of :func:`ance_tele.store.mirror.mirrored`.
+        UserError: As of :func:`ance_tele.store.mirror.mirrored`; or there is no run, and it must have ``begun``.
     """
     folder = working_copy(out)
     if not is_url(out):
@@ -37,6 +37,8 @@ def kept_at(out: str) -> Iterator[Path]:
         return
     log.info(f"{out}: the working copy is {folder}")
     with mirrored(out.rstrip("/"), folder):
+        if begun:
+            _check_begun(out, folder)
         yield folder
 
 
@@ -44,7 +46,7 @@ def fetched(run: str) -> str:
     """Return the folder of a run to read; if it is a URL, what is there is fetched, and nothing is uploaded.
 
     Raises:
-        UserError: The URL cannot be read.
+        UserError: The URL cannot be read, or holds no run.
     """
     if not is_url(run):
         return run
@@ -55,5 +57,11 @@ def fetched(run: str) -> str:
     except UserError as error:
         if not (remote.folder / "run.json").exists():
             raise
-        log.info(f"{remote.folder} is read as it is. {error}")
+        log.info(f"the working copy is read as it is: {error}")
+    _check_begun(run, remote.folder)
     return str(remote.folder)
+
+
+def _check_begun(url: str, folder: Path) -> None:
+    if not (folder / "run.json").exists():
+        raise UserError(f"{url} holds no run: there is no run.json; give the URL that --out of a run was.")

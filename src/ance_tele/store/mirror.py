@@ -26,13 +26,12 @@ LAST_PAUSES = (1.0, 3.0, 9.0)
 
 
 @contextmanager
-def mirrored(url: str, folder: Path, seconds: float = PUSH_SECONDS) -> Iterator[None]:
+def mirrored(url: str, folder: Path) -> Iterator[None]:
     """Work in a folder that is kept like a URL while the block runs.
 
     Args:
         url: Of an object store, as fsspec takes it.
         folder: The working copy; what is in it and not at the URL is uploaded.
-        seconds: How often what has changed is uploaded.
 
     Raises:
         UserError: The URL cannot be used, somebody else works there, or what the block has made could not be uploaded.
@@ -40,7 +39,7 @@ def mirrored(url: str, folder: Path, seconds: float = PUSH_SECONDS) -> Iterator[
     remote = Remote.of(url, folder)
     with lock(folder / LOCK), held(remote.fs, remote.base, url) as lost:
         fetch(remote)
-        pushing = _Pushing(remote, lost, seconds)
+        pushing = _Pushing(remote, lost)
         pushing.thread.start()
         try:
             yield
@@ -68,14 +67,14 @@ def fetch(remote: Remote) -> None:
 class _Pushing:
     """Uploads in a thread of its own, until :meth:`end` uploads the rest."""
 
-    def __init__(self, remote: Remote, lost: threading.Event, seconds: float) -> None:
-        self.remote, self.lost, self.seconds = remote, lost, seconds
+    def __init__(self, remote: Remote, lost: threading.Event) -> None:
+        self.remote, self.lost = remote, lost
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self._work, daemon=True)
 
     def _work(self) -> None:
         failures = 0
-        while not self.ending.wait(min(self.seconds * 2**failures, max(self.seconds, LONGEST_PAUSE))):
+        while not self.ending.wait(min(PUSH_SECONDS * 2**failures, LONGEST_PAUSE)):
             if self.lost.is_set():
                 return
             try:

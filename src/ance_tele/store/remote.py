@@ -176,7 +176,8 @@ class Remote:
             for name, entry in here.artefacts.items()
             if name not in seen.artefacts or seen.artefacts[name].crc != entry.crc
         ]
-        first = [name for name in changed if here.artefacts[name].kind == "checkpoint"]
+        changed.sort(key=self._made)
+        first = [name for name in reversed(changed) if here.artefacts[name].kind == "checkpoint"]
         if not seen.loose:  # without its run.json, what is there is no run
             seen = self._put_loose(here, seen)
         for name in first:
@@ -184,7 +185,9 @@ class Remote:
                 return False
             seen = self._put(name, here.artefacts[name], seen)
         seen = self._put_loose(here, seen)
-        for name in sorted(set(changed) - set(first), key=self._made):
+        for name in changed:
+            if name in first:
+                continue
             if halted():
                 return False
             seen = self._put(name, here.artefacts[name], seen)
@@ -226,6 +229,8 @@ class Remote:
         except FileNotFoundError:
             if all((self.folder / file).exists() for file in (name + MANIFEST, *entry.files)):
                 raise  # it is there that something is missing, such as the bucket
+            for file in entry.files if entry.kind in DROPPED else ():
+                self._delete(file)
             return seen
         if zlib.crc32(manifest) != entry.crc:
             return seen
