@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 from ance_tele.console.errors import UserError
@@ -23,6 +24,8 @@ PUSH_SECONDS = 30.0
 LONGEST_PAUSE = 600.0
 # Pauses between the tries at the end.
 LAST_PAUSES = (1.0, 3.0, 9.0)
+# What a signal leaves for uploads: the process ends some seconds later in any case.
+STOP_SECONDS = 5.0
 
 
 @contextmanager
@@ -45,10 +48,10 @@ def mirrored(url: str, folder: Path) -> Iterator[None]:
             yield
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
-            if failure := pushing.end(() if stopped else LAST_PAUSES):
+            if failure := pushing.end(STOP_SECONDS) if stopped else pushing.end():
                 log.warning(failure)
             raise
-        if failure := pushing.end(LAST_PAUSES):
+        if failure := pushing.end():
             raise UserError(failure)
 
 
@@ -88,21 +91,24 @@ class _Pushing:
                 log.info(f"{self.remote.url} is up to date again")
             failures = 0
 
-    def end(self, pauses: tuple[float, ...]) -> str | None:
-        """Upload what is left, trying again after each pause; return None, or the sentence on why it is not there."""
+    def end(self, seconds: float = inf) -> str | None:
+        """Upload what is left, trying again now and then; return None, or why not all of it is there, in a sentence."""
+        until = time.monotonic() + seconds
         self.ending.set()
         self.thread.join()
-        reason = "somebody else has taken it over"
-        for pause in (*pauses, None):
+        for pause in (*LAST_PAUSES, 0.0):
+            reason = "somebody else has taken it over"
             if self.lost.is_set():
                 break
             try:
-                self.remote.push()
-                return None
+                if self.remote.push(lambda: time.monotonic() > until):
+                    return None
+                reason = "there was no time"
             except Exception as error:  # of whatever kind
                 reason = why(error)
-            if pause is not None:
-                time.sleep(pause)
+            if time.monotonic() + pause > until:
+                break
+            time.sleep(pause)
         return (
             f"{self.remote.url} is not up to date ({reason}); all there is lies in {self.remote.folder}, and the same "
             "command on this machine uploads it."

@@ -168,7 +168,8 @@ class Remote:
     def push(self, halted: Callable[[], bool] = lambda: False) -> bool:
         """Upload what has changed here, and drop at the URL what a run has dropped; return whether all of it is there.
 
-        Checkpoints go first: they are what a stopped run needs, which has seconds left. ``halted`` is asked in between.
+        Checkpoints go first: they are what a stopped run needs, which has seconds left. ``halted`` is asked between
+        files.
         """
         here, seen = scan(self.folder), Tree.load(self.seen)
         changed = [
@@ -178,20 +179,18 @@ class Remote:
         ]
         changed.sort(key=self._made)
         first = [name for name in reversed(changed) if here.artefacts[name].kind == "checkpoint"]
-        if not seen.loose:  # without its run.json, what is there is no run
-            seen = self._put_loose(here, seen)
-        for name in first:
-            if halted():
-                return False
-            seen = self._put(name, here.artefacts[name], seen)
-        seen = self._put_loose(here, seen)
-        for name in changed:
-            if name in first:
-                continue
-            if halted():
-                return False
-            seen = self._put(name, here.artefacts[name], seen)
-        self._drop(here, seen)
+        try:
+            if not seen.loose:  # without its run.json, what is there is no run
+                seen = self._put_loose(here, seen, halted)
+            for name in first:
+                seen = self._put(name, here.artefacts[name], seen, halted)
+            seen = self._put_loose(here, seen, halted)
+            for name in changed:
+                if name not in first:
+                    seen = self._put(name, here.artefacts[name], seen, halted)
+            self._drop(here, seen)
+        except _Halted:
+            return False
         return True
 
     def _made(self, name: str) -> tuple[float, str]:
@@ -201,7 +200,7 @@ class Remote:
         except FileNotFoundError:
             return 0.0, name
 
-    def _put_loose(self, here: Tree, seen: Tree) -> Tree:
+    def _put_loose(self, here: Tree, seen: Tree, halted: Callable[[], bool]) -> Tree:
         """Upload the loose files that have changed, then the list of all; return what is at the URL."""
         loose = {name: crc for name, crc in seen.loose.items() if not here.covers(name)}
         for name, crc in here.loose.items():
@@ -211,19 +210,22 @@ class Remote:
                 content = (self.folder / name).read_bytes()
             except FileNotFoundError:
                 continue
+            _unless(halted)
             self.fs.pipe_file(self.at(name), content)
             loose[name] = zlib.crc32(content)
         if loose != seen.loose:
             self.fs.pipe_file(self.at(LOOSE), json.dumps(loose, indent=1).encode())
         return self._saw(replace(seen, loose=loose))
 
-    def _put(self, name: str, entry: Entry, seen: Tree) -> Tree:
+    def _put(self, name: str, entry: Entry, seen: Tree, halted: Callable[[], bool]) -> Tree:
         """Upload an artefact, unless it is made again meanwhile; return what is at the URL."""
+        _unless(halted)
         artefacts = {other: one for other, one in seen.artefacts.items() if other != name}
         seen = self._saw(replace(seen, artefacts=artefacts))
         self._delete(name + MANIFEST)
         try:
             for file in entry.files:
+                _unless(halted)
                 self.fs.put_file(str(self.folder / file), self.at(file))
             manifest = (self.folder / (name + MANIFEST)).read_bytes()
         except FileNotFoundError:
@@ -261,6 +263,15 @@ class Remote:
     def _saw(self, seen: Tree) -> Tree:
         seen.save(self.seen)
         return seen
+
+
+def _unless(halted: Callable[[], bool]) -> None:
+    if halted():
+        raise _Halted
+
+
+class _Halted(Exception):
+    """There is no time for the next file."""
 
 
 class _Damaged(Exception):
