@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,14 +18,7 @@ from ance_tele.store.holder import NAME, held
 from ance_tele.store.mirror import mirrored
 
 URL, BASE = "memory://bucket/run", "/bucket/run"
-
-
-@pytest.fixture(autouse=True)
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryFileSystem]:
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
-    monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
-    monkeypatch.setattr(holder, "SETTLE_SECONDS", 0.0)
-    yield MemoryFileSystem()
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def record(store: MemoryFileSystem, process: int, where: str, age: float = 0.0) -> bytes:

@@ -1,91 +1,21 @@
 """A folder and a URL that hold the same, on fsspec's memory file system; nothing half-uploaded is taken for whole."""
 
 import json
-import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from there import ALL, BASE, Lost, a_run, at, changes_of_a_push, checkpoint, contents, failing_after, note, whole
 
-from ance_tele.console.errors import UserError
-from ance_tele.store import holder
 from ance_tele.store.artefacts import cached, writing
 from ance_tele.store.files import remove
-from ance_tele.store.manifests import Manifest, checksums, damaged, file_sizes, manifest_path, read_manifest
+from ance_tele.store.manifests import Manifest, manifest_path
 from ance_tele.store.mirror import mirrored
 from ance_tele.store.remote import Remote
 from ance_tele.store.tree import scan
 
-URL = "memory://bucket/runs/mine"
-
-
-@pytest.fixture(autouse=True)
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryFileSystem]:
-    """An empty object store; nobody waits in it."""
-    monkeypatch.setattr(MemoryFileSystem, "store", {})
-    monkeypatch.setattr(MemoryFileSystem, "pseudo_dirs", [""])
-    monkeypatch.setattr(holder, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr("ance_tele.store.mirror.LAST_PAUSES", (0.0, 0.0))
-    yield MemoryFileSystem()
-
-
-def at(folder: Path) -> Remote:
-    return Remote.of(URL, folder)
-
-
-def note(path: Path, text: str) -> None:
-    """Write a folder artefact of two files, of which the second is empty."""
-    with writing(path, "note", {"text": text}) as made:
-        (made.target / "part").mkdir(parents=True)
-        (made.target / "part" / "note.txt").write_text(text)
-        (made.target / "empty").write_bytes(b"")
-
-
-def checkpoint(work: Path, step: int) -> None:
-    """Write a checkpoint as the trainer does, and remove those before."""
-    folder = work / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
-    (folder / "weights.safetensors").write_bytes(bytes(50) + bytes([step]))
-    (folder / "state.json").write_text("{}")
-    files = file_sizes(folder)
-    Manifest("checkpoint", {"step": step}, files, checksums=checksums(work, files)).save(folder)
-    for older in work.glob("checkpoint-*"):
-        if not older.name.startswith(folder.name):
-            remove(older)
-
-
-def a_run(folder: Path, text: str = "one") -> None:
-    """Write two artefacts, one of them spread, a checkpoint, loose files, and what does not belong at a URL."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({"text": text}))
-    note(folder / "episode-1" / "model", text)
-    with writing(folder / "episode-1" / "evaluation", "evaluation", {"text": text}, spread=True) as made:
-        made.target.mkdir()
-        (made.target / "metrics.json").write_text(text)
-    checkpoint(folder / "episode-2" / "checkpoints", 2)
-    (folder / ".lock").write_text("held")
-    (folder / "episode-1" / ".pool.parquet.tmp-host-1").write_text("half")
-    (folder / "episode-1" / "pool.parquet").write_text("no manifest yet")
-    (folder / "episode-2" / "checkpoints" / "checkpoint-4").mkdir()
-    (folder / "episode-2" / "checkpoints" / "checkpoint-4" / "state.json").write_text("{")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def whole(folder: Path) -> dict[str, Any]:
-    """Return the inputs of every artefact that counts; all of them hold what was written."""
-    names = [path.with_name(path.name.removesuffix(".manifest.json")) for path in folder.rglob("*.manifest.json")]
-    found = {str(name.relative_to(folder)): read_manifest(name) for name in names}
-    assert not [name for name, one in found.items() if one is not None and damaged(folder / name, one)]
-    return {name: one.inputs for name, one in found.items() if one is not None}
-
-
-ALL = {"episode-1/model", "episode-1/evaluation", "episode-2/checkpoints/checkpoint-2"}
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def test_another_machine_gets_what_is_whole_and_nothing_else(tmp_path: Path) -> None:
@@ -120,37 +50,7 @@ def test_what_is_there_already_is_not_uploaded_again(
     )
     monkeypatch.setattr(MemoryFileSystem, "put_file", lambda self, local, path: sent.append(path))
     at(tmp_path / "b").push()
-    assert [path.removeprefix("/bucket/runs/mine/") for path in sent] == ["log.txt", ".files.json"]
-
-
-class Lost(Exception):
-    """The network, or the machine."""
-
-
-def failing_after(calls: int, monkeypatch: pytest.MonkeyPatch, half: bool = False) -> list[int]:
-    """Let so many changes of the store pass, and fail from then on; the first that fails may be half done."""
-    left = [calls]
-    for name in ("pipe_file", "put_file", "rm_file"):
-        real = getattr(MemoryFileSystem, name)
-
-        def change(self: Any, *given: Any, real: Any = real, name: str = name) -> None:
-            if left[0] == 0 and half and name != "rm_file":
-                path, content = given if name == "pipe_file" else (given[1], Path(given[0]).read_bytes())
-                MemoryFileSystem.open(self, path, "wb", data=content[: len(content) // 2])
-            left[0] -= 1
-            if left[0] < 0:
-                raise Lost
-            real(self, *given)
-
-        monkeypatch.setattr(MemoryFileSystem, name, change)
-    return left
-
-
-def changes_of_a_push(folder: Path) -> int:
-    with pytest.MonkeyPatch.context() as patch:
-        left = failing_after(10_000, patch)
-        at(folder).push()
-        return 10_000 - left[0]
+    assert [path.removeprefix(f"{BASE}/") for path in sent] == ["log.txt", ".files.json"]
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -231,7 +131,7 @@ def test_an_object_that_is_damaged_is_noticed_and_made_again(
 ) -> None:
     a_run(tmp_path / "a", "first")
     at(tmp_path / "a").push()
-    name = "/bucket/runs/mine/episode-1/model/part/note.txt"
+    name = f"{BASE}/episode-1/model/part/note.txt"
     if how == "delete":
         store.rm_file(name)
     else:
@@ -286,7 +186,7 @@ def test_checkpoints_go_first_and_those_dropped_here_are_dropped_there(
     a_run(a)
     at(a).push()
     remove(work / "checkpoint-4")  # that nobody had finished
-    store.pipe_file("/bucket/runs/mine/episode-2/checkpoints/checkpoint-3/state.json", b"{")  # of a dead machine
+    store.pipe_file(f"{BASE}/episode-2/checkpoints/checkpoint-3/state.json", b"{")  # of a dead machine
     note(a / "episode-2" / "note", "made before")
     checkpoint(work, 4)
     sent: list[str] = []
@@ -296,13 +196,13 @@ def test_checkpoints_go_first_and_those_dropped_here_are_dropped_there(
     )
     at(a).push()
     assert ["checkpoints" in path for path in sent] == [True, True, False, False]
-    steps = {path.split("/")[6].partition(".")[0] for path in store.find("/bucket/runs/mine/episode-2/checkpoints")}
+    steps = {path.split("/")[6].partition(".")[0] for path in store.find(f"{BASE}/episode-2/checkpoints")}
     assert steps == {"checkpoint-4"}
     at(tmp_path / "b").pull()
     assert "episode-2/checkpoints/checkpoint-4" in whole(tmp_path / "b")
     remove(work)
     at(a).push()
-    assert store.find("/bucket/runs/mine/episode-2/checkpoints") == []
+    assert store.find(f"{BASE}/episode-2/checkpoints") == []
 
 
 def test_deleting_a_working_copy_deletes_nothing_there(tmp_path: Path, store: MemoryFileSystem) -> None:
@@ -328,57 +228,71 @@ def test_a_loose_file_changed_in_both_places_is_kept_in_both(tmp_path: Path, log
     assert any("changed there, and here too" in line for line in logged)
 
 
+def test_a_loose_file_changed_here_only_stays(tmp_path: Path) -> None:
+    a_run(tmp_path / "a", "one")
+    at(tmp_path / "a").push()
+    (tmp_path / "a" / "run.json").write_text("newer")
+    at(tmp_path / "a").pull()
+    assert (tmp_path / "a" / "run.json").read_text() == "newer"
+    at(tmp_path / "a").push()
+    at(tmp_path / "b").pull()
+    assert (tmp_path / "b" / "run.json").read_text() == "newer"
+
+
+def test_a_loose_file_that_does_not_hold_what_is_listed_does_not_count(tmp_path: Path, store: MemoryFileSystem) -> None:
+    a_run(tmp_path / "a")
+    at(tmp_path / "a").push()
+    store.pipe_file(f"{BASE}/run.json", b"{")
+    at(tmp_path / "b").pull()
+    assert not (tmp_path / "b" / "run.json").exists()
+    assert set(whole(tmp_path / "b")) == ALL
+
+
+def test_an_artefact_made_again_during_its_upload_waits_for_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "a" / "episode-1" / "model"
+    a_run(tmp_path / "a", "one")
+    real = MemoryFileSystem.put_file
+
+    def put_file(self: MemoryFileSystem, local: str, path: str) -> None:
+        real(self, local, path)
+        if local.endswith("note.txt"):
+            note(model, "two")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "put_file", put_file)
+        at(tmp_path / "a").push()
+    at(tmp_path / "b").pull()
+    assert set(whole(tmp_path / "b")) == ALL - {"episode-1/model"}
+    at(tmp_path / "a").push()
+    at(tmp_path / "b").pull()
+    assert whole(tmp_path / "b")["episode-1/model"] == {"text": "two"}
+
+
+def test_no_file_of_an_artefact_that_is_being_made_again_is_uploaded_under_the_old_manifest(tmp_path: Path) -> None:
+    a_run(tmp_path / "a", "one")
+    at(tmp_path / "a").push()
+    model = tmp_path / "a" / "episode-1" / "model"
+    manifest_path(model).unlink()
+    (model / "part" / "note.txt").write_text("two")
+    at(tmp_path / "a").push()
+    at(tmp_path / "b").pull()
+    assert set(whole(tmp_path / "b")) == ALL
+    assert (tmp_path / "b" / "episode-1" / "model" / "part" / "note.txt").read_text() == "one"
+
+
 @pytest.mark.parametrize("name", ["../escaped.txt", "/escaped.txt", "a/../../escaped.txt"])
 def test_names_from_a_url_stay_in_the_folder(tmp_path: Path, store: MemoryFileSystem, name: str) -> None:
     content = b"stolen"
     (tmp_path / "x").write_bytes(content)
     Manifest("note", {}, {name: len(content)}, checksums={name: zlib.crc32(content)}).save(tmp_path / "x")
-    store.pipe_file("/bucket/runs/mine/x.manifest.json", manifest_path(tmp_path / "x").read_bytes())
-    store.pipe_file("/bucket/runs/mine/.files.json", json.dumps({name: zlib.crc32(content)}).encode())
-    store.pipe_file(f"/bucket/runs/mine/{name}", content)
+    store.pipe_file(f"{BASE}/x.manifest.json", manifest_path(tmp_path / "x").read_bytes())
+    store.pipe_file(f"{BASE}/.files.json", json.dumps({name: zlib.crc32(content)}).encode())
+    store.pipe_file(f"{BASE}/{name}", content)
     at(tmp_path / "inner" / "run").pull()
     assert [path.name for path in tmp_path.rglob("escaped.txt")] == []
     assert contents(tmp_path / "inner" / "run") == {}
-
-
-def test_the_end_of_a_block_uploads_also_after_an_error(tmp_path: Path, store: MemoryFileSystem) -> None:
-    for error in (None, ValueError, KeyboardInterrupt):
-        store.store.clear()
-        folder = tmp_path / str(error)
-        try:
-            with mirrored(URL, folder):
-                a_run(folder)
-                if error is not None:
-                    raise error
-        except (ValueError, KeyboardInterrupt) as found:
-            assert type(found) is error
-        at(tmp_path / f"{error}-read").pull()
-        assert set(whole(tmp_path / f"{error}-read")) == ALL
-        assert not store.exists("/bucket/runs/mine/.holder.json")
-
-
-def test_the_network_may_be_away_while_the_block_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
-) -> None:
-    monkeypatch.setattr("ance_tele.store.mirror.PUSH_SECONDS", 0.01)
-    with mirrored(URL, tmp_path / "a"):
-        with pytest.MonkeyPatch.context() as patch:
-            failing_after(0, patch)
-            a_run(tmp_path / "a")
-            while not any("cannot be written now" in line for line in logged):
-                time.sleep(0.01)
-        while not any("up to date again" in line for line in logged):
-            time.sleep(0.01)
-        assert "/bucket/runs/mine/run.json" in MemoryFileSystem.store  # before the end of the block
-    assert sum("cannot be written now" in line for line in logged) == 1
-
-
-def test_what_cannot_be_uploaded_at_the_end_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sentence = r"is not up to date \(Lost\); all there is lies in .*/a, and the same"
-    with pytest.raises(UserError, match=sentence), mirrored(URL, tmp_path / "a"):
-        a_run(tmp_path / "a")
-        failing_after(0, monkeypatch)
-    assert set(whole(tmp_path / "a")) == ALL
 
 
 def test_a_file_system_of_folders_does_as_well(tmp_path: Path) -> None:

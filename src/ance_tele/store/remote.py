@@ -16,7 +16,7 @@ from typing import Any
 
 from ance_tele.store.files import atomic
 from ance_tele.store.manifests import file_crc32
-from ance_tele.store.tree import MANIFEST, Entry, Tree, inside, is_loose, is_manifest, scan
+from ance_tele.store.tree import MANIFEST, Entry, Tree, is_loose, is_manifest, scan
 from ance_tele.store.urls import file_system
 
 log = logging.getLogger(__name__)
@@ -69,8 +69,7 @@ class Remote:
         except FileNotFoundError:
             return {}
         start = len(self.base) + 1
-        names = {path[start:]: int(info["size"]) for path, info in found.items() if path.startswith(self.base + "/")}
-        return {name: size for name, size in names.items() if inside(name)}
+        return {path[start:]: int(info["size"]) for path, info in found.items() if path.startswith(self.base + "/")}
 
     # From there to here
 
