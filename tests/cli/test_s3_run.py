@@ -1,4 +1,7 @@
-"""The real command against a local S3 server: killed in the middle, and resumed by a machine that has the URL only."""
+"""The real command against a local S3 server: killed in the middle, and resumed by a machine that has the URL only.
+
+It needs s3fs and moto[server], and is skipped without them.
+"""
 
 import json
 import os

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HINTS = {
     "data": "a folder (BEIR, MS MARCO, DPR, Tevatron ...), a training file, 'irds:ID', 'hub:NAME', 'demo'",
     "model": "folder or hub name of the model to start from",
-    "out": "the run folder, or its URL, such as s3://bucket/run",
+    "out": "the run folder",
     "recipes": "systems: a recipe's name and, after spaces, settings of its own, e.g. 'ance-tele alpha=0.3'",
 }
 LENIENT = switch("--lenient", "leave out what does not add up, and count it")

@@ -124,7 +124,7 @@ RUN = Verb(
             Flag("recipe", "one of `ance-tele recipes`, or a function of yours: my_module:my_recipe"),
             Flag("--data", HINTS["data"]),
             Flag("--model", HINTS["model"]),
-            Flag("--out", HINTS["out"]),
+            Flag("--out", HINTS["out"] + ", or its URL, such as s3://bucket/run"),
             CONFIG,
             switch("--plan", "print steps, disk, memory and hours; touch nothing"),
             *("episodes", "negatives_per_query", "epochs", "batch_queries", "learning_rate"),
