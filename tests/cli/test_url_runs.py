@@ -63,7 +63,8 @@ def test_a_run_without_a_model_is_read_from_its_url(
 @pytest.mark.parametrize(
     "words",
     [
-        ["compare", "--recipes", "bm25", "--data", "x", "--model", "y", "--out", URL],
+        ["compare", "--recipes", "bm25", "--data", "x", "--model", URL, "--out", "z"],
+        ["retrieve", "y", "--data", "x", "--vectors", "v", "--out", URL],
         ["run", "ance-tele", "--data", URL, "--model", "y", "--out", "z"],
         ["run", "ance-tele", "--data", "x", "--model", URL, "--out", "z"],
         ["report", "a", "b", "--out", URL],
@@ -73,6 +74,22 @@ def test_a_run_without_a_model_is_read_from_its_url(
 )
 def test_where_a_url_is_not_taken_a_sentence_says_so(words: list[str], refusal: Callable[..., str]) -> None:
     assert f"{URL} is a URL, and {words[0]} takes none as " in refusal(*words)
+
+
+@pytest.mark.slow
+def test_another_machine_goes_on_with_a_comparison(
+    toy: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["compare", "--recipes", "bm25", "zero-shot", f"--data={toy}", f"--model={tiny_model}", f"--out={URL}"]
+    tables = []
+    for machine in ("first", "second"):
+        monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path / machine))
+        assert main([*command, "--language", "none"]) == 0
+        tables.append(json.loads(in_store("comparison.json"))["rows"])
+    assert tables[0] == tables[1] and len(tables[0]) == 2
+    second = capsys.readouterr().out.rpartition("MiB fetched from")[2]
+    evaluations = [line for line in second.splitlines() if " evaluate " in line]
+    assert evaluations and all(" cached " in line for line in evaluations)
 
 
 class Dead(BaseException):

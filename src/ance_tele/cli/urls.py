@@ -5,7 +5,15 @@ from ance_tele.console.errors import UserError
 from ance_tele.store.urls import is_url
 
 # By verb; and the run of `evaluate --on`.
-_TAKE_URLS = {("run", "out"), ("search", "run"), ("serve", "run"), ("suspects", "run"), ("report", "runs")}
+_TAKE_URLS = {
+    ("run", "out"),
+    ("compare", "out"),
+    ("reproduce", "out"),
+    ("search", "run"),
+    ("serve", "run"),
+    ("suspects", "run"),
+    ("report", "runs"),
+}
 
 # Flags that are files and folders of this machine everywhere else.
 _PATHS = ("out", "run", "runs", "target", "run_file", "to", "data", "source", "model", "models", "review")
@@ -23,6 +31,6 @@ def refuse_urls(verb: str, given: Given) -> None:
         for one in value if isinstance(value, tuple) else (value,):
             if is_url(one) and not taken:
                 raise UserError(
-                    f"{one} is a URL, and {verb} takes none as {key}: only run --out, search, serve, suspects, report "
-                    "and evaluate --on take one, of a run. Give a file or folder."
+                    f"{one} is a URL, and {verb} takes none as {key}: only run, compare and reproduce --out, search, "
+                    "serve, suspects, report and evaluate --on take one. Give a file or folder."
                 )
