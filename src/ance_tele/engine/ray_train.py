@@ -9,17 +9,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ance_tele.console.errors import UserError
-from ance_tele.engine.processes import RETRIES
+from ance_tele.engine.processes import own_signals
 from ance_tele.engine.rank import GRACE
 from ance_tele.engine.work import Facts, Job, describe
 from ance_tele.engine.worker import facts_of
 
 
+class RanksLost(Exception):
+    """Ray has lost a rank, or could not place all of them."""
+
+
 def train(job: Job, ranks: int, gpu: bool) -> Facts:
-    """Train by Ray Train's workers, one a rank; where one is lost all start again, at most three times.
+    """Train by Ray Train's workers, one a rank.
 
     Raises:
-        UserError: It cannot be done, or ranks were lost again and again.
+        UserError: It cannot be done.
+        RanksLost: To be tried again, perhaps with fewer: the cluster may have become smaller.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -28,24 +33,26 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
     answers = Path(json.loads(description)["values"]["work"] + ".answer.json")  # in the shared folder, for all to see
     answers.unlink(missing_ok=True)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
+    # Ray Train itself would start as many ranks again, and wait for a node that is gone.
+    never = FailureConfig(max_failures=0, controller_failure_limit=0)
     with TemporaryDirectory() as name:
         trainer = TorchTrainer(
             _rank,
             train_loop_config={"job": description, "answers": str(answers)},
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
             scaling_config=ScalingConfig(num_workers=ranks, use_gpu=gpu),
-            run_config=RunConfig(name="ance-tele", storage_path=name, failure_config=FailureConfig(RETRIES)),
+            run_config=RunConfig(name="ance-tele", storage_path=name, failure_config=never),
         )
         try:
-            trainer.fit()
+            with own_signals():
+                trainer.fit()
+        except SystemExit:  # its answer to SIGINT, with exit code 0
+            raise KeyboardInterrupt from None
         except Exception as error:  # of whatever kind this version of Ray makes it
             if not answers.exists():
                 causes = getattr(error, "worker_failures", None) or {0: error}
                 why = str(next(iter(causes.values()))).strip().splitlines()
-                raise UserError(
-                    f"Ray has lost the training ranks {1 + RETRIES} times ({why[-1] if why else error}); look at its "
-                    "logs, then run the same command again: it goes on from the last checkpoint."
-                ) from None
+                raise RanksLost(why[-1].rstrip(".") if why else type(error).__name__) from None
     found: dict[str, Any] = json.loads(answers.read_text("utf-8"))
     answers.unlink()
     return facts_of(found, "a rank on Ray")
