@@ -184,8 +184,9 @@ def in_short(error: BaseException) -> str:
         >>> in_short(ValueError("The actor died.\\n\\tactor_id: 7"))
         'The actor died'
     """
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    lines = re.sub(r"\x1b\[[0-9;]*m|The actor [0-9a-f]{16,} is unavailable: ", "", str(error)).strip().splitlines()
     if not lines:
         return type(error).__name__
-    caused = "creation task" in lines[0]  # the exception stands at its end
-    return lines[-1 if caused else 0].strip().rstrip(".:")
+    if "creation task" in lines[0]:
+        return lines[-1].strip()  # the exception itself
+    return re.split(r": RpcError|\. ", lines[0])[0].strip().rstrip(".:")
