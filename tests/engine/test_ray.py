@@ -198,9 +198,14 @@ def test_an_actor_that_cannot_start_ends_in_a_sentence(
         searched(on_disk, both, tmp_path)
 
 
-def test_signals_are_handled_as_before(both: RayCluster) -> None:
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+def test_signals_are_handled_as_before(nodes: Cluster) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        executor = RayCluster(nodes.address)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        executor.end()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:{port}", "ray://127.0.0.1:{port}", "nonsense"])

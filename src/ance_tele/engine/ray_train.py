@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,7 @@ from ance_tele.engine.processes import own_signals
 from ance_tele.engine.rank import GRACE
 from ance_tele.engine.work import Facts, Job, describe
 from ance_tele.engine.worker import facts_of
+from ance_tele.store.files import remove, write_json
 
 
 class RanksLost(Exception):
@@ -30,8 +32,9 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     description = describe(job)
-    answers = Path(json.loads(description)["values"]["work"] + ".answer.json")  # in the shared folder, for all to see
-    answers.unlink(missing_ok=True)
+    answers = Path(json.loads(description)["values"]["work"] + ".answers")  # in the shared folder, for all to see
+    remove(answers)
+    answers.mkdir(parents=True)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     # Ray Train itself would start as many ranks again, and wait for a node that is gone.
     never = FailureConfig(max_failures=0, controller_failure_limit=0)
@@ -49,13 +52,29 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
         except SystemExit:  # its answer to SIGINT, with exit code 0
             raise KeyboardInterrupt from None
         except Exception as error:  # of whatever kind this version of Ray makes it
-            if not answers.exists():
-                causes = getattr(error, "worker_failures", None) or {0: error}
-                why = str(next(iter(causes.values()))).strip().splitlines()
-                raise RanksLost(why[-1].rstrip(".") if why else type(error).__name__) from None
-    found: dict[str, Any] = json.loads(answers.read_text("utf-8"))
-    answers.unlink()
-    return facts_of(found, "a rank on Ray")
+            why = lost(answers, getattr(error, "worker_failures", None) or {0: error})
+            if why is not None:
+                raise RanksLost(why) from None
+        finally:
+            left = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(answers.glob("*.json"))}
+            remove(answers)
+    wrong = [answer for answer in left.values() if "facts" not in answer]
+    wrong.sort(key=lambda answer: "error" not in answer)  # in words before a traceback
+    return facts_of(wrong[0] if wrong else left["0"], "a rank on Ray")
+
+
+def lost(answers: Path, failures: Mapping[int, BaseException]) -> str | None:
+    """Return why a rank was lost: one that has failed and left no word. None where all have, or one has an error.
+
+    When one is killed, others fail in the message they wait for; this is no failure of the training.
+    """
+    if any("error" in json.loads(path.read_text("utf-8")) for path in answers.glob("*.json")):
+        return None
+    for rank, error in failures.items():
+        if not (answers / f"{rank}.json").exists():
+            lines = str(error).strip().splitlines()
+            return lines[-1].rstrip(".") if lines else type(error).__name__
+    return None
 
 
 def _rank(config: dict[str, str]) -> None:
@@ -64,17 +83,21 @@ def _rank(config: dict[str, str]) -> None:
     from ance_tele.engine.work import opened
 
     # Ray keeps what a rank reports only together with a checkpoint, so that the answer is a file.
-    place, answers = ray.train.get_context(), Path(config["answers"])
-    if answers.exists():  # an exception of ours: to start again would not help
-        raise RuntimeError(answers.read_text("utf-8"))
-    answer: dict[str, Any]
+    place = ray.train.get_context()
+    rank, answers = place.get_world_rank(), Path(config["answers"])
+    left = [path.read_text("utf-8") for path in answers.glob("*.json")]
+    if any("error" in json.loads(one) for one in left):  # to start again would not help
+        raise RuntimeError(left[0])
+    own = answers / f"{rank}.json"
+    own.unlink(missing_ok=True)
     try:
-        answer = {"facts": opened(config["job"])((place.get_world_rank(), place.get_world_size()))}
+        facts = opened(config["job"])((rank, place.get_world_size()))
     except Exception as error:
-        answer = {"error": str(error)} if isinstance(error, UserError) else {"failure": traceback.format_exc()}
-        if "failure" in answer:
-            time.sleep(GRACE)  # where another rank was lost, Ray ends this one now
-        answers.write_text(json.dumps(answer), "utf-8")
+        known = isinstance(error, UserError)
+        answer = {"error": str(error)} if known else {"failure": traceback.format_exc()}
+        if not known:
+            time.sleep(GRACE)  # where another rank was lost, Ray sees that now
+        write_json(own, answer)
         raise
-    if place.get_world_rank() == 0:
-        answers.write_text(json.dumps(answer), "utf-8")
+    if rank == 0:
+        write_json(own, {"facts": facts})
