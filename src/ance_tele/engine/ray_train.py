@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from uuid import uuid4
 
 from ance_tele.console.errors import UserError
 from ance_tele.engine.processes import own_signals
@@ -32,8 +32,8 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     description = describe(job)
-    answers = Path(json.loads(description)["values"]["work"] + ".answers")  # in the shared folder, for all to see
-    remove(answers)
+    # In the shared folder, for all to see, and not that of ranks which still end.
+    answers = Path(f"{json.loads(description)['values']['work']}.answers-{uuid4().hex[:8]}")
     answers.mkdir(parents=True)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     # Ray Train itself would start as many ranks again, and wait for a node that is gone.
@@ -97,7 +97,8 @@ def _rank(config: dict[str, str]) -> None:
         answer = {"error": str(error)} if known else {"failure": traceback.format_exc()}
         if not known:
             time.sleep(GRACE)  # where another rank was lost, Ray sees that now
-        write_json(own, answer)
+        if answers.exists():
+            write_json(own, answer)
         raise
     if rank == 0:
         write_json(own, {"facts": facts})
