@@ -4,13 +4,14 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Thread
 from uuid import uuid4
 
 from ance_tele.console.errors import UserError
-from ance_tele.engine.processes import own_signals
 from ance_tele.engine.rank import GRACE
 from ance_tele.engine.work import Facts, Job, describe
 from ance_tele.engine.worker import facts_of
@@ -38,7 +39,7 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     # Ray Train itself would start as many ranks again, and wait for a node that is gone.
     never = FailureConfig(max_failures=0, controller_failure_limit=0)
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as name:
         trainer = TorchTrainer(
             _rank,
             train_loop_config={"job": description, "answers": str(answers)},
@@ -47,10 +48,7 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
             run_config=RunConfig(name="ance-tele", storage_path=name, failure_config=never),
         )
         try:
-            with own_signals():
-                trainer.fit()
-        except SystemExit:  # its answer to SIGINT, with exit code 0
-            raise KeyboardInterrupt from None
+            carry_out(trainer.fit)
         except Exception as error:  # of whatever kind this version of Ray makes it
             why = lost(answers, getattr(error, "worker_failures", None) or {0: error})
             if why is not None:
@@ -61,6 +59,23 @@ def train(job: Job, ranks: int, gpu: bool) -> Facts:
     wrong = [answer for answer in left.values() if "facts" not in answer]
     wrong.sort(key=lambda answer: "error" not in answer)  # in words before a traceback
     return facts_of(wrong[0] if wrong else left["0"], "a rank on Ray")
+
+
+def carry_out(fit: Callable[[], object]) -> None:
+    """Call a function in a thread and wait: in the main thread Ray Train answers SIGINT itself, and exits with 0."""
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            fit()
+            ended.put(None)
+        except BaseException as error:
+            ended.put(error)
+
+    Thread(target=run, daemon=True).start()
+    error = ended.get()
+    if error is not None:
+        raise error
 
 
 def lost(answers: Path, failures: Mapping[int, BaseException]) -> str | None:
