@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/ance-tele
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check audit bench clean
 
 setup: .venv/installed
 
@@ -19,11 +19,14 @@ demo: setup  ## train on real text: three episodes, about ten minutes on two cor
 test: setup  ## the tests: offline, four and a half minutes on two cores
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
-check: setup  ## style, types, layers
+check: setup audit  ## style, types, layers, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
+
+audit: setup  ## known vulnerabilities of what is installed, where pip-audit and its database are at hand
+	$(BIN)/python tools/audit.py
 
 bench: setup  ## one table: ours beside every competitor, small sizes; kept in benchmarks/results
 	$(BIN)/python benchmarks/bench.py

@@ -1,7 +1,9 @@
 """Mutations of valid files: what a broken download, an editor, a script or a stranger makes of them."""
 
 import gzip
+import json
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -167,6 +169,52 @@ def _surrogate(before: Any, chance: Random) -> Any:
     return Literally('"a \\ud800 b"') if chance.random() < 0.5 else Literally('"\\udc00"')
 
 
+def _of_weights(change: Callable[[bytes, bytes, Random], bytes]) -> Change:
+    """Make a mutation of a .safetensors file of one that gets its header, as JSON, and what follows."""
+
+    def mutate(content: bytes, name: str, chance: Random) -> bytes | None:
+        if not name.endswith(".safetensors"):
+            return None
+        size = 8 + int.from_bytes(content[:8], "little")
+        return change(content[8:size], content[size:], chance)
+
+    return mutate
+
+
+def _joined(header: bytes, rest: bytes, size: int | None = None) -> bytes:
+    return (len(header) if size is None else size).to_bytes(8, "little") + header + rest
+
+
+def _in_header(header: bytes, rest: bytes, chance: Random) -> bytes:
+    """Change one field of the header: another dtype, shape or place, a tensor less."""
+    changes = (field(one_of(*TYPES)), field(lambda before, chance: MISSING))
+    mutate = chance.choice((*changes, field(one_of("F16", "I64", [1], [0, 1 << 40], [-1], [32, 32]))))
+    return _joined(mutate(header, "x.json", chance) or header, rest)
+
+
+def _not_finite(header: bytes, rest: bytes, chance: Random) -> bytes:
+    """Put NaN or infinity in the place of some weights."""
+    value, changed = struct.pack("<f", chance.choice((float("nan"), float("inf"), -float("inf")))), bytearray(rest)
+    for _ in range(chance.choice((1, 100, len(rest) // 4))):
+        at = 4 * chance.randrange(len(rest) // 4)
+        changed[at : at + 4] = value
+    return _joined(header, bytes(changed))
+
+
+def _fewer_words(content: bytes, name: str, chance: Random) -> bytes | None:
+    """Lose words of a tokenizer's vocabulary, or give two of them one number."""
+    if not name.endswith("tokenizer.json"):
+        return None
+    whole = json.loads(content)
+    words = whole["model"]["vocab"]
+    for word in chance.sample(sorted(words), chance.choice((1, 3, len(words) // 2))):
+        if chance.random() < 0.3:
+            words[word] = chance.choice((0, 5, 10**6, -1))
+        else:
+            del words[word]
+    return json.dumps(whole).encode()
+
+
 CRLF = re.compile(rb"\r?\n")
 
 MUTATIONS = (
@@ -210,6 +258,29 @@ MUTATIONS = (
     Mutation("zeros", "bytes", _any(_zeros)),
     Mutation("rubbish", "bytes", _any(lambda content, chance: chance.randbytes(chance.choice((1, 100, 5000))))),
     Mutation("lines in another order", "bytes", _lines(_shuffled)),
+    Mutation("header of weights changed", "weights", _of_weights(_in_header)),
+    Mutation(
+        "header of weights flipped",
+        "weights",
+        _of_weights(lambda head, rest, chance: _joined(_flip(head, chance) or head, rest)),
+    ),
+    Mutation(
+        "length of the header",
+        "weights",
+        _of_weights(
+            lambda head, rest, chance: _joined(
+                head, rest, chance.choice((0, 1, len(head) - 1, len(head) + 8, 1 << 40, (1 << 64) - 1))
+            )
+        ),
+    ),
+    Mutation(
+        "weights cut short",
+        "weights",
+        _of_weights(lambda head, rest, chance: _joined(head, rest[: chance.randrange(len(rest))])),
+        "refused",
+    ),
+    Mutation("NaN and infinity", "weights", _of_weights(_not_finite)),
+    Mutation("words lost", "weights", _fewer_words),
     Mutation("a line of 50 MB", "long", _long(50_000_000), heavy=True),
     Mutation(
         "a line of 50 MB, cut",

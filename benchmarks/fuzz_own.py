@@ -219,7 +219,8 @@ def hub(folder: Path, cache: Path) -> Found:
 
     os.environ["HF_DATASETS_CACHE"] = str(cache)
     found = load_collection(f"hub:{folder}", cache)
-    return Found(found.fingerprint, {})
+    joined = sum(count for note, count in found.notes.items() if "rows joined" in note)
+    return Found(found.fingerprint, {"train.jsonl": len(found.queries) + joined})
 
 
 def own_readers() -> tuple[Reader, ...]:
@@ -232,6 +233,6 @@ def own_readers() -> tuple[Reader, ...]:
         Reader("manifest", {"thing.manifest.json": thing["thing.manifest.json"]}, manifest, own=True),
         Reader("model folder", {name: content.encode() for name, content in MODEL.items()}, facts, hints=True),
         Reader("finished run", _finished(), reopened, own=True),
-        Reader("hub: of a folder", {"train.jsonl": FLAG["train.jsonl"]}, hub, hints=True),
+        Reader("hub: of a folder", {"train.jsonl": FLAG["train.jsonl"]}, hub),
         Reader("run again", _finished(), resumed, own=True),
     )

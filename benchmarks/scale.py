@@ -1,12 +1,13 @@
 """Encoding, searching and whole minings in processes of one machine: several workers of one thread against one.
 
     python benchmarks/scale.py [--data demo] [--model FOLDER] [--passages 4096] [--vectors 200000] [--queries 4096]
-        [--mined 1000] [--processes 2] [--repeats 3] [--only encoding,searching,mining]
+        [--mined 1000] [--processes 2] [--repeats 3] [--only encoding,searching,mining] [--engine ray]
 
 A mining is the first of a run, with query and lookahead negatives, of the whole corpus: candidates from nothing.
 
 The same units, workers that have started and opened the job before the clock runs, in turns; and the seconds that
-starting them took. Memory is the peak of each worker process.
+starting them took. Memory is the peak of each worker process. With ``--engine ray`` as many actors of a Ray cluster
+that is started on this machine take their turn as well.
 """
 
 import argparse
@@ -50,36 +51,46 @@ def main() -> None:
     parser.add_argument("--only", default="encoding,searching,mining")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--engine", choices=["local", "ray"], default="local")
     given = parser.parse_args()
     print(machine())
     several, one = Processes(given.processes), Processes(given.processes)
     one._workers = one._workers[:1]  # the same units and threads, one worker
     torch.set_num_threads(1)
+    executors: dict[str, Executor] = {"several": several, "one": one}
+    if given.engine == "ray":
+        from ance_tele.engine.ray_cluster import RayCluster
+
+        start = time.perf_counter()
+        executors["ray"] = RayCluster(None, given.processes)
+        print(f"start of Ray: {time.perf_counter() - start:.1f} s")
     grid.FEW_SCORES = 0
     with tempfile.TemporaryDirectory() as name:
         for what, begun in (("encoding", encoding), ("searching", searching), ("mining", mining)):
             if what not in given.only.split(","):
                 continue
             run = begun(given, Path(name))
-            start = time.perf_counter()
-            run(several)
-            run(one)
-            print(f"{what}: first time, with the start of the workers, {time.perf_counter() - start:.1f} s for both")
-            runs = {"several": lambda run=run: run(several), "one": lambda run=run: run(one)}
+            for key, executor in executors.items():
+                start = time.perf_counter()
+                run(executor)
+                spent = time.perf_counter() - start
+                print(f"{what}: first time, with the start of the workers, {spent:.1f} s ({key})")
+            runs = {key: lambda run=run, executor=executor: run(executor) for key, executor in executors.items()}
             seconds = alternate(runs, given.repeats, warm=0)
-            middle, low, high = times_faster(seconds["several"], seconds["one"])
-            medians = {key: statistics.median(values) for key, values in seconds.items()}
-            print(
-                f"{what}: {given.processes} processes {medians['several']:.2f} s, one {medians['one']:.2f} s: "
-                f"{middle:.2f} times the throughput ({low:.2f} to {high:.2f})"
-            )
+            for key in [key for key in executors if key != "one"]:
+                middle, low, high = times_faster(seconds[key], seconds["one"])
+                ours, alone = (statistics.median(seconds[each]) for each in (key, "one"))
+                print(
+                    f"{what}: {given.processes} {'actors of Ray' if key == 'ray' else 'processes'} {ours:.2f} s, one "
+                    f"process {alone:.2f} s: {middle:.2f} times the throughput ({low:.2f} to {high:.2f})"
+                )
             peaks = [peak(worker._process.pid) for worker in several._workers if worker._process]
             print(f"{what}: peak memory of each process " + ", ".join(f"{each / 2**20:.2f} GiB" for each in peaks))
-            several.close()
-            one.close()
+            for executor in executors.values():
+                executor.close()
 
 
-def encoding(given: argparse.Namespace, folder: Path) -> Callable[[Processes], object]:
+def encoding(given: argparse.Namespace, folder: Path) -> Callable[[Executor], object]:
     """Return what encodes passages of a collection anew, in 16 shards."""
     config = EncoderConfig(precision="float32", shard_passages=-(-given.passages // 16))
     path = given.model or demo_model(cache_folder())
@@ -89,14 +100,14 @@ def encoding(given: argparse.Namespace, folder: Path) -> Callable[[Processes], o
     tokens.offsets = tokens.offsets[: given.passages + 1]
     weights = weights_fingerprint(model)
 
-    def run(executor: Processes) -> None:
+    def run(executor: Executor) -> None:
         shutil.rmtree(folder / "vectors", ignore_errors=True)
         encode_corpus(model, tokens, "document", config, folder / "vectors", weights, name=path, executor=executor)
 
     return run
 
 
-def searching(given: argparse.Namespace, folder: Path) -> Callable[[Processes], object]:
+def searching(given: argparse.Namespace, folder: Path) -> Callable[[Executor], object]:
     """Return what searches 200 deep in random vectors of 384 dimensions, in 4 shards on disk."""
     rng, shards = np.random.default_rng(0), []
     for number in range(4):
@@ -108,7 +119,7 @@ def searching(given: argparse.Namespace, folder: Path) -> Callable[[Processes], 
     return lambda executor: grid.grid_topk(queries, vectors, 200, rank, "cpu", "searching", executor, folder)
 
 
-def mining(given: argparse.Namespace, folder: Path) -> Callable[[Processes], object]:
+def mining(given: argparse.Namespace, folder: Path) -> Callable[[Executor], object]:
     """Return what carries out the first mining of a run in a new folder; tokens are there already."""
     path, collection = given.model or demo_model(cache_folder()), load_collection(given.data)
     count = len(collection.corpus)

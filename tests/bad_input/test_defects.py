@@ -4,7 +4,9 @@ import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +25,14 @@ from ance_tele.data.formats.objects import read_array, read_objects
 from ance_tele.data.formats.tables import read_rows
 from ance_tele.data.grades import plain_number, whole_grade
 from ance_tele.data.load import collection_from_dicts, load_collection
+from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.adapters import bare_adapter
 from ance_tele.encode.model_kinds import check_kind
 from ance_tele.evaluate.run import Run
 from ance_tele.plan.facts import ModelFiles, model_files
 from ance_tele.runs.identity import read_identity, read_settings
 from ance_tele.store.artefacts import build
+from ance_tele.store.files import reading
 from ance_tele.store.manifests import manifest_path, read_manifest
 from ance_tele.store.tables import open_array, read_table, write_parquet
 
@@ -326,6 +330,35 @@ def test_damaged_tables_and_arrays_are_one_sentence(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
             with pytest.raises(UserError, match=r"is damaged \(.*\): delete it"):
                 read(tmp_path / name)
+
+
+def test_an_error_of_ours_is_not_called_damage(tmp_path: Path) -> None:
+    """What damaged files make numpy, pyarrow and zipfile raise is; arrow has a TypeError of its own."""
+    for error in (NameError("x"), AttributeError("x"), TypeError("x"), AssertionError("x"), MemoryError()):
+        with pytest.raises(type(error)), reading(tmp_path / "x"):
+            raise error
+    for error in (pa.ArrowTypeError("x"), KeyError("x"), EOFError("x"), OSError("x"), BadZipFile("x"), TokenError("x")):
+        with pytest.raises(UserError, match=r"x is damaged \("), reading(tmp_path / "x"):
+            raise error
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"offsets": np.array([0, 3, 9])}, {"offsets": np.array([0, 6, 5])}, {"offsets": np.array([1, 3, 5])},
+        {"offsets": np.array([0, 1 << 60, 5])}, {"offsets": np.zeros(0, np.int64)}, {"offsets": np.array([0.0, 3, 5])},
+        {"ids": np.zeros((5, 1), np.uint16)}, {"ids": np.zeros(5)}, {"ids": np.zeros(4, np.uint16)},
+    ],
+)  # fmt: skip
+def test_tokens_that_do_not_fit_together_are_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
+    arrays = {"ids": np.arange(5, dtype=np.uint16), "offsets": np.array([0, 3, 5])}
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    assert len(TokenStore.open(tmp_path, "key")) == 2
+    for name, array in change.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    with pytest.raises(UserError, match="tokens that do not fit together"):
+        TokenStore.open(tmp_path, "key")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Jobs as text, shares of units, and what cuts encoding and searching into units."""
 
+import errno
 import json
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from ance_tele.encode.shards import EncodeJob, shards_of
 from ance_tele.engine.work import describe, opened, share
+from ance_tele.engine.worker import attempt
 from ance_tele.search.grid import SearchJob, grid
 from ance_tele.training.together import own_share, shares
 
@@ -68,3 +71,19 @@ def test_partial_lists_of_a_grid_are_the_whole_search(tmp_path: object) -> None:
     job = SearchJob("q.npy", ["a.npy", "b.npy"], "rank.npy", 5, "float32", "cpu", "folder", "key")
     assert job.path((0, 4, 0, 1)) != job.path((0, 4, 1, 2)) != job.path((4, 8, 0, 1))
     assert job.inputs((0, 4, 0, 1)) != job.inputs((0, 4, 0, 2))
+
+
+def test_what_the_system_refuses_a_unit_is_the_sentence_of_the_command_line() -> None:
+    """Whichever library it came through; an error of ours keeps its traceback."""
+
+    def raising(error: Exception) -> dict[str, Any]:
+        def work(unit: tuple[int, ...]) -> dict[str, Any]:
+            raise error
+
+        return attempt(lambda description: work, "", (0,))
+
+    full = OSError(errno.ENOSPC, "No space left on device", "vectors/passages-00000.npy")
+    kept = "free some and run the same command again: what is finished is kept."
+    assert raising(full) == {"error": f"No space left on device (vectors/passages-00000.npy); {kept}"}
+    assert raising(ValueError("640 requested and 0 written"))["error"].endswith(kept)
+    assert "KeyError: 'x'" in raising(KeyError("x"))["failure"]

@@ -44,6 +44,8 @@ def test_the_page_and_its_headers(client: TestClient) -> None:
         found = client.get(path)
         assert found.status_code == 200 and kind in found.headers["content-type"]
         assert {name: found.headers[name] for name in HEADERS} == HEADERS
+        assert found.headers["x-frame-options"] == "DENY" and found.headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in found.headers["content-security-policy"]
     page = client.get("/").text
     assert not re.search(r"https?://", page) and "<style" not in page and " style=" not in page
     assert all(word in HEADERS["Content-Security-Policy"] for word in ("default-src 'none'", "script-src 'self'"))

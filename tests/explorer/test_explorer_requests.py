@@ -13,7 +13,7 @@ from addresses import HOSTILE
 from fastapi.testclient import TestClient
 
 from ance_tele.cli.main import main
-from ance_tele.explorer.guard import MOST_BYTES
+from ance_tele.explorer.guard import MOST_BYTES, MOST_OF_URL
 from ance_tele.explorer.serve import listen, open_explorer
 
 # ---- what it refuses -----------------------------------------------------------------------------
@@ -87,7 +87,8 @@ def test_posts_of_other_sites_are_refused(
 def test_pages_are_shown_to_known_hosts_only(client: TestClient) -> None:
     for path in ("/", "/api/run", "/api/query?id=q00-0"):
         assert client.get(path, headers={"Host": "evil.example"}).status_code == 421
-        assert client.get(path, headers={"Host": "localhost:8000"}).status_code == 200
+        known = {"Host": "localhost:8000", "Origin": "http://localhost:8000"}
+        assert client.get(path, headers=known).status_code == 200
     assert client.put("/api/review", json=MARK).status_code == 405
 
 
@@ -95,6 +96,24 @@ def test_long_bodies_are_refused(client: TestClient) -> None:
     assert client.post("/api/search", json={**QUESTION, "words": "x" * MOST_BYTES}).status_code == 413
     headers = {"Content-Type": "application/json"}
     assert client.post("/api/search", content=iter([b"{}"]), headers=headers).status_code == 411
+    both = {**headers, "Transfer-Encoding": "chunked", "Content-Length": "2"}
+    assert client.post("/api/search", content=b"{}", headers=both).status_code == 411
+
+
+def test_long_addresses_are_refused(client: TestClient) -> None:
+    widest = "\U0001f600" * 2000
+    assert client.get("/api/queries", params={"words": widest}).json()["total"] == 0
+    answer = client.get("/api/query", params={"id": "x" * MOST_OF_URL})
+    assert answer.status_code == 414 and answer.json()["error"].startswith("The address has more than 32,768")
+
+
+@pytest.mark.parametrize(
+    "place", ["..%2f..%2frun.json", "%2e%2e/review.csv", "explorer.css/../app.py", "static/", "C:"]
+)
+def test_no_address_is_a_path(client: TestClient, place: str) -> None:
+    assert client.get(f"/{place}").status_code == 404
+    answer = client.get("/api/query", params={"id": f"../{place}"})
+    assert answer.status_code == 404 and answer.json()["error"].startswith("This run has no training query")
 
 
 # ---- how it starts -------------------------------------------------------------------------------

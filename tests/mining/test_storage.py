@@ -172,6 +172,27 @@ def test_sources_are_read_by_name_not_by_number(tmp_path: Path) -> None:
     assert equal(read_pool(path, pool.queries, QUERIES, CORPUS), pool, ("queries", "offsets", *COLUMNS))
 
 
+def test_columns_may_be_wider_but_of_no_other_kind(tmp_path: Path) -> None:
+    path, pool = tmp_path / "pool.parquet", small_pool()
+    write_pool(path, pool, QUERIES, CORPUS)
+    whole = pq.read_table(path)
+
+    def changed(name: str, column: pa.ChunkedArray) -> None:
+        pq.write_table(whole.set_column(whole.column_names.index(name), name, column), path)
+
+    changed("rank", whole["rank"].cast(pa.int64()))
+    assert equal(read_pool(path, pool.queries, QUERIES, CORPUS), pool, ("queries", "offsets", *COLUMNS))
+    for name, column in (
+        ("source", whole["source"].cast(pa.string())),
+        ("rank", whole["score"]),
+        ("first_episode", pa.chunked_array([pa.nulls(len(whole))])),
+        ("passage_id", pa.chunked_array([pa.array([["d1"]] * len(whole))])),
+    ):
+        changed(name, column)
+        with pytest.raises(ValueError, match=rf"pool\.parquet has a column {name} of .*; delete it and run the same"):
+            read_pool(path, pool.queries, QUERIES, CORPUS)
+
+
 def test_a_file_of_other_data_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pool.parquet"
     write_pool(path, small_pool(), QUERIES, CORPUS)

@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from test_batches import plan_of
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.loading import load_model
 from ance_tele.settings import Recipe
-from ance_tele.store.manifests import manifest_path
+from ance_tele.store.manifests import Manifest, checksums, file_sizes, manifest_path
 from ance_tele.training.batches import BatchPlan
-from ance_tele.training.checkpoints import last_checkpoint
+from ance_tele.training.checkpoints import KIND, last_checkpoint
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.trainer import Trained, train
@@ -161,3 +163,83 @@ def test_checkpoints_that_are_not_whole_or_not_ours_are_not_used(
     with (folder / "state.safetensors").open("r+b") as file:
         file.truncate(100)
     assert last_checkpoint(tmp_path, {"same": 1}) is None and not folder.exists()
+
+
+class Plant:
+    """Unpickled, it leaves an empty file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (str(self.marker), "w")
+
+
+def test_a_pickle_in_a_checkpoint_is_not_read(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path
+) -> None:
+    """Also where its manifest was forged to fit."""
+    from dataclasses import replace
+
+    saving, work = replace(CONFIG, save_steps=4), tmp_path / "work"
+    go(tiny_model, stores, work, saving, stop=6)
+    folder = work / "checkpoint-4"
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors", ".safetensors"]
+    torch.save({"state": Plant(tmp_path / "executed")}, folder / "state.safetensors")
+    files = file_sizes(folder)
+    Manifest(KIND, {"same": 1}, files, checksums=checksums(work, files)).save(folder)
+    with pytest.raises(UserError, match="checkpoint-4 is damaged"):
+        go(tiny_model, stores, work, saving, stop=6)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_checkpoint_of_an_older_version_is_not_used(tmp_path: Path) -> None:
+    """Those were written by the trainer of transformers."""
+    folder = tmp_path / "checkpoint-4"
+    folder.mkdir()
+    (folder / "optimizer.pt").write_text("x")
+    Manifest("checkpoint", {"same": 1}, file_sizes(folder)).save(folder)
+    assert last_checkpoint(tmp_path, {"same": 1}) is None and not folder.exists()
+
+
+def test_a_loss_that_is_no_number_ends_training_at_once(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    wild = replace(CONFIG, learning_rate=10.0, weight_decay=10.0, max_grad_norm=1e9, epochs=1000)
+    with pytest.raises(UserError, match=r"The loss is (nan|inf) at step \d+: the model has diverged; lower"):
+        go(tiny_model, stores, tmp_path, wild)
+
+
+@pytest.mark.parametrize("names", [("nobody",), ("nobody", "auto")])
+def test_an_unknown_tracker_is_named(
+    names: tuple[str, ...], tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UserError, match=r"report_to nobody.*: nobody is not supported, only .*tensorboard.* are"):
+        go(tiny_model, stores, tmp_path, replace(CONFIG, report_to=names))
+
+
+def test_trackers_of_transformers_get_every_point(
+    tiny_model: Path, stores: tuple[TokenStore, TokenStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from transformers import TrainerCallback, integrations
+
+    seen: list[tuple[int, dict[str, float]]] = []
+
+    class Noting(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
+            seen.append((state.global_step, logs))
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            seen.append((-1, {}))
+
+    monkeypatch.setattr(integrations, "get_reporting_integration_callbacks", lambda names: [Noting])
+    trained, _ = go(tiny_model, stores, tmp_path / "work", replace(CONFIG, report_to=("tensorboard",)), stop=5)
+    assert [step for step, _ in seen] == [1, 2, 4, 5, -1]
+    assert [logs["loss"] for _, logs in seen[:-1]] == [loss for _, loss in trained.loss]
+    assert all({"grad_norm", "learning_rate"} <= logs.keys() for _, logs in seen[:-1])

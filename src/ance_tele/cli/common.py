@@ -80,8 +80,8 @@ def introduce(collection: "Collection") -> None:
         echo(f"held out as dev: {len(collection.qrels['dev']):,} training queries{final}")
 
 
-def conclude(out: Path) -> int:
-    """Print a finished run's table of results and the path of its report."""
+def conclude(out: Path, named: str | None = None) -> int:
+    """Print a finished run's table of results and the path of its report; ``named`` is how the run was given."""
     from rich.console import Console
 
     from ance_tele.report.renderers import terminal
@@ -98,5 +98,5 @@ def conclude(out: Path) -> int:
     if summary.episodes:
         number = summary.episodes[-1].number
         echo(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
-        echo(f'Try:    ance-tele search {out} "your words"')
+        echo(f'Try:    ance-tele search {named or out} "your words"')
     return 0

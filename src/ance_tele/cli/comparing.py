@@ -56,6 +56,7 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
     from ance_tele.mining.plugins import load_all
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.suited import suited
+    from ance_tele.runs.working_copy import kept_at
 
     for name in names:
         load_all(system(name, given.scale, **settings).mining)  # before data of any size are read
@@ -88,15 +89,15 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
         with muted(quiet):
             return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder)
 
-    with executor_for(given.parallel, given.engine, given.address) as executor:
-        found = compare_systems(systems, starts, seeds, given.data, given.out, None, executor, table, suit)
+    with executor_for(given.parallel, given.engine, given.address) as executor, kept_at(given.out) as out:
+        found = compare_systems(systems, starts, seeds, given.data, out, None, executor, table, suit)
     result = ComparisonResult.of(found)
     echo("")
     for one in terminal_tables(result):
         Console().print(one)
         echo("")
     echo(cost(result))
-    echo(f"Tables: {given.out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
+    echo(f"Tables: {out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
     return 0
 
 
@@ -107,7 +108,7 @@ def _flags(what: Flag) -> list[Flag]:
             Flag("--models", "folders or hub names of models", tuple[str, ...], ()),
             Flag("--seeds", "one run each; else that of --seed", tuple[int, ...], ()),
             Flag("--data", HINTS["data"]),
-            Flag("--out", "folder of the comparison"),
+            Flag("--out", "folder of the comparison, or its URL"),
             CONFIG,
             *("episodes", "epochs", "batch_queries", "learning_rate"),
         ],

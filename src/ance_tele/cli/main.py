@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from ance_tele import __version__
 from ance_tele.cli.common import echo
-from ance_tele.cli.ending import refused_by_system
 from ance_tele.cli.flags import parse
+from ance_tele.cli.urls import refuse_urls
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.errors import UserError, unknown
 from ance_tele.console.log import log_to
 from ance_tele.console.signals import STOPPED, exit_code, stoppable
+from ance_tele.console.system_errors import refused_by_system
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +53,9 @@ def _main(words: list[str]) -> int:
     if words[0] not in VERBS:
         raise UserError(unknown("verb", words[0], VERBS))
     verb = VERBS[words[0]]
-    return verb.run(parse(words[0], verb, words[1:]))
+    given = parse(words[0], verb, words[1:])
+    refuse_urls(words[0], given)
+    return verb.run(given)
 
 
 def help_text() -> str:

@@ -103,8 +103,10 @@ def out_of_domain_verb(given: Given) -> int:
         raise UserError(f"With --on the run's own settings hold; leave out --{', --'.join(sorted(own))}.")
     from ance_tele.analysis.out_of_domain import evaluate_out_of_domain
     from ance_tele.console.numbers import count, p_value, score, signed
+    from ance_tele.runs.working_copy import kept_at
 
-    found = evaluate_out_of_domain(given.model, given.on, given.settings.get("split"), not given.lenient)
+    with kept_at(given.model, begun=True) as run:
+        found = evaluate_out_of_domain(run, given.on, given.settings.get("split"), not given.lenient)
     echo(f"{'collection':<24} {'split':<8} {'queries':>8}  {'metric':<10} zero-shot trained  difference")
     for one in found:
         assert one.metric is not None and one.difference is not None and one.p is not None, "measured just now"

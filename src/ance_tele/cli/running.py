@@ -1,6 +1,5 @@
 """The verb `run`: carry out a recipe, or estimate its cost."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ance_tele.cli.common import (
@@ -31,6 +30,7 @@ def run_verb(given: Given) -> int:
     """Carry out a recipe, or print a plan of its cost."""
     from ance_tele.data.load import load_collection
     from ance_tele.mining.plugins import load_all
+    from ance_tele.runs.working_copy import kept_at
 
     chosen = chosen_recipe(given)
     if given.print_config:
@@ -55,13 +55,14 @@ def run_verb(given: Given) -> int:
     from ance_tele.plan.suited import suited
 
     start, review = start_of(model) if model else None, given.review
-    chosen = suited(chosen, AtHand(collection, start), given.settings, Path(given.out))
+    with kept_at(given.out) as out:
+        chosen = suited(chosen, AtHand(collection, start), given.settings, out)
 
-    from ance_tele.episode import run  # loads torch: after all that can be refused without it
+        from ance_tele.episode import run  # loads torch: after all that can be refused without it
 
-    with executor_for(given.processes, given.engine, given.address) as executor:
-        run(chosen, collection, start, given.out, given.data, None, None, review, given.review_as, executor)
-    return conclude(Path(given.out))
+        with executor_for(given.processes, given.engine, given.address) as executor:
+            run(chosen, collection, start, out, given.data, None, None, review, given.review_as, executor)
+    return conclude(out, given.out)
 
 
 def plan_verb(chosen: Recipe, given: Given) -> int:
@@ -73,6 +74,7 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
     from ance_tele.plan.plan import plan, plan_benchmark
     from ance_tele.plan.render import render
     from ance_tele.plan.suited import suited
+    from ance_tele.runs.working_copy import working_copy
 
     shape, benchmark = model_shape(given.model), benchmark_of(chosen.name)
     many = {"processes": 1 if given.processes == "auto" else given.processes, "nodes": given.nodes}
@@ -81,7 +83,7 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
 
         collection = load_collection(given.data, strict=chosen.episode.strict)
         collection = collection.held_out(chosen.episode.hold_out)
-        begun = Path(given.out) if given.out else None
+        begun = working_copy(given.out) if given.out else None
         chosen = _on_dev_without_test(chosen, collection, given)
         start = start_of(given.model) if given.model else None
         chosen = suited(chosen, AtHand(collection, start, download=False), given.settings, begun)
@@ -122,7 +124,7 @@ RUN = Verb(
             Flag("recipe", "one of `ance-tele recipes`, or a function of yours: my_module:my_recipe"),
             Flag("--data", HINTS["data"]),
             Flag("--model", HINTS["model"]),
-            Flag("--out", HINTS["out"]),
+            Flag("--out", HINTS["out"] + ", or its URL, such as s3://bucket/run"),
             CONFIG,
             switch("--plan", "print steps, disk, memory and hours; touch nothing"),
             *("episodes", "negatives_per_query", "epochs", "batch_queries", "learning_rate"),

@@ -1,5 +1,6 @@
 """The verbs, each a thin call of a public function, and their flags."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from ance_tele.cli.alone import ENCODE, RETRIEVE
@@ -24,8 +25,9 @@ def search_verb(given: Given) -> int:
     """Search with a run."""
     from ance_tele.explorer.search import search_run
     from ance_tele.report.run_tables import cut
+    from ance_tele.runs.working_copy import fetched
 
-    for hit in search_run(given.run, given.words, given.k, given.data):
+    for hit in search_run(fetched(given.run), given.words, given.k, given.data):
         echo(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
         echo(f"      {cut(hit.text, 160)}")
     return 0
@@ -34,8 +36,10 @@ def search_verb(given: Given) -> int:
 def serve_verb(given: Given) -> int:
     """Serve the explorer of a run until it is interrupted."""
     from ance_tele.explorer.serve import serve
+    from ance_tele.runs.working_copy import kept_at
 
-    serve(given.run, given.data, given.host, given.port, given.episodes)
+    with kept_at(given.run, begun=True) as run:  # where verdicts are marked
+        serve(run, given.data, given.host, given.port, given.episodes)
     return 0
 
 
@@ -67,12 +71,19 @@ def data_verb(given: Given) -> int:
 
 def report_verb(given: Given) -> int:
     """Write the report of a run into its folder, or of several runs into a folder of its own."""
+    from ance_tele.runs.working_copy import kept_at
+
+    if len(given.runs) > 1 and not given.out:
+        raise UserError("--out is missing: several runs take a folder for their common report.")
+    with ExitStack() as open_runs:
+        _report([open_runs.enter_context(kept_at(run, begun=True)) for run in given.runs], given)
+    return 0
+
+
+def _report(runs: list[Path], given: Given) -> None:
     from ance_tele.report.write import write_report, write_reports
     from ance_tele.runs.summary import Summary
 
-    runs = [Path(run) for run in given.runs]
-    if len(runs) > 1 and not given.out:
-        raise UserError("--out is missing: several runs take a folder for their common report.")
     for run in runs:
         Summary.read(run)
 
@@ -85,7 +96,6 @@ def report_verb(given: Given) -> int:
     else:
         write_report(runs[0], given.paper, figures=True)
         echo(f"{runs[0] / 'report.html'}\n{runs[0] / 'report.md'}  (figures: {runs[0] / 'figures'})")
-    return 0
 
 
 def suspects_verb(given: Given) -> int:
@@ -98,11 +108,13 @@ def suspects_verb(given: Given) -> int:
     from ance_tele.data.review import write_review
     from ance_tele.report.run_tables import cut
     from ance_tele.runs.analysed import Analysis
+    from ance_tele.runs.working_copy import fetched
 
     most = given.k if given.k or given.to or given.sample else 10
     choice = (most, given.sample, given.seed, given.reasons, given.sources, given.data)
-    found = suspects_of(given.run, *choice)
-    counts = Analysis.read(Path(given.run)).suspects
+    run = fetched(given.run)
+    found = suspects_of(run, *choice)
+    counts = Analysis.read(Path(run)).suspects
     echo(f"{count(counts.suspects)} of {count(counts.pairs)} pairs in the pools are suspect")
     for source, of in counts.by_source.items():
         echo(f"  {source:<10} {count(of.suspects):>9} of {count(of.pairs):>11}  {percent(of.share):>5}%")
@@ -127,7 +139,7 @@ def demo_verb(given: Given) -> int:
     return conclude(out)
 
 
-_RUN_FOLDER = Flag("run", "a run folder", str)
+_RUN_FOLDER = Flag("run", "a run folder, or its URL", str)
 
 VERBS: dict[str, Verb] = {
     "run": RUN,
@@ -175,7 +187,7 @@ VERBS: dict[str, Verb] = {
         "figure as PNG, SVG and CSV.",
         "RUN [RUN ...] [--out FOLDER] [--paper]",
         [
-            Flag("runs", "run folders", tuple[str, ...]),
+            Flag("runs", "run folders, or their URLs", tuple[str, ...]),
             Flag("--out", "folder of the report; needed for several runs"),
             switch("--paper", "the paper's curves (MS MARCO) next to the runs' own"),
             MOVED,

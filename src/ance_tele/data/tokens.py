@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Texts
 from ance_tele.data.ragged import offsets_of
@@ -37,8 +38,19 @@ class TokenStore:
 
     @classmethod
     def open(cls, folder: Path, key: str, cut: Cut | None = None) -> "TokenStore":
-        """Open a folder that :func:`tokenize` has written."""
+        """Open a folder that :func:`tokenize` has written.
+
+        Raises:
+            UserError: Its files are damaged, or do not fit each other.
+        """
         ids, offsets = (open_array(folder / f"{name}.npy") for name in ("ids", "offsets"))
+        flat = ids.ndim == offsets.ndim == 1 and ids.dtype.kind in "iu" and offsets.dtype.kind == "i"
+        if not (
+            flat and len(offsets) and offsets[0] == 0 and offsets[-1] == len(ids) and (np.diff(offsets) >= 0).all()
+        ):
+            raise UserError(
+                f"{folder} holds tokens that do not fit together; delete it and run the same command again."
+            )
         return cls(ids, offsets, key, cut, folder)
 
     @classmethod

@@ -17,7 +17,9 @@ def missing_package(name: str, error: Exception) -> UserError:
     reason = " ".join(str(error).split())
     if "peft" in reason.lower():
         return UserError(f"{name} holds an adapter (LoRA), which needs peft: {INSTALL} ({reason[:200]})")
-    return UserError(f"{name} needs a package that is not installed: {reason[:300]}")
+    return UserError(
+        f"{name} needs a package that is not installed ({reason[:300]}); install it, or take another model."
+    )
 
 
 def bare_adapter(folder: Path) -> str | None:

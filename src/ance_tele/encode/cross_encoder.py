@@ -11,7 +11,8 @@ from ance_tele.data.ragged import owners
 from ance_tele.data.text_format import TextFormat
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import separator_of
-from ance_tele.encode.loading import WEIGHTS, first_line, quiet, seeded
+from ance_tele.encode.loading import WEIGHTS, quiet, seeded
+from ance_tele.encode.refusals import cannot_load, check_executed
 
 PAIRS_PER_BATCH = 64
 
@@ -26,13 +27,14 @@ def load_cross_encoder(name: str, config: EncoderConfig) -> CrossEncoder:
         raise UserError(f"The cross_encoder {name} holds no .safetensors file; only safetensors weights are read.")
     if not path.is_dir() and (name.count("/") != 1 or name.startswith((".", "/", "~"))):
         raise UserError(f"The cross_encoder {name} is neither a folder nor a hub name (owner/name); check the path.")
+    check_executed(name, config.trust_remote_code)
     try:
         with seeded():
             model = CrossEncoder(name, trust_remote_code=config.trust_remote_code, model_kwargs=WEIGHTS).eval()
     except MemoryError:
         raise
     except Exception as error:  # of files that are missing or wrong the libraries raise whatever they run into
-        raise UserError(f"The cross_encoder {name} cannot be loaded: {first_line(error)}") from None
+        raise cannot_load(name, error, "The cross_encoder") from None
     declared = getattr(model.config, "architectures", None) or []
     if not any(architecture.endswith(_HEADS) for architecture in declared):
         what = ", ".join(declared) or "of no declared architecture"

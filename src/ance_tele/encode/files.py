@@ -62,7 +62,15 @@ def declared_modules(name: str) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict)]
 
 
+def has_file(name: str, file: str) -> bool:
+    """Return whether a folder or hub repository has a file."""
+    path = _path(name, file)
+    return path is not None and path.is_file()
+
+
 def _path(name: str, file: str) -> Path | None:
+    if Path(file).is_absolute() or ".." in Path(file).parts:  # a model's own files name none outside its folder
+        return None
     try:
         path = Path(name) / file if Path(name).is_dir() else load_file_path(name, file)
     except (OSError, ValueError):  # reported on loading
@@ -70,8 +78,8 @@ def _path(name: str, file: str) -> Path | None:
     return None if path is None else Path(path)
 
 
-def convert(name: str) -> str:
-    """Return how to convert a model whose weights are pickled."""
+def convert(name: str, pickle: str = "") -> str:
+    """Return how to convert a model whose weights are pickled; ``pickle`` is the file of one of its modules."""
     # Keeps the name, by which published checkpoints are recognised.
     out = f"safetensors/{Path(name).name}"
     if (Path(name) / "modules.json").exists():
@@ -81,8 +89,9 @@ def convert(name: str) -> str:
             "from transformers import AutoModel as M, AutoTokenizer as T; "
             f"[kind.from_pretrained('{name}').save_pretrained('{out}') for kind in (M, T)]"
         )
+    holds = f"has weights in {pickle}" if pickle else "holds no .safetensors file, only a pickle of its weights"
     return (
-        f"{name} holds no .safetensors file, only a pickle of its weights, which is not read because it can run any "
+        f"{name} {holds}, {'a pickle, ' if pickle else ''}which is not read because it can run any "
         f'code; if you trust it, convert it with  python -c "{code}"  and take {out}.'
     )
 

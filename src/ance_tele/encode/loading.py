@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize, Router, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers.utils import logging as transformers_logging
 
 from ance_tele.console.errors import UserError
-from ance_tele.encode.adapters import missing_package, thaw_adapters
+from ance_tele.encode.adapters import thaw_adapters
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, log_separator, resolve_prompts, resolve_similarity
 from ance_tele.encode.encoder import tokenizer_of
-from ance_tele.encode.files import check_tokenizer, convert, declared, is_plain, resolve
+from ance_tele.encode.files import check_tokenizer, declared, is_plain, resolve
 from ance_tele.encode.lengths import LENGTHS, Task, resolve_lengths, route
 from ance_tele.encode.model_kinds import check_kind
 from ance_tele.encode.padding import check_company, give_padding_token, resolve_modality, resolve_padding
+from ance_tele.encode.refusals import cannot_load, check_complete, check_executed
 
 # Safetensors only; float32, since most optimiser steps would be lost in float16.
 WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -53,6 +53,7 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
     """
     name = resolve(str(model))
     check_kind(name)
+    check_executed(name, config.trust_remote_code)
     described = declared(name, "config_sentence_transformers.json")
     check_similarity(described.get("similarity_fn_name"), config, name)
     options: dict[str, Any] = {"device": device, "trust_remote_code": config.trust_remote_code}
@@ -63,17 +64,11 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
             loaded = SentenceTransformer(name, model_kwargs=WEIGHTS, **similarity, **options)
             if plain and config.pooling is not None and isinstance(loaded[-1], Pooling):
                 loaded[-1] = Pooling(loaded[0].get_embedding_dimension(), config.pooling)
-    except ImportError as error:
-        raise missing_package(name, error) from None
     except MemoryError:
         raise
     except Exception as error:  # of files that are missing or wrong the libraries raise whatever they run into
-        if "peft" in str(error).lower():
-            raise missing_package(name, error) from None
-        reason = first_line(error)
-        if "model.safetensors" in reason:  # the hub has weights, but not as safetensors
-            raise UserError(convert(name)) from None
-        raise UserError(f"The model {name} cannot be loaded: {reason}") from None
+        raise cannot_load(name, error) from None
+    check_complete(loaded, name)
     resolve_modality(loaded, name, plain)
     give_padding_token(loaded, name)
     thaw_adapters(loaded)
@@ -162,13 +157,6 @@ def seeded() -> Iterator[None]:
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its type without a message."""
-    line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    plain = isinstance(error, (OSError, ValueError, RuntimeError, SafetensorError))
-    return line if plain else f"{type(error).__name__}: {line}"
 
 
 @contextmanager

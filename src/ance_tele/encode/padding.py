@@ -12,6 +12,7 @@ from torch.nn.functional import cosine_similarity, pad
 from ance_tele.console.errors import UserError
 from ance_tele.encode.encoder import Forward, tokenizer_of
 from ance_tele.encode.lengths import Task
+from ance_tele.encode.refusals import cannot_encode
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,14 @@ def resolve_modality(model: SentenceTransformer, name: str, plain: bool) -> None
 def check_company(model: SentenceTransformer, name: str) -> None:
     """Refuse a model whose vector of a made-up text changes in a batch with longer texts: it reads the padding."""
     for task in get_args(Task):
-        forward = Forward(model, task)
-        if not forward.flat and not _alike(forward, left=False):
+        try:
+            forward = Forward(model, task)
+            alike = forward.flat or _alike(forward, left=False)
+        except (MemoryError, torch.OutOfMemoryError, UserError):
+            raise
+        except Exception as error:  # the first text that it encodes: what its files declare shows only now
+            raise cannot_encode(name, error) from error
+        if not alike:
             raise UserError(
                 f"{name} gives a text another vector in a batch with longer texts (it reads the padding), so that "
                 "every figure depends on the batching; take a model that leaves padding out by its attention mask."

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 from ance_tele.console.errors import UserError
 from ance_tele.console.signals import GRACE_SECONDS
+from ance_tele.console.system_errors import refused_by_system
 from ance_tele.engine.work import Facts, Work, opened
 
 
@@ -28,13 +29,11 @@ def attempt(open_job: Callable[[str], Work], description: str, unit: Sequence[in
         return {"facts": open_job(description)(tuple(unit))}
     except UserError as error:
         return {"error": str(error)}
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        return {"error": f"{error.strerror or error}{where}; mend it and run the same command again."}
     except MemoryError:
         raise  # the process ends, and its unit is tried again
-    except Exception:
-        return {"failure": traceback.format_exc()}
+    except Exception as error:
+        sentence = refused_by_system(error)
+        return {"failure": traceback.format_exc()} if sentence is None else {"error": sentence}
 
 
 def facts_of(answer: Mapping[str, Any], where: str) -> Facts:

@@ -121,7 +121,7 @@ def acquire_comparison_folder(out: Path) -> Iterator[None]:
     Raises:
         UserError: It is the folder of something else, or another process holds it.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / ".lock").exists()):
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not any(out.glob(".lock*"))):
         raise UserError(f"{out} is not the folder of a comparison; give --out a new folder.")
 
     with lock(out / ".lock"):

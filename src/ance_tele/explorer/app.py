@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from ance_tele.console.errors import UserError
 from ance_tele.explorer.asking import MOST_CHARACTERS, MOST_PASSAGES, Asker, label_of
 from ance_tele.explorer.case import UnknownError, case
-from ance_tele.explorer.guard import HEADERS, refusal
+from ance_tele.explorer.guard import HEADERS, Limits, refusal
 from ance_tele.explorer.marking import Marks
 from ance_tele.explorer.training import ANALYSED, SORTS, Training
 
@@ -100,10 +100,20 @@ def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: 
 
 
 def _guard(app: FastAPI, host: str) -> None:
+    limits = Limits()
+
+    async def limited(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        if sentence := limits.enter():
+            return JSONResponse({"error": sentence}, 429, {"Retry-After": "1"})
+        try:
+            return await answer(request)
+        finally:
+            limits.leave()
+
     @app.middleware("http")
     async def guarded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        refused = refusal(request.method, request.headers, host)
-        response = JSONResponse({"error": refused[1]}, refused[0]) if refused else await answer(request)
+        refused = refusal(request.method, str(request.url), request.headers, host)
+        response = JSONResponse({"error": refused[1]}, refused[0]) if refused else await limited(request, answer)
         response.headers.update(HEADERS)
         return response
 

@@ -2,16 +2,24 @@
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
-# Most bytes of a request's body: enough for 2,000 characters escaped in JSON.
+# Most bytes of a request's body, and of its address: enough for 2,000 characters escaped in JSON, or in a URL.
 MOST_BYTES = 65536
+MOST_OF_URL = 32768
+
+# Requests that are answered at one time, in a second, and in one burst: many times what the page needs.
+AT_ONCE, PER_SECOND, BURST = 32, 50.0, 200.0
 
 # Only the page's own two files are loaded or executed; corpus text could not be, even as markup.
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
@@ -40,13 +48,40 @@ def known_host(header: str, bound: str) -> bool:
     return address.is_loopback and is_loopback(bound)
 
 
-def refusal(method: str, headers: Mapping[str, str], bound: str) -> tuple[int, str] | None:
+class Limits:
+    """How many requests are answered at one time and in a second; for one thread, the event loop's.
+
+    Refused requests are not counted, so that no other web site can use up what the page is allowed.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._running, self._left, self._since = clock, 0, BURST, clock()
+
+    def enter(self) -> str | None:
+        """Count a request, which :meth:`leave` ends; return a sentence, and count nothing, if there are too many."""
+        now = self._clock()
+        self._left, self._since = min(BURST, self._left + (now - self._since) * PER_SECOND), now
+        if self._running >= AT_ONCE:
+            return f"{AT_ONCE} requests are being answered already; try again when they are."
+        if self._left < 1:
+            return f"More than {PER_SECOND:.0f} requests came in a second; wait a moment and try again."
+        self._running, self._left = self._running + 1, self._left - 1
+        return None
+
+    def leave(self) -> None:
+        """End a request that was counted."""
+        self._running -= 1
+
+
+def refusal(method: str, url: str, headers: Mapping[str, str], bound: str) -> tuple[int, str] | None:
     """Return status and sentence for a refused request; None for an accepted one."""
     host = headers.get("host", "")
     if not known_host(host, bound):
         return 421, f"This server is not '{host[:80]}'; open it by the address that it was started with."
+    if len(url) > MOST_OF_URL:
+        return 414, f"The address has more than {MOST_OF_URL:,} characters; shorten it."
     if method == "GET":
-        return None
+        return None if _of_this_page(headers, host) else (403, "This is shown on this server's own page only.")
     if method != "POST":
         return 405, f"The method {method[:20]} is not for this server; it takes GET and POST."
     if headers.get("origin", "") != f"http://{host}":
@@ -54,11 +89,19 @@ def refusal(method: str, headers: Mapping[str, str], bound: str) -> tuple[int, s
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         return 415, "The body must be JSON, with the content type application/json."
     length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit()):
+    if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
         return 411, "The request does not say how long it is; send its Content-Length."
     if len(length) > 9 or int(length) > MOST_BYTES:
         return 413, f"The request has more than {MOST_BYTES:,} bytes; shorten it."
     return None
+
+
+def _of_this_page(headers: Mapping[str, str], host: str) -> bool:
+    """Return whether a GET is no part of another site's page: browsers say so; a link to this page may be followed."""
+    if headers.get("sec-fetch-mode", "") == "navigate" and headers.get("sec-fetch-dest", "document") == "document":
+        return True
+    own = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    return own and headers.get("origin", f"http://{host}") == f"http://{host}"
 
 
 def _name(header: str) -> str:

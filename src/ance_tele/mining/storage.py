@@ -58,7 +58,7 @@ def read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts)
 def _read_candidates(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Candidates:
     names = (open_table(path).schema_arrow.metadata or {}).get(b"sources", b"").decode()
     found = {source: _Ragged(path, len(rows)) for source in names.split(",") if source}
-    for table in _tables(path, one_source=True):
+    for table in _tables(path, _CANDIDATES, one_source=True):
         ragged = found.setdefault(table["source"][0].as_py(), _Ragged(path, len(rows)))
         ragged.add(
             _positions(path, table["query_id"], rows, queries),
@@ -95,7 +95,7 @@ def read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Po
 
 def _read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> Pool:
     ragged, names = _Ragged(path, len(rows)), list(SOURCES)
-    for table in _tables(path):
+    for table in _tables(path, _POOL):
         ragged.add(
             _positions(path, table["query_id"], rows, queries),
             passages=_passages(path, table["passage_id"], corpus),
@@ -119,9 +119,13 @@ def read_lists(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> C
         return _read_candidates(path, rows, queries, corpus).lists["query"]
 
 
-def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:
-    """Yield consecutive row groups, joined up to ``ROWS_PER_LOOKUP`` rows."""
+def _tables(path: Path, schema: pa.Schema, one_source: bool = False) -> Iterator[pa.Table]:
+    """Yield consecutive row groups, joined up to ``ROWS_PER_LOOKUP`` rows; refuse columns of other types."""
     file, held = open_table(path), list[pa.Table]()
+    for wanted in schema:
+        found = file.schema_arrow.field(wanted.name).type
+        if _kind(found) != _kind(wanted.type):
+            raise UserError(f"{path} has a column {wanted.name} of {found}, not {wanted.type}; {_AGAIN}.")
     for number in range(file.num_row_groups):
         group = read_group(path, file, number)
         if not len(group):
@@ -133,6 +137,14 @@ def _tables(path: Path, one_source: bool = False) -> Iterator[pa.Table]:
         held.append(group)
     if held:
         yield pa.concat_tables(held)
+
+
+def _kind(of: pa.DataType) -> str:
+    """Return a column's type without its width, which other programs change."""
+    if pa.types.is_dictionary(of):
+        return f"coded {_kind(of.value_type)}"
+    kinds = {"text": ("is_string", "is_large_string"), "integer": ("is_integer",), "float": ("is_floating",)}
+    return next((kind for kind, tests in kinds.items() if any(getattr(pa.types, one)(of) for one in tests)), str(of))
 
 
 class _Ragged:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.review import Review, ReviewAs, load_review
@@ -20,6 +21,7 @@ from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.retriever import Retriever
 from ance_tele.search.scorer import CrossEncoderScorer
 from ance_tele.settings import Recipe
+from ance_tele.store.urls import is_url
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +63,10 @@ class RunInputs:
         With ``announce``, facts about the initial model and lengths of texts are logged.
 
         Raises:
-            UserError: A split is missing, or the review cannot be used.
+            UserError: A split is missing, or the review cannot be used, or ``out`` is a URL.
         """
+        if is_url(out):
+            raise UserError(f"{out} is a URL: give the folder of `with ance_tele.runs.working_copy.kept_at(url)`.")
         recipe, collection = held_out(portable(recipe), collection)
         verdicts = None if review is None else load_review(review, collection, review_as)
         splits = [recipe.evaluation.split, *(["test"] if "test" in collection.qrels else [])]

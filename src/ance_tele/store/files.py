@@ -14,6 +14,9 @@ from ance_tele.console.errors import UserError
 
 ABANDONED_SECONDS = 24 * 3600.0
 
+# Errors of code, which no damaged file was seen to make numpy or pyarrow raise: they keep their tracebacks.
+PROGRAMMING = (NameError, AttributeError, TypeError, AssertionError, ImportError)
+
 T = TypeVar("T")
 
 
@@ -96,15 +99,19 @@ def reading(path: Path, advice: str = "delete it; the command that made it makes
         yield
     except FileNotFoundError:
         raise UserError(f"{path} is missing; the command that made it makes it again.") from None
-    except UserError:
-        raise
-    except MemoryError:
-        raise
+    except (UserError, MemoryError, *PROGRAMMING) as error:
+        if type(error).__module__ != "pyarrow.lib":  # its errors are TypeErrors and KeyErrors too
+            raise
+        raise _damaged(path, error, advice) from error
     except Exception as error:  # of a damaged file libraries raise whatever they run into
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the system, not of what the file holds
-        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{path} is damaged ({why}): {advice}.") from error
+        raise _damaged(path, error, advice) from error
+
+
+def _damaged(path: Path, error: Exception, advice: str) -> UserError:
+    why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return UserError(f"{path} is damaged ({why}): {advice}.")
 
 
 def write_json(path: Path, value: object) -> None:

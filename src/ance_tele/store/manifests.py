@@ -80,30 +80,38 @@ def manifest_path(path: Path) -> Path:
 def read_manifest(path: Path) -> Manifest | None:
     """Return the manifest of the artefact at ``path``; None if that is missing, unreadable or incomplete."""
     try:
-        values = json.loads(manifest_path(path).read_text("utf-8"))
+        manifest = parse_manifest(manifest_path(path).read_text("utf-8"))
+        sizes = manifest and {name: (path.parent / name).stat().st_size for name in manifest.files}
+    except (OSError, TypeError, ValueError):
+        return None
+    return manifest if manifest is not None and sizes == manifest.files else None
+
+
+def parse_manifest(text: str) -> Manifest | None:
+    """Return what a manifest's text holds; None if it is no manifest, or not as it was written."""
+    try:
+        values = json.loads(text)
         if (known := values.pop("checksum", None)) is not None and known != _checksum(values):
             return None
         manifest = Manifest(**values)
-        parts = (manifest.inputs, manifest.files, manifest.facts, manifest.checksums)
-        if not all(isinstance(part, dict) for part in parts):
-            return None
-        sizes = {name: (path.parent / name).stat().st_size for name in manifest.files}
-    except (OSError, TypeError, ValueError, AttributeError, RecursionError):
+    except (TypeError, ValueError, AttributeError, RecursionError):
         return None
-    return manifest if sizes == manifest.files else None
+    parts = (manifest.inputs, manifest.files, manifest.facts, manifest.checksums)
+    return manifest if all(isinstance(part, dict) for part in parts) else None
 
 
 def checksums(folder: Path, files: Mapping[str, int]) -> dict[str, int]:
     """Return the CRC-32 of files, named relative to ``folder`` and given with their sizes, that are not too large."""
-    return {name: _crc32(folder / name) for name, size in files.items() if size <= CHECKED_BYTES}
+    return {name: file_crc32(folder / name) for name, size in files.items() if size <= CHECKED_BYTES}
 
 
 def damaged(path: Path, manifest: Manifest) -> list[str]:
     """Return the names of files of the artefact at ``path`` that do not hold the bytes that were written."""
-    return [name for name, known in manifest.checksums.items() if _crc32(path.parent / name) != known]
+    return [name for name, known in manifest.checksums.items() if file_crc32(path.parent / name) != known]
 
 
-def _crc32(path: Path) -> int:
+def file_crc32(path: Path) -> int:
+    """Return the CRC-32 of a file's bytes."""
     found = 0
     with path.open("rb") as file:
         while block := file.read(1 << 20):

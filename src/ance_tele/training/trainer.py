@@ -92,7 +92,7 @@ def train(
         ranks: Number of processes that share each step.
 
     Raises:
-        UserError: The model has no weight that can be trained.
+        UserError: The model has no weight that can be trained, a checkpoint cannot be read, or training has diverged.
 
     Example:
         >>> import ance_tele as at

@@ -120,6 +120,8 @@ def _explained(path: str) -> Iterator[None]:
     """Turn errors of the library or the network into one sentence."""
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(
