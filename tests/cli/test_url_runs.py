@@ -12,7 +12,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from ance_tele.cli.main import main
 from ance_tele.store import holder, mirror
-from ance_tele.training.checkpoints import Watch
+from ance_tele.training import ranks
+from ance_tele.training.batches import Collator
+from ance_tele.training.loss import TeleportationLoss
 
 URL = "memory://bucket/runs/mine"
 SETTINGS = shlex.split(
@@ -112,17 +114,22 @@ def test_another_machine_goes_on_in_the_middle_of_training(
     whole = figures(lambda name: (tmp_path / "whole" / name).read_bytes())
 
     monkeypatch.setattr(mirror, "PUSH_SECONDS", 0.05)
-    steps: list[int] = []
-    after_step, uploaded = Watch.on_step_end, "/bucket/runs/mine/episode-2/checkpoints/checkpoint-4.manifest.json"
+    works, taken, steps = list[Path](), list[Path](), list[int]()
+    uploaded = "/bucket/runs/mine/episode-2/checkpoints/checkpoint-4.manifest.json"
+    training, forward, collate = ranks.train, TeleportationLoss.forward, Collator.__call__
 
-    def watched(self: Watch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        after_step(self, args, state, control, **kwargs)
-        if "episode-2" in str(self.work):
-            steps.append(state.global_step)
+    def noted(*args: Any, **options: Any) -> Any:
+        works.append(args[5])
+        return training(*args, **options)
 
-    def ending(self: Watch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        watched(self, args, state, control, **kwargs)
-        if steps and steps[-1] == 6:
+    def made(self: Collator, step: int) -> Any:
+        if "episode-2" in str(works[-1]):
+            steps.append(step)
+        return collate(self, step)
+
+    def ending(self: TeleportationLoss, *features: Any) -> Any:
+        taken.append(works[-1])
+        if len([work for work in taken if "episode-2" in str(work)]) == 6:
             until = time.monotonic() + 30
             while uploaded not in MemoryFileSystem.store and time.monotonic() < until:
                 time.sleep(0.02)
@@ -132,10 +139,13 @@ def test_another_machine_goes_on_in_the_middle_of_training(
             for change in ("put_file", "pipe_file", "rm_file"):
                 patch.setattr(MemoryFileSystem, change, no_network)
             raise Dead
+        return forward(self, *features)
 
+    monkeypatch.setattr(ranks, "train", noted)
+    monkeypatch.setattr(Collator, "__call__", made)
     monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path / "first"))
     with monkeypatch.context() as patch:
-        patch.setattr(Watch, "on_step_end", ending)
+        patch.setattr(TeleportationLoss, "forward", ending)
         if how == "stopped":
             assert main(command(URL)) == 130
         else:
@@ -144,9 +154,8 @@ def test_another_machine_goes_on_in_the_middle_of_training(
     assert ("/bucket/runs/mine/.holder.json" in MemoryFileSystem.store) == (how == "gone")
 
     steps.clear()
-    monkeypatch.setattr(Watch, "on_step_end", watched)
     monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path / "second"))
     assert main(command(URL)) == 0
-    assert steps[0] == 5  # from the checkpoint of step 4
+    assert steps[0] == 4  # counted from 0: it goes on from the checkpoint of step 4
     assert figures(in_store) == whole
     assert not [name for name in MemoryFileSystem.store if "checkpoints" in name or ".holder" in name]

@@ -164,7 +164,7 @@ def test_nothing_is_named_twice_or_not_at_all(
 
 def test_a_cell_is_the_same_in_another_process() -> None:
     """All that a worker gets of it is JSON."""
-    cells = cells_of("bm25", "ance-tele alpha=0.3 sources=query", "ance", models=("m",), seeds=(1, 2))
+    cells = cells_of("bm25", "ance-tele alpha=0.3 sources=[query]", "ance", models=("m",), seeds=(1, 2))
     job = CellsJob.of(cells, Path("out"), "data", Path("cache"), 2)
     again = CellsJob(**json.loads(describe(job))["values"])
     assert [again.cell((number,)) for number in range(len(cells))] == cells

@@ -18,7 +18,7 @@ from ance_tele.encode.loading import load_model
 from ance_tele.settings import Recipe
 from ance_tele.store.manifests import Manifest, checksums, file_sizes, manifest_path
 from ance_tele.training.batches import BatchPlan
-from ance_tele.training.checkpoints import KIND, last_checkpoint
+from ance_tele.training.checkpoints import last_checkpoint
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.trainer import Trained, train
@@ -187,7 +187,7 @@ def test_a_pickle_in_a_checkpoint_is_not_read(
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors", ".safetensors"]
     torch.save({"state": Plant(tmp_path / "executed")}, folder / "state.safetensors")
     files = file_sizes(folder)
-    Manifest(KIND, {"same": 1}, files, checksums=checksums(work, files)).save(folder)
+    Manifest("checkpoint", {"same": 1}, files, checksums=checksums(work, files)).save(folder)
     with pytest.raises(UserError, match="checkpoint-4 is damaged"):
         go(tiny_model, stores, work, saving, stop=6)
     assert not (tmp_path / "executed").exists()

@@ -28,6 +28,11 @@ def executor_for(
 
     Raises:
         UserError: The engine is not installed, or cannot be reached; or an address is given without it.
+
+    Example:
+        >>> with executor_for(processes=2) as executor:
+        ...     executor.workers, executor.ranks
+        (2, 2)
     """
     if processes != "auto" and processes < 1:
         raise UserError(f"processes is {processes}; it must be at least 1, or auto.")

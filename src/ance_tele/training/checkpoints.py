@@ -22,7 +22,6 @@ from ance_tele.training.curve import Curve
 
 log = logging.getLogger(__name__)
 
-KIND = "training state"
 _STATE, _CURVE = "state.safetensors", "curve.json"
 
 
@@ -45,7 +44,7 @@ def save_checkpoint(
     save_file({**weights, **moments}, folder / _STATE)
     (folder / _CURVE).write_text(json.dumps(curve.content()), "utf-8")
     files = file_sizes(folder)
-    Manifest(KIND, inputs, files, checksums=checksums(folder.parent, files)).save(folder)
+    Manifest("checkpoint", inputs, files, checksums=checksums(folder.parent, files)).save(folder)
     for older in folder.parent.glob("checkpoint-*"):
         if not older.name.startswith(folder.name):
             remove(older)
@@ -83,8 +82,9 @@ def last_checkpoint(work: Path, inputs: dict[str, Any], clean: bool = True) -> t
         if not folder.is_dir():
             continue
         manifest = read_manifest(folder)
-        same = manifest is not None and manifest.kind == KIND and manifest.inputs == inputs
-        if manifest is not None and same and not damaged(folder, manifest):
+        # Older versions left the trainer's own files.
+        ours = manifest is not None and f"{folder.name}/{_STATE}" in manifest.files
+        if manifest is not None and ours and manifest.inputs == inputs and not damaged(folder, manifest):
             found[int(folder.name.rpartition("-")[2])] = folder
         elif clean:
             remove(folder)

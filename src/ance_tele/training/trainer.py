@@ -96,6 +96,7 @@ def train(
 
     Example:
         >>> import ance_tele as at
+        >>> import numpy as np
         >>> from ance_tele.data.collection import Qrels
         >>> from ance_tele.mining.pool import Pool
         >>> encoder = at.load_model("my-model", at.EncoderConfig(), device="cpu")
