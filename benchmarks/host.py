@@ -3,9 +3,10 @@
     python benchmarks/host.py [--before FOLDER] [--steps 200] [--repeats 3] [--json FILE]
 
 A step of 8 x (1 + 31) texts of MS MARCO's lengths through `training.trainer.train`: batch, features, loss, clipping,
-AdamW, logging every tenth step. The model has as many weights as BERT-base, of a few numbers each; its forward pass takes one
-number per text out of a table and gives each weight a gradient, and its time is not counted. All passages go through in
-one pass, as on a GPU. With ``--before``, a checkout of an older version, both take turns in processes of their own.
+AdamW, logging every tenth step. The model has as many weights as BERT-base, of a few numbers each; its forward pass
+takes one number per text out of a table and gives each weight a gradient, and its time is not counted. All passages go
+through in one pass, as on a GPU. With ``--before``, a checkout of an older version, both take turns in processes of
+their own.
 """
 
 import argparse
