@@ -72,6 +72,11 @@ class TokenStore:
             return np.diff(self.offsets)
         return self.offsets[rows + 1] - self.offsets[rows]
 
+    @property
+    def mean(self) -> float:
+        """Mean number of tokens of a text."""
+        return float(self.offsets[-1]) / max(1, len(self))
+
     def padded(self, rows: np.ndarray, pad: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return ids and attention mask of rows, padded on the right to the longest: two int64 [rows, length]."""
         lengths = self.lengths(rows)

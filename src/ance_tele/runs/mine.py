@@ -19,6 +19,7 @@ from ance_tele.runs.folder import Episode
 from ance_tele.runs.lists import Searched, anchor_lists, bm25_lists, lookahead_rows, nearest_passages, training_lists
 from ance_tele.runs.log import log_phase, mined
 from ance_tele.runs.look_back import look_back
+from ance_tele.runs.outlook import log_outlook
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
@@ -76,6 +77,7 @@ def mine(
         remove(episode.before / name)  # the candidates hold them, by query
     manifests = searched.queries.manifest, candidates.manifest
     log_phase(f"episode {episode.number}", "mine", mined(*manifests), *manifests)
+    log_outlook(training, retriever, episode)
     return candidates
 
 

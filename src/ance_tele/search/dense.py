@@ -64,6 +64,11 @@ class DenseRetriever:
                 )
         return self._vectors
 
+    @property
+    def encoding_seconds(self) -> float | None:
+        """How long encoding the corpus has taken; None where that was not necessary yet."""
+        return None if self._vectors is None else self._vectors.seconds / self.executor.workers
+
     def encode_queries(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors of queries, given by row, float32 [n, dimension]."""
         with self.checkpoint.explained():
