@@ -111,6 +111,7 @@ def alone(parts: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> An
     return train(parts, tmp_path_factory.mktemp("alone"), IN_PROCESS)
 
 
+@pytest.mark.slow  # a rank that is killed, below, ends in the same too
 def test_two_ranks_train_as_one(parts: dict[str, Any], alone: Any, tmp_path: Path) -> None:
     assert_same(alone, train(parts, tmp_path, Processes(2)))
 
@@ -138,6 +139,7 @@ def test_a_killed_rank_is_replaced_from_the_last_checkpoint(parts: dict[str, Any
     assert killed
 
 
+@pytest.mark.slow
 def test_begun_by_one_process_and_ended_by_two(parts: dict[str, Any], alone: Any, tmp_path: Path) -> None:
     train(parts, tmp_path, IN_PROCESS, steps=6, save=4)
     assert list(tmp_path.glob("checkpoints/checkpoint-4"))

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -58,7 +58,7 @@ class Worker:
         except (BrokenPipeError, ValueError):
             line = ""
         if not line:
-            code, self._process = process.wait(), None
+            code, self._process = _ended(process), None
             raise WorkerDied(f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}")
         return facts_of(json.loads(line), "a worker process")
 
@@ -75,8 +75,18 @@ class Worker:
                 self._process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
                 self._process.kill()
-                self._process.wait()
+            _ended(self._process)
             self._process = None
+
+
+def _ended(process: "subprocess.Popen[str]") -> int:
+    """Wait for a process, and close the pipes to it; return its exit code."""
+    code = process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
+    return code
 
 
 class Processes:
