@@ -77,7 +77,7 @@ def _open(
     opened: OpenedRun, number: int, last: "DenseRetriever", cache: Path, only_kept: bool
 ) -> "DenseRetriever | None":
     """Return the retriever of a checkpoint, over vectors kept by the run, cached, or encoded now; None if left out."""
-    from ance_tele.encode.encoder import resolve_precision
+    from ance_tele.encode.precision import resolve_precision
     from ance_tele.encode.vectors import open_vectors
     from ance_tele.search.dense import DenseRetriever
 
