@@ -28,7 +28,14 @@ PLAIN: dict[str, tuple[Any, ...]] = {
 # Classes that BERTs are saved from, whose encoder alone is read.
 CLASSES = ("BertModel", "BertForMaskedLM", "BertForPreTraining")
 
-_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,14 @@ def bert_shape(config: Mapping[str, Any]) -> Shape | None:
     given = config.get("architectures")
     classes = given if isinstance(given, list) else [None]
     plain = all(config.get(name, allowed[0]) in allowed for name, allowed in PLAIN.items())
-    sizes = [config.get(name) for name in (*_SIZES, "max_position_embeddings")]
     if "model_type" not in config or not plain or any(one not in CLASSES for one in classes):
         return None
-    if any(type(size) is not int or size < 1 for size in sizes) or sizes[1] % sizes[3]:
-        return None
+    sizes: list[Any] = [config.get(name) for name in _SIZES]
     epsilon = config.get("layer_norm_eps", 1e-12)
-    return Shape(sizes[2], sizes[3], sizes[5], epsilon) if isinstance(epsilon, float) else None
+    if any(type(size) is not int or size < 1 for size in sizes) or not isinstance(epsilon, float):
+        return None
+    _, width, layers, heads, _, positions = sizes
+    return None if width % heads else Shape(layers, heads, positions, epsilon)
 
 
 def read_bert(path: Path, config: Mapping[str, Any], shape: Shape) -> dict[str, Tensor] | None:
@@ -80,7 +88,7 @@ def read_bert(path: Path, config: Mapping[str, Any], shape: Shape) -> dict[str, 
 
 
 def _name(stored: str) -> str:
-    """Return the name of a tensor without that of the model around it; old checkpoints call scale and shift otherwise."""
+    """Return the name of a tensor in the encoder itself; old checkpoints have other names for scale and shift."""
     name = stored.removeprefix("bert.")
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 

@@ -137,22 +137,19 @@ def _lengths(folder: Path, shape: Shape, transformer: Mapping[str, Any]) -> dict
     tokenizer = json_or_none(folder / "tokenizer_config.json", dict)
     if tokenizer is None:
         return None
-    most = tokenizer.get("model_max_length")
-    usual = transformer.get("max_seq_length")
+    most, usual = tokenizer.get("model_max_length"), transformer.get("max_seq_length")
+    declared = [transformer.get("query_length"), transformer.get("document_length"), most, usual]
+    if not all(length is None or (type(length) in (int, float) and length >= 1) for length in declared):
+        return None
     if usual is None:  # the tokenizer's, within the positions
-        usual = (
-            shape.positions if most is None else min(most, shape.positions) if isinstance(most, (int, float)) else ""
-        )
-    found: dict[Task, int | None] = {}
+        usual = shape.positions if most is None else min(most, shape.positions)
     tasks: tuple[Task, ...] = ("query", "document")
-    for task in tasks:
-        own = transformer.get(f"{task}_length")
-        for length in (own, usual):
-            if length is not None and (not isinstance(length, (int, float)) or length < 1):
-                return None
-        # sentence-transformers looks in the same order
-        found[task] = next((int(one) for one in (own, usual) if one is not None and one < NO_LENGTH), None)
-    return found
+    # sentence-transformers looks in the same order
+    orders = {task: (transformer.get(f"{task}_length"), usual) for task in tasks}
+    return {
+        task: next((int(length) for length in order if length is not None and length < NO_LENGTH), None)
+        for task, order in orders.items()
+    }
 
 
 def _as_known(given: Mapping[str, Any], known: Mapping[str, tuple[Any, ...]]) -> bool:
