@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ance_tele.console.errors import UserError
-from ance_tele.explorer.kept import kept_retriever
+from ance_tele.explorer.kept import KnownCheckpoint
 from ance_tele.explorer.search import check_question, hits
 from ance_tele.runs.folder import OpenedRun
 from ance_tele.store.fingerprints import fingerprint
@@ -58,15 +58,17 @@ class Asker:
 
     def __init__(self, opened: OpenedRun, cache: Path, only_kept: bool = False) -> None:
         self._corpus, self._lock = opened.collection.corpus, threading.Lock()
-        last = opened.last
+        last, place = opened.last, partial(_place, cache)
         trained = [number for number in range(1, last + 1) if opened.folder.weights(number)]
+        known = {number: KnownCheckpoint.of(opened, number) for number in [*trained, 0]}
         found: dict[int, Answering | None]
-        found = {number: kept_retriever(opened, number, partial(_place, cache)) for number in [*trained, 0]}
-        if not all(found.values()):
-            # All checkpoints share a tokenizer; the initial model may be gone.
-            loaded = opened.retriever(last, cache)
-            loaded.tokens.passages  # noqa: B018 (tokenised before anything is encoded)
-            found = {number: one or _open(opened, number, loaded, cache, only_kept) for number, one in found.items()}
+        found = {number: None if one is None else one.over(opened, number, place) for number, one in known.items()}
+        # All checkpoints share a tokenizer: where the last one's vectors are of these tokens, others' would be too.
+        absent = {number for number, one in known.items() if only_kept and one is not None and found[last] is not None}
+        if loaded := [number for number, one in found.items() if one is None and number not in absent]:
+            open_last = opened.retriever(last, cache)  # the initial model may be gone
+            open_last.tokens.passages  # noqa: B018 (tokenised before anything is encoded)
+            found |= {number: _open(opened, number, open_last, cache, only_kept) for number in loaded}
         self.retrievers: dict[int, Answering] = {n: one for n, one in sorted(found.items()) if one is not None}
 
     def ask(self, checkpoint: int, words: str, k: int) -> list[dict[str, Any]]:

@@ -33,25 +33,44 @@ class KeptRetriever:
         return exact_topk(self.encoder(words), self.vectors, k, self.id_rank)
 
 
-def kept_retriever(opened: OpenedRun, number: int, *elsewhere: Place) -> KeptRetriever | None:
-    """Return what answers questions with a checkpoint over vectors that the run, or a place elsewhere, has kept.
+@dataclass(frozen=True)
+class KnownCheckpoint:
+    """A checkpoint whose queries can be encoded without loading its model.
 
-    None where none are of the checkpoint's weights and the corpus's tokens, or these are not known without loading the
-    model.
-
-    Raises:
-        UserError: The model of an episode is damaged.
+    Attributes:
+        encoder: Of its queries.
+        weights: Fingerprint of its weights.
+        tokens: Key of the corpus's tokens, as its tokenizer.json and its declarations have it.
     """
-    from ance_tele.encode.question import question_encoder  # loads torch
-    from ance_tele.encode.vectors import open_vectors
 
-    weights = opened.known_weights(number)
-    encoder = None if weights is None else question_encoder(opened.checkpoint_name(number), opened.encoder_config)
-    if weights is None or encoder is None:
+    encoder: "QuestionEncoder"
+    weights: str
+    tokens: str
+
+    @classmethod
+    def of(cls, opened: OpenedRun, number: int) -> "KnownCheckpoint | None":
+        """Return a checkpoint of a run; None where its model has to be loaded.
+
+        Raises:
+            UserError: The model of an episode is damaged.
+        """
+        from ance_tele.encode.question import question_encoder  # loads torch
+
+        weights = opened.known_weights(number)
+        encoder = None if weights is None else question_encoder(opened.checkpoint_name(number), opened.encoder_config)
+        if weights is None or encoder is None:
+            return None
+        return cls(encoder, weights, encoder.passages_key(opened.collection.texts))
+
+    def over(self, opened: OpenedRun, number: int, *elsewhere: Place) -> KeptRetriever | None:
+        """Return what answers over vectors that the run, or a place elsewhere, has kept of this checkpoint.
+
+        None where there are none of these weights and tokens; of any precision.
+        """
+        from ance_tele.encode.vectors import open_vectors
+
+        corpus, own = opened.collection.corpus, opened.folder.checkpoint(number) / "vectors"
+        for place in (own, *(one(self.weights, self.tokens, self.encoder.precision) for one in elsewhere)):
+            if (vectors := open_vectors(place, self.weights, self.tokens, len(corpus))) is not None:
+                return KeptRetriever(self.encoder, vectors, corpus.id_rank)
         return None
-    tokens, corpus = encoder.passages_key(opened.collection.texts), opened.collection.corpus
-    own = opened.folder.checkpoint(number) / "vectors"
-    for place in (own, *(one(weights, tokens, encoder.precision) for one in elsewhere)):
-        if (vectors := open_vectors(place, weights, tokens, len(corpus))) is not None:
-            return KeptRetriever(encoder, vectors, corpus.id_rank)
-    return None

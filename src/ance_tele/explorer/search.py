@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
-from ance_tele.explorer.kept import kept_retriever
+from ance_tele.explorer.kept import KnownCheckpoint
 from ance_tele.runs.folder import open_run
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None
             f"{run} is a run without a model (recipe '{opened.recipe.name}'); there is nothing to search with."
         )
     last = opened.last
-    retriever = kept_retriever(opened, last) or opened.retriever(last)
+    known = KnownCheckpoint.of(opened, last)
+    retriever = (known and known.over(opened, last)) or opened.retriever(last)
     return hits(retriever.ask(words, k), opened.collection.corpus)
 
 
