@@ -150,6 +150,12 @@ LEFT: dict[str, tuple[Build, EncoderConfig]] = {
     "code of its own": (changed(bert, "config.json", auto_map={"AutoModel": "x.Y"}), CONFIG),
     "a classifier": (partial(bert, head="BertForSequenceClassification"), CONFIG),
     "other sizes than declared": (changed(bert, "config.json", intermediate_size=32), CONFIG),
+    "layers without end": (changed(bert, "config.json", num_hidden_layers=10**12), CONFIG),
+    "no texts as sizes": (changed(bert, "config.json", hidden_size="32"), CONFIG),
+    "a default prompt of no name": (
+        changed(pooled, "config_sentence_transformers.json", default_prompt_name=[1]), CONFIG
+    ),
+    "lengths of no number": (changed(bert, "tokenizer_config.json", model_max_length="64"), CONFIG),
     "fewer layers in the file": (changed(bert, "config.json", num_hidden_layers=3), CONFIG),
     "a dense layer": (partial(pooled, dense=16), CONFIG),
     "two poolings": (partial(pooled, mode=("cls", "mean")), CONFIG),
@@ -183,6 +189,17 @@ def test_everything_else_is_left_to_the_usual_loading(name: str, tmp_path: Path)
         changed(lambda folder: None, "config_sentence_transformers.json", truncate_dim=8)(tmp_path / "model")
     assert question_encoder(tmp_path / "model", config) is None
     assert question_encoder("owner/name", config) is None
+
+
+def test_modules_are_read_in_the_folder_alone(tmp_path: Path) -> None:
+    pooled(tmp_path / "model")
+    assert question_encoder(tmp_path / "model", CONFIG) is not None
+    modules = json.loads((tmp_path / "model" / "modules.json").read_text("utf-8"))
+    (tmp_path / "model" / "1_Pooling").rename(tmp_path / "1_Pooling")
+    for outside in (str(tmp_path / "1_Pooling"), "../1_Pooling"):
+        moved = [modules[0], {**modules[1], "path": outside}]
+        (tmp_path / "model" / "modules.json").write_text(json.dumps(moved), "utf-8")
+        assert question_encoder(tmp_path / "model", CONFIG) is None
 
 
 def test_damaged_weights_are_left_to_the_usual_loading(tmp_path: Path) -> None:

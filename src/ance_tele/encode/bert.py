@@ -28,6 +28,9 @@ PLAIN: dict[str, tuple[Any, ...]] = {
 # Classes that BERTs are saved from, whose encoder alone is read.
 CLASSES = ("BertModel", "BertForMaskedLM", "BertForPreTraining")
 
+# Of a config.json that says more, the names of the tensors alone would fill the memory.
+MOST_LAYERS = 1000
+
 _SIZES = (
     "vocab_size",
     "hidden_size",
@@ -67,7 +70,7 @@ def bert_shape(config: Mapping[str, Any]) -> Shape | None:
     if any(type(size) is not int or size < 1 for size in sizes) or not isinstance(epsilon, float):
         return None
     _, width, layers, heads, _, positions = sizes
-    return None if width % heads else Shape(layers, heads, positions, epsilon)
+    return None if width % heads or layers > MOST_LAYERS else Shape(layers, heads, positions, epsilon)
 
 
 def read_bert(path: Path, config: Mapping[str, Any], shape: Shape) -> dict[str, Tensor] | None:

@@ -87,7 +87,7 @@ def bert_folder(folder: Path, config: EncoderConfig) -> BertFolder | None:
         and similarity in ("cosine", "dot")
         and isinstance(prompts, dict)
         and all(isinstance(one, str) for one in prompts.values())
-        and (default is None or default in prompts)
+        and (default is None or (isinstance(default, str) and default in prompts))
     ):
         return None
     if pooling is None or lengths is None:
@@ -110,11 +110,16 @@ def _paths(modules: list[Any]) -> list[str] | None:
     if not all(isinstance(one, dict) for one in modules):
         return None
     types, paths = ([one.get(name) for one in modules] for name in ("type", "path"))
-    if not all(isinstance(one, str) for one in (*types, *paths)) or any(".." in Path(path).parts for path in paths):
+    if not all(isinstance(one, str) for one in (*types, *paths)) or any(_outside(path) for path in paths):
         return None
     own = all(one.startswith("sentence_transformers.") for one in types)
     classes = [one.rpartition(".")[2] for one in types]
     return paths if own and classes in _CLASSES and paths[0] == "" and all(paths[1:]) else None
+
+
+def _outside(path: str) -> bool:
+    """Return whether a path leads out of the folder."""
+    return Path(path).is_absolute() or ".." in Path(path).parts
 
 
 def _pooling(declared: Mapping[str, Any]) -> str | None:
