@@ -8,7 +8,7 @@ from common import alternate, gemm_peak
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.encode import kernels
-from ance_tele.encode.encoder import has_fast_bf16
+from ance_tele.encode.precision import has_fast_bf16
 
 
 def precisions() -> tuple[str, ...]:

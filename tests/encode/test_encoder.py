@@ -15,9 +15,10 @@ from ance_tele.data.load import load_collection
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.corpus import encode_corpus
-from ance_tele.encode.encoder import emulated_bf16, resolve_precision, text_format, tokenizer_of, weights_fingerprint
+from ance_tele.encode.encoder import text_format, tokenizer_of, weights_fingerprint
 from ance_tele.encode.inference import encode_texts, token_batches
 from ance_tele.encode.loading import load_model, load_pair
+from ance_tele.encode.precision import emulated_bf16, resolve_precision
 from ance_tele.encode.vectors import Vectors
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")

@@ -58,6 +58,7 @@ def test_what_the_run_is(client: TestClient, run: Path) -> None:
     assert [one["label"] for one in about["rounds"]] == ["zero-shot", "episode 1", "episode 2"]
     assert (about["queries"], about["passages"], about["recipe"]) == (72, 145, "ance-tele")
     assert all(sort["there"] for sort in about["sorts"]) and about["notice"] == ""
+    assert about["split"] == "test" and len(about["examples"]) == 6
     assert about["review"] == {
         "path": str(run / "review.csv"),
         "counts": {"relevant": 0, "negative": 0, "unsure": 0},

@@ -123,6 +123,33 @@ def test_the_same_question_to_every_episode(browser: webdriver.Chrome, home: str
     assert browser.switch_to.active_element == all_of(browser, ".column:nth-child(2) .hit button")[1]
 
 
+def test_the_first_page_has_questions_to_begin_with(browser: webdriver.Chrome, home: str) -> None:
+    """Links that the keyboard reaches; they give way to the answers, and nothing moves while the page is built."""
+    browser.get("about:blank")
+    browser.get(home)
+    wait(browser, lambda: all_of(browser, "#examples a"))
+    links = all_of(browser, "#examples a")
+    assert len(links) == 6 and all(link.is_displayed() for link in links)
+    assert browser.find_element(By.ID, "examples-heading").text == "Queries of the test split, to begin with"
+    shifts = """const done = arguments[0], seen = [];
+        const observer = new PerformanceObserver((list) => seen.push(...list.getEntries()));
+        observer.observe({type: "layout-shift", buffered: true});
+        setTimeout(() => done(seen.reduce((sum, one) => sum + one.value, 0)), 300);"""
+    assert browser.execute_async_script(shifts) < 0.01
+    browser.find_element(By.ID, "words").send_keys(Keys.TAB, Keys.TAB, Keys.TAB)
+    assert browser.switch_to.active_element == links[0]
+    browser.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    assert browser.switch_to.active_element == links[1]
+    words = links[1].text
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    wait(browser, lambda: "3 models" in browser.find_element(By.ID, "found").text)
+    assert browser.find_element(By.ID, "words").get_attribute("value") == words
+    assert not browser.find_element(By.ID, "examples").is_displayed()
+    browser.back()
+    wait(browser, lambda: browser.find_element(By.ID, "examples").is_displayed())
+    assert not browser.find_element(By.ID, "columns").is_displayed()
+
+
 def test_an_empty_question_gets_a_sentence(browser: webdriver.Chrome, home: str) -> None:
     browser.get(home)
     wait(browser, lambda: browser.find_element(By.ID, "run").text == "run")

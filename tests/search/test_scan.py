@@ -208,7 +208,7 @@ def test_a_diverged_model_is_told() -> None:
 
 def test_bf16_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     for able in (True, False):
-        monkeypatch.setattr("ance_tele.encode.encoder.has_fast_bf16", lambda device, able=able: able)
+        monkeypatch.setattr("ance_tele.encode.precision.has_fast_bf16", lambda device, able=able: able)
         assert prunes_in_bf16("auto", "cpu", 1000, 100_000, 200) == able
         assert not prunes_in_bf16("auto", "cpu", 1, 100_000, 200)  # one question
         assert not prunes_in_bf16("auto", "cpu", 1000, 1000, 200)  # nearly everything is among the best

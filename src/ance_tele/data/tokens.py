@@ -88,6 +88,24 @@ class TokenStore:
         return ids.astype(np.int64), mask.astype(np.int64)
 
 
+def store_inputs(
+    tokenizer: Any, form: TextFormat, source: str, what: str, prompted: bool = False
+) -> dict[str, str | int | None]:
+    """Return everything that decides the tokens of some texts; its fingerprint is the key of their store.
+
+    ``prompted`` says whether texts have prompts of their own; the other arguments are those of :func:`tokenize`.
+    """
+    return {
+        "texts": source,
+        "part": what,
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "prompt": form.prompt,
+        "title_separator": form.title_separator,
+        "max_length": form.max_length,
+        **({"own_prompts": form.most} if prompted else {}),
+    }
+
+
 def tokenize(
     texts: Texts,
     tokenizer: Any,
@@ -106,16 +124,7 @@ def tokenize(
         source: Fingerprint of the texts.
         what: ``"passages"`` or ``"queries"``.
     """
-    prompted = getattr(texts, "prompts", None) is not None
-    inputs = {
-        "texts": source,
-        "part": what,
-        "tokenizer": tokenizer_fingerprint(tokenizer),
-        "prompt": form.prompt,
-        "title_separator": form.title_separator,
-        "max_length": form.max_length,
-        **({"own_prompts": form.most} if prompted else {}),
-    }
+    inputs = store_inputs(tokenizer, form, source, what, getattr(texts, "prompts", None) is not None)
     key = fingerprint(inputs)
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
     cut = _tokenizer(tokenizer, form)

@@ -3,11 +3,9 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import pyarrow as pa
 import torch
 from sentence_transformers import SentenceTransformer
 
@@ -17,8 +15,8 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task, tokens_of, weights_fingerprint
-from ance_tele.encode.lengths import TEXTS
+from ance_tele.encode.encoder import tokens_of, weights_fingerprint
+from ance_tele.encode.in_use import TEXTS, Task
 from ance_tele.encode.loading import load_model
 
 log = logging.getLogger(__name__)
@@ -138,18 +136,3 @@ class TokenizedCollection:
         if self._checkpoint.announce and store.cut is not None and store.cut.cut:
             log.info(store.cut.line(TEXTS[task]))
         return store
-
-
-def with_common_prompt(config: EncoderConfig, collection: Collection) -> EncoderConfig:
-    """Return a configuration whose query prompt is the common instruction of all training queries, if there is one.
-
-    It becomes the prompt of the trained model. A configured prompt is kept.
-    """
-    prompts = getattr(collection.queries, "prompts", None)
-    if prompts is None or config.query_prompt is not None or "train" not in collection.qrels:
-        return config
-    distinct = prompts.take(pa.array(collection.qrels["train"].queries)).fill_null("").unique().to_pylist()
-    if len(distinct) != 1 or not distinct[0]:
-        return config
-    log.info(f"all training queries have one instruction ({distinct[0]!r}): it is the model's prompt for queries")
-    return replace(config, query_prompt=distinct[0])

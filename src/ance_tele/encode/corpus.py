@@ -11,7 +11,8 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.console.progress import progress
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task, weights_fingerprint
+from ance_tele.encode.encoder import weights_fingerprint
+from ance_tele.encode.in_use import Task
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.shards import EncodeJob, shards_of
 from ance_tele.encode.vectors import Vectors

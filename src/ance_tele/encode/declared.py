@@ -14,13 +14,9 @@ from torch import Tensor
 
 from ance_tele.console.errors import UserError
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.lengths import TEXTS, Task
+from ance_tele.encode.in_use import PROMPTS, TEXTS, prompt_names, used_prompts, used_similarity
 
 log = logging.getLogger(__name__)
-
-# Names of prompts, in order of precedence. encode_query and encode_document of sentence-transformers read the first
-# one, which every model has, even if empty.
-PROMPTS: dict[Task, tuple[str, ...]] = {"query": ("query", "question"), "document": ("document", "passage", "corpus")}
 
 _SPECIAL = re.compile(r"\[[A-Z]+\]|</?\w+>|<\|\w+\|>")
 
@@ -38,10 +34,9 @@ def resolve_similarity(model: SentenceTransformer, config: EncoderConfig, name: 
     """Append normalisation to a model with cosine similarity, and declare the similarity in use."""
     check_similarity(model.similarity_fn_name, config, name)
     normal = any(isinstance(module, Normalize) for module in model.modules())
-    if config.normalize:
-        model.similarity_fn_name = "cosine"
-    elif config.normalize is False and not (normal and model.similarity_fn_name == "cosine"):
-        model.similarity_fn_name = "dot"
+    used = used_similarity(model.similarity_fn_name, normal, config)
+    if used != model.similarity_fn_name:
+        model.similarity_fn_name = used
     if model.similarity_fn_name == "cosine" and not normal:
         model.append(Normalize())
 
@@ -60,19 +55,14 @@ def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
 def resolve_prompts(model: SentenceTransformer, config: EncoderConfig) -> None:
     """Write the prompts of queries and passages, configured or declared, where sentence-transformers reads them."""
     prompts = model.prompts
-    configured: dict[Task, str | None] = {"query": config.query_prompt, "document": config.passage_prompt}
-    found = {task: next((name for name in names if prompts.get(name)), None) for task, names in PROMPTS.items()}
-    given = {name: text for name, text in prompts.items() if text}
-    default = model.default_prompt_name
-    if default in given and not any(found.values()):
-        found = {"query": default, "document": default}
+    given = [name for name, text in prompts.items() if text]
+    found = prompt_names(prompts, model.default_prompt_name)
+    used = used_prompts(prompts, model.default_prompt_name, config)
+    configured = {"query": config.query_prompt, "document": config.passage_prompt}
     for task, name in found.items():
-        prompt = configured[task]
-        if prompt is None and name is not None:
-            prompt = prompts[name]
-            if name != task:
-                log.info(f"{TEXTS[task]} get the model's prompt '{name}' ({prompt!r}); it is saved as '{task}' too")
-        prompts[task] = prompt or ""
+        if configured[task] is None and name not in (None, task):
+            log.info(f"{TEXTS[task]} get the model's prompt '{name}' ({used[task]!r}); it is saved as '{task}' too")
+        prompts[task] = used[task]
     if given and not any(found.values()) and not any(prompts[task] for task in PROMPTS):
         log.info(
             f"none of the model's prompts is used ({', '.join(given)}): none is for queries or passages by its name; "

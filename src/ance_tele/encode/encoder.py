@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,8 @@ from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
-from ance_tele.encode.lengths import LENGTHS, NO_LENGTH, TEXTS, Task, first_module, positions, set_length, text_length
+from ance_tele.encode.in_use import LENGTHS, NO_LENGTH, TEXTS, Task, set_length
+from ance_tele.encode.lengths import first_module, positions, text_length
 from ance_tele.encode.packed import packed
 from ance_tele.encode.word_models import WholeTexts, features, reads_words
 
@@ -90,31 +91,6 @@ def weights_fingerprint(model: SentenceTransformer) -> str:
         digest.update(f"{name}{tuple(array.shape)}{array.dtype}".encode())
         digest.update(array.view(torch.uint8).numpy().data if array.numel() else b"")
     return digest.hexdigest()
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether bf16 is fast on a device: a recent GPU, or a CPU with AVX512-BF16 or AMX."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return device.type == "cpu" and any(getattr(torch.cpu, probe, bool)() for probe in probes)
-
-
-def resolve_precision(precision: str, device: torch.device) -> Literal["float32", "bf16"]:
-    """Resolve "auto": bf16 where the device is faster with it, float32 otherwise."""
-    if precision == "auto":
-        precision = "bf16" if has_fast_bf16(device) else "float32"
-    return "bf16" if precision == "bf16" else "float32"
-
-
-def emulated_bf16(device: torch.device) -> str:
-    """Return a warning if a device emulates bf16, else ""."""
-    if has_fast_bf16(device):
-        return ""
-    return (
-        f"bf16 is asked for, but this {device.type.upper()} has no instructions for it and emulates them, up to "
-        "hundreds of times slower than float32; leave the precision at auto."
-    )
 
 
 def batch_budget(tokens: int, device: torch.device) -> int:

@@ -12,8 +12,10 @@ from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Forward, Task, batch_budget, chunks, resolve_precision
+from ance_tele.encode.encoder import Forward, batch_budget, chunks
+from ance_tele.encode.in_use import Task
 from ance_tele.encode.kernels import Kernels
+from ance_tele.encode.precision import resolve_precision
 from ance_tele.encode.threads import side_by_side
 
 # With fewer texts, testing whether padding can be omitted costs more than it saves.

@@ -1,7 +1,7 @@
 """Maximum lengths of queries and passages: configured or declared, limited by position embeddings."""
 
 import logging
-from typing import Any, Literal
+from typing import Any
 
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router, Transformer
@@ -10,22 +10,9 @@ from torch import nn
 from ance_tele.console.errors import UserError
 from ance_tele.data.text_format import count_tokens
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.in_use import NO_LENGTH, SETTINGS, TEXTS, Task, set_length, used_length
 
 log = logging.getLogger(__name__)
-
-Task = Literal["query", "document"]
-
-TEXTS: dict[Task, str] = {"query": "queries", "document": "passages"}
-SETTINGS: dict[Task, str] = {"query": "query_max_len", "document": "passage_max_len"}
-
-# Their names in a transformer's settings.
-LENGTHS = ("max_seq_length", "query_length", "document_length")
-
-# Libraries write at least this for no limit.
-NO_LENGTH = 1 << 20
-
-# Of a model without limit, so that one long document does not exhaust the memory.
-UNDECLARED = 512
 
 
 def route(router: Router, task: Task) -> list[Any]:
@@ -66,40 +53,21 @@ def positions(first: Any) -> int | None:
     return most if isinstance(most, int) and most > 0 else None  # XLNet writes -1
 
 
-def set_length(config: EncoderConfig, task: Task) -> int | None:
-    """Return the configured length; None for that of the model."""
-    return config.query_max_len if task == "query" else config.passage_max_len
-
-
 def text_length(model: SentenceTransformer, config: EncoderConfig, task: Task, tokenizer: Any) -> int:
-    """Return the maximum tokens read of a text of this task, prompt and special tokens included.
+    """Return the maximum tokens read of a text of this task (:func:`ance_tele.encode.in_use.used_length`).
 
-    The prompt comes on top of a configured length; a declared length includes it, as in sentence-transformers. A module
-    other than a transformer has one length for all texts, or none.
+    A module other than a transformer has one length for all texts, or none.
 
     Raises:
-        UserError: The model cannot read as many, or the prompt leaves no token for the text.
+        UserError: The model cannot read as many as configured, or the prompt leaves no token for the text.
     """
-    first, setting, declared = (
-        first_module(model, task),
-        set_length(config, task),
-        declared_length(model, task),
-    )
+    first, declared = first_module(model, task), declared_length(model, task)
     if not isinstance(first, Transformer):
         return declared or NO_LENGTH
     prompt = (model.prompts or {}).get(task) or ""
-    prompted, most = count_tokens(tokenizer, [prompt])[0] if prompt else 0, positions(first)
-    if setting is not None and most is not None and setting > most:
-        raise UserError(f"The model reads at most {most} tokens, and {setting} are asked for; lower the max_len.")
-    length = setting + prompted if setting is not None else declared or UNDECLARED
-    length = min(length, most or length)
+    prompted = count_tokens(tokenizer, [prompt])[0] if prompt else 0
     special = tokenizer.num_special_tokens_to_add() if hasattr(tokenizer, "num_special_tokens_to_add") else 0
-    if length - prompted - special < 1:
-        raise UserError(
-            f"The prompt of {TEXTS[task]} takes {prompted} of the {length} tokens that are read of a text and leaves "
-            f"none for the text; raise {SETTINGS[task]}, or give a shorter prompt."
-        )
-    return length
+    return used_length(task, config, declared, positions(first), prompted, special)
 
 
 def resolve_lengths(model: SentenceTransformer, config: EncoderConfig, tokenizers: dict[Task, Any]) -> None:

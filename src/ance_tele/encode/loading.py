@@ -20,7 +20,8 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, log_separator, resolve_prompts, resolve_similarity
 from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.files import check_tokenizer, declared, is_plain, resolve
-from ance_tele.encode.lengths import LENGTHS, Task, resolve_lengths, route
+from ance_tele.encode.in_use import LENGTHS, Task
+from ance_tele.encode.lengths import resolve_lengths, route
 from ance_tele.encode.model_kinds import check_kind
 from ance_tele.encode.padding import check_company, give_padding_token, resolve_modality, resolve_padding
 from ance_tele.encode.refusals import cannot_load, check_complete, check_executed

@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity, pad
 
 from ance_tele.console.errors import UserError
 from ance_tele.encode.encoder import Forward, tokenizer_of
-from ance_tele.encode.lengths import Task
+from ance_tele.encode.in_use import Task
 from ance_tele.encode.refusals import cannot_encode
 
 log = logging.getLogger(__name__)

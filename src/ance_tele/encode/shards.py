@@ -12,9 +12,10 @@ from ance_tele.console.log import muted
 from ance_tele.console.progress import Advance
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.encoder import Task, resolve_precision
+from ance_tele.encode.in_use import Task
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
+from ance_tele.encode.precision import resolve_precision
 from ance_tele.engine.work import Facts, Unit, Work
 from ance_tele.store.artefacts import build
 from ance_tele.store.tables import write_array

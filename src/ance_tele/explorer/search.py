@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
+from ance_tele.explorer.kept import KnownCheckpoint
 from ance_tele.runs.folder import open_run
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def search_run(run: str | Path, words: str, k: int = 10, data: str | Path | None
         raise UserError(
             f"{run} is a run without a model (recipe '{opened.recipe.name}'); there is nothing to search with."
         )
-    return hits(opened.retriever(opened.last).ask(words, k), opened.collection.corpus)
+    last = opened.last
+    known = KnownCheckpoint.of(opened, last)
+    retriever = (known and known.over(opened, last)) or opened.retriever(last)
+    return hits(retriever.ask(words, k), opened.collection.corpus)
 
 
 def check_question(words: str, k: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.load import cache_folder
+from ance_tele.explorer.examples import examples
 from ance_tele.mining.sources import SOURCES
 from ance_tele.runs.folder import open_run
 from ance_tele.runs.summary import Summary
@@ -88,6 +89,8 @@ def open_explorer(
         "collection": collection.name,
         "passages": len(collection.corpus),
         "model": Path(opened.model).name,
+        "split": opened.recipe.evaluation.split,
+        "examples": examples(collection, opened.recipe.evaluation.split),
         "sources": {**{one.name: {"title": one.title, "colour": one.colour} for one in SOURCES.values()}, **own},
     }
     return make_app(about, asker, training, marks, host)

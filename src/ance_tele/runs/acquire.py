@@ -11,7 +11,7 @@ import yaml
 from ance_tele.console.errors import UserError
 from ance_tele.data.review import write_review
 from ance_tele.mining.plugins import load_all
-from ance_tele.runs.identity import FREE_SETTINGS, REVIEW, read_identity, read_settings, relative
+from ance_tele.runs.identity import FREE_SETTINGS, REVIEW, model_files, read_identity, read_settings, relative
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import check_given_negatives
@@ -75,6 +75,7 @@ def _identity(inputs: RunInputs, data: str | Path | None) -> dict[str, Any]:
         "fingerprints": {
             "data": inputs.collection.fingerprint,
             "model": None if start is None else start.weights,
+            "model_files": None if start is None or start.name is None else model_files(start.name),
         },
     }
     if review is not None:

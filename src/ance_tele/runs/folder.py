@@ -9,7 +9,9 @@ from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.data.review import Review, load_review
-from ance_tele.runs.identity import REVIEW, read_identity, recipe_of, resolve
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.prompts import with_common_prompt
+from ance_tele.runs.identity import REVIEW, model_files, read_identity, recipe_of, resolve
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import check_whole
 from ance_tele.store.manifests import manifest_path, read_manifest
@@ -96,17 +98,47 @@ class OpenedRun:
         numbers = range(1, self.recipe.episode.episodes + 1)
         return max((number for number in numbers if self.folder.weights(number)), default=0)
 
+    @property
+    def encoder_config(self) -> EncoderConfig:
+        """Settings of the encoder, with the prompt of the data."""
+        with muted():
+            return with_common_prompt(self.recipe.encoder, self.collection)
+
+    def checkpoint_name(self, number: int) -> str | Path:
+        """Return the folder or hub name of a checkpoint's model.
+
+        Raises:
+            UserError: The model of an episode is damaged.
+        """
+        if not number:
+            assert self.model is not None, "a run without a model"
+            return self.model
+        path = self.folder.checkpoint(number) / "model"
+        if (manifest := read_manifest(path)) is not None:
+            check_whole(path, manifest)
+        return path
+
+    def known_weights(self, number: int) -> str | None:
+        """Return the fingerprint of a checkpoint's weights, as far as it is known without loading the model.
+
+        That of the initial model is, if its files are those that the run began with.
+
+        Raises:
+            UserError: The model of an episode is damaged.
+        """
+        if number or self.model is None:
+            return self.folder.weights(number) if number else None
+        known = read_identity(self.folder.path)["fingerprints"]
+        files = model_files(self.model)
+        return known["model"] if files is not None and files == known.get("model_files") else None
+
     def retriever(self, number: int, cache: Path | None = None) -> "DenseRetriever":
         """Return the retriever of a checkpoint; vectors that were not kept are encoded."""
-        from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
+        from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
         from ance_tele.search.dense import DenseRetriever
 
-        name = self.folder.checkpoint(number) / "model" if number else self.model
-        if number and (manifest := read_manifest(Path(str(name)))) is not None:
-            check_whole(Path(str(name)), manifest)
-        with muted():
-            config = with_common_prompt(self.recipe.encoder, self.collection)
-        checkpoint = Checkpoint(name, config, self.folder.weights(number), trained=number > 0)
+        name = None if number == 0 and self.model is None else self.checkpoint_name(number)
+        checkpoint = Checkpoint(name, self.encoder_config, self.folder.weights(number), trained=number > 0)
         tokens = TokenizedCollection(checkpoint, self.collection, self.recipe.encoder, cache)
         return DenseRetriever(checkpoint, tokens, self.recipe.encoder, self.folder.checkpoint(number) / "vectors")
 

@@ -10,10 +10,14 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.grades import ReviewAs
 from ance_tele.settings import Recipe
 from ance_tele.store.files import read_json
+from ance_tele.store.fingerprints import file_sha256, fingerprint
 from ance_tele.store.yaml_files import read_yaml
 
 # Settings without effect on results, which may differ when a run is resumed; a cross-encoder is compared by weights.
 FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
+
+# Files that a model is loaded from: settings, tokenizer, weights.
+LOADED = (".json", ".txt", ".model", ".jinja", ".safetensors")
 
 # Copy of the relevant pairs of the review, which may change later.
 REVIEW = "given_review.csv"
@@ -41,6 +45,15 @@ def _is_identity(found: dict[str, Any]) -> bool:
     named = all(name is None or isinstance(name, str) for name in names)
     reviewed = "review" not in found or found.get("review_as") in get_args(ReviewAs)
     return named and reviewed and {"data", "model"} <= found["fingerprints"].keys()
+
+
+def model_files(model: str | Path) -> str | None:
+    """Return a fingerprint of the files that a model's folder is loaded from; None for a hub name."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return None
+    files = sorted(path for path in folder.rglob("*") if path.suffix in LOADED and path.is_file())
+    return fingerprint({path.relative_to(folder).as_posix(): file_sha256(path) for path in files})
 
 
 def read_settings(out: Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
 from ance_tele.data.review import Review, ReviewAs, load_review
-from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection, with_common_prompt
+from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
+from ance_tele.encode.prompts import with_common_prompt
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.runs.folder import Episode, OpenedRun, RunFolder

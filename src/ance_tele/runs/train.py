@@ -12,8 +12,9 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
-from ance_tele.encode.encoder import emulated_bf16, text_format
+from ance_tele.encode.encoder import text_format
 from ance_tele.encode.loading import load_model
+from ance_tele.encode.precision import emulated_bf16
 from ance_tele.encode.shards import located
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.work import Facts

@@ -162,7 +162,7 @@ def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, 
         return False
     import torch
 
-    from ance_tele.encode.encoder import has_fast_bf16
+    from ance_tele.encode.precision import has_fast_bf16
     from ance_tele.search.bf16_tiles import TILE
 
     return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))

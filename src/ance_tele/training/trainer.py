@@ -21,7 +21,8 @@ from ance_tele.console.progress import progress
 from ance_tele.console.signals import held_signals
 from ance_tele.data.tokens import TokenStore, in_background
 from ance_tele.encode.adapters import check_trainable
-from ance_tele.encode.encoder import Forward, resolve_precision
+from ance_tele.encode.encoder import Forward
+from ance_tele.encode.precision import resolve_precision
 from ance_tele.training.batches import BatchPlan, Collator, Feature, moved
 from ance_tele.training.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
 from ance_tele.training.config import TrainingConfig

@@ -96,6 +96,7 @@ async function show() {
   if (searching) {
     $("words").value = values.get("words") || "";
     $("k").value = values.get("k") || "10";
+    $("examples").hidden = Boolean(values.get("words")) || state.run.examples.length === 0;
     if (values.get("words")) await attempt(() => search($("words").value, Number($("k").value)));
     else { $("columns").replaceChildren(); $("columns").hidden = true; $("found").textContent = ""; complain(""); }
     return;
@@ -116,6 +117,8 @@ function showRun(run) {
   $("run").textContent = run.run;
   $("about").textContent = `${run.recipe} · ${run.collection}, ${number(run.passages)} passages · from ${run.model}`;
   $("sort").append(...run.sorts.map((sort) => el("option", { value: sort.name, disabled: !sort.there }, sort.label)));
+  $("examples-heading").textContent = `Queries of the ${run.split} split, to begin with`;
+  $("example-list").append(...run.examples.map((words) => el("li", {}, el("a", { href: link("search", { words }) }, words))));
   $("notice").hidden = !run.notice;
   $("notice").textContent = run.notice;
   showReview(run.review);
