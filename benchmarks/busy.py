@@ -61,9 +61,9 @@ def measured(seconds: float, model_folder: str, plain: bool) -> tuple[float, flo
     """Return the median seconds of an encoding and of a training step."""
     if not plain:
         try:
-            from ance_tele.console.waiting import spin_briefly
+            from ance_tele.console.waiting import wait_well
 
-            spin_briefly()
+            wait_well()
         except ImportError:
             pass  # an older version
     import numpy as np

@@ -13,12 +13,11 @@ from ance_tele.console.errors import UserError, unknown
 from ance_tele.console.log import log_to
 from ance_tele.console.signals import STOPPED, exit_code, stoppable
 from ance_tele.console.system_errors import refused_by_system
-from ance_tele.console.waiting import spin_briefly
+from ance_tele.console.waiting import wait_well
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0; 2 after one sentence on what is wrong; 130 or 143 if stopped."""
-    spin_briefly()
     try:
         with stoppable(), log_to(echo):
             return _main(list(sys.argv[1:] if argv is None else argv))
@@ -57,6 +56,7 @@ def _main(words: list[str]) -> int:
     verb = VERBS[words[0]]
     given = parse(words[0], verb, words[1:])
     refuse_urls(words[0], given)
+    wait_well()
     return verb.run(given)
 
 

@@ -1,19 +1,43 @@
-"""How the threads of a product wait for each other, on a machine that others use too."""
+"""How the threads of a product wait for each other, on a machine that others may use too.
+
+OpenMP of GCC, which torch brings on Linux, has a thread spin for milliseconds before it sleeps: longer than threads wait
+for each other on an idle machine, and on a busy one time in which the thread that is waited for could run.
+"""
 
 import os
 import sys
+import time
+from pathlib import Path
 
-# Rounds that a thread spins before it sleeps. OpenMP of GCC, which torch brings on Linux, spins for milliseconds by
-# default: longer than a thread waits on an idle machine, and all that time a busy one could have worked.
-SPINS = "10000"
+# Where the machine is idle: spins enough for an idle machine, few enough where it gets busy later.
+IDLE = {"GOMP_SPINCOUNT": "10000"}
+# Where others are at work: sleep at once. On an idle machine this would cost a seventh of a training step.
+BUSY = {"OMP_WAIT_POLICY": "passive"}
 
-CHOSEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+# Share of all cores that others use, from which on a machine is busy, and the seconds for which it is watched.
+SHARE, SECONDS = 0.25, 0.1
 
 
-def spin_briefly() -> None:
-    """Have threads that wait sleep soon: to be called before torch is loaded; processes that are started inherit it.
+def wait_well() -> None:
+    """Choose how threads wait, by what the machine is doing: before torch is loaded; processes started inherit it.
 
     What the environment says already stays.
     """
-    if "torch" not in sys.modules and not any(name in os.environ for name in CHOSEN):
-        os.environ["GOMP_SPINCOUNT"] = SPINS
+    if "torch" not in sys.modules and not any(name in os.environ for name in (*IDLE, *BUSY)):
+        os.environ |= BUSY if used_share() > SHARE else IDLE
+
+
+def used_share(times: Path = Path("/proc/stat"), seconds: float = SECONDS) -> float:
+    """Return the share of all cores that is used now; 0 where the system does not tell."""
+    if not times.exists():
+        return 0.0
+    before = _ticks(times)
+    time.sleep(seconds)
+    spent, idle = (after - old for after, old in zip(_ticks(times), before, strict=True))
+    return 1 - idle / spent if spent else 0.0
+
+
+def _ticks(times: Path) -> tuple[int, int]:
+    """Return the ticks of all cores since the start, and those of them in which they had nothing to do."""
+    ticks = [int(word) for word in times.read_text("utf-8").partition("\n")[0].split()[1:]]
+    return sum(ticks[:8]), ticks[3] + ticks[4]
