@@ -1,7 +1,7 @@
 """How the threads of a product wait for each other, on a machine that others may use too.
 
-OpenMP of GCC, which torch brings on Linux, has a thread spin for milliseconds before it sleeps: longer than threads wait
-for each other on an idle machine, and on a busy one time in which the thread that is waited for could run.
+OpenMP of GCC, which torch brings on Linux, has a thread spin for milliseconds before it sleeps: longer than threads
+wait for each other on an idle machine, and on a busy one time in which the thread that is waited for could run.
 """
 
 import os
