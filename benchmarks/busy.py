@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -60,12 +61,10 @@ def main() -> None:
 def measured(seconds: float, model_folder: str, plain: bool) -> tuple[float, float]:
     """Return the median seconds of an encoding and of a training step."""
     if not plain:
-        try:
+        with suppress(ImportError):  # an older version
             from ance_tele.console.waiting import wait_well
 
             wait_well()
-        except ImportError:
-            pass  # an older version
     import numpy as np
     import torch
 

@@ -1,6 +1,5 @@
 """How threads wait is chosen by what the machine is doing, and never over what the user has chosen."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -9,33 +8,31 @@ import pytest
 from ance_tele.console import waiting
 
 
-@pytest.fixture(autouse=True)
-def _nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", {})
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-
-
 @pytest.mark.parametrize(
     ("share", "chosen"),
     [(0.02, {"GOMP_SPINCOUNT": "10000"}), (0.5, {"OMP_WAIT_POLICY": "passive"})],
 )
 def test_it_is_chosen_by_the_machine(share: float, chosen: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setattr(waiting, "used_share", lambda: share)
-    waiting.wait_well()
-    assert os.environ == chosen
+    environment = dict[str, str]()
+    waiting.wait_well(environment)
+    assert environment == chosen
 
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
-def test_what_the_user_has_chosen_stays(name: str) -> None:
-    os.environ[name] = "x"
-    waiting.wait_well()
-    assert os.environ == {name: "x"}
+def test_what_the_user_has_chosen_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    environment = {name: "x"}
+    waiting.wait_well(environment)
+    assert environment == {name: "x"}
 
 
 def test_once_torch_is_loaded_it_is_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", waiting)
-    waiting.wait_well()
-    assert os.environ == {}
+    environment = dict[str, str]()
+    waiting.wait_well(environment)
+    assert not environment
 
 
 def test_the_share_is_what_is_not_idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

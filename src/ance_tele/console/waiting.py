@@ -7,6 +7,7 @@ wait for each other on an idle machine, and on a busy one time in which the thre
 import os
 import sys
 import time
+from collections.abc import MutableMapping
 from pathlib import Path
 
 # Where the machine is idle: spins enough for an idle machine, few enough where it gets busy later.
@@ -18,13 +19,13 @@ BUSY = {"OMP_WAIT_POLICY": "passive"}
 SHARE, SECONDS = 0.25, 0.1
 
 
-def wait_well() -> None:
+def wait_well(environment: MutableMapping[str, str] = os.environ) -> None:
     """Choose how threads wait, by what the machine is doing: before torch is loaded; processes started inherit it.
 
     What the environment says already stays.
     """
-    if "torch" not in sys.modules and not any(name in os.environ for name in (*IDLE, *BUSY)):
-        os.environ |= BUSY if used_share() > SHARE else IDLE
+    if "torch" not in sys.modules and not any(name in environment for name in (*IDLE, *BUSY)):
+        environment.update(BUSY if used_share() > SHARE else IDLE)
 
 
 def used_share(times: Path = Path("/proc/stat"), seconds: float = SECONDS) -> float:

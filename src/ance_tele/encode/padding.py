@@ -77,7 +77,7 @@ def resolve_padding(model: SentenceTransformer) -> None:
 
 
 def give_padding_token(model: SentenceTransformer, name: str) -> None:
-    """Let a decoder without a padding token pad with its last token, so that it can be used in batches."""
+    """Have a decoder without a padding token pad with its last token, so that it can be used in batches."""
     for task in get_args(Task):
         tokenizer: Any = tokenizer_of(model, task)
         if tokenizer.pad_token_id is None:

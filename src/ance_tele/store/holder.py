@@ -1,4 +1,4 @@
-"""Who works at a URL: an object that says so, renewed as a sign of life.
+"""The machine at work at a URL: an object that says so, renewed as a sign of life.
 
 Object stores cannot lock. Two that begin within a second or so of each other both look whose record is there in the
 end; this is a check and no guarantee. Ages are by the clock of the store: those of two machines may differ.

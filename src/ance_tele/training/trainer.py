@@ -113,22 +113,9 @@ def train(
     """
     check_trainable(model, "The model")
     torch.manual_seed(plan.seed)
-    query_forward, passage_forward = Forward(model, "query"), Forward(model, "document")
-    loss_of = TeleportationLoss(
-        model,
-        query_forward,
-        passage_forward,
-        resolve_temperature(model, config),
-        config.in_batch_negatives,
-        config.mask_known_positives,
-        config.chunk_tokens,
-        config.grad_cache,
-        config.grad_cache_tokens,
-        resolve_precision(config.train_precision, model.device) == "bf16",
-        rank,
-        ranks,
-    )
-    collate = Collator(plan, queries, passages, query_forward, passage_forward, rank, ranks)
+    loss_of = loss_for(model, config, rank, ranks)
+    forwards = loss_of.query_forward, loss_of.passage_forward
+    collate = Collator(plan, queries, passages, *forwards, rank, ranks)
     optimizer, weights = adamw(model, config.weight_decay), [one for one in model.parameters() if one.requires_grad]
     torch.empty((), dtype=torch.int64).random_()  # as torch's loader of data does: the same dropout as ever
     inputs, curve, done = inputs or {}, Curve(), 0
@@ -157,11 +144,7 @@ def train(
             advance(config.batch_queries)
             ended = step == schedule.steps
             if step == 1 or step % config.logging_steps == 0 or ended:
-                mean = curve.close(step, rate)
-                if not mean < float("inf"):
-                    raise UserError(
-                        f"The loss is {mean} at step {step}: the model has diverged; lower the learning rate."
-                    )
+                mean = finite(curve.close(step, rate), step)
                 if track is not None:
                     norms = {} if norm is None else {"grad_norm": float(norm)}
                     track(step, {"loss": mean, **norms, "learning_rate": rate})
@@ -176,6 +159,35 @@ def train(
                     log.info(f"a checkpoint of step {step} of {schedule.steps} is saved")
                 break
     return Trained(curve.loss, curve.learning_rate, step if steps else done, schedule.total)
+
+
+def loss_for(model: SentenceTransformer, config: TrainingConfig, rank: int = 0, ranks: int = 1) -> TeleportationLoss:
+    """Return the loss of a model, by the settings of a training."""
+    return TeleportationLoss(
+        model,
+        Forward(model, "query"),
+        Forward(model, "document"),
+        resolve_temperature(model, config),
+        config.in_batch_negatives,
+        config.mask_known_positives,
+        config.chunk_tokens,
+        config.grad_cache,
+        config.grad_cache_tokens,
+        resolve_precision(config.train_precision, model.device) == "bf16",
+        rank,
+        ranks,
+    )
+
+
+def finite(loss: float, step: int) -> float:
+    """Return a mean loss.
+
+    Raises:
+        UserError: It is no number, or infinite.
+    """
+    if not loss < float("inf"):
+        raise UserError(f"The loss is {loss} at step {step}: the model has diverged; lower the learning rate.")
+    return loss
 
 
 def adamw(model: nn.Module, weight_decay: float) -> AdamW:
