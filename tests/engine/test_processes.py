@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -79,6 +79,25 @@ def test_an_error_of_a_unit_is_not_tried_again(
     with pytest.raises(UserError, match=r"No such file.*passages-1\.npy"):
         grid.grid_topk(np.ones((9, 16), np.float32), on_disk, 5, np.arange(1500), "cpu", "", two, tmp_path)
     assert logged == []
+
+
+def test_a_worker_may_be_closed_while_it_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that waits for its answer finds it gone at any point of being closed."""
+    worker = Worker({})
+    with pytest.raises(RuntimeError):
+        worker.do('{"job": "os:system", "values": {}}', (0,))
+    process = worker._process
+    assert process is not None
+    whole = process.wait
+
+    def waiting(*given: Any) -> int:
+        worker._process = None  # as the other thread does once the answer does not come
+        return whole(*given)
+
+    monkeypatch.setattr(process, "wait", waiting)
+    worker.close()
+    assert worker._process is None and process.stdin is not None and process.stdin.closed
+    worker.close()
 
 
 def test_a_job_that_cannot_be_opened_says_so(two: Processes) -> None:

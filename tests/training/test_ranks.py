@@ -146,6 +146,7 @@ def test_begun_by_one_process_and_ended_by_two(parts: dict[str, Any], alone: Any
     assert_same(alone, train(parts, tmp_path, Processes(2), save=4))
 
 
+@pytest.mark.slow
 def test_an_error_of_a_rank_is_one_sentence(parts: dict[str, Any], tmp_path: Path) -> None:
     from ance_tele.console.errors import UserError
 

@@ -64,19 +64,19 @@ class Worker:
 
     def stop(self) -> None:
         """Have the process end: at once, or where it trains, when its step is saved."""
-        if self._process is not None:
-            self._process.terminate()
+        if (process := self._process) is not None:  # the thread that serves it may set it to None meanwhile
+            process.terminate()
 
     def close(self) -> None:
         """End the process, and wait for that."""
-        if self._process is not None:
-            self._process.terminate()
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
             try:
-                self._process.wait(GRACE_SECONDS)
+                process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-            _ended(self._process)
-            self._process = None
+                process.kill()
+            _ended(process)
 
 
 def _ended(process: "subprocess.Popen[str]") -> int:
