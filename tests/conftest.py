@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what has been imported out of garbage collection: every training begins with one, of a second or so."""
+    """Leave what has been imported out of garbage collection, which would look through it again and again."""
     gc.collect()
     gc.freeze()
 

@@ -30,7 +30,7 @@ def started(argv: Sequence[object], errors: Path, death: Death | None = None) ->
 
 def _carry_out(argv: list[str], errors: Path, environment: dict[str, str], death: Death | None) -> None:
     os.environ.update(environment)
-    gc.freeze()  # or every training would begin by looking through all that has been imported
+    gc.freeze()  # what has been imported need not be looked through again
     for path, stream in ((Path(os.devnull), sys.stdout), (errors, sys.stderr)):
         with path.open("w") as file:
             os.dup2(file.fileno(), stream.fileno())

@@ -1,6 +1,7 @@
 """The toy collection: 24 topics of six passages, and queries that share words with one of them; a model for it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,12 @@ def write_model(folder: Path) -> None:
         max_position_embeddings=128,
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+
+
+def without_dropout(model: Path, folder: Path) -> Path:
+    """Write a copy of a model without dropout into a folder, and return it: ranks draw different masks."""
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    return folder

@@ -17,6 +17,7 @@ pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 from test_ray import kill_one, nodes  # noqa: E402, F401 (a fixture)
+from toy import without_dropout  # noqa: E402
 
 SETTINGS = {
     "episodes": 1,
@@ -42,16 +43,11 @@ SETTINGS = {
 def run(toy: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, undrawn: None) -> Callable[..., Path]:
     """Carries out a run of a model without dropout, where the flags say."""
     folder = tmp_path_factory.mktemp("on-ray")
-    (folder / "model").mkdir()
-    for file in tiny_model.iterdir():
-        (folder / "model" / file.name).write_bytes(file.read_bytes())
-    config = json.loads((folder / "model" / "config.json").read_text())
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (folder / "model" / "config.json").write_text(json.dumps(config))
+    model = without_dropout(tiny_model, folder / "model")
 
     def carry_out(name: str, *flags: str) -> Path:
         out = folder / name
-        argv = ["run", "ance-tele", f"--data={toy}", f"--model={folder / 'model'}", f"--out={out}"]
+        argv = ["run", "ance-tele", f"--data={toy}", f"--model={model}", f"--out={out}"]
         assert main([*argv, *(f"--{name}={value}" for name, value in SETTINGS.items()), *flags]) == 0
         return out
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from toy import without_dropout
 
 SETTINGS = {
     "episodes": 2,
@@ -47,12 +48,7 @@ CONSOLE = [sys.executable, "-c", "import sys; from ance_tele.cli.main import mai
 def scene(toy: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a model without dropout and the run of one process."""
     folder = tmp_path_factory.mktemp("whole")
-    (folder / "model").mkdir()
-    for file in tiny_model.iterdir():
-        (folder / "model" / file.name).write_bytes(file.read_bytes())
-    config = json.loads((folder / "model" / "config.json").read_text())
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (folder / "model" / "config.json").write_text(json.dumps(config))
+    without_dropout(tiny_model, folder / "model")
     (folder / "toy").symlink_to(toy)
     assert start(folder, "alone").wait(240) == 0
     return folder

@@ -1,6 +1,5 @@
 """Several ranks train as one process with the whole batch does."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from rank_gradients import plan_of
 from safetensors.numpy import load_file
+from toy import without_dropout
 
 from ance_tele.data.tokens import tokenize
 from ance_tele.encode.config import EncoderConfig
@@ -56,13 +56,7 @@ def parts(tiny_model: Path, toy: Path, tmp_path_factory: pytest.TempPathFactory)
     from ance_tele.data.load import load_collection
 
     folder = tmp_path_factory.mktemp("ranks")
-    model = folder / "model"
-    model.mkdir()
-    for file in tiny_model.iterdir():
-        (model / file.name).write_bytes(file.read_bytes())
-    config = json.loads((model / "config.json").read_text())
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (model / "config.json").write_text(json.dumps(config))
+    model = without_dropout(tiny_model, folder / "model")
     collection, encoder = load_collection(toy), EncoderConfig(query_max_len=16, passage_max_len=16)
     loaded = load_model(model, encoder, "cpu")
     stores = [

@@ -12,7 +12,6 @@ import os
 import sys
 import time
 import traceback
-import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ def main(handed: Path, backend: str, gpus: int = 0) -> int:
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
     if again and rank == 0:
         print(f"a training process was killed: all start again from the last checkpoint ({again})", file=sys.stderr)
-    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # accelerate's, of torch 2.13's name for it
     import torch.distributed as dist
 
     from ance_tele.engine.work import opened
