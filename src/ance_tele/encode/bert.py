@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, float32
@@ -50,12 +49,16 @@ class Shape:
         heads: Attention heads of a layer.
         positions: Most tokens of a text.
         epsilon: Of layer normalisation.
+        padding: Token whose embedding is not trained; None without.
+        skipped: Rows of the table of positions before the one of the first token: of RoBERTa's, one after its padding.
     """
 
     layers: int
     heads: int
     positions: int
     epsilon: float
+    padding: int | None = None
+    skipped: int = 0
 
 
 def bert_shape(config: Mapping[str, Any]) -> Shape | None:
@@ -110,28 +113,3 @@ def _shapes(config: Mapping[str, Any], shape: Shape) -> dict[str, list[int]]:
     norms = [f"{layer}.{name}" for layer in layers for name in ("attention.output.LayerNorm", "output.LayerNorm")]
     norms.append("embeddings.LayerNorm")
     return found | {f"{name}.{part}": [width] for name in norms for part in ("weight", "bias")}
-
-
-def bert(weights: Mapping[str, Tensor], shape: Shape, ids: Tensor) -> Tensor:
-    """Return the vectors of the tokens of texts without padding: int64 [n, length] -> [n, length, width]."""
-
-    def linear(name: str, x: Tensor) -> Tensor:
-        return F.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
-
-    def norm(name: str, x: Tensor) -> Tensor:
-        scale, shift = weights[f"{name}.weight"], weights[f"{name}.bias"]
-        return F.layer_norm(x, scale.shape, scale, shift, shape.epsilon)
-
-    def heads(x: Tensor) -> Tensor:
-        return x.unflatten(-1, (shape.heads, -1)).transpose(1, 2)
-
-    tables = (weights[f"embeddings.{name}_embeddings.weight"] for name in ("word", "token_type", "position"))
-    word, kind, position = tables
-    x = norm("embeddings.LayerNorm", F.embedding(ids, word) + kind[0] + position[: ids.shape[1]])
-    for layer in (f"encoder.layer.{number}" for number in range(shape.layers)):
-        query, key, value = (heads(linear(f"{layer}.attention.self.{name}", x)) for name in ("query", "key", "value"))
-        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        x = norm(f"{layer}.attention.output.LayerNorm", linear(f"{layer}.attention.output.dense", seen) + x)
-        inner = F.gelu(linear(f"{layer}.intermediate.dense", x))
-        x = norm(f"{layer}.output.LayerNorm", linear(f"{layer}.output.dense", inner) + x)
-    return x

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
 from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import TokenStore, tokenize
+from ance_tele.encode.bert_layers import layers
+from ance_tele.encode.bert_model import bert_of
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
 from ance_tele.encode.in_use import LENGTHS, NO_LENGTH, TEXTS, Task, set_length
-from ance_tele.encode.lengths import first_module, positions, text_length
+from ance_tele.encode.lengths import first_module, positions, route, text_length
 from ance_tele.encode.packed import packed
 from ance_tele.encode.word_models import WholeTexts, features, reads_words
 
@@ -115,6 +118,7 @@ class Forward:
     Attributes:
         packs: Texts go through the model without padding; see :meth:`pack`.
         flat: Texts need no padding, so that batches can be large: static embeddings.
+        bert: The encoder as functions of its tensors, where it is a BERT; None otherwise.
     """
 
     def __init__(self, model: SentenceTransformer, task: Task) -> None:
@@ -133,6 +137,11 @@ class Forward:
         if prompt and not self.words and not includes_prompt(model):
             ids = tokenizer(prompt)["input_ids"]
             self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)  # as sentence-transformers counts
+        head = model[0]
+        modules = [*(route(head, task) if isinstance(head, Router) else [head]), *list(model.children())[1:]]
+        self.rest, self.bert = modules[1:], None if self.types else bert_of(modules)
+        if self.bert is not None and self.prompt_length is not None:
+            self.bert = replace(self.bert, first=False)
 
     def inputs(
         self, ids: Tensor, mask: Tensor, lengths: Sequence[int], kernels: AbstractContextManager[Any] | None = None
@@ -164,14 +173,38 @@ class Forward:
             given["prompt_length"] = self.prompt_length
         return given, context
 
-    def __call__(self, *texts: Any, bf16: bool = False) -> Tensor:
+    def half(self, bf16: bool = True) -> dict[str, Tensor] | None:
+        """Return copies of a BERT's weights in bf16 as they are now, to be given to several calls; None of others."""
+        return self.bert.half() if bf16 and self.bert is not None else None
+
+    def __call__(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        lengths: Sequence[int],
+        kernels: AbstractContextManager[Any] | None = None,
+        bf16: bool = False,
+        half: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
         """Return the vectors of texts, [rows, dimension]; arguments as of :meth:`inputs`.
 
-        With ``bf16`` the model computes in it, and the vectors are float32.
+        With ``bf16`` the model computes in it, and the vectors are float32; ``half`` is as of :meth:`half`.
         """
-        given, context = self.inputs(*texts)
-        with context, torch.autocast(self.model.device.type, torch.bfloat16) if bf16 else nullcontext():
-            vectors: Tensor = self.model(given)["sentence_embedding"]
+        half = self.half(bf16) if half is None else half
+        autocast = torch.autocast(self.model.device.type, torch.bfloat16) if bf16 else nullcontext()
+        if self.bert is None or not ids.shape[1]:
+            given, context = self.inputs(ids, mask, lengths, kernels)
+            with context, autocast:
+                vectors: Tensor = self.model(given)["sentence_embedding"]
+        else:
+            context = kernels or (sdpa_kernel(WITHOUT_CUDNN) if ids.device.type == "cuda" else nullcontext())
+            with context, autocast:
+                given = self.bert.flat(ids, lengths, half) if self.packs else self.bert.padded(ids, mask, lengths, half)
+                if self.prompt_length is not None:
+                    given["prompt_length"] = self.prompt_length
+                for module in self.rest:
+                    given = module(given)
+                vectors = given["sentence_embedding"]
         return finished(self.model, vectors.float() if bf16 else vectors)
 
     def pack(self, bf16: bool = False) -> None:
@@ -191,14 +224,28 @@ class Forward:
         found = []
         try:
             for self.packs, half in ((False, False), (True, False), *([(True, True)] if bf16 else [])):
-                with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-                    found.append(self(ids.to(device), mask.to(device), lengths).float())
+                with torch.no_grad():
+                    found.append(self(ids.to(device), mask.to(device), lengths, bf16=half).float())
             apart = [float((one - found[0]).norm() / found[0].norm()) for one in found[1:]]
             self.packs = all(one <= most for one, most in zip(apart, (1e-3, 0.05), strict=False))
         except Exception:  # any error of a model or of a module after it
             self.packs = False
         finally:
             self.model.train(was_training)
+
+    def compile(self, mode: str) -> bool:
+        """From now on compile a BERT's layers for texts without padding; return whether that can be done.
+
+        ``mode`` is torch.compile's. Batches are filled up to few sizes, since each is compiled anew.
+        """
+        if not self.packs or self.bert is None:
+            return False
+        self.bert = replace(self.bert, encode=torch.compile(layers, dynamic=False, mode=mode))
+        return True
+
+    def same_encoder(self, other: "Forward") -> bool:
+        """Return whether texts of another task go through the same BERT."""
+        return self.bert is not None and other.bert is not None and self.bert.module is other.bert.module
 
     def alike(self, other: "Forward") -> bool:
         """Return whether texts of another task go through the same modules, so that one pass can encode both."""

@@ -70,7 +70,7 @@ def encode_texts(
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             for batch in batches:
                 ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad))
-                out = forward(ids, mask, tokens.lengths(rows[batch]).tolist(), kernels)
+                out = forward(ids, mask, tokens.lengths(rows[batch]).tolist(), kernels, bf16, half)
                 coming = batch, _leaving(out.float())
                 if before is not None:  # copied while a GPU works on the next batch
                     keep(*before)
@@ -78,6 +78,7 @@ def encode_texts(
             if before is not None:
                 keep(*before)
 
+    half = forward.half(bf16)
     budget = config.encode_tokens if forward.flat else batch_budget(config.encode_tokens, device)
     batches = token_batches(tokens.lengths(rows), budget)
     try:

@@ -45,7 +45,11 @@ def onednn_is_faster() -> bool:
 
 
 class _Linear(torch.autograd.Function):
-    """``x @ weight.T + bias`` with its gradients, by oneDNN."""
+    """``x @ weight.T + bias`` with its gradients, by oneDNN; x is [n, width].
+
+    Other shapes are views of these, made outside: autograd refuses to change a view that was made inside in place, as
+    Longformer does.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -57,11 +61,10 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         gradient = gradients[0]
-        flat = gradient.reshape(-1, gradient.shape[-1])
         return (
             _product(gradient, weight.T) if ctx.needs_input_grad[0] else None,
-            _product(flat.T, x.reshape(-1, x.shape[-1]).T) if ctx.needs_input_grad[1] else None,
-            flat.sum(0) if ctx.biased and ctx.needs_input_grad[2] else None,
+            _product(gradient.T, x.T) if ctx.needs_input_grad[1] else None,
+            gradient.sum(0) if ctx.biased and ctx.needs_input_grad[2] else None,
         )
 
 
@@ -75,7 +78,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not plain or torch.is_autocast_enabled("cpu") or not onednn_is_faster():
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
-        return _Linear.apply(x, weight, bias)
+        found: Tensor = _Linear.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+        return found.view(*x.shape[:-1], -1)
     return _product(x, weight, bias)
 
 

@@ -48,23 +48,58 @@ class Packed(TorchFunctionMode):
         """Return attention over [1, heads, tokens, width]."""
         if len(query) != 1 or query.shape != key.shape or attn_mask is not None or is_causal:
             raise ValueError("Texts without padding can only be looked at whole, each by itself.")
-        if query.device.type == "cuda":
-            one, two, three = (each[0].transpose(0, 1) for each in (query, key, value))
-            sizes = self.ends, self.ends, self.longest, self.longest
-            if query.dtype != torch.float32:
-                flash = torch.ops.aten._flash_attention_forward
-                found = flash(one, two, three, *sizes, dropout_p, False, False, scale=scale)[0]
-            elif dropout_p == 0.0:
-                efficient = torch.ops.aten._efficient_attention_forward
-                given = one[None], two[None], three[None], None, *sizes, 0.0, 0, torch.is_grad_enabled()
-                found = efficient(*given, scale=scale)[0].squeeze(0)
-            else:
-                raise ValueError("Texts without padding are not trained on in float32.")
-            return found.transpose(0, 1)[None]
-        lengths = self.ends.diff().tolist()
-        texts = zip(*(each.split(lengths, dim=2) for each in (query, key, value)), strict=True)
-        found = [F.scaled_dot_product_attention(q, k, v, None, dropout_p, scale=scale) for q, k, v in texts]
-        return torch.cat(found, dim=2)
+        one, two, three = (each[0].transpose(0, 1) for each in (query, key, value))
+        sizes = self.ends, self.longest
+        return attend_within(one, two, three, *sizes, *sizes, dropout_p, scale).transpose(0, 1)[None]
+
+
+def attend_within(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    ends: Tensor,
+    longest: int,
+    query_ends: Tensor,
+    query_longest: int,
+    dropout: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
+    """Return attention of concatenated texts, each over itself.
+
+    Args:
+        query: [tokens that ask, heads, width].
+        key: [tokens, heads, width].
+        value: [tokens, heads, width].
+        ends: Offsets of the texts, int32 [texts + 1].
+        longest: At least the tokens of the longest text.
+        query_ends: Offsets of the tokens that ask, int32 [texts + 1].
+        query_longest: At least the most of them in a text.
+        dropout: Rate of dropout.
+        scale: Of the scores; None for one over the root of the width.
+
+    Raises:
+        ValueError: Dropout in float32 on a GPU, for which models trained with torch's kernel were worse.
+    """
+    if query.device.type == "cuda":
+        sizes = query_ends, ends, query_longest, longest
+        if query.dtype != torch.float32:
+            flash = torch.ops.aten._flash_attention_forward
+            found: Tensor = flash(query, key, value, *sizes, dropout, False, False, scale=scale)[0]
+            return found
+        if dropout:
+            raise ValueError("Texts without padding are not trained on in float32.")
+        given = query[None], key[None], value[None], None, *sizes, 0.0, 0, torch.is_grad_enabled()
+        found = torch.ops.aten._efficient_attention_forward(*given, scale=scale)[0].squeeze(0)
+        return found
+    asked, held = (_owners(ends, len(each)) for ends, each in ((query_ends, query), (ends, key)))
+    one, two, three = (each.transpose(0, 1)[None] for each in (query, key, value))
+    found = F.scaled_dot_product_attention(one, two, three, asked[:, None] == held, dropout, scale=scale)
+    return found[0].transpose(0, 1)
+
+
+def _owners(ends: Tensor, tokens: int) -> Tensor:
+    """Return the text of each token, int64 [tokens]."""
+    return torch.bucketize(torch.arange(tokens, device=ends.device), ends[1:], right=True)
 
 
 def packed(ids: Tensor, lengths: Sequence[int]) -> tuple[dict[str, Any], Packed]:

@@ -13,8 +13,9 @@ from torch import Tensor
 from ance_tele.console.errors import UserError
 from ance_tele.data.text_format import TextFormat, batch_tokenizer, count_tokens
 from ance_tele.data.tokens import store_inputs
-from ance_tele.encode.bert import Shape, bert, read_bert
+from ance_tele.encode.bert import Shape, read_bert
 from ance_tele.encode.bert_folder import BertFolder, bert_folder
+from ance_tele.encode.bert_layers import Padded, embedded, layers
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.in_use import TEXTS, Task, used_length, used_prompts, used_similarity
 from ance_tele.encode.kernels import Kernels
@@ -58,7 +59,9 @@ class QuestionEncoder:
         form = self.forms["query"]
         ids, _ = batch_tokenizer(self.tokenizer, form.max_length)(form.render([""], [words]))
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"), Kernels():
-            vector = pooled(bert(self.weights, self.shape, torch.tensor(ids)), self.pooling)
+            given = torch.tensor(ids)
+            x = embedded(self.weights, self.shape, given, torch.arange(given.shape[1]))
+            vector = pooled(layers(self.weights, self.shape, x, Padded(None)), self.pooling)
             vector = F.normalize(vector, dim=-1) if self.normalize else vector
             return vector.float().numpy()
 

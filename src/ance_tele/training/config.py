@@ -29,6 +29,8 @@ class TrainingConfig:
         grad_cache: Hold the activations of one chunk at a time (each is computed twice); None means only
             where a batch exceeds ``grad_cache_tokens``.
         grad_cache_tokens: See ``grad_cache``.
+        compile: Compile a BERT's layers for bf16 on a GPU: torch.compile's mode "default", or "reduce-overhead", which
+            records CUDA graphs. Not tried on a GPU yet.
         logging_steps: Steps between two points of the loss curve.
         save_steps: Steps between two checkpoints; None means every ten minutes.
         report_to: Trackers, as in transformers; "auto" is TensorBoard where it is installed.
@@ -54,6 +56,7 @@ class TrainingConfig:
     chunk_tokens: Annotated[int, (1, 1 << 30)] = 32768
     grad_cache: bool | None = None
     grad_cache_tokens: Annotated[int, (1, 1 << 30)] = 65536
+    compile: Literal["off", "default", "reduce-overhead"] = "off"
     logging_steps: Annotated[int, (1, 1 << 30)] = 10
     save_steps: Annotated[int | None, (1, 1 << 30)] = None
     report_to: tuple[str, ...] = ("auto",)

@@ -1,5 +1,7 @@
 """The contrastive loss over all passages of a batch."""
 
+import logging
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -13,6 +15,8 @@ from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.packed import drops_alike
 from ance_tele.training.batches import Feature
 from ance_tele.training.together import gathered
+
+log = logging.getLogger(__name__)
 
 
 def contrastive_loss(
@@ -79,6 +83,7 @@ class TeleportationLoss(nn.Module):
         bf16: The model computes in bf16 (autocast); vectors and loss are float32.
         rank: Of this process among those that train together.
         ranks: How many these are; each encodes a share of the texts (:mod:`ance_tele.training.together`).
+        compile_mode: The setting ``compile``.
 
     The others are settings of :class:`~ance_tele.training.config.TrainingConfig`.
     """
@@ -97,6 +102,7 @@ class TeleportationLoss(nn.Module):
         bf16: bool = False,
         rank: int = 0,
         ranks: int = 1,
+        compile_mode: str = "off",
     ) -> None:
         super().__init__()
         self.rank, self.ranks, self.bf16 = rank, ranks, bf16
@@ -113,17 +119,26 @@ class TeleportationLoss(nn.Module):
             if any(forward.packs for forward in forwards) and not drops_alike(model.device):
                 query_forward.packs = passage_forward.packs = False
             self.one_pass = passage_forward.packs and query_forward.alike(passage_forward)
+        compiled = [compile_mode == "off" or each.compile(compile_mode) for each in (query_forward, passage_forward)]
+        if not all(compiled):
+            log.info(
+                f"compile {compile_mode} does nothing here: it is for BERT and RoBERTa in bf16, on a GPU with flash "
+                "attention"
+            )
 
     def forward(self, query: Feature, passage: Feature) -> Tensor:
         """Return the loss of a batch, a scalar, given its queries and its flat passages."""
         tokens = passage["input_ids"].numel()
         cached = self.grad_cache if self.grad_cache is not None else tokens > self.grad_cache_tokens
+        half = self.passage_forward.half(self.bf16)
         if self.one_pass:
-            vectors = self.encode(joined(passage, query, self.passage_forward.pad), self.passage_forward, cached)
+            both = joined(passage, query, self.passage_forward.pad)
+            vectors = self.encode(both, self.passage_forward, cached, half)
             passages, queries = vectors.split([len(passage["input_ids"]), len(query["input_ids"])])
         else:
-            queries = self.encode(query, self.query_forward, cached=False)
-            passages = self.encode(passage, self.passage_forward, cached)
+            shared = half if self.query_forward.same_encoder(self.passage_forward) else None
+            queries = self.encode(query, self.query_forward, False, shared)
+            passages = self.encode(passage, self.passage_forward, cached, half)
         if self.ranks > 1:
             queries = gathered(queries, query["sizes"], self.rank)
             passages = gathered(passages, passage["sizes"], self.rank)
@@ -137,8 +152,14 @@ class TeleportationLoss(nn.Module):
             excluded |= drawn_for[None, :] != torch.arange(len(queries), device=rows.device)[:, None]
         return contrastive_loss(queries, passages, target, excluded, self.temperature)
 
-    def encode(self, feature: Feature, forward: Forward, cached: bool) -> Tensor:
-        """Encode the texts of a feature chunk by chunk, [n, d]; with ``cached``, one chunk in memory at a time."""
+    def encode(
+        self, feature: Feature, forward: Forward, cached: bool, half: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Encode the texts of a feature chunk by chunk, [n, d]; with ``cached``, one chunk in memory at a time.
+
+        ``half`` is as of :meth:`ance_tele.encode.encoder.Forward.half`; where it is None, it is made.
+        """
+        half = forward.half(self.bf16) if half is None else half
         ids, mask, lengths = feature["input_ids"], feature["attention_mask"], feature["lengths"]
         budget = batch_budget(self.chunk_tokens, ids.device)
         # Passages come longest first. Queries (short) and static embeddings (a gradient as large as the table for every
@@ -146,7 +167,7 @@ class TeleportationLoss(nn.Module):
         whole = forward is not self.passage_forward or forward.flat or (forward.packs and not cached)
         parts = [slice(None)] if whole else chunks(lengths, budget)
         kernels = Kernels(ids if torch.is_grad_enabled() else None) if ids.device.type == "cpu" else None
-        embed = partial(forward, bf16=self.bf16)
+        embed = partial(forward, bf16=self.bf16, half=half)
         vectors = []
         for part in parts:
             width = max(lengths[part])

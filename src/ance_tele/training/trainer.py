@@ -176,6 +176,7 @@ def loss_for(model: SentenceTransformer, config: TrainingConfig, rank: int = 0, 
         resolve_precision(config.train_precision, model.device) == "bf16",
         rank,
         ranks,
+        config.compile,
     )
 
 
