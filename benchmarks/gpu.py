@@ -1,9 +1,9 @@
-"""Speed of one GPU at the paper's sizes: training steps, encoding, exact search, as shares of its matrix product.
+"""Speed of one GPU at the paper's sizes: training steps and encoding, as shares of its matrix product.
 
     python benchmarks/gpu.py TOKENIZER_FOLDER
 
 The encoder has BERT-base's shape and random weights; texts have the lengths of MS MARCO's or of Wikipedia passages.
-Shares count real tokens only. The results are the assumptions of `run --plan`.
+Shares count real tokens only. The results are the assumptions of `run --plan`. Exact search: gpu_search.py.
 """
 
 import argparse
@@ -20,9 +20,7 @@ from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
-from ance_tele.encode.vectors import Vectors
 from ance_tele.mining.pool import Pool
-from ance_tele.search.topk import exact_topk
 from ance_tele.training.batches import BatchPlan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
@@ -62,16 +60,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tokenizer", help="folder of any BERT tokenizer")
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--only", choices=("encoder", "search"), default=None)
-    parser.add_argument("--vectors", type=int, default=1_000_000)
     given = parser.parse_args()
     device, rng = "cuda", np.random.default_rng(0)
     peak = gemm(device)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: bf16 product {peak:.0f} TFLOP/s")
-    if given.only != "search":
-        encoder(given, device, peak, rng)
-    if given.only != "encoder":
-        search(given, device, rng)
+    encoder(given, device, peak, rng)
 
 
 def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.Generator) -> None:
@@ -120,34 +113,6 @@ def encoder(given: argparse.Namespace, device: str, peak: float, rng: np.random.
                 share = flop_per_token(mean) * rate / 1e12 / peak
                 print(f"  encoding, batches of {budget:,} tokens: {len(rows) / seconds_taken:,.0f} passages/s, "
                       f"{rate:,.0f} tokens/s, {share:.0%} of the product", flush=True)  # fmt: skip
-
-
-def search(given: argparse.Namespace, device: str, rng: np.random.Generator) -> None:
-    """Print the times of exact search, ours and the plain one."""
-    block = rng.standard_normal((given.vectors, 768), dtype=np.float32)
-    vectors = Vectors((block,), "random", 0.0)
-    for count in (4096, 32768):
-        queries = rng.standard_normal((count, 768), dtype=np.float32)
-        for run in (exact_topk, plain_topk):
-            for _ in range(2):
-                start = time.perf_counter()
-                run(queries, vectors, 200, device=device)
-                seconds_taken = time.perf_counter() - start
-            rate = 2 * len(queries) * len(block) * 768 / seconds_taken / 1e12
-            case = f"exact top-200 of {len(queries):,} queries among {len(block):,}, {run.__name__}"
-            print(f"{case}: {seconds_taken:.2f} s, {rate:.1f} TFLOP/s", flush=True)
-
-
-def plain_topk(queries: np.ndarray, vectors: Vectors, k: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Straightforward search: float32 products and top-k per block, then top-k of all blocks."""
-    queries, scores, rows = torch.from_numpy(queries).to(device), [], []
-    for first, block in vectors.blocks(131072):
-        held = torch.from_numpy(block).to(device)
-        found = [torch.topk(part @ held.T, k, dim=1) for part in queries.split(4096)]
-        scores.append(torch.cat([one.values for one in found]))
-        rows.append(torch.cat([one.indices for one in found]) + first)
-    best = torch.topk(torch.cat(scores, dim=1), k, dim=1)
-    return best.values.cpu(), torch.cat(rows, dim=1).gather(1, best.indices).cpu()
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python benchmarks/launches.py [--before FOLDER] [--layers 12] [--json FILE]
 
 One step of 8 x (1 + 31) texts of MS MARCO's lengths in bf16, without padding, queries and passages in one pass:
-forward, backward, clipping, AdamW. The model is as deep as BERT-base, and narrow. Every operation of torch's that computes or
-copies counts as one launch, attention as one, whatever runs it. Each kernel costs the host some microseconds; a
-captured graph costs one launch. With ``--before``, a checkout of an older version is counted too.
+forward, backward, clipping, AdamW. The model is as deep as BERT-base, and narrow. Every operation of torch's that
+computes or copies counts as one launch, attention as one, whatever runs it. Each kernel costs the host some
+microseconds; a captured graph costs one launch. With ``--before``, a checkout of an older version is counted too.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from sentence_transformers.base.modules import Normalize, Router
 from ance_tele.console.errors import UserError
 from ance_tele.data.load import load_collection
 from ance_tele.data.tokens import TokenStore, tokenize
+from ance_tele.encode import inference
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.corpus import encode_corpus
 from ance_tele.encode.encoder import text_format, tokenizer_of, weights_fingerprint
@@ -87,6 +89,21 @@ def test_untied_encoders_route_by_task(tiny_model: Path, toy: Path, tmp_path: Pa
     model.save_pretrained(str(tmp_path / "untied"))
     loaded = load_model(tmp_path / "untied", config)
     assert weights_fingerprint(loaded) == weights_fingerprint(model)
+
+
+def test_batches_prepared_ahead_give_the_same_vectors(
+    tiny_model: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where a thread pads the next batch; an error in it is raised."""
+    model, config = load_model(str(tiny_model), CONFIG), replace(CONFIG, encode_tokens=100)
+    store, rows = store_of(model, toy, tmp_path), np.arange(144)[::-1].copy()
+    expected = encode_texts(model, store, rows, "document", config)
+    monkeypatch.setattr(inference, "PREPARED_AHEAD", {"cpu"})
+    assert np.array_equal(encode_texts(model, store, rows, "document", config), expected)
+    assert encode_texts(model, store, rows[:0], "document", config).shape == (0, expected.shape[1])
+    with pytest.raises(IndexError):
+        monkeypatch.setattr(store, "flat", store.flat[:50])
+        encode_texts(model, store, rows, "document", config)
 
 
 def test_one_changed_weight_changes_the_fingerprint(tiny_model: Path) -> None:

@@ -14,7 +14,7 @@ from ance_tele.encode.threads import workers
 from ance_tele.encode.vectors import Vectors, prefetched
 from ance_tele.search import bf16_tiles, scan
 from ance_tele.search.sort_keys import EMPTY, keyed, unkeyed
-from ance_tele.search.topk import TopK, exact_topk, prunes_in_bf16
+from ance_tele.search.topk import TopK, exact_topk, prunes_in_bf16, resolve_engine
 
 SMALL = {"TILE": 32, "STEP": 16, "GROUP": 4, "PART": 3, "CHUNK": 6, "SETTLE": 40}
 
@@ -212,11 +212,10 @@ def test_bf16_is_chosen_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
         assert prunes_in_bf16("auto", "cpu", 1000, 100_000, 200) == able
         assert not prunes_in_bf16("auto", "cpu", 1, 100_000, 200)  # one question
         assert not prunes_in_bf16("auto", "cpu", 1000, 1000, 200)  # nearly everything is among the best
-        assert not prunes_in_bf16("auto", "cuda:0", 1000, 100_000, 200)
+        assert prunes_in_bf16("auto", "cuda:0", 1000, 1000, 200) == able
+        assert resolve_engine("auto", "cuda:0", 1000, 1000, 200)[1] == ("bf16 scan" if able else "float32 scan")
         assert not prunes_in_bf16("float32", "cpu", 1000, 100_000, 200)
         assert prunes_in_bf16("bf16", "cpu", 1, 10, 5)
-    with pytest.raises(ValueError, match="made for CPUs, and the device is cuda:0; choose float32"):
-        prunes_in_bf16("bf16", "cuda:0", 1000, 100_000, 200)
 
 
 def test_either_precision_gives_the_same_bits() -> None:

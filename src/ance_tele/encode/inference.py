@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ance_tele.console.errors import NotFiniteError
 from ance_tele.console.progress import Advance
-from ance_tele.data.tokens import TokenStore
+from ance_tele.data.tokens import TokenStore, in_background
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward, batch_budget, chunks
 from ance_tele.encode.in_use import Task
@@ -20,6 +20,9 @@ from ance_tele.encode.threads import side_by_side
 
 # With fewer texts, testing whether padding can be omitted costs more than it saves.
 FEW_TEXTS = 64
+
+# Devices for which the next batch is padded, pinned and sent by a thread while they work. A CPU has no time to spare.
+PREPARED_AHEAD = {"cuda"}
 
 
 def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
@@ -64,17 +67,22 @@ def encode_texts(
             vectors[batch] = out
             advance(len(batch))
 
+    def prepared(batch: np.ndarray) -> tuple[np.ndarray, Tensor, Tensor, list[int]]:
+        ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad))
+        return batch, ids, mask, tokens.lengths(rows[batch]).tolist()
+
     def encode(batches: Iterator[np.ndarray]) -> None:
         kernels, before = Kernels(), None
+        coming: Iterator[tuple[np.ndarray, Tensor, Tensor, list[int]]] = map(prepared, batches)
+        if device.type in PREPARED_AHEAD:
+            coming = in_background(coming)
         # One context for all batches, and no inference mode: so autocast casts each weight once.
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            for batch in batches:
-                ids, mask = (sent(each, device) for each in tokens.padded(rows[batch], forward.pad))
-                out = forward(ids, mask, tokens.lengths(rows[batch]).tolist(), kernels, bf16, half)
-                coming = batch, _leaving(out.float())
+            for batch, ids, mask, lengths in coming:
+                leaving = batch, _leaving(forward(ids, mask, lengths, kernels, bf16, half))
                 if before is not None:  # copied while a GPU works on the next batch
                     keep(*before)
-                before = coming
+                before = leaving
             if before is not None:
                 keep(*before)
 

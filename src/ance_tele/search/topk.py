@@ -52,7 +52,7 @@ class TopK:
     Attributes:
         rows: int64 [queries, k]; -1 where fewer were found.
         scores: float32 [queries, k]; -inf where fewer were found.
-        engine: "faiss", "bf16 scan" or "TF32 scan"; empty without vectors.
+        engine: "faiss", "bf16 scan" or "float32 scan"; empty without vectors.
     """
 
     rows: np.ndarray
@@ -98,12 +98,12 @@ def exact_topk(
             queries many.
         query_rows: Queries searched at a time against a block.
         what: For the progress bar.
-        precision: In which the corpus is pruned. "bf16" (CPU only) re-scores in float32 what may be among the
-            best (:mod:`ance_tele.search.scan`); "float32" is faiss's blocked search; "auto" is bf16 where that
-            pays. Another device than a CPU prunes in TensorFloat32, if it has it (:mod:`ance_tele.search.gpu`).
+        precision: In which the corpus is pruned. "bf16" re-scores in float32 what may be among the best
+            (:mod:`ance_tele.search.scan`; on another device than a CPU :mod:`ance_tele.search.gpu`); "float32" is
+            faiss's blocked search on a CPU, and elsewhere the same pruning; "auto" is bf16 where that pays.
 
     Raises:
-        ValueError: The vectors hold NaN, or bf16 is asked for on another device than a CPU.
+        ValueError: The vectors hold NaN.
 
     Example:
         >>> from ance_tele.encode.vectors import Vectors
@@ -120,9 +120,9 @@ def exact_topk(
     k = min(k, count)
     rank = np.arange(count) if id_rank is None else id_rank
     size = block_rows or BLOCK_ROWS
-    _, engine = resolve_engine(precision, device, len(queries), count, k)
+    precision, engine = resolve_engine(precision, device, len(queries), count, k)
     if engine != "faiss":
-        return ranked(_scan(queries, vectors, k, rank, device, size, what), rank, engine)
+        return ranked(_scan(queries, vectors, k, rank, device, size, what, precision), rank, engine)
     keep = min(k + MARGIN, count)
     joins = block_rows is None and len(queries) >= MANY_QUERIES and vectors.dimension <= SHORT
     join = JOINED_BYTES // (4 * vectors.dimension) if joins else 0
@@ -149,23 +149,22 @@ def resolve_engine(
     """Return the precision in which a search of this size prunes, and the name of what searches."""
     if prunes_in_bf16(precision, device, queries, count, k):
         return "bf16", "bf16 scan"
-    return "float32", "faiss" if device == "cpu" else "TF32 scan"
+    return "float32", "faiss" if device == "cpu" else "float32 scan"
 
 
 def prunes_in_bf16(precision: Precision, device: str, queries: int, count: int, k: int) -> bool:
     """Return whether a search prunes in bf16."""
     if precision != "auto":
-        if precision == "bf16" and device != "cpu":
-            raise ValueError(f"A search in bf16 is made for CPUs, and the device is {device}; choose float32.")
         return precision == "bf16" and min(queries, count) > 0
-    if device != "cpu" or queries < FEW_QUERIES:
+    if queries < FEW_QUERIES:
         return False
     import torch
 
     from ance_tele.encode.precision import has_fast_bf16
     from ance_tele.search.bf16_tiles import TILE
 
-    return 8 * k <= min(count, TILE) and has_fast_bf16(torch.device("cpu"))
+    pays = device != "cpu" or 8 * k <= min(count, TILE)
+    return pays and has_fast_bf16(torch.device(device))
 
 
 def ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
@@ -183,12 +182,19 @@ def ranked(keys: np.ndarray, rank: np.ndarray, engine: str) -> TopK:
 
 
 def _scan(
-    queries: np.ndarray, vectors: "Vectors", k: int, rank: np.ndarray, device: str, block_rows: int, what: str
+    queries: np.ndarray,
+    vectors: "Vectors",
+    k: int,
+    rank: np.ndarray,
+    device: str,
+    block_rows: int,
+    what: str,
+    precision: Literal["float32", "bf16"],
 ) -> np.ndarray:
     from ance_tele.encode.vectors import prefetched
     from ance_tele.search import gpu, scan
 
-    scanned = scan.scanned if device == "cpu" else partial(gpu.scanned, device=device)
+    scanned = scan.scanned if device == "cpu" else partial(gpu.scanned, device=device, precision=precision)
     with progress(what, len(queries) * len(vectors), "scores") as advance:
         return scanned(queries, prefetched(vectors.blocks(block_rows)), k, rank, advance=advance)
 
