@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Pause the garbage collector while the block imports; if that was torch, it passes over what there is from then on.
+    """Pause the garbage collector while the block imports; after torch, it passes over what there is by then.
 
     For the command's own processes: what is garbage by then stays too.
 
