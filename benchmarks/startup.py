@@ -66,7 +66,9 @@ def first_step(folder: Path, model: str, started: float) -> None:
 
     with phase("imports"):
         from ance_tele.console.garbage import importing
+        from ance_tele.console.waiting import wait_well
 
+        wait_well()  # as the command line does; otherwise a step beside other processes is waiting for the most part
         with importing():
             from torch.nn.modules.module import register_module_forward_pre_hook
             from torch.optim.optimizer import register_optimizer_step_post_hook

@@ -25,6 +25,8 @@ LONG = (
     "test_zoo",
     "test_episode",
     "test_compare",
+    "test_ranks",
+    "test_faults",
     "test_page",
     "test_declared",
     "test_paper_recipes",
