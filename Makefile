@@ -16,7 +16,7 @@ setup: .venv/installed
 demo: setup  ## train on real text: three episodes, about ten minutes on two cores
 	$(RUN) demo --out runs/demo
 
-test: setup  ## the tests: offline, five to six minutes on two cores
+test: setup  ## the tests: offline, about five minutes on two cores
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup audit  ## style, types, layers, known vulnerabilities

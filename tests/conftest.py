@@ -1,5 +1,6 @@
 """What the tests share: a tiny encoder with random weights, and a toy collection whose words make sense."""
 
+import atexit
 import functools
 import gc
 import importlib.metadata
@@ -24,6 +25,8 @@ LONG = (
     "test_zoo",
     "test_episode",
     "test_compare",
+    "test_ranks",
+    "test_faults",
     "test_page",
     "test_declared",
     "test_paper_recipes",
@@ -34,8 +37,13 @@ LONG = (
 
 
 def pytest_configure() -> None:
-    """Read the metadata of a package once: every load of a model asks for some, which are parsed anew each time."""
+    """Read the metadata of a package once: every load of a model asks for some, which are parsed anew each time.
+
+    Garbage is not looked for while tests are collected, which imports nearly everything, nor at the end.
+    """
     importlib.metadata.metadata = functools.cache(importlib.metadata.metadata)
+    gc.disable()
+    atexit.register(gc.freeze)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,6 +54,7 @@ def pytest_collection_finish() -> None:
     """Leave what has been imported out of garbage collection, which would look through it again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -119,6 +128,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain Hugging Face BERT: two layers, 32 dimensions, random weights, one token per toy word."""
+    gc.disable()
     import ance_tele.training.trainer  # noqa: F401 (what most tests with a model load)
 
     pytest_collection_finish()

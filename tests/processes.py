@@ -1,4 +1,4 @@
-"""Command lines in processes of their own; what takes seconds to import, one server has imported for all of them."""
+"""Command lines and functions in processes of their own; one server has imported for all what takes seconds."""
 
 import gc
 import importlib
@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -20,25 +20,35 @@ def started(argv: Sequence[object], errors: Path, death: Death | None = None) ->
 
     With ``death`` it is killed, by SIGKILL, where that function is called so often.
     """
+    return called(errors, _command, [str(word) for word in argv], death)
+
+
+def called(errors: Path, function: Callable[..., int], *arguments: Any) -> ForkServerProcess:
+    """Call a function of a module in a process, which ends with the exit code that it returns; errors as above."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ance_tele.cli.main", "ance_tele.episode", "ance_tele.training.trainer"])
-    words = [str(word) for word in argv]
-    process = context.Process(target=_carry_out, args=(words, errors, dict(os.environ), death))
+    process = context.Process(target=_carry_out, args=(errors, dict(os.environ), function, arguments))
     process.start()
     return process
 
 
-def _carry_out(argv: list[str], errors: Path, environment: dict[str, str], death: Death | None) -> None:
+def _carry_out(
+    errors: Path, environment: dict[str, str], function: Callable[..., int], arguments: tuple[Any, ...]
+) -> None:
     os.environ.update(environment)
     gc.freeze()  # what has been imported need not be looked through again
     for path, stream in ((Path(os.devnull), sys.stdout), (errors, sys.stderr)):
         with path.open("w") as file:
             os.dup2(file.fileno(), stream.fileno())
+    sys.exit(function(*arguments))
+
+
+def _command(argv: list[str], death: Death | None) -> int:
     if death is not None:
         _kill_at(*death)
     from ance_tele.cli.main import main
 
-    sys.exit(main(argv))
+    return main(argv)
 
 
 def _kill_at(module: str, name: str, call: int) -> None:

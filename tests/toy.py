@@ -3,12 +3,34 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 TOPICS = 24
 PASSAGES_PER_TOPIC = 6
 QUERIES_PER_TOPIC = {"train": 3, "dev": 1, "test": 2}
+
+# Settings of a run on it, which learns in seconds.
+SETTINGS: dict[str, Any] = {
+    "query_max_len": 16,
+    "passage_max_len": 16,
+    "depth": 20,
+    "pool_per_source": 6,
+    "negatives_per_query": 4,
+    "batch_queries": 8,
+    "epochs": 2,
+    "learning_rate": "3e-3",
+    "precision": "float32",
+    "train_precision": "float32",
+    "report_to": "[none]",
+}
+
+
+def run_command(data: Path, model: Path, out: object, recipe: str = "ance-tele", **settings: Any) -> list[str]:
+    """Return the command line of a run of these settings, and of others in addition or instead."""
+    flags = [f"--{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
+    return ["run", recipe, f"--data={data}", f"--model={model}", f"--out={out}", *flags]
 
 
 def write_toy(folder: Path, topics: int = TOPICS) -> None:

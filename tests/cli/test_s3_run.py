@@ -5,7 +5,6 @@ It needs s3fs and moto[server], and is skipped without them.
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,12 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy import run_command
 
-SETTINGS = shlex.split(
-    "--episodes 2 --depth 20 --query_max_len 16 --passage_max_len 16 --pool_per_source 6 --negatives_per_query 4 "
-    "--batch_queries 8 --epochs 2 --learning_rate 3e-3 --refresh_fraction 0.5 --precision float32 --language none "
-    "--train_precision float32 --report_to [none] --save_steps 2"
-)
+SETTINGS = {"episodes": 2, "refresh_fraction": 0.5, "language": "none", "save_steps": 2}
 # Uploads are half a minute apart, which is longer than a toy run.
 RUN = (
     "import sys; from ance_tele.store import mirror; mirror.PUSH_SECONDS = 0.3; from ance_tele.cli.main import main; "
@@ -65,10 +61,9 @@ def test_a_killed_run_goes_on_from_its_url_alone(
     import s3fs
 
     s3fs.S3FileSystem(skip_instance_cache=True).mkdir("bucket")
-    command = ["run", "ance-tele", f"--data={toy}", f"--model={tiny_model}", *SETTINGS]
 
     def start(out: object, cache: str) -> subprocess.Popen[str]:
-        words = [sys.executable, "-c", RUN, *command, f"--out={out}"]
+        words = [sys.executable, "-c", RUN, *run_command(toy, tiny_model, out, **SETTINGS)]
         place = {**os.environ, "ANCE_TELE_CACHE": str(tmp_path / cache)}
         return subprocess.Popen(words, env=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -1,7 +1,6 @@
 """Runs whose folder is a URL, in process on fsspec's memory file system: another machine goes on where one stopped."""
 
 import json
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from toy import run_command
 
 from ance_tele.cli.main import main
 from ance_tele.store import holder, mirror
@@ -17,11 +17,7 @@ from ance_tele.training.batches import Collator
 from ance_tele.training.loss import TeleportationLoss
 
 URL = "memory://bucket/runs/mine"
-SETTINGS = shlex.split(
-    "--episodes 2 --depth 20 --query_max_len 16 --passage_max_len 16 --pool_per_source 6 --negatives_per_query 4 "
-    "--batch_queries 8 --epochs 2 --learning_rate 3e-3 --refresh_fraction 0.5 --precision float32 --language none "
-    "--train_precision float32 --report_to [none] --save_steps 2"
-)
+SETTINGS = {"episodes": 2, "refresh_fraction": 0.5, "language": "none", "save_steps": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +104,7 @@ def test_another_machine_goes_on_in_the_middle_of_training(
     toy: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None, how: str
 ) -> None:
     def command(out: object) -> list[str]:
-        return ["run", "ance-tele", f"--data={toy}", f"--model={tiny_model}", f"--out={out}", *SETTINGS]
+        return run_command(toy, tiny_model, out, **SETTINGS)
 
     assert main(command(tmp_path / "whole")) == 0
     whole = figures(lambda name: (tmp_path / "whole" / name).read_bytes())

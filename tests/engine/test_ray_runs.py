@@ -17,26 +17,9 @@ pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 from test_ray import kill_one, nodes  # noqa: E402, F401 (a fixture)
-from toy import without_dropout  # noqa: E402
+from toy import run_command, without_dropout  # noqa: E402
 
-SETTINGS = {
-    "episodes": 1,
-    "query_max_len": 16,
-    "passage_max_len": 16,
-    "shard_passages": 10,
-    "depth": 20,
-    "pool_per_source": 6,
-    "negatives_per_query": 4,
-    "batch_queries": 8,
-    "epochs": 2,
-    "learning_rate": "3e-3",
-    "logging_steps": 4,
-    "save_steps": 3,
-    "precision": "float32",
-    "train_precision": "float32",
-    "language": "none",
-    "report_to": "[none]",
-}
+SETTINGS = {"episodes": 1, "shard_passages": 10, "logging_steps": 4, "save_steps": 3, "language": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +30,7 @@ def run(toy: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, u
 
     def carry_out(name: str, *flags: str) -> Path:
         out = folder / name
-        argv = ["run", "ance-tele", f"--data={toy}", f"--model={model}", f"--out={out}"]
-        assert main([*argv, *(f"--{name}={value}" for name, value in SETTINGS.items()), *flags]) == 0
+        assert main([*run_command(toy, model, out, **SETTINGS), *flags]) == 0
         return out
 
     return carry_out

@@ -18,26 +18,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from toy import without_dropout
+from toy import run_command, without_dropout
 
 SETTINGS = {
     "episodes": 2,
-    "query_max_len": 16,
-    "passage_max_len": 16,
     "shard_passages": 50,
-    "depth": 20,
-    "pool_per_source": 6,
-    "negatives_per_query": 4,
     "batch_queries": 7,
-    "epochs": 2,
-    "learning_rate": "3e-3",
     "refresh_fraction": 0.5,
     "logging_steps": 2,
-    "precision": "float32",
-    "train_precision": "float32",
     "language": "none",
     "save_steps": 2,
-    "report_to": "[none]",
 }
 pytestmark = pytest.mark.slow  # each rank of each training is a process that loads torch anew
 
@@ -56,12 +46,11 @@ def scene(toy: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def start(folder: Path, out: str, *flags: str, launcher: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
     """Start the run; what it prints goes to a file next to its folder."""
-    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    command = ["run", "ance-tele", f"--data={folder}/toy", f"--model={folder}/model", f"--out={folder / out}"]
+    command = run_command(folder / "toy", folder / "model", folder / out, **SETTINGS)
     own = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ANCE_TELE_CACHE": str(folder / "cache")}
     with (folder / f"{out}.txt").open("wb") as file:
         return subprocess.Popen(
-            [*launcher, *CONSOLE, *command, *settings, *flags], env={**os.environ, **own}, stdout=file, stderr=file
+            [*launcher, *CONSOLE, *command, *flags], env={**os.environ, **own}, stdout=file, stderr=file
         )
 
 

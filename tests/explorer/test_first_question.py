@@ -61,7 +61,7 @@ def test_search_and_serve_import_no_library_that_loads_models(explored: Path, da
         "assert len(found['hits']) == 10"
     )
     assert imported(serve) == set()
-    assert "sentence_transformers" in imported("import ance_tele.encode.loading")  # the test sees what is imported
+    assert "scipy" in imported("import scipy")  # the test sees what is imported
 
 
 def test_the_ranking_is_that_of_the_loaded_model(explored: Path, data: Path) -> None:

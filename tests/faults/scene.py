@@ -10,27 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from forge import Ended, Fault, Forge
+from toy import run_command
 
 from ance_tele.store.manifests import damaged, read_manifest
 
-SETTINGS = {
-    "episodes": 2,
-    "query_max_len": 16,
-    "passage_max_len": 16,
-    "shard_passages": 50,
-    "depth": 20,
-    "pool_per_source": 6,
-    "negatives_per_query": 4,
-    "batch_queries": 8,
-    "epochs": 2,
-    "learning_rate": "3e-3",
-    "refresh_fraction": 0.5,
-    "logging_steps": 4,
-    "precision": "float32",
-    "train_precision": "float32",
-    "language": "none",
-    "report_to": "[none]",
-}
+SETTINGS = {"episodes": 2, "shard_passages": 50, "refresh_fraction": 0.5, "logging_steps": 4, "language": "none"}
 CODES = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}
 
 
@@ -47,13 +31,15 @@ class Scene:
     @contextmanager
     def set(cls, folder: Path, **settings: Any) -> Iterator["Scene"]:
         """Carry out the run to compare with, on data and with a model that are written into the folder."""
-        first = command(folder, {**SETTINGS, **settings}, folder / "whole")
+        settings = {**SETTINGS, **settings}
+        first = run_command(folder / "toy", folder / "model", folder / "whole", **settings)
         with Forge.started(folder, first) as forge:
-            yield cls(forge, folder, {**SETTINGS, **settings}, figures(folder / "whole"))
+            yield cls(forge, folder, settings, figures(folder / "whole"))
 
     def run(self, out: Path, fault: Fault | None = None) -> Ended:
         """Carry out the run, or begin to."""
-        return self.forge.run(command(self.folder, self.settings, out), fault)
+        command = run_command(self.folder / "toy", self.folder / "model", out, **self.settings)
+        return self.forge.run(command, fault)
 
     def flaw(self, out: Path, ended: Ended, fault: Fault) -> str | None:
         """Return what is wrong with how a disturbed run has ended and with what it has left; None if nothing is."""
@@ -80,12 +66,6 @@ class Scene:
         wrong = [name for name, value in self.whole.items() if found[name] != value]
         left = [str(path.relative_to(out)) for pattern in ("*.tmp-*", "checkpoints") for path in out.rglob(pattern)]
         return f"differs in {wrong}" if wrong else f"left behind: {left}" if left else half_written(out)
-
-
-def command(folder: Path, settings: dict[str, Any], out: Path) -> list[str]:
-    """Return the command line of a run on the data and with the model in a folder."""
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    return ["run", "ance-tele", f"--data={folder}/toy", f"--model={folder}/model", f"--out={out}", *flags]
 
 
 def figures(out: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ relative tolerance. To that end the script asks torch, MKL, OpenBLAS, numpy and 
 has.
 """
 
+import atexit
 import gc
 import hashlib
 import json
@@ -227,6 +228,9 @@ def run_cases(names: list[str]) -> dict[str, Any]:
 
     import ance_tele
 
+    gc.disable()  # while all is imported; and there is no need to tidy up at the end
+    atexit.register(gc.freeze)
+    os.fsync = lambda file: None  # type: ignore[assignment] # nothing here outlives the machine
     for home in ("search.approximate", "encode.approximate"):  # so few passages are else searched exactly
         try:
             approximate: Any = importlib.import_module(f"ance_tele.{home}")
@@ -240,6 +244,7 @@ def run_cases(names: list[str]) -> dict[str, Any]:
     # Every training begins with a collection of garbage, which looks through all that has been imported.
     importlib.import_module("ance_tele.training.trainer")
     gc.freeze()
+    gc.enable()
     found = {}
     with TemporaryDirectory() as folder:
         os.environ["ANCE_TELE_CACHE"] = str(Path(folder) / "cache")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from processes import started
 from sentence_transformers import SentenceTransformer
+from toy import run_command
 
 from ance_tele.cli.main import main
 from ance_tele.data.load import load_collection
@@ -19,27 +20,11 @@ from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.topk import TopK
 from ance_tele.store.manifests import read_manifest
 
-SETTINGS = {
-    "query_max_len": 16,
-    "passage_max_len": 16,
-    "shard_passages": 50,
-    "depth": 20,
-    "pool_per_source": 6,
-    "negatives_per_query": 4,
-    "batch_queries": 8,
-    "epochs": 4,
-    "learning_rate": "3e-3",
-    "refresh_fraction": 0.3,
-    "logging_steps": 2,
-    "precision": "float32",
-    "train_precision": "float32",
-    "report_to": "[none]",
-}
+SETTINGS = {"shard_passages": 50, "epochs": 4, "refresh_fraction": 0.3, "logging_steps": 2}
 
 
 def command(toy: Path, model: Path, out: Path, recipe: str = "ance-tele", **settings: Any) -> list[str]:
-    flags = [f"--{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
-    return ["run", recipe, f"--data={toy}", f"--model={model}", f"--out={out}", *flags]
+    return run_command(toy, model, out, recipe, **{**SETTINGS, **settings})
 
 
 @pytest.fixture(scope="module")

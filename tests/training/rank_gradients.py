@@ -1,12 +1,6 @@
-"""A rank of a process group without a trainer: its gradients, summed over the ranks, and those of the whole batch.
-
-    python tests/training/rank_gradients.py MODEL RANK RANKS MEETING_FILE
-
-Exits with 0 if both are equal for every loss it tries.
-"""
+"""A rank of a process group without a trainer: its gradients, summed over the ranks, and those of the whole batch."""
 
 import copy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +45,8 @@ def gradients(
     return float(loss), [one.grad for one in model.parameters() if one.grad is not None], sizes
 
 
-def main(folder: Path, rank: int, ranks: int, meeting: Path) -> int:
-    """Compare; return the exit code."""
+def compare_gradients(folder: Path, rank: int, ranks: int, meeting: Path) -> int:
+    """Compare for every loss; return the exit code."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(1)
 
@@ -78,7 +72,3 @@ def main(folder: Path, rank: int, ranks: int, meeting: Path) -> int:
     dist.barrier()
     dist.destroy_process_group()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])))

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -11,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rank_gradients import plan_of
+from processes import called
+from rank_gradients import compare_gradients, plan_of
 from safetensors.numpy import load_file
 from toy import without_dropout
 
@@ -23,19 +22,17 @@ from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.processes import Processes
 from ance_tele.training.ranks import TrainJob, read_plan, write_plan
 
-HERE = Path(__file__).parent
-
 
 @pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_gradients_of_ranks_are_those_of_the_whole_batch(ranks: int, tiny_model: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(HERE / "rank_gradients.py"), str(tiny_model)]
+    errors = [tmp_path / f"errors-{rank}.txt" for rank in range(ranks)]
     started = [
-        subprocess.Popen([*command, str(rank), str(ranks), str(tmp_path / "meeting")], stderr=subprocess.PIPE)
-        for rank in range(ranks)
+        called(path, compare_gradients, tiny_model, rank, ranks, tmp_path / "meeting")
+        for rank, path in enumerate(errors)
     ]
-    for process in started:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors.decode()[-2000:]
+    for process, path in zip(started, errors, strict=True):
+        process.join(240)
+        assert process.exitcode == 0, path.read_text("utf-8")[-2000:]
 
 
 def test_a_plan_is_read_back_as_it_was(tmp_path: Path) -> None:

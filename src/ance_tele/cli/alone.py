@@ -8,6 +8,7 @@ from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.measuring import echo_scores, encoder_config, usual_split, writable
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
+from ance_tele.console.garbage import importing
 from ance_tele.console.numbers import counted
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.engine.array import ArrayTask
@@ -27,7 +28,8 @@ def encode_verb(given: Given) -> int:
         return 0
     collection = load_collection(given.data, strict=not given.lenient)
 
-    from ance_tele.evaluate.alone import encode_part  # loads torch
+    with importing():  # loads torch
+        from ance_tele.evaluate.alone import encode_part
 
     folder = Path(given.out)
     with executor_for(given.processes, given.engine, given.address) as executor:
@@ -56,7 +58,8 @@ def retrieve_verb(given: Given) -> int:
     collection = load_collection(given.data, strict=not given.lenient)
     split = given.settings.get("split") or usual_split(collection)
 
-    from ance_tele.evaluate.alone import retrieve_part  # loads torch
+    with importing():  # loads torch
+        from ance_tele.evaluate.alone import retrieve_part
     from ance_tele.evaluate.evaluation import Evaluation
     from ance_tele.store.files import atomic
 

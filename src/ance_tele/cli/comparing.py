@@ -7,6 +7,7 @@ from ance_tele.cli.common import ADDRESS, ENGINE, HINTS, echo, introduce, need, 
 from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
+from ance_tele.console.garbage import importing
 from ance_tele.console.log import muted
 from ance_tele.engine.choose import executor_for, serve_other_ranks
 from ance_tele.paper.settings import SCALES, start_of
@@ -50,7 +51,9 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
 
     from ance_tele.data.load import load_collection
     from ance_tele.evaluate.comparison import ComparisonResult
-    from ance_tele.experiments.compare import compare_systems
+
+    with importing():  # loads torch
+        from ance_tele.experiments.compare import compare_systems
     from ance_tele.experiments.grid import own_settings, system
     from ance_tele.experiments.tables import cost, stem, terminal_tables
     from ance_tele.mining.plugins import load_all

@@ -10,6 +10,7 @@ from ance_tele.cli.flags import parse
 from ance_tele.cli.urls import refuse_urls
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.errors import UserError, unknown
+from ance_tele.console.garbage import skip_last_collection
 from ance_tele.console.log import log_to
 from ance_tele.console.signals import STOPPED, exit_code, stoppable
 from ance_tele.console.system_errors import refused_by_system
@@ -18,6 +19,8 @@ from ance_tele.console.waiting import wait_well
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0; 2 after one sentence on what is wrong; 130 or 143 if stopped."""
+    if argv is None:  # the process is the command's own
+        skip_last_collection()
     try:
         with stoppable(), log_to(echo):
             return _main(list(sys.argv[1:] if argv is None else argv))

@@ -9,6 +9,7 @@ from ance_tele.cli.common import HINTS, LENIENT, echo, need
 from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
+from ance_tele.console.garbage import importing
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.paper.settings import start_of
@@ -39,7 +40,8 @@ def evaluate_verb(given: Given) -> int:
     collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
     split = given.settings.get("split") or usual_split(collection)
 
-    from ance_tele.evaluate.model import evaluate_model  # loads torch
+    with importing():  # loads torch
+        from ance_tele.evaluate.model import evaluate_model
 
     model = start_of(given.model) if given.model else None
     run, scores = evaluate_model(

@@ -17,6 +17,7 @@ from ance_tele.cli.common import (
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
+from ance_tele.console.garbage import importing
 from ance_tele.data.grades import ReviewAs
 from ance_tele.engine.choose import executor_for, serve_other_ranks
 from ance_tele.paper.settings import START_OF_SCALE, start_of
@@ -58,7 +59,8 @@ def run_verb(given: Given) -> int:
     with kept_at(given.out) as out:
         chosen = suited(chosen, AtHand(collection, start), given.settings, out)
 
-        from ance_tele.episode import run  # loads torch: after all that can be refused without it
+        with importing():  # loads torch: after all that can be refused without it
+            from ance_tele.episode import run
 
         with executor_for(given.processes, given.engine, given.address) as executor:
             run(chosen, collection, start, out, given.data, None, None, review, given.review_as, executor)

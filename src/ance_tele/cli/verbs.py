@@ -10,6 +10,7 @@ from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.measuring import EVALUATE
 from ance_tele.cli.running import RUN
 from ance_tele.console.errors import UserError
+from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
 from ance_tele.recipes import RECIPES
 
@@ -62,7 +63,8 @@ def data_verb(given: Given) -> int:
     for line in describe(collection):
         echo(line)
     if given.model:
-        from ance_tele.evaluate.model import lengths_for  # loads torch
+        with importing():  # loads torch
+            from ance_tele.evaluate.model import lengths_for
 
         for line in lengths_for(start_of(given.model), collection):
             echo(line)
@@ -87,7 +89,7 @@ def _report(runs: list[Path], given: Given) -> None:
     for run in runs:
         Summary.read(run)
 
-    from ance_tele.analysis.analyse import analyse  # loads torch: after all that can be refused without it
+    from ance_tele.analysis.analyse import analyse
 
     for run in runs:
         analyse(run, data=given.data)
@@ -132,7 +134,8 @@ def suspects_verb(given: Given) -> int:
 
 def demo_verb(given: Given) -> int:
     """Train on the embedded demo data."""
-    from ance_tele.experiments.demo import demo
+    with importing():  # loads torch
+        from ance_tele.experiments.demo import demo
 
     out = Path(given.out)
     demo(out, given.model)

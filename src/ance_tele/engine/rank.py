@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.garbage import importing, skip_last_collection
 from ance_tele.engine.processes import variables
 
 # Where a rank is killed, the others fail in the message they wait for. The launcher ends them within this time, in
@@ -39,7 +40,8 @@ def main(handed: Path, backend: str, gpus: int = 0) -> int:
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
     if again and rank == 0:
         print(f"a training process was killed: all start again from the last checkpoint ({again})", file=sys.stderr)
-    import torch.distributed as dist
+    with importing():
+        import torch.distributed as dist
 
     from ance_tele.engine.work import opened
 
@@ -90,4 +92,5 @@ def left(handed: Path, rank: int, error: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
+    skip_last_collection()
     sys.exit(main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])))

@@ -11,6 +11,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias
 
+from ance_tele.console.garbage import importing
 from ance_tele.store.artefacts import cached
 
 Unit: TypeAlias = tuple[int, ...]
@@ -59,7 +60,9 @@ def opened(description: str) -> Work:
     module, _, name = found["job"].partition(":")
     if not module.startswith("ance_tele."):
         raise ValueError(f"{module} is no module of ance_tele")
-    work: Work = getattr(importlib.import_module(module), name)(**found["values"]).open()
+    with importing():
+        jobs = importlib.import_module(module)
+    work: Work = getattr(jobs, name)(**found["values"]).open()
     return work
 
 
