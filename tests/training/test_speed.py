@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def counted(model: SentenceTransformer) -> Iterator[list[tuple[int, int, int]]]:
         mask = inputs[0]["attention_mask"]
         calls.append((mask.shape[0], mask.numel(), int(mask.sum())))
 
-    hook = model.register_forward_pre_hook(note)
+    hook = model[1].register_forward_pre_hook(note)  # the pooling, after any encoder
     try:
         yield calls
     finally:
@@ -137,23 +138,18 @@ def test_a_device_takes_what_is_asked_for_and_a_processor_what_its_caches_hold()
     assert batch_budget(8192, torch.device("cuda")) == 8192
 
 
+@pytest.mark.parametrize("plain", [True, False])
 def test_bf16_casts_each_weight_once(
-    model: SentenceTransformer, tokens: TokenStore, monkeypatch: pytest.MonkeyPatch
+    plain: bool, model: SentenceTransformer, tokens: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The casts of a whole encoding are those of one batch, however many batches there are."""
-    from dataclasses import replace
-
+    """The casts of a whole encoding are those of one batch, however many batches there are; of other models too."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # the profiler sees this thread alone
-    config = replace(CONFIG, precision="bf16")
-    counts = []
+    if not plain:
+        monkeypatch.setattr("ance_tele.encode.encoder.bert_of", lambda modules: None)
+    counts, cast = [], "aten::_foreach_copy_" if plain else "aten::_to_copy"
     for count in (10, 400):
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profile:
-            encode_texts(model, tokens, np.arange(count), "document", config)
-        counts.append(
-            sum(
-                event.count
-                for event in profile.key_averages(group_by_input_shape=True)
-                if event.key == "aten::_to_copy" and event.input_shapes[0] == [64, 32]
-            )
-        )
+            encode_texts(model, tokens, np.arange(count), "document", replace(CONFIG, precision="bf16"))
+        found = [event for event in profile.key_averages(group_by_input_shape=True) if event.key == cast]
+        counts.append(sum(event.count for event in found if plain or event.input_shapes[0] == [64, 32]))
     assert counts[0] == counts[1] > 0

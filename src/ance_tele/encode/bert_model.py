@@ -111,6 +111,8 @@ def bert_of(modules: Sequence[nn.Module]) -> Bert | None:
     transformer: Any = modules[0]
     if type(transformer) is not Transformer or transformer.module_output_name != "token_embeddings":
         return None
+    if changed(transformer):
+        return None
     text = transformer.modality_config.get("text")
     module: Any = transformer.auto_model
     if text != {"method": "forward", "method_output_name": "last_hidden_state"} or not _plain(module):
@@ -130,14 +132,10 @@ def _plain(module: Any) -> bool:
     config: Any = module.config
     parts = [module, *module.embeddings.modules(), *module.encoder.modules()]
     own = all(type(each) in _PLAIN or type(each).__module__.startswith("transformers.") for each in parts)
-    changes = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    changed = any(getattr(each, name) for each in parts for name in changes) or any(
-        "forward" in vars(one) for one in parts
-    )
     return (
         type(module).__name__ == FAMILIES[family][0]
         and own
-        and not changed
+        and not any(map(changed, parts))
         and config.hidden_act == "gelu"
         and config._attn_implementation in ("sdpa", "eager")
         and not getattr(config, "is_decoder", False)
@@ -147,6 +145,12 @@ def _plain(module: Any) -> bool:
         and (not FAMILIES[family][1] or config.pad_token_id is not None)
         and all(one.dtype == torch.float32 for one in module.parameters())
     )
+
+
+def changed(module: nn.Module) -> bool:
+    """Return whether calling a module does more than its class says: hooks, or a forward pass of its own."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return "forward" in vars(module) or any(getattr(module, name) for name in hooks)
 
 
 def _reads_first(module: nn.Module) -> bool:

@@ -21,7 +21,7 @@ from ance_tele.data.collection import Texts
 from ance_tele.data.text_format import TextFormat
 from ance_tele.data.tokens import TokenStore, tokenize
 from ance_tele.encode.bert_layers import layers
-from ance_tele.encode.bert_model import bert_of
+from ance_tele.encode.bert_model import bert_of, changed
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
 from ance_tele.encode.in_use import LENGTHS, NO_LENGTH, TEXTS, Task, set_length
@@ -139,7 +139,7 @@ class Forward:
             self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)  # as sentence-transformers counts
         head = model[0]
         modules = [*(route(head, task) if isinstance(head, Router) else [head]), *list(model.children())[1:]]
-        self.rest, self.bert = modules[1:], None if self.types else bert_of(modules)
+        self.rest, self.bert = modules[1:], None if self.types or changed(model) else bert_of(modules)
         if self.bert is not None and self.prompt_length is not None:
             self.bert = replace(self.bert, first=False)
 
