@@ -28,6 +28,8 @@ MIN_QUERY_WORDS, MAX_QUERY_WORDS = 4, 30
 MAX_QUERIES = 4
 """Queries per passage."""
 TEST_PERCENT, DEV_PERCENT = 15, 5
+KEPT_PERCENT = 40
+"""Share of the collections that are read, by the hash of their names: half of all passages, and as hard to search."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MODULE = re.compile(r"ansible_collections/(\w+/\w+)/plugins/modules/(\w+(?:/\w+)*)\.py")
@@ -81,15 +83,15 @@ class _Module:
         return self.name.rpartition(".")[2]
 
 
-def read_modules(wheel: Path) -> DemoTexts:
+def read_modules(wheel: Path, percent: int = KEPT_PERCENT) -> DemoTexts:
     """Read passages and queries, in order of their ids, from the wheel of `ansible`.
 
-    What cannot be parsed is counted in ``skipped``.
+    What cannot be parsed is counted in ``skipped``; a ``percent`` of the collections is read.
     """
     skipped: Counter[str] = Counter()
     try:
         with zipfile.ZipFile(wheel) as archive:
-            found = (_read_module(archive, name, skipped) for name in sorted(archive.namelist()))
+            found = (_read_module(archive, name, percent, skipped) for name in sorted(archive.namelist()))
             modules = sorted((module for module in found if module), key=lambda module: module.name)
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{wheel} cannot be read as a wheel ({error}); delete it and run again.") from error
@@ -113,9 +115,14 @@ def read_modules(wheel: Path) -> DemoTexts:
     return DemoTexts(corpus, queries, qrels, dict(sorted((+skipped).items())))
 
 
+def _percentile(name: str) -> int:
+    """Return a whole number below 100 by the hash of a name."""
+    return int(hashlib.sha256(name.encode("utf-8")).hexdigest(), 16) % 100
+
+
 def split_of(passage: str) -> str:
     """Return the split of a passage's queries, "train", "dev" or "test", by the hash of its id."""
-    percent = int(hashlib.sha256(passage.encode("utf-8")).hexdigest(), 16) % 100
+    percent = _percentile(passage)
     return "test" if percent < TEST_PERCENT else "dev" if percent < TEST_PERCENT + DEV_PERCENT else "train"
 
 
@@ -137,11 +144,13 @@ def _plain_semantic(match: re.Match[str]) -> str:
     return _PLUGIN_PREFIX.sub("", inner) if kind in ("O", "RV") else inner
 
 
-def _read_module(archive: zipfile.ZipFile, member: str, skipped: Counter[str]) -> _Module | None:
+def _read_module(archive: zipfile.ZipFile, member: str, percent: int, skipped: Counter[str]) -> _Module | None:
     match = _MODULE.fullmatch(member)
     if match is None or member.endswith("/__init__.py"):
         return None
     collection, name = (part.replace("/", ".") for part in match.groups())
+    if _percentile("0" + collection) >= percent:
+        return None
     try:
         constants = _constants(archive.read(member).decode("utf-8"))
         documentation = next(yaml.load_all(constants.get("DOCUMENTATION", ""), _LOADER), None)

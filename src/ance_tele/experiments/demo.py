@@ -10,16 +10,16 @@ from ance_tele.recipes import recipe
 
 log = logging.getLogger(__name__)
 
-# Chosen for ten minutes on two cores without a GPU.
+# Chosen for a few minutes on two cores without a GPU.
 SETTINGS = {
-    "query_max_len": 64,
-    "passage_max_len": 64,
+    "query_max_len": 48,
+    "passage_max_len": 48,
     "batch_queries": 32,
     "negatives_per_query": 3,
     "epochs": 1,
-    "learning_rate": 1e-4,
-    "max_train_queries": 3200,
-    "refresh_fraction": 0.2,
+    "learning_rate": 2e-4,
+    "max_train_queries": 1600,
+    "refresh_fraction": 0.1,
 }
 
 
