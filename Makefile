@@ -13,7 +13,7 @@ setup: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-demo: setup  ## train on real text: three episodes, about ten minutes on two cores
+demo: setup  ## train on real text: three episodes, four minutes on two cores with AVX-512
 	$(RUN) demo --out runs/demo
 
 test: setup  ## the tests: offline, about five minutes on two cores
