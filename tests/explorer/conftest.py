@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from addresses import HOME, HOSTILE
+from columns import settled
 from fastapi.testclient import TestClient
 
 from ance_tele.explorer.serve import open_explorer
@@ -46,8 +47,11 @@ def data(explored: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(run: Path, data: Path) -> TestClient:
-    return TestClient(open_explorer(run, data), base_url=HOME, headers={"Origin": HOME})
+def client(run: Path, data: Path) -> Iterator[TestClient]:
+    """A client of an explorer all of whose checkpoints answer."""
+    with TestClient(open_explorer(run, data), base_url=HOME, headers={"Origin": HOME}) as client:
+        assert set(settled(client).values()) == {"ready"}
+        yield client
 
 
 @pytest.fixture

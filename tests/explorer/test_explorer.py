@@ -1,6 +1,5 @@
 """The explorer of a run: what it answers, and that it writes nothing in the run but the review."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 from addresses import HOME, HOSTILE
+from columns import settled
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,36 +199,17 @@ def test_the_run_is_only_read(explored: Path, data: Path, tmp_path: Path) -> Non
     run = tmp_path / "run"
     shutil.copytree(explored, run)
     before = listing(run)
-    client = TestClient(open_explorer(run, data), base_url=HOME, headers={"Origin": HOME})
-    for checkpoint in (0, 1, 2):
-        assert client.post("/api/search", json={"words": "t1", "checkpoint": checkpoint}).status_code == 200
-    for path in ("/api/run", "/api/queries", "/api/query?id=q00-0"):
-        assert client.get(path).status_code == 200
-    assert listing(run) == before
-    asked = {"query_id": "q00-0", "passage_id": HOSTILE, "verdict": "unsure"}
-    assert client.post("/api/review", json=asked).status_code == 200
+    with TestClient(open_explorer(run, data), base_url=HOME, headers={"Origin": HOME}) as client:
+        settled(client)
+        for checkpoint in (0, 1, 2):
+            assert client.post("/api/search", json={"words": "t1", "checkpoint": checkpoint}).status_code == 200
+        for path in ("/api/run", "/api/queries", "/api/query?id=q00-0"):
+            assert client.get(path).status_code == 200
+        assert listing(run) == before
+        asked = {"query_id": "q00-0", "passage_id": HOSTILE, "verdict": "unsure"}
+        assert client.post("/api/review", json=asked).status_code == 200
     assert listing(run).keys() - before.keys() == {"review.csv"}
     assert {name: stat for name, stat in listing(run).items() if name in before} == before
-
-
-def test_vectors_that_were_not_kept_are_encoded_once_into_the_cache(
-    explored: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
-) -> None:
-    monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path / "cache"))
-
-    def columns(episodes: str) -> tuple[list[int], list[str]]:
-        logged.clear()
-        client = TestClient(open_explorer(explored, data, episodes=episodes), base_url=HOME)
-        return [c["checkpoint"] for c in client.get("/api/run").json()["columns"]], list(logged)
-
-    assert columns("kept") == ([2], [])
-    found, lines = columns("all")
-    assert found == [0, 1, 2] and [re.findall("zero-shot|episode .", line) for line in lines] == [
-        ["episode 1"],
-        ["zero-shot"],
-    ]
-    assert columns("all") == ([0, 1, 2], []) and columns("kept") == ([0, 1, 2], [])
-    assert len(list((tmp_path / "cache" / "explorer").glob("*/passages-00000.npy"))) == 2
 
 
 def test_vectors_of_something_else_are_not_opened(explored: Path, tmp_path: Path) -> None:
@@ -243,19 +223,6 @@ def test_vectors_of_something_else_are_not_opened(explored: Path, tmp_path: Path
     assert open_vectors(folder, weights, "other", 145) is None
     assert open_vectors(folder, weights, tokens, 146) is None
     assert open_vectors(tmp_path, weights, tokens, 145) is None
-
-
-def test_without_the_model_that_the_run_began_with(
-    explored: Path, data: Path, tmp_path: Path, logged: list[str]
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(explored, run)
-    identity = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**identity, "model": "gone"}))
-    (run / "gone").mkdir()
-    client = TestClient(open_explorer(run, data), base_url=HOME)
-    assert [column["checkpoint"] for column in client.get("/api/run").json()["columns"]] == [1, 2]
-    assert any(line.startswith("zero-shot is left out: ") for line in logged)
 
 
 def test_without_an_analysis_it_says_what_to_run(explored: Path, data: Path, tmp_path: Path) -> None:

@@ -4,10 +4,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from columns import settled
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -33,10 +37,19 @@ def run(explored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def home(run: Path, explored: Path) -> Iterator[str]:
-    """The explorer, served by another thread of this process."""
+    """The explorer, all of whose checkpoints answer."""
+    app = open_explorer(run, explored.parent / "data")
+    with TestClient(app, base_url="http://localhost") as client:
+        settled(client)
+    with served(open_explorer(run, explored.parent / "data")) as home:
+        yield home
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve an application by another thread of this process; yields its address."""
     import uvicorn
 
-    app = open_explorer(run, explored.parent / "data")
     with listen("127.0.0.1", 0) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -121,6 +134,40 @@ def test_the_same_question_to_every_episode(browser: webdriver.Chrome, home: str
     assert second == all_of(browser, ".column:last-child .hit button")[1]
     second.send_keys(Keys.ARROW_LEFT)
     assert browser.switch_to.active_element == all_of(browser, ".column:nth-child(2) .hit button")[1]
+
+
+def test_episodes_join_as_they_are_encoded(
+    browser: webdriver.Chrome, run: Path, explored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question is answered by the last one at once, and by the others without being asked again."""
+    monkeypatch.setenv("ANCE_TELE_CACHE", str(tmp_path))
+
+    def columns() -> list[str]:
+        return [column.text.splitlines()[0] for column in all_of(browser, ".column:not(.coming)")]
+
+    def requests() -> int:
+        script = "return performance.getEntriesByName(arguments[0]).length"
+        return int(browser.execute_script(script, f"{home}api/columns"))
+
+    with served(open_explorer(run, explored.parent / "data")) as home:
+        browser.get(home)
+        wait(browser, lambda: "zero-shot, episode 1." in browser.find_element(By.ID, "coming").text)
+        browser.get(f"{home}#/search?words=t0+u0")
+        wait(browser, lambda: "1 model;" in browser.find_element(By.ID, "found").text)
+        assert columns() == ["episode 2"]
+        assert {"zero-shot", "episode 1"} == {box.text.splitlines()[0] for box in all_of(browser, ".coming")}
+        assert any("encoded" in box.text for box in all_of(browser, ".coming"))
+        first = all_of(browser, ".hit button")[0]
+        first.click()
+        WebDriverWait(browser, 90, poll_frequency=0.2).until(lambda _: len(columns()) == 3)
+        wait(browser, lambda: "3 models;" in browser.find_element(By.ID, "found").text)
+        assert columns() == ["zero-shot", "episode 1", "episode 2"]
+        assert first.get_attribute("aria-expanded") == "true"  # what was there stayed
+        assert len(all_of(browser, ".hit")) == 30 and len(all_of(browser, ".column:last-child .moved span")) == 10
+        assert not all_of(browser, ".column:first-child .moved span")
+        asked = requests()
+        time.sleep(2.5)
+        assert requests() == asked  # nothing is coming any more
 
 
 def test_the_first_page_has_questions_to_begin_with(browser: webdriver.Chrome, home: str) -> None:

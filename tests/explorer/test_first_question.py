@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from ance_tele.console.errors import UserError
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.explorer.asking import Asker
+from ance_tele.explorer.background import EncodeCheckpoints, encoding
 from ance_tele.explorer.examples import COUNT, examples
 from ance_tele.explorer.kept import KnownCheckpoint
 from ance_tele.explorer.search import search_run
@@ -41,6 +44,13 @@ def copied(run: Path, folder: Path) -> Path:
 @pytest.fixture
 def data(explored: Path) -> Path:
     return explored.parent / "data"
+
+
+def awaited(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def known(run: Path, data: Path, number: int) -> tuple[OpenedRun, KnownCheckpoint | None]:
@@ -111,7 +121,7 @@ def test_a_damaged_model_is_refused(explored: Path, data: Path, tmp_path: Path) 
         search_run(run, "t1", data=data)
 
 
-def test_an_explorer_of_both_kinds(explored: Path, data: Path, tmp_path: Path, logged: list[str]) -> None:
+def test_an_explorer_of_both_kinds(explored: Path, data: Path, tmp_path: Path) -> None:
     """The initial model is not as it was, and left to loading; the last checkpoint answers all the same."""
     run = copied(explored, tmp_path)
     (tmp_path / "start" / "added.json").write_text("{}", "utf-8")
@@ -119,10 +129,16 @@ def test_an_explorer_of_both_kinds(explored: Path, data: Path, tmp_path: Path, l
     kept = Asker(opened, tmp_path / "cache", only_kept=True)
     assert [*kept.retrievers] == [2]
     every = Asker(opened, tmp_path / "cache")
-    assert [*every.retrievers] == [0, 1, 2] and len([line for line in logged if line.startswith("encoding")]) == 2
-    again = Asker(opened, tmp_path / "cache")
-    kinds = [type(again.retrievers[number]).__name__ for number in (0, 1, 2)]
+    assert [*every.retrievers] == [2] and every.waiting == [0, 1]
+    job = EncodeCheckpoints(str(run), str(data), str(tmp_path / "cache"))
+    with encoding(job, every):
+        awaited(lambda: len(every.retrievers) == 3)
+    kinds = [type(one).__name__ for one in every.retrievers.values()]
     assert kinds == ["DenseRetriever", "KeptRetriever", "KeptRetriever"]
+    again = Asker(opened, tmp_path / "cache")
+    assert [*again.retrievers] == [1, 2] and again.waiting == [0]  # of which weights: its model has to be loaded
+    with encoding(job, again):
+        awaited(lambda: len(again.retrievers) == 3)
     for number in (0, 1, 2):
         before, after = (asker.ask(number, "t3 u18", 5) for asker in (every, again))
         assert [hit["id"] for hit in before] == [hit["id"] for hit in after]

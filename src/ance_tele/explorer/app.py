@@ -1,6 +1,7 @@
 """The web application: three files and a few JSON endpoints."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from ance_tele.console.errors import UserError
-from ance_tele.explorer.asking import MOST_CHARACTERS, MOST_PASSAGES, Asker, label_of
+from ance_tele.explorer.asking import MOST_CHARACTERS, MOST_PASSAGES, Asker
 from ance_tele.explorer.case import UnknownError, case
 from ance_tele.explorer.guard import HEADERS, Limits, refusal
 from ance_tele.explorer.marking import Marks
@@ -42,9 +43,25 @@ class Mark(_Body):
     verdict: str | None
 
 
-def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: Marks, host: str) -> FastAPI:
-    """Return the application; ``about`` are facts of the run for the head of the page."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+def make_app(
+    about: Mapping[str, Any],
+    asker: Asker,
+    training: Training,
+    marks: Marks,
+    host: str,
+    background: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> FastAPI:
+    """Return the application.
+
+    ``about`` are facts of the run for the head of the page; ``background`` is what goes on while it is served.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with background():
+            yield
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     _guard(app, host)
     _errors(app)
     cases = lru_cache(maxsize=16)(lambda query: case(training, query))
@@ -63,7 +80,7 @@ def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: 
         there = {name: name not in ANALYSED or name in training.analysed for name in SORTS}
         return {
             **about,
-            "columns": [{"checkpoint": number, "label": label_of(number)} for number in asker.retrievers],
+            "columns": asker.columns(),
             "rounds": [{"number": number, "label": label} for number, label in enumerate(training.labels, 1)],
             "queries": len(training),
             "metric": training.metric,
@@ -72,6 +89,10 @@ def make_app(about: Mapping[str, Any], asker: Asker, training: Training, marks: 
             "most": {"characters": MOST_CHARACTERS, "passages": MOST_PASSAGES},
             "review": review(),
         }
+
+    @app.get("/api/columns")
+    def columns() -> dict[str, Any]:
+        return {"columns": asker.columns()}
 
     @app.post("/api/search")
     def search(question: Question) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import errno
 import logging
 import socket
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +37,8 @@ def serve(
         data: Where the collection lies now, if it was moved.
         host: Address to listen on. Whoever reaches it can read the collection: there is no password.
         port: Port to listen on; 0 takes any that is free.
-        episodes: "all" encodes the corpus, into the cache, for checkpoints whose vectors were not kept; "kept" leaves
-            those out.
+        episodes: "all" encodes the corpus, into the cache and while the page is open, with checkpoints whose vectors
+            were not kept, with the last one before it opens; "kept" leaves those out.
 
     Raises:
         UserError: This is no finished run, its data is gone or has changed, or the address is not available.
@@ -65,6 +67,7 @@ def open_explorer(
             raise
         raise UserError("The explorer needs fastapi and uvicorn; run: pip install 'ance-tele[serve]'.") from None
     from ance_tele.explorer.asking import Asker
+    from ance_tele.explorer.background import EncodeCheckpoints, encoding
     from ance_tele.explorer.guard import is_loopback
     from ance_tele.explorer.marking import Marks
     from ance_tele.explorer.training import Training
@@ -83,6 +86,8 @@ def open_explorer(
     training, marks = Training(run, opened.recipe, collection), Marks(run / "review.csv")
     marks.counts()  # a file that cannot be read is refused now
     asker = Asker(opened, cache_folder(), episodes == "kept")
+    job = EncodeCheckpoints(str(run.resolve()), data and str(data), str(cache_folder().resolve()))
+    background = partial(encoding, job, asker) if asker.waiting else nullcontext
     about = {
         "run": run.resolve().name,
         "recipe": opened.recipe.name,
@@ -93,7 +98,7 @@ def open_explorer(
         "examples": examples(collection, opened.recipe.evaluation.split),
         "sources": {**{one.name: {"title": one.title, "colour": one.colour} for one in SOURCES.values()}, **own},
     }
-    return make_app(about, asker, training, marks, host)
+    return make_app(about, asker, training, marks, host, background)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -96,9 +96,10 @@ async function show() {
   if (searching) {
     $("words").value = values.get("words") || "";
     $("k").value = values.get("k") || "10";
+    $("coming").hidden = Boolean(values.get("words"));
     $("examples").hidden = Boolean(values.get("words")) || state.run.examples.length === 0;
     if (values.get("words")) await attempt(() => search($("words").value, Number($("k").value)));
-    else { $("columns").replaceChildren(); $("columns").hidden = true; $("found").textContent = ""; complain(""); }
+    else { state.search?.controller.abort(); $("columns").replaceChildren(); $("columns").hidden = true; $("found").textContent = ""; complain(""); }
     return;
   }
   $("filter-words").value = values.get("words") || "";
@@ -119,6 +120,7 @@ function showRun(run) {
   $("sort").append(...run.sorts.map((sort) => el("option", { value: sort.name, disabled: !sort.there }, sort.label)));
   $("examples-heading").textContent = `Queries of the ${run.split} split, to begin with`;
   $("example-list").append(...run.examples.map((words) => el("li", {}, el("a", { href: link("search", { words }) }, words))));
+  showComing();
   $("notice").hidden = !run.notice;
   $("notice").textContent = run.notice;
   showReview(run.review);
@@ -134,30 +136,86 @@ function showReview(review) {
 
 // ---- search --------------------------------------------------------------------------------------
 
+const STATES = { encoding: "being encoded …", waiting: "waiting to be encoded" };
+const coming = () => state.run.columns.filter((column) => column.state in STATES);
+
 async function search(words, k) {
-  state.search?.abort();
-  const { signal } = (state.search = new AbortController());
-  const columns = state.run.columns.map((column) => {
-    const hits = el("ol", { "aria-busy": "true" }, el("li", { class: "quiet" }, "…"));
-    return { ...column, hits, box: el("div", { class: "column" }, el("h3", {}, column.label), hits) };
-  });
+  state.search?.controller.abort();
+  const asked = (state.search = { words, k, controller: new AbortController(), columns: state.run.columns.map(newColumn) });
   $("columns").hidden = false;
-  $("columns").replaceChildren(...columns.map((column) => column.box));
+  $("columns").replaceChildren(...asked.columns.map((column) => column.box));
   $("found").textContent = "Asking …";
-  let before = null;
-  for (const column of columns) {
-    let hits;
+  try {
+    await fillColumns(asked);
+  } catch (error) {
+    if (error.name !== "AbortError") { asked.controller.abort(); $("columns").replaceChildren(); $("found").textContent = ""; }
+    throw error;
+  }
+}
+
+function newColumn({ checkpoint, label }) {
+  const hits = el("ol"), note = el("p", { class: "quiet" });
+  return { checkpoint, hits, note, asked: false, found: null, box: el("div", { class: "column" }, el("h3", {}, label), note, hits) };
+}
+
+// Asks every checkpoint that is ready and has not been asked, and shows of the others why they are not.
+async function fillColumns(asked) {
+  const { words, k, controller: { signal } } = asked;
+  for (const column of asked.columns) showState(column);
+  for (const column of asked.columns.filter((one) => one.ready && !one.asked)) {
+    column.asked = true;
     try {
-      ({ hits } = await call("/api/search", { words, k, checkpoint: column.checkpoint }, signal));
+      column.found = (await call("/api/search", { words, k, checkpoint: column.checkpoint }, signal)).hits;
     } catch (error) {
-      if (error.name !== "AbortError") { $("columns").replaceChildren(); $("found").textContent = ""; }
+      column.asked = false;
       throw error;
     }
-    column.hits.replaceChildren(...hits.map((hit, row) => showHit(hit, row, before)));
-    column.hits.removeAttribute("aria-busy");
-    before = new Map(hits.map((hit) => [hit.id, hit.rank]));
+    column.hits.replaceChildren(...column.found.map(showHit));
+    showState(column);
+    compareColumns(asked.columns);
   }
-  $("found").textContent = `The best ${before.size} passages of ${plural(columns.length, "model")}; point at one to see where the others have it.`;
+  const answered = asked.columns.filter((column) => column.found), most = Math.max(0, ...answered.map((column) => column.found.length));
+  $("found").textContent = `The best ${most} passages of ${plural(answered.length, "model")}; point at one to see where the others have it.`;
+}
+
+function showState(column) {
+  const { state: now, why } = state.run.columns.find((one) => one.checkpoint === column.checkpoint);
+  column.ready = now === "ready";
+  column.box.classList.toggle("coming", !column.ready);
+  column.note.textContent = column.ready ? (column.found ? "" : "…") : STATES[now] ?? `left out: ${why}`;
+  column.note.hidden = column.note.textContent === "";
+  if (column.ready && !column.found) column.hits.setAttribute("aria-busy", "true");
+  else column.hits.removeAttribute("aria-busy");
+}
+
+// Each passage against the nearest column before that has answered; one that comes later may stand between two.
+function compareColumns(columns) {
+  let before = null;
+  for (const { found, hits } of columns.filter((column) => column.found)) {
+    found.forEach((hit, row) => hits.children[row].querySelector(".moved").replaceChildren(...[moved(hit, before)].filter(Boolean)));
+    before = new Map(found.map((hit) => [hit.id, hit.rank]));
+  }
+}
+
+function showComing() {
+  const left = state.run.columns.filter((column) => column.state === "left out");
+  const names = coming().map((column) => column.label).join(", ");
+  const lines = [names && `Being encoded, and added here as they are ready: ${names}.`, ...left.map((column) => `Left out: ${column.label}. ${column.why}`)];
+  $("coming").replaceChildren(...lines.filter(Boolean).map((line) => el("p", {}, line)));
+}
+
+// Asks for news while something is coming, and not any longer.
+function awaitColumns() {
+  if (coming().length > 0) setTimeout(async () => {
+    try {
+      const before = coming().length;
+      state.run.columns = (await call("/api/columns")).columns;
+      showComing();
+      if (coming().length < before) announce(coming().length ? "One more model answers." : "All models answer that can.");
+      if (state.search && !state.search.controller.signal.aborted && !$("columns").hidden) await fillColumns(state.search);
+    } catch { /* the next question says what is wrong */ }
+    awaitColumns();
+  }, 2000);
 }
 
 function moved(hit, before) {
@@ -169,14 +227,14 @@ function moved(hit, before) {
     : el("span", { class: by > 0 ? "up" : "down", title: `${was} in the column before` }, `${by > 0 ? "▲" : "▼"} ${Math.abs(by)}`);
 }
 
-function showHit(hit, row, before) {
+function showHit(hit, row) {
   const light = (on) => () => {
     for (const other of document.querySelectorAll(".hit")) other.classList.toggle("same", on && other.dataset.id === hit.id);
   };
   const toggle = (event) => event.currentTarget.setAttribute("aria-expanded", event.currentTarget.getAttribute("aria-expanded") !== "true");
   return el("li", { class: "hit", "data-id": hit.id, mouseenter: light(true), mouseleave: light(false), focusin: light(true), focusout: light(false) },
     el("button", { type: "button", "aria-expanded": "false", "data-row": row, click: toggle },
-      el("span", { class: "top num" }, el("b", {}, String(hit.rank)), moved(hit, before), el("span", { class: "score", title: "score" }, hit.score.toFixed(3))),
+      el("span", { class: "top num" }, el("b", {}, String(hit.rank)), el("span", { class: "moved" }), el("span", { class: "score", title: "score" }, hit.score.toFixed(3))),
       el("span", { class: "title" }, named(hit)),
       hit.title ? el("span", { class: "quiet" }, hit.id) : null,
       el("span", { class: "text" }, hit.text)));
@@ -351,7 +409,8 @@ function arrow(event) {
   const here = document.activeElement, step = { ArrowDown: 1, ArrowUp: -1 }[event.key], side = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   const column = here.closest(".column");
   if (column) {
-    const rows = [...(side ? (side > 0 ? column.nextElementSibling : column.previousElementSibling) : column)?.querySelectorAll(".hit button") ?? []];
+    const answered = [...document.querySelectorAll(".column:not(.coming)")], at = answered.indexOf(column) + (side ?? 0);
+    const rows = [...answered[at]?.querySelectorAll(".hit button") ?? []];
     return rows[Math.min(Number(here.dataset.row) + (step ?? 0), rows.length - 1)];
   }
   if (!step) return null;
@@ -385,6 +444,7 @@ function key(event) {
 attempt(async () => {
   state.run = await call("/api/run");
   showRun(state.run);
+  awaitColumns();
   $("search").addEventListener("submit", (event) => {
     event.preventDefault();
     const words = $("words").value.trim(), to = link("search", { words, k: $("k").value });
