@@ -174,8 +174,10 @@ async function fillColumns(asked) {
     showState(column);
     compareColumns(asked.columns);
   }
+  if (asked.columns.some((column) => column.ready && !column.found)) return; // being asked since the last news
   const answered = asked.columns.filter((column) => column.found), most = Math.max(0, ...answered.map((column) => column.found.length));
-  $("found").textContent = `The best ${most} passages of ${plural(answered.length, "model")}; point at one to see where the others have it.`;
+  $("found").textContent = answered.length === 0 ? "No model can be asked: there are no vectors of the passages."
+    : `The best ${most} passages of ${plural(answered.length, "model")}; point at one to see where the others have it.`;
 }
 
 function showState(column) {
@@ -207,14 +209,16 @@ function showComing() {
 // Asks for news while something is coming, and not any longer.
 function awaitColumns() {
   if (coming().length > 0) setTimeout(async () => {
+    const before = new Set(coming().map((column) => column.checkpoint));
     try {
-      const before = coming().length;
       state.run.columns = (await call("/api/columns")).columns;
-      showComing();
-      if (coming().length < before) announce(coming().length ? "One more model answers." : "All models answer that can.");
-      if (state.search && !state.search.controller.signal.aborted && !$("columns").hidden) await fillColumns(state.search);
-    } catch { /* the next question says what is wrong */ }
+    } catch { /* it may be back, and if not the next question tells */ }
+    const added = state.run.columns.filter((column) => column.state === "ready" && before.has(column.checkpoint));
+    showComing();
+    if (added.length > 0) announce(`Added: ${added.map((column) => column.label).join(", ")}`);
     awaitColumns();
+    if (!state.search || state.search.controller.signal.aborted) return;
+    await fillColumns(state.search).catch((error) => { if (error.name !== "AbortError") complain(error.message); });
   }, 2000);
 }
 
