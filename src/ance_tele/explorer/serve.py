@@ -86,7 +86,7 @@ def open_explorer(
     training, marks = Training(run, opened.recipe, collection), Marks(run / "review.csv")
     marks.counts()  # a file that cannot be read is refused now
     asker = Asker(opened, cache_folder(), episodes == "kept")
-    job = EncodeCheckpoints(str(run.resolve()), data and str(data), str(cache_folder().resolve()))
+    job = EncodeCheckpoints(str(run.resolve()), None if data is None else str(data), str(cache_folder().resolve()))
     background = partial(encoding, job, asker) if asker.waiting else nullcontext
     about = {
         "run": run.resolve().name,
