@@ -21,6 +21,8 @@ from columns import settled, states
 from fastapi.testclient import TestClient
 
 from ance_tele.data.load import load_collection
+from ance_tele.engine.processes import Worker, WorkerDied
+from ance_tele.explorer.background import EncodeCheckpoints, encoding
 from ance_tele.explorer.kept import KnownCheckpoint
 from ance_tele.explorer.opening import place_of
 from ance_tele.explorer.serve import open_explorer
@@ -129,6 +131,49 @@ def test_two_servers_do_not_encode_the_same_at_once(explored: Path, data: Path, 
         assert states(client) == {0: "encoding", 1: "waiting", 2: "ready"} and vectors_in(cache) == []
         began = time.monotonic()
     assert time.monotonic() - began < 5  # and it ends while it waits
+
+
+class Noting:
+    """In the place of an asker: notes what happens to three checkpoints."""
+
+    waiting = (0, 1, 2)
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[int, str]] = []
+
+    def begin(self, number: int) -> None:
+        self.noted.append((number, "begun"))
+
+    def add(self, number: int, of: object) -> None:
+        self.noted.append((number, "added"))
+
+    def leave_out(self, number: int, why: str) -> None:
+        self.noted.append((number, why))
+
+
+def test_a_process_that_dies_or_fails_takes_no_other_checkpoint_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def do(self: Worker, description: str, unit: tuple[int, ...]) -> dict[str, str]:
+        if unit == (0,):
+            raise WorkerDied("ended by signal 9")
+        if unit == (1,):
+            raise RuntimeError("a worker process failed:\nTraceback ...\nKeyError: 'a'")
+        return {}
+
+    monkeypatch.setattr(Worker, "do", do)
+    asker = Noting()
+    with encoding(EncodeCheckpoints("run", None, "cache"), asker):  # type: ignore[arg-type]
+        until = time.monotonic() + 10
+        while len(asker.noted) < 6:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert asker.noted == [
+        (0, "begun"),
+        (0, "The process that encoded with it ended by signal 9; if memory ran out, free some."),
+        (1, "begun"),
+        (1, "Encoding the corpus with it failed (KeyError: 'a')."),
+        (2, "begun"),
+        (2, "added"),
+    ]
 
 
 # ---- the command ---------------------------------------------------------------------------------
