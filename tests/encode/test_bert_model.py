@@ -1,7 +1,6 @@
 """A BERT as functions of its tensors against the module of transformers; what is left to the module."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,22 +69,19 @@ def eager(*given: Any) -> torch.Tensor:
     return layers(*given)
 
 
-WAYS: dict[str, Callable[[Forward], None]] = {
-    "the module": lambda forward: setattr(forward, "bert", None),
-    "padded": lambda forward: None,
-    "flat": lambda forward: setattr(forward, "packs", True),
-    "filled": lambda forward: (
-        setattr(forward, "packs", True),
-        setattr(forward, "bert", replace(forward.bert, encode=eager)),  # type: ignore[type-var]
-    )[0],
-}
+WAYS = ("the module", "padded", "flat", "filled")
 
 
 def forwards(model: SentenceTransformer, way: str) -> tuple[Forward, Forward]:
+    """Return how queries and passages go through a model, one of ``WAYS``."""
     both = Forward(model, "query"), Forward(model, "document")
     for forward in both:
         assert forward.bert is not None
-        WAYS[way](forward)
+        forward.packs = way in ("flat", "filled")
+        if way == "the module":
+            forward.bert = None
+        elif way == "filled":
+            forward.bert = replace(forward.bert, encode=eager)
     return both
 
 

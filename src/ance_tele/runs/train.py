@@ -60,7 +60,8 @@ def train(
     config, seed = recipe.training, recipe.episode.seed
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
     several = len(training.positives.passages) > len(training)
-    free = (*FREE_SETTINGS, *(() if several else ("positives",)))
+    later = {"positives": not several, "compile": config.compile == "off"}  # settings that came later, without effect
+    free = (*FREE_SETTINGS, *(name for name, idle in later.items() if idle))
     inputs = {
         "pool": fingerprint(pool.manifest.inputs),
         "training": training.key,
