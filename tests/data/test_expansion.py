@@ -47,7 +47,7 @@ def added(collection: Collection, part: str = "passages") -> list[str]:
 
 
 FILES = {
-    "terms.tsv": "p2\topens  a lock\nunknown\tx\np1\tclosed\twith a key\n",
+    "terms.tsv": "p2\topens  a lock\nunknown\tx\np1\tclosed with a key\n",
     "terms.jsonl": '{"id": "p2", "terms": "opens a lock"}\n'
     '{"_id": "p1", "predicted_queries": ["closed", "with a key"]}\n',
     "terms.txt": "closed with a key\nopens a lock\n\n",
@@ -104,7 +104,11 @@ def test_every_order_of_lines_gives_the_same_texts(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("terms.tsv", b"p1\tlock\np2 key\n", r"terms\.tsv line 2 has no tab; an id, a tab and its terms are needed"),
+        (
+            "terms.tsv",
+            b"p1\tlock\np2 key\n",
+            r"terms\.tsv line 2 has 1 tab-separated fields; two are needed: an id and its terms",
+        ),
         ("terms.tsv", b"p1\t\xe9\n", r"terms\.tsv line 1 is not UTF-8"),
         ("terms.tsv", b"", r"terms\.tsv names none of the passages of this collection; is it of other data\?"),
         ("terms.tsv", b"x\ty\n", r"terms\.tsv names none of the passages of this collection such as 'x'"),

@@ -165,8 +165,8 @@ def test_a_merge_says_how_it_was_chosen_and_what_it_does() -> None:
     own, other = merging.outcome(of)
     assert own == (
         "On demo (test) the merge reaches 0.460 MRR@10, its base 0.310 and the trained model 0.470; the merge is "
-        f"better than its base by 0.150 MRR@10 (p = 0.001, {sentences.TEST}) and between the merge and the trained model "
-        f"there is no significant difference in MRR@10 (-0.010, p = 0.40, {sentences.TEST})."
+        f"better than its base by 0.150 MRR@10 (p = 0.001, {sentences.TEST}) and between the merge and the trained "
+        f"model there is no significant difference in MRR@10 (-0.010, p = 0.40, {sentences.TEST})."
     )
     assert "the merge is better than the trained model by 0.190 MRR@10" in other
     kept = decode(MergeSummary, {**MERGE, "rule": "retain", "within": 0.01})

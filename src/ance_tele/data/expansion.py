@@ -18,7 +18,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.data.annotations import Expansion, Part
 from ance_tele.data.arrow import ROWS_PER_BATCH, batches_of, gather, read_arrow, write_arrow
 from ance_tele.data.collection import Collection, Texts, derived
-from ance_tele.data.formats.lines import read_lines
+from ance_tele.data.formats.lines import read_fields, read_lines
 from ance_tele.data.formats.objects import identifier, need, read_objects
 from ance_tele.data.load import cache_folder
 from ance_tele.data.ragged import offsets_of
@@ -154,10 +154,7 @@ def _by_row(terms: pa.ChunkedArray, order: np.ndarray, counts: np.ndarray) -> It
 
 
 def _read_tsv(path: Path) -> Iterator[tuple[str, str]]:
-    for number, line in read_lines(path):
-        name, tab, terms = line.partition("\t")
-        if not tab:
-            raise UserError(f"{path.name} line {number} has no tab; an id, a tab and its terms are needed.")
+    for _, (name, terms) in read_fields(path, 2, "two are needed: an id and its terms", "\t"):
         yield name, _clean(terms)
 
 
