@@ -163,6 +163,15 @@ REVIEW = {
         "query_id,passage_id,verdict,text", "q1,d2,relevant,second", "q1,d4,negative,x", "q2,d1,unsure,y"
     )
 }
+GRADES = {
+    "grades.jsonl": jsonl(
+        {"query_id": "q1", "passage_id": "d2", "grade": 2}, {"query_id": "q2", "docid": "d1", "label": "doubtful"},
+        {"query_id": "q3", "positive_passages": [{"docid": "d4"}], "negative_passages": ["d1"]},
+    )
+}  # fmt: skip
+GRADED_TABLE = {"grades.csv": lines("query_id,passage_id,grade,why", 'q1,d2,2,"so, yes"', "q1,d4,0,no", "q2,d1,1,")}
+TERMS = {"terms.tsv": lines("d1\topens a lock", "d2\twhat is it", "d1\tand a door")}
+TERMS_JSON = {"terms.jsonl": jsonl({"id": "d1", "terms": ["a lock", "a door"]}, {"_id": "d2", "terms": "what is it"})}
 CONFIG = {
     "config.yaml": lines(
         "recipe: ance-tele", "learning_rate: 2e-5", "negatives_per_query: 7", "sources: [query, lookahead]", "seed: 42",
@@ -184,6 +193,25 @@ def review_file(folder: Path, cache: Path) -> Found:
 
     rows = read_review(folder / "review.csv")
     return Found(repr([(row.query_id, row.passage_id, row.verdict) for row in rows]), {})
+
+
+def relabelled(folder: Path, cache: Path) -> Found:
+    from ance_tele.data.relabelling import read_relabelled
+
+    (path,) = folder.iterdir()
+    found = read_relabelled(path)
+    return Found(repr([(row.query_id, row.passage_id, row.verdict) for row in found.verdicts]), {})
+
+
+def terms(folder: Path, cache: Path) -> Found:
+    from ance_tele.data.expansion import expand
+    from ance_tele.data.load import collection_from_dicts
+
+    (path,) = folder.iterdir()
+    corpus = {"d1": "a key", "d2": "a lock", "d3": "a door"}
+    made = collection_from_dicts(corpus, {"q": "x"}, {"test": {"q": {"d1": 1}}}, cache=cache)
+    expanded = expand(made, passages=path, cache=cache)
+    return Found(repr([texts for _, texts in expanded.corpus.batches(expanded=True)]), {})
 
 
 def config_file(folder: Path, cache: Path) -> Found:
@@ -214,5 +242,10 @@ READERS = (
     Reader("triplets, Parquet", {"train.parquet": parquet(TRIPLET_ROWS)}, collection("triplets")),
     Reader("TREC run", RUN, run_file),
     Reader("review", REVIEW, review_file),
+    Reader("grades, JSON lines", GRADES, relabelled),
+    Reader("grades, CSV", GRADED_TABLE, relabelled),
+    Reader("terms, TSV", TERMS, terms),
+    Reader("terms, TSV, gzip", zipped(TERMS), terms),
+    Reader("terms, JSON lines", TERMS_JSON, terms),
     Reader("--config", CONFIG, config_file),
 )

@@ -155,6 +155,38 @@ ELSEWHERE = {
     "trained": {"MRR@10": 0.4225},
 }
 
+MERGE = {
+    "base": "tiny-bert",
+    "method": "linear",
+    "rule": "mean",
+    "weight": 0.5,
+    "episode": 3,
+    "on": [
+        {
+            "collection": "demo",
+            "own": True,
+            "split": "dev",
+            "metric": "MRR@10",
+            "scores": {"0": 0.3, "0.5": 0.45, "1": 0.46},
+            "final_split": "test",
+            "final": {"base": 0.31, "trained": 0.47, "merged": 0.46},
+            "differences": {"base": 0.15, "trained": -0.01},
+            "p": {"base": 0.001, "trained": 0.4},
+        },
+        {
+            "collection": "scifact",
+            "own": False,
+            "split": "test",
+            "metric": "MRR@10",
+            "scores": {"0": 0.6, "0.5": 0.59, "1": 0.4},
+            "final_split": "test",
+            "final": {"base": 0.6, "trained": 0.4, "merged": 0.59},
+            "differences": {"base": -0.01, "trained": 0.19},
+            "p": {"base": 0.4, "trained": 0.001},
+        },
+    ],
+}
+
 
 MRR = [[0.0, 1.0, 0.5, 1.0], [0.5, 0.5, 0.5, 0.5], [0.1, 0.2, 0.25, 0.125], [0.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
 
@@ -185,6 +217,8 @@ def write_run(folder: Path, summary: Mapping[str, Any] | None = None, analysed: 
     pq.write_table(pa.Table.from_pylist(rows), folder / "analysis" / "suspects.parquet")
     (folder / "elsewhere").mkdir(exist_ok=True)
     (folder / "elsewhere" / "scifact.json").write_text(json.dumps(ELSEWHERE), "utf-8")
+    (folder / "merged").mkdir(exist_ok=True)
+    (folder / "merged" / "merge.json").write_text(json.dumps(MERGE), "utf-8")
     return folder
 
 

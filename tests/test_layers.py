@@ -46,6 +46,7 @@ ONLY = {
         "mining.sources",
         "paper",
         "runs.analysed",
+        "runs.merged",
         "runs.summary",
         "store",
     },

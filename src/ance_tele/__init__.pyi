@@ -1,10 +1,12 @@
 from ance_tele.analysis.analyse import analyse as analyse
+from ance_tele.analysis.merge import merge_run as merge_run
 from ance_tele.analysis.out_of_domain import evaluate_out_of_domain as evaluate_out_of_domain
 from ance_tele.analysis.suspect_texts import suspects_of as suspects_of
 from ance_tele.console.errors import UserError as UserError
 from ance_tele.data.answers import has_answer as has_answer
 from ance_tele.data.collection import Collection as Collection
 from ance_tele.data.collection import Qrels as Qrels
+from ance_tele.data.expansion import expand as expand
 from ance_tele.data.formats.write import write_beir as write_beir
 from ance_tele.data.load import collection_from_dicts as collection_from_dicts
 from ance_tele.data.load import load_collection as load_collection

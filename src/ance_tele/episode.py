@@ -1,16 +1,17 @@
 """A run: mine, mix, train, evaluate; every value is an artefact of the run folder, made now or cached."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ance_tele.analysis.analyse import analyse
 from ance_tele.data.collection import Collection
-from ance_tele.data.review import ReviewAs
+from ance_tele.data.grades import ReviewAs, ReviewUse
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.report.write import write_report
 from ance_tele.runs.acquire import acquire_run_folder
 from ance_tele.runs.inputs import RunInputs
-from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
+from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final, evaluate_given
 from ance_tele.runs.mine import mine, search
 from ance_tele.runs.mix import Pools, mix
 from ance_tele.runs.summarise import summarise
@@ -29,8 +30,9 @@ def run(
     cache: Path | None = None,
     adopted: dict[str, Path] | None = None,
     review: str | Path | None = None,
-    review_as: ReviewAs = "exclude",
+    review_as: ReviewAs | ReviewUse = "exclude",
     executor: Executor = IN_PROCESS,
+    beside: Mapping[str, str | Path] | None = None,
 ) -> dict[str, Any]:
     """Carry out a recipe and return the content of ``summary.json``; the same call resumes.
 
@@ -42,14 +44,16 @@ def run(
         data: Where the collection was loaded from, so that ``ance-tele search`` finds it again.
         cache: Folder for the token stores.
         adopted: Parts of other run folders to begin with, by their name here, e.g. ``{"bm25": folder}``.
-        review: A CSV of verdicts; relevant passages are no negatives, or (``review_as``) become positives.
+        review: Verdicts or grades; relevant passages are no negatives, or (``review_as``) become positives.
         executor: Where models encode, search and train (:mod:`ance_tele.engine`); it changes no result.
+        beside: TREC runs of other systems by name, measured and tested next to ours.
 
     Raises:
         UserError: The folder belongs to another run, or the data, the model or the review cannot be used.
     """
-    inputs = RunInputs.of(recipe, collection, model, out, cache, review, review_as, executor=executor)
+    inputs = RunInputs.of(recipe, collection, model, out, cache, review, review_as, executor=executor, beside=beside)
     with acquire_run_folder(inputs, data, adopted):
+        evaluate_given(inputs)
         if "bm25" in recipe.evaluation.baselines:
             evaluate_bm25(inputs)
         if inputs.start is None:

@@ -35,6 +35,9 @@ class EpisodeConfig:
         strict: Refuse a collection with inconsistent files, rather than leave out what is wrong.
         hold_out: Below 1 the share, from 1 on the number of training queries that become the split dev, where there is
             none; chosen by their texts, the same ones whatever the seed.
+        expand_passages: File of terms (.tsv or .jsonl: an id and its terms a line; .txt: a line a passage) that BM25
+            and encoders read after each passage, such as docT5query's; null for none.
+        expand_queries: The same for queries, such as GAR's.
         seed: Of every draw.
     """
 
@@ -50,6 +53,8 @@ class EpisodeConfig:
     watch_lookahead: bool = True
     strict: bool = True
     hold_out: float | None = None
+    expand_passages: str | None = None
+    expand_queries: str | None = None
     seed: Annotated[int, (0, (1 << 32) - 1)] = 42
 
     def check(self) -> None:

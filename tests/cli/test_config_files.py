@@ -89,7 +89,8 @@ def test_a_recipe_keeps_its_settings_wherever_its_name_stands(
     assert {key: tuple(value) if isinstance(value, list) else value for key, value in shown[0].items()} == {
         **expected,
         **dict.fromkeys(("data", "model", "out", "lenient", "gpu", "review")),
-        "review_as": "exclude",
+        **{"review_as": "exclude", "review_doubtful": "keep", "review_irrelevant": "keep", "review_grades": ()},
+        "beside": (),
         **{"engine": "local", "address": None, "processes": "auto", "nodes": 1},
         **dict.fromkeys(("plan", "official"), False),
         "recipe": name,

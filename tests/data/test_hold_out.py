@@ -15,7 +15,7 @@ from ance_tele.data.formats.write import write_beir
 from ance_tele.data.grades import whole_grade
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.runs.folder import open_run
-from ance_tele.runs.identity import held_out, read_settings
+from ance_tele.runs.identity import agreeing, read_settings
 from ance_tele.settings import Recipe
 
 # ---- grades --------------------------------------------------------------------------------------
@@ -184,11 +184,11 @@ def test_recipe_and_collection_agree(tmp_path: Path) -> None:
     qrels = {"train": {f"q{number}": {"d": 1} for number in range(10)}}
     whole = collection_from_dicts({"d": "a"}, {f"q{n}": f"t{n}" for n in range(10)}, qrels, cache=tmp_path)
     part, recipe = whole.held_out(0.2), Recipe("x")
-    assert held_out(recipe, whole) == (recipe, whole)
-    assert held_out(recipe, part)[0].episode.hold_out == 0.2
-    assert held_out(recipe.with_settings(hold_out=0.2), whole)[1].fingerprint == part.fingerprint
+    assert agreeing(recipe, whole) == (recipe, whole)
+    assert agreeing(recipe, part)[0].episode.hold_out == 0.2
+    assert agreeing(recipe.with_settings(hold_out=0.2), whole)[1].fingerprint == part.fingerprint
     with pytest.raises(UserError, match="was held out already"):
-        held_out(recipe.with_settings(hold_out=0.3), part)
+        agreeing(recipe.with_settings(hold_out=0.3), part)
 
 
 def test_a_run_on_training_queries_alone_and_what_opens_it(

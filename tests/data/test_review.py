@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from ance_tele.cli.convert import convert
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
-from ance_tele.data import review as module
 from ance_tele.data.collection import Collection
+from ance_tele.data.grades import ReviewAs
 from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.data.reasons import current_reasons
-from ance_tele.data.review import VERDICTS, Verdict, load_review, read_review, write_review
+from ance_tele.data.review import VERDICTS, Verdict, read_review, write_review
+from ance_tele.data.reviewed import load_review
 from ance_tele.episode import run
 from ance_tele.mining.config import MiningConfig
 from ance_tele.recipes import recipe
@@ -147,15 +148,15 @@ def test_only_what_decides_a_number_decides_the_fingerprint(toy_collection: Coll
     path = tmp_path / "review.csv"
     rows = [("q00-1", "d00-2", "relevant"), ("q00-0", "d00-1", "relevant")]
     first = load_review(written(path, *rows), toy_collection)
-    assert first.pairs[0].tolist() == toy_collection.queries.rows(["q00-0", "q00-1"]).tolist()
-    assert first.pairs[1].tolist() == toy_collection.corpus.rows(["d00-1", "d00-2"]).tolist()
+    assert first.relevant[0].tolist() == toy_collection.queries.rows(["q00-0", "q00-1"]).tolist()
+    assert first.relevant[1].tolist() == toy_collection.corpus.rows(["d00-1", "d00-2"]).tolist()
     same = load_review(written(path, *rows[::-1], rows[0], ("q00-2", "d05-0", "negative")), toy_collection)
-    assert same.fingerprint == first.fingerprint and len(same.passages) == 2
+    assert same.fingerprint == first.fingerprint and len(same.relevant[0]) == 2
     assert load_review(path, toy_collection, "positives").fingerprint != first.fingerprint
     other = load_review(written(path, *rows, ("q00-2", "d05-0", "relevant")), toy_collection)
     assert other.fingerprint != first.fingerprint
     nothing = load_review(written(path), toy_collection)
-    assert len(nothing.passages) == 0 and nothing.pairs[0].dtype == np.int64
+    assert len(nothing.relevant[0]) == 0 and nothing.relevant[0].dtype == np.int64
 
 
 def ids(collection: Collection, training: TrainingSet, what: str) -> dict[str, list[str]]:
@@ -178,7 +179,7 @@ def test_positives_and_what_is_known(tmp_path: Path) -> None:
     path = written(tmp_path / "review.csv", *rows, ("q2", "e", "unsure"))
     training = {
         use: TrainingSet.of(collection, MiningConfig(), review=load_review(path, collection, use))
-        for use in get_args(module.ReviewAs)
+        for use in get_args(ReviewAs)
     }
     added = training["positives"]
     assert ids(collection, added, "positives") == {"q1": ["c", "a"], "q2": ["b"], "q3": ["d"]}

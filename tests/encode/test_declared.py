@@ -274,8 +274,8 @@ class Prompted:
     def __len__(self) -> int:
         return len(self._queries)
 
-    def batches(self) -> Any:
-        return self._queries.batches(size=32)
+    def batches(self, expanded: bool) -> Any:
+        return self._queries.batches(size=32, expanded=expanded)
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -88,7 +88,7 @@ class Stop(Exception):
 @pytest.fixture
 def asked(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Return what a command line asks of :func:`compare`, without doing it."""
-    names = ("systems", "models", "seeds", "data", "out", "cache", "executor", "table", "suit")
+    names = ("systems", "models", "seeds", "data", "out", "cache", "executor", "table", "suit", "beside")
     found: dict[str, Any] = {}
 
     def noting(*given: Any) -> None:

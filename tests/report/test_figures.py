@@ -67,6 +67,19 @@ def test_svg_has_what_the_run_has(tmp_path):
     assert "momentum" not in text and "12.2" not in text
 
 
+def test_systems_of_others_are_lines_of_their_own(tmp_path):
+    for amount in (3, 0):
+        summary = demo_summary(amount)
+        theirs = {"MRR@10": 0.4321, "nDCG@10": 0.5, "Recall@100": 0.9}
+        summary["beside"] = {"docT5query": {"file": "d2q.trec", "metrics": theirs, "final": theirs}}
+        text = drawn_text(summary, losses_of(amount), tmp_path / "a.svg")
+        assert any(one.startswith("docT5query") for one in text)
+        assert "0.432" in text or amount
+    drawings = gallery([run_of(demo_summary(3) | {"beside": summary["beside"]})])
+    rows = [row for row in drawings["learning-curves"].rows if row[0] == "docT5query"]
+    assert rows == [["docT5query", "MRR@10", None, None, 0.4321]]
+
+
 def test_figure_says_what_is_missing(tmp_path):
     summary = demo_summary(1)
     summary["baselines"] = {}

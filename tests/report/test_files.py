@@ -188,6 +188,7 @@ def test_figures_that_have_nothing_to_show_any_more_go(
         ("analysis/cases.json", b"\xff"),
         ("analysis/suspects.json", b"nonsense"),
         ("elsewhere/scifact.json", b"{"),
+        ("merged/merge.json", b"{"),
         ("analysis/per_query.parquet", b"PAR1 nonsense"),
         ("analysis/suspects.parquet", b""),
     ],

@@ -94,6 +94,12 @@ def test_the_csv_files_hold_the_numbers_of_the_run(whole: Path) -> None:
     )
     (elsewhere,) = rows_of(figures / "elsewhere.csv")
     assert (elsewhere["zero-shot"], elsewhere["trained"], elsewhere["p"]) == ("0.3125", "0.4225", "0.002")
+    merged = rows_of(figures / "merge.csv")
+    assert [(one["collection"], one["weight"], one["score"], one["chosen"]) for one in merged[1:4]] == [
+        ("demo", "0.5", "0.45", "1"),
+        ("demo", "1.0", "0.46", "0"),
+        ("scifact", "0.0", "0.6", "0"),
+    ]
 
 
 def test_the_same_run_gives_the_same_files(whole: Path, tmp_path: Path) -> None:

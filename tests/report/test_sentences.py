@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from fake_report import ELSEWHERE, compare, demo_summary, dynamics_of, measured, metrics, run_of, summary_of
+from fake_report import ELSEWHERE, MERGE, compare, demo_summary, dynamics_of, measured, metrics, run_of, summary_of
 
-from ance_tele.report import sentences
+from ance_tele.report import merging, sentences
 from ance_tele.report.verdict import FELL, FORGOTTEN_MUCH, NEW_FEW, SWINGS_MUCH, side_by_side, verdict
+from ance_tele.runs.merged import MergeSummary
 from ance_tele.runs.summary import Summary
+from ance_tele.store.records import decode
 
 
 def findings_of(summary):
@@ -151,6 +153,24 @@ def test_verdict_on_swinging_and_bm25() -> None:
     assert "BM25 is significantly better" not in said_of(worse)
     worse["episodes"][1]["pool"]["short_queries"] = 1
     assert "In an episode 1 training query had fewer negatives than wanted" in said_of(worse)
+
+
+def test_a_merge_says_how_it_was_chosen_and_what_it_does() -> None:
+    of = decode(MergeSummary, MERGE)
+    assert merging.choice(of) == (
+        "Of the linear merges of the model of episode 3 with tiny-bert, at the weights 0, 0.5 and 1 of the former, 0.5 "
+        "was chosen: the highest mean over demo (dev) and scifact (test). On scifact it was chosen by the very queries "
+        "of its score."
+    )
+    own, other = merging.outcome(of)
+    assert own == (
+        "On demo (test) the merge reaches 0.460 MRR@10, its base 0.310 and the trained model 0.470; the merge is "
+        f"better than its base by 0.150 MRR@10 (p = 0.001, {sentences.TEST}) and between the merge and the trained "
+        f"model there is no significant difference in MRR@10 (-0.010, p = 0.40, {sentences.TEST})."
+    )
+    assert "the merge is better than the trained model by 0.190 MRR@10" in other
+    kept = decode(MergeSummary, {**MERGE, "rule": "retain", "within": 0.01})
+    assert "the highest mean over scifact (test), of those that lose at most 1.0% on demo" in merging.choice(kept)
 
 
 def test_elsewhere_is_judged_by_its_test() -> None:

@@ -158,3 +158,23 @@ def test_without_in_batch_negatives_only_own_passages_count(tiny_model: Path, to
     p = loss_of.encode(features[1], forward, False)
     own = [F.cross_entropy((q[i] @ p[i::3].T)[None], torch.tensor([0])) for i in range(3)]
     assert ours == pytest.approx(float(torch.stack(own).mean().detach()), abs=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.01, 1), st.integers(0, 1000))
+def test_a_weight_is_a_share_of_a_negative(weight: float, seed: int) -> None:
+    """By the sum of exponentials; a weight of one half of two equal negatives is one of them."""
+    generator = torch.Generator().manual_seed(seed)
+    queries, passages = torch.randn(2, 4, generator=generator), torch.randn(5, 4, generator=generator)
+    target, doubtful = torch.tensor([0, 3]), torch.tensor([[False, True, False, False, True], [False] * 5])
+    bias = float(np.log(weight)) * doubtful
+    scores = (queries @ passages.T / 0.5).double()
+    shares = torch.where(doubtful, weight, 1.0) * scores.exp()
+    expected = -(scores[[0, 1], target].exp() / shares.sum(dim=1)).log().mean()
+    found = contrastive_loss(queries, passages, target, temperature=0.5, bias=bias)
+    assert float(found) == pytest.approx(float(expected), rel=1e-4)
+    twice = torch.cat([passages, passages[1:2]])
+    half = float(np.log(0.5)) * torch.tensor([[False, True, False, False, False, True]] * 2)
+    assert float(contrastive_loss(queries, twice, target, bias=half)) == pytest.approx(
+        float(contrastive_loss(queries, passages, target)), rel=1e-4
+    )

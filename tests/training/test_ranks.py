@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,12 +15,14 @@ from rank_gradients import compare_gradients, plan_of
 from safetensors.numpy import load_file
 from toy import without_dropout
 
+from ance_tele.data.collection import Qrels
 from ance_tele.data.tokens import tokenize
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, tokenizer_of
 from ance_tele.encode.loading import load_model
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.processes import Processes
+from ance_tele.mining.never import NeverNegative
 from ance_tele.training.ranks import TrainJob, read_plan, write_plan
 
 
@@ -36,7 +39,8 @@ def test_gradients_of_ranks_are_those_of_the_whole_batch(ranks: int, tiny_model:
 
 
 def test_a_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
-    plan = plan_of(8, 3)
+    pairs = Qrels.from_arrays(np.array([1, 4]), np.array([9, 2]), np.zeros(2, np.int64), np.arange(8))
+    plan = replace(plan_of(8, 3), doubtful=NeverNegative.rows(pairs), weight=0.25)
     write_plan(tmp_path / "plan.npz", plan)
     again = read_plan(tmp_path / "plan.npz")
     for step in range(plan.steps_per_epoch * 2):
@@ -45,6 +49,8 @@ def test_a_plan_is_read_back_as_it_was(tmp_path: Path) -> None:
         for example in examples.tolist():
             assert (again.passages(example, epoch)[1] == plan.passages(example, epoch)[1]).all()
             assert (again.never.of_query(example) == plan.never.of_query(example)).all()
+    assert again.doubtful is not None and again.weight == 0.25
+    assert [again.doubtful.of_query(query).tolist() for query in range(8)] == [[], [9], [], [], [2], [], [], []]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from ance_tele.runs.folder import read_identity, recipe_of, resolve
 from ance_tele.runs.out_of_domain import OutOfDomain
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import build
-from ance_tele.store.files import write_json
+from ance_tele.store.files import file_name, write_json
 from ance_tele.store.manifests import read_manifest
 from ance_tele.store.records import decode
 from ance_tele.store.tables import write_parquet
@@ -106,7 +106,7 @@ def _measure(
             **means,
         }
 
-    path = out / "elsewhere" / _file_name(collection.name) / "evaluation"
+    path = out / "elsewhere" / file_name(collection.name) / "evaluation"
     build(path, "out-of-domain evaluation", inputs, make)
 
 
@@ -117,11 +117,6 @@ def _results(out: Path) -> list[OutOfDomain]:
     results = []
     for one, p in zip(facts, holm([one["p"] for one in facts]), strict=True):
         found = {**one, "p": p}
-        write_json(out / "elsewhere" / f"{_file_name(one['collection'])}.json", found)
+        write_json(out / "elsewhere" / f"{file_name(one['collection'])}.json", found)
         results.append(decode(OutOfDomain, found))
     return results
-
-
-def _file_name(collection: str) -> str:
-    """Return a file name for a collection, whose name may contain slashes."""
-    return "".join(char if char.isalnum() or char in "-_." else "-" for char in collection).lstrip(".")[:80] or "data"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ance_tele.cli.common import ADDRESS, ENGINE, HINTS, LENIENT, PROCESSES, echo
 from ance_tele.cli.flags import Flag, Given, Verb
-from ance_tele.cli.measuring import echo_scores, encoder_config, usual_split, writable
+from ance_tele.cli.measuring import EXPANSION_FLAGS, echo_scores, encoder_config, expanded, usual_split, writable
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
@@ -26,7 +26,7 @@ def encode_verb(given: Given) -> int:
     config = encoder_config(given.model, given.settings)
     if serve_other_ranks():
         return 0
-    collection = load_collection(given.data, strict=not given.lenient)
+    collection = expanded(load_collection(given.data, strict=not given.lenient), given.settings)
 
     with importing():  # loads torch
         from ance_tele.evaluate.alone import encode_part
@@ -55,7 +55,7 @@ def retrieve_verb(given: Given) -> int:
     config = encoder_config(given.model, given.settings)
     if serve_other_ranks():
         return 0
-    collection = load_collection(given.data, strict=not given.lenient)
+    collection = expanded(load_collection(given.data, strict=not given.lenient), given.settings)
     split = given.settings.get("split") or usual_split(collection)
 
     with importing():  # loads torch
@@ -124,7 +124,7 @@ ENCODE = Verb(
             *_PARTS,
             heading="Most used",
         ),
-        *_headed(*_MORE, heading="More"),
+        *_headed(*_MORE, *EXPANSION_FLAGS, heading="More"),
         *_ENCODING,
     ],
 )
@@ -144,7 +144,7 @@ RETRIEVE = Verb(
             *_PARTS,
             heading="Most used",
         ),
-        *_headed(*_MORE, heading="More"),
+        *_headed(*_MORE, *EXPANSION_FLAGS, heading="More"),
         _EVALUATION["relevance_level"],
         _EVALUATION["exclude_self"],
         *_ENCODING,

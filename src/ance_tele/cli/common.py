@@ -23,6 +23,7 @@ HINTS = {
 LENIENT = switch("--lenient", "leave out what does not add up, and count it")
 PROCESSES = Flag("--processes", "how many; auto is one a GPU, one on a CPU", int | Literal["auto"], "auto")
 ENGINE = Flag("--engine", "where they run: on this machine, or on a Ray cluster", EngineName, "local")
+BESIDE = Flag("--beside", "runs of other systems, in TREC format: NAME=FILE [NAME=FILE ...]", tuple[str, ...], ())
 ADDRESS = Flag("--address", "of a Ray cluster that runs already")
 MOVED = Flag("--data", "where the collection lies now, if it was moved")
 

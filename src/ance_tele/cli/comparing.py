@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from ance_tele.cli.common import ADDRESS, ENGINE, HINTS, echo, introduce, need, print_config, settings_given
+from ance_tele.cli.common import ADDRESS, BESIDE, ENGINE, HINTS, echo, introduce, need, print_config, settings_given
 from ance_tele.cli.flags import Flag, Given, Verb
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
@@ -51,16 +51,19 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
 
     from ance_tele.data.load import load_collection
     from ance_tele.evaluate.comparison import ComparisonResult
+    from ance_tele.evaluate.given import named_runs
 
     with importing():  # loads torch
         from ance_tele.experiments.compare import compare_systems
-    from ance_tele.experiments.grid import own_settings, system
+    from ance_tele.experiments.grid import expansions, own_settings, system
     from ance_tele.experiments.tables import cost, stem, terminal_tables
     from ance_tele.mining.plugins import load_all
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.suited import suited
+    from ance_tele.runs.identity import agreeing
     from ance_tele.runs.working_copy import kept_at
 
+    beside = named_runs(given.beside, names)
     for name in names:
         load_all(system(name, given.scale, **settings).mining)  # before data of any size are read
     collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
@@ -77,7 +80,8 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
         if stays:
             echo(f"{chosen.name} stays what it is: {', '.join(stays)}")
     starts = [start_of(model) for model in models]
-    at_hand = {start: AtHand(collection, start) for start in starts}
+    read = {expansions(chosen): agreeing(chosen, collection)[1] for chosen in systems}
+    at_hand = {(start, added): AtHand(texts, start) for start in starts for added, texts in read.items()}
     announced: set[str] = set()
 
     def suit(chosen: Recipe, start: str, folder: Path) -> Recipe:
@@ -90,10 +94,10 @@ def _comparison(given: Given, names: Any, table: str | None) -> int:
             announced.add(start)
         chosen_by_name = own_settings(chosen.name)
         with muted(quiet):
-            return suited(chosen, at_hand[start], {*settings, *chosen_by_name}, folder)
+            return suited(chosen, at_hand[start, expansions(chosen)], {*settings, *chosen_by_name}, folder)
 
     with executor_for(given.parallel, given.engine, given.address) as executor, kept_at(given.out) as out:
-        found = compare_systems(systems, starts, seeds, given.data, out, None, executor, table, suit)
+        found = compare_systems(systems, starts, seeds, given.data, out, None, executor, table, suit, beside)
     result = ComparisonResult.of(found)
     echo("")
     for one in terminal_tables(result):
@@ -117,6 +121,7 @@ def _flags(what: Flag) -> list[Flag]:
         ],
         [
             Flag("--model", "the same as --models, for a single one"),
+            BESIDE,
             Flag("--parallel", "cells at a time; auto is one a GPU, one on a CPU", int | Literal["auto"], "auto"),
             ENGINE,
             ADDRESS,

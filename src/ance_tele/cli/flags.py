@@ -166,7 +166,7 @@ class _Parser(ArgumentParser):
 def _written(value: Any) -> str:
     """Format a value as on the command line."""
     if isinstance(value, tuple):
-        return f"[{', '.join(value)}]"
+        return f"[{', '.join(f'{one:g}' if isinstance(one, float) else one for one in value)}]"
     return value if isinstance(value, str) and value.strip() else json.dumps(value)
 
 

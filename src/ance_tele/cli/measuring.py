@@ -37,7 +37,8 @@ def evaluate_verb(given: Given) -> int:
         writable("run_file", given.run_file)
     main = given.model or given.passage_model
     config = encoder_config(main, given.settings)
-    collection = load_collection(given.data, strict=not given.lenient).held_out(given.settings.get("hold_out"))
+    collection = expanded(load_collection(given.data, strict=not given.lenient), given.settings)
+    collection = collection.held_out(given.settings.get("hold_out"))
     split = given.settings.get("split") or usual_split(collection)
 
     with importing():  # loads torch
@@ -77,6 +78,13 @@ def encoder_config(model: str, settings: Mapping[str, Any]) -> EncoderConfig:
     chosen = {**(published.settings if published is not None else settings_of(model)), **settings}
     own = {one.name: chosen[one.name] for one in fields(EncoderConfig) if one.name in chosen}
     return Recipe("", encoder=EncoderConfig()).with_settings(**own).encoder
+
+
+def expanded(collection: "Collection", settings: Mapping[str, Any]) -> "Collection":
+    """Return a collection with the terms of the files that were given."""
+    from ance_tele.data.expansion import expand
+
+    return expand(collection, *(settings.get(name) for name in EXPANSIONS))
 
 
 def usual_split(collection: "Collection") -> str:
@@ -119,6 +127,9 @@ def out_of_domain_verb(given: Given) -> int:
     return 0
 
 
+EXPANSIONS = ("expand_passages", "expand_queries")
+_EPISODE = setting_flags(EpisodeConfig())
+EXPANSION_FLAGS = [_EPISODE[name] for name in EXPANSIONS]
 _FIRST, _EVALUATION = "Most used", setting_flags(EvaluateConfig())
 
 EVALUATE = Verb(
@@ -134,7 +145,8 @@ EVALUATE = Verb(
         Flag("--query_model", "with --passage_model: a pair instead", heading=_FIRST),
         Flag("--passage_model", "the passages' encoder of a pair", heading=_FIRST),
         replace(LENIENT, heading="More"),
-        setting_flags(EpisodeConfig())["hold_out"],
+        _EPISODE["hold_out"],
+        *EXPANSION_FLAGS,
         _EVALUATION["relevance_level"],
         _EVALUATION["exclude_self"],
         *setting_flags(EncoderConfig(), "Encoding").values(),

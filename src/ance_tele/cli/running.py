@@ -1,9 +1,10 @@
 """The verb `run`: carry out a recipe, or estimate its cost."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
 from ance_tele.cli.common import (
     ADDRESS,
+    BESIDE,
     ENGINE,
     HINTS,
     PROCESSES,
@@ -18,8 +19,9 @@ from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
-from ance_tele.data.grades import ReviewAs
+from ance_tele.data.grades import ReviewAs, ReviewUse
 from ance_tele.engine.choose import executor_for, serve_other_ranks
+from ance_tele.evaluate.config import BASELINES
 from ance_tele.paper.settings import START_OF_SCALE, start_of
 from ance_tele.settings import Recipe
 
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 
 def run_verb(given: Given) -> int:
     """Carry out a recipe, or print a plan of its cost."""
-    from ance_tele.data.load import load_collection
+    from ance_tele.evaluate.given import named_runs
     from ance_tele.mining.plugins import load_all
+    from ance_tele.runs.identity import collection_for
     from ance_tele.runs.working_copy import kept_at
 
     chosen = chosen_recipe(given)
@@ -47,7 +50,7 @@ def run_verb(given: Given) -> int:
     model = None if chosen.lexical else given.model or START_OF_SCALE.get(given.recipe.partition("/")[0])
     if not chosen.lexical and not model:
         need(given, "model")
-    collection = load_collection(given.data, strict=chosen.episode.strict).held_out(chosen.episode.hold_out)
+    collection = collection_for(chosen, given.data)
     introduce(collection)
     chosen = _on_dev_without_test(chosen, collection, given)
     echo(f"recipe {chosen.name}, model {model or 'none'}, seed {chosen.episode.seed}")
@@ -56,6 +59,8 @@ def run_verb(given: Given) -> int:
     from ance_tele.plan.suited import suited
 
     start, review = start_of(model) if model else None, given.review
+    use = ReviewUse(given.review_as, given.review_doubtful, given.review_irrelevant, given.review_grades)
+    beside = named_runs(given.beside, BASELINES)
     with kept_at(given.out) as out:
         chosen = suited(chosen, AtHand(collection, start), given.settings, out)
 
@@ -63,7 +68,7 @@ def run_verb(given: Given) -> int:
             from ance_tele.episode import run
 
         with executor_for(given.processes, given.engine, given.address) as executor:
-            run(chosen, collection, start, out, given.data, None, None, review, given.review_as, executor)
+            run(chosen, collection, start, out, given.data, None, None, review, use, executor, beside)
     return conclude(out, given.out)
 
 
@@ -81,10 +86,9 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
     shape, benchmark = model_shape(given.model), benchmark_of(chosen.name)
     many = {"processes": 1 if given.processes == "auto" else given.processes, "nodes": given.nodes}
     if given.data:
-        from ance_tele.data.load import load_collection
+        from ance_tele.runs.identity import collection_for
 
-        collection = load_collection(given.data, strict=chosen.episode.strict)
-        collection = collection.held_out(chosen.episode.hold_out)
+        collection = collection_for(chosen, given.data)
         begun = working_copy(given.out) if given.out else None
         chosen = _on_dev_without_test(chosen, collection, given)
         start = start_of(given.model) if given.model else None
@@ -116,6 +120,8 @@ def _on_dev_without_test(chosen: Recipe, collection: "Collection", given: Given)
     return chosen.with_settings(split="dev")
 
 
+_KINDS = get_type_hints(ReviewUse)
+
 RUN = Verb(
     run_verb,
     "Carry out a recipe; the same command resumes. Settings: by what is at hand < recipe < --config file < command "
@@ -132,8 +138,14 @@ RUN = Verb(
             *("episodes", "negatives_per_query", "epochs", "batch_queries", "learning_rate"),
         ],
         [
-            Flag("--review", "CSV of verdicts: query_id, passage_id, verdict"),
+            Flag("--review", "file of verdicts or grades: query_id, passage_id, verdict or grade; or lists by query"),
+            BESIDE,
             Flag("--review_as", "passages called relevant: no negatives, or positives", ReviewAs, "exclude"),
+            Flag("--review_doubtful", "doubtful ones: as without verdict, or no negatives", _KINDS["doubtful"], "keep"),
+            Flag(
+                "--review_irrelevant", "positives called irrelevant stay, or are dropped", _KINDS["irrelevant"], "keep"
+            ),
+            Flag("--review_grades", "relevant from this grade on, doubtful from that", tuple[float, ...], ()),
             Flag("--gpu", "with --plan: on which GPU, e.g. H100"),
             PROCESSES,
             Flag("--nodes", "with --plan: on how many machines, of --processes GPUs each", int, 1),

@@ -13,10 +13,11 @@ _TAKE_URLS = {
     ("serve", "run"),
     ("suspects", "run"),
     ("report", "runs"),
+    ("merge", "run"),
 }
 
 # Flags that are files and folders of this machine everywhere else.
-_PATHS = ("out", "run", "runs", "target", "run_file", "to", "data", "source", "model", "models", "review")
+_PATHS = ("out", "run", "runs", "target", "run_file", "to", "data", "source", "model", "models", "review", "beside")
 
 
 def refuse_urls(verb: str, given: Given) -> None:
@@ -32,5 +33,5 @@ def refuse_urls(verb: str, given: Given) -> None:
             if is_url(one) and not taken:
                 raise UserError(
                     f"{one} is a URL, and {verb} takes none as {key}: only run, compare and reproduce --out, search, "
-                    "serve, suspects, report and evaluate --on take one. Give a file or folder."
+                    "serve, suspects, report, merge and evaluate --on take one. Give a file or folder."
                 )

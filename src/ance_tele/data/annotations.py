@@ -1,7 +1,8 @@
-"""Annotations of queries other than judgements: answer strings, negatives, scores of a teacher."""
+"""Annotations other than judgements: answer strings, negatives, scores of a teacher, added terms."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -87,6 +88,35 @@ class ScoredPassages:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+
+Part: TypeAlias = Literal["passages", "queries"]
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Terms that a file adds to passages or queries, for retrievers to read after the texts.
+
+    Attributes:
+        path: The file.
+        filled: Number of texts that get terms.
+        texts: Number of texts.
+        unknown: Number of ids in the file that the collection lacks.
+        fingerprint: sha-256 of the terms by row.
+    """
+
+    path: str
+    filled: int
+    texts: int
+    unknown: int
+    fingerprint: str
+
+    def line(self, part: Part) -> str:
+        """Return a log line."""
+        without, name = self.texts - self.filled, Path(self.path).name
+        rest = f"; {without:,} have none" if without else ""
+        strange = f"; {self.unknown:,} ids of the file are not in the collection" if self.unknown else ""
+        return f"{name} adds terms to {self.filled:,} of {self.texts:,} {part}{rest}{strange}"
 
 
 def _place(queries: np.ndarray, query_row: int) -> int | None:

@@ -1,6 +1,6 @@
 """A collection: corpus, queries, relevance judgements and answers, in memory-mapped Arrow files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.annotations import Answers, ScoredPassages
+from ance_tele.data.annotations import Answers, Expansion, Part, ScoredPassages
 from ance_tele.data.arrow import read_arrow
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
@@ -62,12 +62,22 @@ class Texts:
     def __getitem__(self, row: int) -> dict[str, str]:
         return {name: self.table[name][int(row)].as_py() for name in ("id", "title", "text")}
 
-    def batches(self, rows: np.ndarray | None = None, size: int = 16384) -> Iterator[tuple[list[str], list[str]]]:
-        """Yield titles and texts in row order, ``size`` at a time; of ``rows`` only, where given."""
+    def batches(
+        self, rows: np.ndarray | None = None, size: int = 16384, expanded: bool = False
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield titles and texts in row order, ``size`` at a time; of ``rows`` only, where given.
+
+        With ``expanded``, terms that an expansion adds follow the text: what retrievers read, and people do not.
+        """
+        expanded = expanded and "terms" in self.table.column_names
         count = len(self) if rows is None else len(rows)
         for start in range(0, count, size):
             part = self.table.slice(start, size) if rows is None else self.table.take(rows[start : start + size])
-            yield part["title"].to_pylist(), part["text"].to_pylist()
+            texts = part["text"].to_pylist()
+            if expanded:
+                terms = part["terms"].to_pylist()
+                texts = [f"{text} {more}" if more else text for text, more in zip(texts, terms, strict=True)]
+            yield part["title"].to_pylist(), texts
 
 
 @dataclass(frozen=True)
@@ -170,7 +180,8 @@ class Collection:
         teacher: Scores that training files give, of relevant passages and of negatives, by query.
         notes: Counts of what is no problem but worth logging, such as training rows joined.
         hold_out: Share or number of training queries held out as dev; None without.
-        whole: Fingerprint of the collection before queries were held out; None without.
+        whole: Fingerprint of the collection before queries were held out and texts expanded; None without.
+        expansions: Terms added to passages or queries.
 
     Example:
         >>> import ance_tele as at
@@ -193,11 +204,17 @@ class Collection:
     notes: dict[str, int] = field(default_factory=dict)
     hold_out: float | None = None
     whole: str | None = None
+    expansions: Mapping[Part, Expansion] = field(default_factory=dict)
 
     @property
     def texts(self) -> str:
-        """Fingerprint for artefacts of the texts alone, independent of held-out queries."""
+        """Fingerprint for artefacts of the texts alone, independent of held-out queries and added terms."""
         return self.whole or self.fingerprint
+
+    def texts_of(self, part: Part) -> str:
+        """Return the fingerprint of passages or queries as retrievers read them, with the terms added to them."""
+        added = self.expansions.get(part)
+        return self.texts if added is None else fingerprint([self.texts, "expanded", added.fingerprint])
 
     @classmethod
     def open(cls, folder: Path) -> "Collection":
@@ -271,7 +288,15 @@ class Collection:
         return replace(
             self,
             qrels=parts | {name: qrels for name, qrels in self.qrels.items() if name != "train"},
-            fingerprint=fingerprint([self.fingerprint, "hold_out", float(hold_out)]),
+            fingerprint=derived(self.texts, float(hold_out), self.expansions),
             hold_out=float(hold_out),
             whole=self.texts,
         )
+
+
+def derived(texts: str, hold_out: float | None, expansions: Mapping[Part, Expansion]) -> str:
+    """Return the fingerprint of a collection of some texts with queries held out and terms added, in any order."""
+    found = texts if hold_out is None else fingerprint([texts, "hold_out", hold_out])
+    for part, added in sorted(expansions.items()):
+        found = fingerprint([found, "expanded", part, added.fingerprint])
+    return found

@@ -1,6 +1,7 @@
 """Grades of relevance, and the uses of a review."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ance_tele.console.errors import UserError
@@ -10,6 +11,30 @@ INFINITE = 2.0**128 - 2.0**103
 
 # Passages judged relevant by a review are excluded from the negatives, or become positives.
 ReviewAs = Literal["exclude", "positives"]
+
+
+@dataclass(frozen=True)
+class ReviewUse:
+    """What becomes of the pairs of a review, by verdict.
+
+    Attributes:
+        relevant: They are excluded from the negatives of their query ("exclude"), or become positives ("positives").
+        doubtful: They stay as they are ("keep"), are excluded from the negatives ("exclude"), or count as a share of a
+            negative in the loss (a number between 0 and 1).
+        irrelevant: Pairs that the data has as positives stay such ("keep"), or are dropped ("drop").
+        grades: From which on a passage is relevant, and from which on doubtful; () means what is usual.
+    """
+
+    relevant: ReviewAs = "exclude"
+    doubtful: float | Literal["keep", "exclude"] = "keep"
+    irrelevant: Literal["keep", "drop"] = "keep"
+    grades: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.doubtful, int | float) and not 0 < self.doubtful < 1:
+            raise UserError(
+                f"review_doubtful is {self.doubtful:g}; a weight lies between 0 and 1, which are exclude and keep."
+            )
 
 
 def whole_grade(value: Any, where: str) -> int:

@@ -2,18 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
-import numpy as np
-
 from ance_tele.console.errors import UserError
-from ance_tele.data.collection import Collection
-from ance_tele.data.grades import ReviewAs
 from ance_tele.data.reasons import current_reasons
 from ance_tele.store.files import atomic
-from ance_tele.store.fingerprints import fingerprint
 
 VERDICTS = ("relevant", "negative", "unsure")
 
@@ -158,64 +153,3 @@ def _row(path: Path, line: int, header: list[str], values: list[str]) -> Verdict
 def _check_verdict(verdict: str, where: str) -> None:
     if verdict not in VERDICTS:
         raise UserError(f"{where} has the verdict '{verdict}'; it must be one of {', '.join(VERDICTS)}.")
-
-
-@dataclass(frozen=True)
-class Review:
-    """The pairs with the verdict "relevant", as rows of a collection, distinct and ascending.
-
-    Attributes:
-        path: Where it was read from.
-        use: "exclude" or "positives".
-        queries: Rows of the queries, int64 [n].
-        passages: Row of the passage of each, int64 [n].
-        verdicts: Of these pairs, in the order of the file.
-    """
-
-    path: Path
-    use: ReviewAs
-    queries: np.ndarray
-    passages: np.ndarray
-    verdicts: tuple[Verdict, ...]
-
-    @property
-    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the queries and of their passages, int64 [n] each."""
-        return self.queries, self.passages
-
-    @property
-    def fingerprint(self) -> str:
-        """sha-256 (hex) of the pairs and their use."""
-        return fingerprint([self.use, sorted({(row.query_id, row.passage_id) for row in self.verdicts})])
-
-
-def load_review(path: str | Path, collection: Collection, use: ReviewAs = "exclude") -> Review:
-    """Read a review and resolve its ids in a collection.
-
-    The passages called relevant are never negatives of their query ("exclude"), or further positives ("positives").
-
-    Raises:
-        UserError: The file is no review, or not one of this collection's training queries.
-    """
-    path, rows = Path(path), read_review(path)
-    queries = collection.queries.rows([row.query_id for row in rows])
-    passages = collection.corpus.rows([row.passage_id for row in rows])
-    where = f"collection '{collection.name}'"
-    _refuse(path, rows, queries < 0, "query_id", f"no query of {where}")
-    _refuse(path, rows, passages < 0, "passage_id", f"no passage of {where}")
-    training = collection.split("train").queries
-    _refuse(path, rows, ~np.isin(queries, training), "query_id", f"no training query of {where}")
-    relevant = np.array([row.verdict == "relevant" for row in rows], dtype=bool)
-    pairs = np.unique(np.stack([queries[relevant], passages[relevant]], axis=1), axis=0)
-    kept = tuple(row for row in rows if row.verdict == "relevant")
-    return Review(path, use, pairs[:, 0], pairs[:, 1], kept)
-
-
-def _refuse(path: Path, rows: Sequence[Verdict], wrong: np.ndarray, column: str, what: str) -> None:
-    if wrong.any():
-        first, count = rows[int(np.argmax(wrong))], int(wrong.sum())
-        more = "" if count == 1 else f", and {count - 1:,} more like it"
-        raise UserError(
-            f"{path} line {first.line} has the {column} '{getattr(first, column)}', which is {what}{more} "
-            f"({count:,} of {len(rows):,} rows); is this a review of other data?"
-        )

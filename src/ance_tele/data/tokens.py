@@ -162,7 +162,7 @@ Encoded: TypeAlias = tuple[list[list[int]], np.ndarray, np.ndarray]
 
 def _batches(texts: Texts) -> Iterator[Batch]:
     prompts, start = getattr(texts, "prompts", None), 0
-    for titles, bodies in texts.batches():
+    for titles, bodies in texts.batches(expanded=True):
         own = [] if prompts is None else prompts.slice(start, len(titles)).fill_null("").to_pylist()
         yield titles, bodies, own
         start += len(titles)

@@ -132,7 +132,8 @@ class TokenizedCollection:
     def _tokens(self, task: Task) -> TokenStore:
         assert self._checkpoint is not None, "tokens of no model"
         texts = self.collection.corpus if task == "document" else self.collection.queries
-        store = tokens_of(self._checkpoint.model, self._config, task, texts, self._cache, self.collection.texts)
+        source = self.collection.texts_of(TEXTS[task])
+        store = tokens_of(self._checkpoint.model, self._config, task, texts, self._cache, source)
         if self._checkpoint.announce and store.cut is not None and store.cut.cut:
             log.info(store.cut.line(TEXTS[task]))
         return store

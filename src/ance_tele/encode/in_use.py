@@ -11,7 +11,7 @@ from ance_tele.encode.config import EncoderConfig
 
 Task = Literal["query", "document"]
 
-TEXTS: dict[Task, str] = {"query": "queries", "document": "passages"}
+TEXTS: dict[Task, Literal["queries", "passages"]] = {"query": "queries", "document": "passages"}
 SETTINGS: dict[Task, str] = {"query": "query_max_len", "document": "passage_max_len"}
 
 # Names of prompts, in order of precedence. encode_query and encode_document of sentence-transformers read the first

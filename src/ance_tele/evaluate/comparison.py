@@ -48,6 +48,7 @@ class System:
         shares: Its alpha, beta and negatives_per_query.
         values: Final scores by split and metric.
         folders: Of its runs, names only.
+        file: Of a system that others have run: its TREC file.
     """
 
     letter: str
@@ -58,6 +59,7 @@ class System:
     values: Mapping[str, Mapping[str, Score]]
     episodes: tuple[EpisodeScores, ...]
     folders: tuple[str, ...]
+    file: str | None = None
 
     def score(self, split: str, metric: str) -> Score | None:
         """Return a final score, or None where it was not measured."""

@@ -122,12 +122,16 @@ class Evaluation:
     def write(self, found: TopK, folder: Path, tag: str) -> Scores:
         """Score a search; write ``run.trec`` (of the system ``tag``), ``metrics.json`` and ``per_query.parquet``."""
         run, scores = self.measure(found)
+        self.write_run(run, scores, folder, tag)
+        return scores
+
+    def write_run(self, run: Run, scores: Scores, folder: Path, tag: str) -> None:
+        """Write a run of the system ``tag`` and its scores as :meth:`write` does."""
         folder.mkdir(parents=True, exist_ok=True)
         run.write_trec(folder / "run.trec", tag)
         write_parquet(pa.table({"query_id": scores.query_ids, **scores.values}), folder / "per_query.parquet")
         how = {"split": self.split, "queries": len(scores.query_ids), "missing_queries": scores.missing, **self.facts}
         write_json(folder / "metrics.json", {**how, "metrics": scores.means()})
-        return scores
 
 
 def own_passages(collection: Collection, qrels: Qrels, which: ExcludeSelf) -> tuple[np.ndarray, np.ndarray]:

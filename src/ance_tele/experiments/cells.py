@@ -13,12 +13,12 @@ from typing import Any, TextIO
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import log_to
 from ance_tele.console.numbers import duration
-from ance_tele.data.load import load_collection
 from ance_tele.engine.executor import Executor
 from ance_tele.engine.work import Facts, Unit, Work
 from ance_tele.episode import run
 from ance_tele.evaluate.config import headline
-from ance_tele.experiments.grid import Cell, model_name, slug
+from ance_tele.experiments.grid import Cell, model_name, shared_folder, slug
+from ance_tele.runs.identity import collection_for
 from ance_tele.settings import Recipe
 from ance_tele.store.files import write_json
 
@@ -79,14 +79,14 @@ class CellsJob:
     def run(self, cell: Cell) -> dict[str, Any]:
         """Run one cell, adopting shared artefacts; return its summary."""
         recipe, out = cell.recipe, Path(self.out)
-        folder, shared = out / cell.folder, out / "shared" / slug(model_name(cell.model))
+        folder, shared = out / cell.folder, out / shared_folder(recipe, slug(model_name(cell.model)))
         adopted = {"episode-0": shared / "episode-0", "bm25": shared / "bm25"}
         if not recipe.episode.episodes and not recipe.lexical:
             adopted["final"] = shared / "final"
         if cell.donor is not None and not (folder / "episode-1").exists():
             adopted["episode-1"] = out / cell.donor / "episode-1"
         cache = Path(self.cache)
-        collection = load_collection(self.data, cache, recipe.episode.strict).held_out(recipe.episode.hold_out)
+        collection = collection_for(recipe, self.data, cache)
         model = None if recipe.lexical else cell.model
         summary = run(recipe, collection, model, folder, self.data, cache, adopted)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -7,6 +7,7 @@ adopted by all cells; so is a first episode that several recipes have in common.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.evaluate.config import ANSWER_METRICS
+from ance_tele.evaluate.evaluation import Evaluation
+from ance_tele.evaluate.given import given_runs, measure_splits
 from ance_tele.experiments.cells import CellsJob, run_cells
-from ance_tele.experiments.grid import Suit, grid, model_name, slug
+from ance_tele.experiments.grid import Suit, expansions, grid, model_name, shared_folder, slug
 from ance_tele.experiments.tables import write_comparison
-from ance_tele.experiments.tabulate import Entry, tabulate
+from ance_tele.experiments.tabulate import Entry, Measured, measured_columns, tabulate
 from ance_tele.mining.plugins import load_all
 from ance_tele.paper.figures import benchmark_of
-from ance_tele.runs.folder import Episode
+from ance_tele.runs.folder import Episode, RunFolder
+from ance_tele.runs.identity import agreeing
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.lists import anchor_lists, bm25_lists
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
@@ -43,6 +47,7 @@ def compare_systems(
     executor: Executor = IN_PROCESS,
     table: str | None = None,
     suit: Suit | None = None,
+    beside: Mapping[str, str | Path] | None = None,
 ) -> dict[str, Any]:
     """Run every system from every model with every seed, and compare their metrics with significance tests.
 
@@ -57,6 +62,7 @@ def compare_systems(
         table: Name of the paper's table whose figures are added, e.g. "table3".
         suit: Returns a system with defaults for a model, as :func:`ance_tele.plan.suited.suited` does; gets both and
             the cell's run folder. Without it all cells of a system have the same settings.
+        beside: TREC runs of other systems by name, for rows of their own.
 
     Returns:
         The content of ``comparison.json``: rows by system and model, tests by pair of systems, cost.
@@ -76,17 +82,21 @@ def compare_systems(
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, held))}); give all the same.")
     for one in systems:
         load_all(one.mining)
-    collection = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
+    plain = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
+    collections = {expansions(one): agreeing(one, plain, cache)[1] for one in systems}
     with acquire_comparison_folder(out):
-        for model in models:
-            share_first_mining([cell.recipe for cell in cells if cell.model == model], collection, model, out, cache)
+        given = measure_others(beside or {}, systems[0], plain, RunFolder(out), seeds[0])
+        for model, added in product(models, collections):
+            recipes = [cell.recipe for cell in cells if cell.model == model and expansions(cell.recipe) == added]
+            if added == (None, None) or not all(one.lexical for one in recipes):
+                share_first_mining(recipes, collections[added], model, out, cache)
         failed = run_cells(CellsJob.of(cells, out, data, cache, executor.workers), executor)
         order = [one.name for one in systems]
         done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda c: order.index(c.recipe.name))
         entries = [
             Entry(one.recipe.name, model_name(one.model), one.recipe.episode.seed, out / one.folder) for one in done
         ]
-        result = tabulate(entries, collection.name, headline(collection), table) if entries else None
+        result = tabulate(entries, plain.name, headline(plain), table, given) if entries else None
         if result is not None:
             write_comparison(out, result)
     if failed:
@@ -105,6 +115,27 @@ def _reasons(failed: Mapping[str, str]) -> str:
     for folder, why in failed.items():
         folders.setdefault(why, []).append(folder)
     return "; ".join(f"{', '.join(of)}: {why.rstrip('.')}" for why, of in folders.items())
+
+
+def measure_others(
+    beside: Mapping[str, str | Path], recipe: Recipe, collection: Collection, folder: RunFolder, seed: int
+) -> list[Measured]:
+    """Measure the runs of other systems as a recipe's evaluation does, on its split and on test.
+
+    Raises:
+        UserError: A file cannot be read, is of other data, or has no line for any of the queries.
+    """
+    runs = given_runs(beside, collection)
+    splits = dict.fromkeys((recipe.evaluation.split, *(["test"] if "test" in collection.qrels else []))) if runs else {}
+    on = {split: Evaluation.of(recipe.evaluation, collection, split) for split in splits}
+    measured = []
+    for given in runs:
+        place = folder.given(given.name)
+        made = measure_splits(given, on, place)
+        values = {split: measured_columns(place / split) for split in made}
+        little = not all(one.facts["usable"] for one in made.values())
+        measured.append(Measured(Entry(given.name, "", seed, place), None, values, little, given.path.name))
+    return measured
 
 
 def headline(collection: Collection) -> tuple[str, ...]:
@@ -130,9 +161,9 @@ def acquire_comparison_folder(out: Path) -> Iterator[None]:
 
 def share_first_mining(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path) -> None:
     """Compute once for all cells of a model what needs no training: zero-shot evaluation, BM25, the first mining."""
-    folder = out / "shared" / slug(model_name(model))
-    if (out / "shared" / "bm25").is_dir():
-        adopt(out / "shared" / "bm25", folder / "bm25")
+    folder, bm25 = (out / shared_folder(recipes[0], name) for name in (slug(model_name(model)), "bm25"))
+    if bm25.is_dir():
+        adopt(bm25, folder / "bm25")
     trained = [one for one in recipes if one.episode.episodes]
     by_encoder = {one.encoder: one for one in reversed(trained or recipes)}
     for chosen in reversed(by_encoder.values()):
@@ -150,7 +181,7 @@ def share_first_mining(recipes: Sequence[Recipe], collection: Collection, model:
     except UserError as error:
         log.info(f"not shared: {error}")  # settings of one system cannot work: only its own cells will fail
     if (folder / "bm25").is_dir():
-        adopt(folder / "bm25", out / "shared" / "bm25")
+        adopt(folder / "bm25", bm25)
 
 
 def _begin(inputs: RunInputs, recipes: Sequence[Recipe]) -> None:

@@ -90,6 +90,17 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text).strip("_")
 
 
+def expansions(recipe: Recipe) -> tuple[str | None, str | None]:
+    """Return the files of terms that a recipe adds to passages and queries; systems that differ share no search."""
+    return recipe.episode.expand_passages, recipe.episode.expand_queries
+
+
+def shared_folder(recipe: Recipe, name: str) -> Path:
+    """Return the folder, within that of the comparison, of what cells share under a name: of a model, or "bm25"."""
+    added = expansions(recipe)
+    return Path("shared") / (name if added == (None, None) else f"{name}+{fingerprint(added)[:8]}")
+
+
 def grid(
     systems: Sequence[Recipe], models: Sequence[str], seeds: Sequence[int], suit: Suit | None = None
 ) -> list[Cell]:
@@ -137,5 +148,6 @@ def beginning(recipe: Recipe) -> dict[str, Any]:
         },
         "schedule": asdict(recipe.schedule(1, 1_000_000)),
         "episode": [recipe.episode.seed, recipe.episode.max_train_queries, recipe.episode.strict],
+        "expansions": expansions(recipe),
         "parts": [asdict(recipe.training), asdict(recipe.encoder), asdict(recipe.evaluation)],
     }

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ance_tele.console.numbers import DASH, SIGNIFICANT, duration, percent
+from ance_tele.console.numbers import DASH, SIGNIFICANT, duration, percent, words
 from ance_tele.evaluate.comparison import ComparisonResult, EpisodeScores, Spread, System
 from ance_tele.paper.figures import Row, forgetting, of_system, table1
 from ance_tele.report.axes import Line, run_line
 from ance_tele.report.drawing import Drawing, Panel, image
-from ance_tele.report.figures_learning import draw_quality, draw_rate
+from ance_tele.report.figures_learning import draw_quality, draw_rate, given_level
 from ance_tele.report.renderers import csv_text, escape, latex, markdown, terminal
 from ance_tele.report.run_tables import short
 from ance_tele.report.style import plain, the_style
@@ -126,7 +126,7 @@ def standings(result: ComparisonResult) -> Table | None:
     ours = []
     for one in result.rows:
         final = {metric: score.mean for metric, score in one.values.get(result.splits[0], {}).items()}
-        ours.append(Row(f"{one.system} (this run, {one.model})", final))
+        ours.append(Row(f"{one.system} ({one.file or f'this run, {one.model}'})", final))
     body: list[list[str | Cell]] = [
         [
             Cell(row.system, strong=row in ours, quiet=row.reference),
@@ -165,7 +165,10 @@ def as_markdown(result: ComparisonResult) -> str:
     untested = f" Not tested, since it finds nothing for most queries: {', '.join(map(escape, result.untested))}."
     parts = [f"# {escape(result.collection)}: {len(result.rows)} systems, {seeds(result)}"]
     parts += [part for table in shown for part in (escape(table.title), markdown(table))]
-    return "\n\n".join([*parts, f"{cost(result)}.", NOTE + (untested if result.untested else "")]) + "\n"
+    files = {row.system: row.file for row in result.rows if row.file}
+    others = [f"Run by others: {words([f'{escape(name)} ({escape(file)})' for name, file in files.items()])}."]
+    notes = [*others * bool(files), f"{cost(result)}.", NOTE + untested * bool(result.untested)]
+    return "\n\n".join([*parts, *notes]) + "\n"
 
 
 def as_latex(result: ComparisonResult) -> str:
@@ -195,7 +198,11 @@ def curves(result: ComparisonResult) -> Drawing | None:
         rates = _lines(rows, [[(one.number, one.forgetting_rate) for one in row.episodes] for row in rows])
         title = f"{short(metric)} on {plain(split)}, from {plain(model)}"
         if quality:
-            panels.append(Panel(title, partial(draw_quality, lines=quality, title=title, from_zero=False)))
+            others = [(row.system, row.score(split, metric)) for row in result.of_model(model) if row.file]
+            means = [(name, found.mean) for name, found in others if found is not None]
+            levels = [given_level(*one, place) for place, one in enumerate(means, len(rows))]
+            draw = partial(draw_quality, lines=quality, title=title, levels=levels, from_zero=False)
+            panels.append(Panel(title, draw))
         if rates:
             panels.append(Panel("Forgetting", partial(draw_rate, lines=rates, title="Training queries that did worse")))
     return Drawing(stem(result), "", panels, (), [], size=(5.5, 3.9), columns=2) if panels else None

@@ -1,7 +1,7 @@
 """The comparison of finished runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from pathlib import Path
 from string import ascii_lowercase
@@ -11,7 +11,7 @@ import numpy as np
 from ance_tele.console.numbers import SIGNIFICANT
 from ance_tele.evaluate.comparison import ComparisonResult, Cost, EpisodeScores, Score, Spread, System, Test
 from ance_tele.evaluate.statistics import holm, pairwise_tests
-from ance_tele.runs.summary import Summary
+from ance_tele.runs.summary import EpisodeSummary, Summary
 from ance_tele.store.files import read_json
 from ance_tele.store.manifests import SCHEMA
 from ance_tele.store.tables import read_table
@@ -32,38 +32,56 @@ class Entry:
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished run with its summary and its final per-query values."""
+    """A finished run with its summary and its final per-query values.
+
+    Of a system that others have run, the TREC file takes the place of the summary.
+    """
 
     entry: Entry
-    summary: Summary
+    summary: Summary | None
     values: Columns
+    finds_little: bool = False
+    file: str | None = None
+
+    @property
+    def episodes(self) -> Sequence[EpisodeSummary]:
+        """The episodes of the run."""
+        return () if self.summary is None else self.summary.episodes
 
 
 def tabulate(
-    entries: Sequence[Entry], collection: str, metrics: Sequence[str], table: str | None = None
+    entries: Sequence[Entry],
+    collection: str,
+    metrics: Sequence[str],
+    table: str | None = None,
+    given: Sequence[Measured] = (),
 ) -> ComparisonResult:
     """Compare finished runs.
 
     Two systems are compared by a two-sided paired permutation test over queries, whose values are averaged over seeds;
-    p-values are Holm-adjusted over all pairs of a column. BM25 is not tested if it finds nothing for most queries.
+    p-values are Holm-adjusted over all pairs of a column. BM25, or a system that others have run, is not tested if it
+    finds nothing for most queries.
 
     Args:
         entries: Runs, in the order of the rows; runs that differ only in the seed share a row.
         collection: Name of the data.
         metrics: Of the columns and tests, as far as they were measured.
         table: Name of the paper's table that is reproduced.
+        given: Systems that others have run, for a row each next to those of every model.
     """
     runs: dict[tuple[str, str], list[Measured]] = {}
     for entry in entries:
         summary = Summary.read(entry.folder)
-        measured = Measured(entry, summary, per_query(entry.folder, summary))
+        measured = Measured(entry, summary, per_query(entry.folder, summary), _finds_little(summary))
         runs.setdefault((entry.model, entry.system), []).append(measured)
+    for model, one in product(dict.fromkeys(model for model, _ in runs), given):
+        runs[model, one.entry.system] = [replace(one, entry=replace(one.entry, model=model))]
     models, systems = (tuple(dict.fromkeys(names)) for names in zip(*runs, strict=True))
     letters = {name: ascii_lowercase[place % 26] * (1 + place // 26) for place, name in enumerate(systems)}
     first = [group[0].values for group in runs.values()]
     shown = [name for name in metrics if any(name in columns for values in first for columns in values.values())]
     splits = list(dict.fromkeys(split for values in first for split in values))
-    untested = {system for (_, system), group in runs.items() if _finds_little(group[0].summary)}
+    untested = {system for (_, system), group in runs.items() if group[0].finds_little}
     tested = {key: group for key, group in runs.items() if key[1] not in untested}
     columns = product(models, splits, shown)
     tests = tuple(test for column in columns for test in _tests(*column, tested))
@@ -93,12 +111,14 @@ def per_query(folder: Path, summary: Summary) -> dict[str, dict[str, np.ndarray]
     places = {str(summary.split): last}
     if (folder / "final" / "per_query.parquet").exists():
         places["test"] = folder / "final"
-    found = {}
-    for split, place in places.items():
-        table = read_table(place / "per_query.parquet")
-        columns = {name: table[name].to_numpy() for name in table.column_names if name != "query_id"}
-        found[split] = {name: column for name, column in columns.items() if not np.isnan(column).all()}
-    return found
+    return {split: measured_columns(place) for split, place in places.items()}
+
+
+def measured_columns(folder: Path) -> dict[str, np.ndarray]:
+    """Return the per-query values in a folder by metric, as far as they were measured."""
+    table = read_table(folder / "per_query.parquet")
+    columns = {name: table[name].to_numpy() for name in table.column_names if name != "query_id"}
+    return {name: column for name, column in columns.items() if not np.isnan(column).all()}
 
 
 def _row(
@@ -112,16 +132,17 @@ def _row(
             column = [one for one in tests if (one.model, one.split, one.metric) == (model, split, metric)]
             worse = _worse(system, column)
             values[split][metric] = Score(**vars(by_seed), better_than=tuple(letters[one] for one in worse))
-    settings = group[0].summary.settings
+    settings = group[0].summary.settings if group[0].summary else {}
     return System(
         letter=letters[system],
         system=system,
         model=model,
         seeds=tuple(run.entry.seed for run in group),
-        shares={name: settings[name] for name in ("alpha", "beta", "negatives_per_query")},
+        shares={name: settings[name] for name in ("alpha", "beta", "negatives_per_query") if name in settings},
         values=values,
-        episodes=tuple(_episode(one, group) for one in range(max(len(run.summary.episodes) for run in group))),
+        episodes=tuple(_episode(one, group) for one in range(max(len(run.episodes) for run in group))),
         folders=tuple(run.entry.folder.name for run in group),
+        file=group[0].file,
     )
 
 
@@ -135,7 +156,7 @@ def _worse(system: str, column: Sequence[Test]) -> list[str]:
 
 def _episode(place: int, group: Sequence[Measured]) -> EpisodeScores:
     """Return the values of an episode over the seeds of a system."""
-    every = [run.summary.episodes[place] for run in group]
+    every = [run.episodes[place] for run in group]
 
     def over_seeds(name: str) -> Spread | None:
         known = [value for one in every if (value := getattr(one, name)) is not None]
@@ -183,7 +204,7 @@ def _cost(runs: Sequence[Measured]) -> Cost:
     counted: set[tuple[object, ...]] = set()
     peak = 0
     for run in runs:
-        for episode in run.summary.episodes:
+        for episode in run.episodes:
             # A shared episode has exactly the same times in all its runs.
             times = (episode.number, *episode.seconds.items())
             for phase, spent in episode.seconds.items() if times not in counted else ():

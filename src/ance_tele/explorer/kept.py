@@ -60,7 +60,7 @@ class KnownCheckpoint:
         encoder = None if weights is None else question_encoder(opened.checkpoint_name(number), opened.encoder_config)
         if weights is None or encoder is None:
             return None
-        return cls(encoder, weights, encoder.passages_key(opened.collection.texts))
+        return cls(encoder, weights, encoder.passages_key(opened.collection.texts_of("passages")))
 
     def over(self, opened: OpenedRun, number: int, *elsewhere: Place) -> KeptRetriever | None:
         """Return what answers over vectors that the run, or a place elsewhere, has kept of this checkpoint.

@@ -73,7 +73,7 @@ def percentile(texts: Texts, share: float, count: Callable[[list[str]], list[int
     rows = np.unique(np.linspace(0, len(texts) - 1, SAMPLE).round().astype(np.int64))
     lengths = [
         length
-        for titles, bodies in texts.batches(rows)
+        for titles, bodies in texts.batches(rows, expanded=True)
         for length in count([f"{title} {body}" if title else body for title, body in zip(titles, bodies, strict=True)])
     ]
     return int(np.percentile(lengths, share, method="higher"))

@@ -31,7 +31,29 @@ def description(summary: Summary) -> str:
         run = f"Recipe {recipe} searched {on}{' with ' + words(names) if names else ''}, without any training"
     queries = count(data.queries.get(split))
     measured = f"measured on the {'' if queries == DASH else queries + ' '}{split} queries."
-    return " ".join([f"{run}; {measured}", *approximate(summary), *unusual(summary)])
+    conditions = (expanded, given, approximate, unusual)
+    return " ".join([f"{run}; {measured}", *(sentence for of in conditions for sentence in of(summary))])
+
+
+def expanded(summary: Summary) -> list[str]:
+    """Return a sentence on each file of terms that passages or queries are expanded by."""
+    return [
+        f"{count(of.filled)} of {count(of.texts)} {part} are read with terms that {recorded(of.file, 'file')} adds."
+        for part, of in summary.data.expansions.items()
+    ]
+
+
+def given(summary: Summary) -> list[str]:
+    """Return a sentence on each given run of another system."""
+    found = []
+    for name, of in summary.beside.items():
+        sentence = f"{name} was run by others ({recorded(of.file, 'file')})"
+        if not of.metrics:
+            sentence += f" and has no line for the {recorded(summary.split, 'split')} queries"
+        elif of.found_nothing:
+            sentence += f"; {counted(of.found_nothing, 'query', 'queries')} without a line count 0"
+        found.append(f"{sentence}.")
+    return found
 
 
 def approximate(summary: Summary) -> list[str]:

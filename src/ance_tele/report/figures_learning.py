@@ -32,6 +32,7 @@ from ance_tele.report.style import (
     QUIET,
     UNCHANGED,
     plain,
+    run_look,
     source_colour,
     source_title,
     sources_in_order,
@@ -88,6 +89,9 @@ def curves(runs: Sequence[RunData], reference: Reference | None = None) -> Drawi
     level = next((value for run in runs if (value := run.summary.untrained.get("bm25", {}).get(metric))), None)
     levels = [] if level is None else [_level("BM25", level)]
     rows += [["BM25", metric, None, None, level]] if levels else []
+    given = {name: value for run in runs for name, value in _given(run.summary, metric)}
+    levels += [given_level(name, value, place) for place, (name, value) in enumerate(given.items(), len(runs))]
+    rows += [[name, metric, None, None, value] for name, value in given.items()]
     split = plain(runs[0].summary.split or "")[:16]
     of = f"{metric}, {split} queries" if split else metric
     panels = []
@@ -183,6 +187,16 @@ def _level(name: str, value: float, dashes: Any = "--") -> Line:
     return Line(name, [(0, value)], BM25, None, dashes)
 
 
+def _given(summary: Summary, metric: str) -> list[tuple[str, float]]:
+    """Return a metric of the given runs of other systems, as far as measured."""
+    return [(name, values[metric]) for name, values in summary.given.items() if metric in values]
+
+
+def given_level(name: str, value: float, place: int) -> Line:
+    """Return the horizontal line of a system that others have run."""
+    return replace(_level(name, value, (0, (5, 1.5, 1, 1.5))), colour=run_look(place)[0], thin=True)
+
+
 def draw_loss(axes: Axes, lines: Sequence[Line], ends: Mapping[int, float]) -> None:
     """Draw the loss over all episodes, named where there is room; ``ends`` as of :func:`_ends`."""
     few = all(len(line.points) <= 12 for line in lines)
@@ -230,6 +244,9 @@ def _draw_overall(axes: Axes, summary: Summary) -> None:
             lines.append(Line(metric, points, INK, **style))
         if (level := summary.untrained.get("bm25", {}).get(metric)) is not None:
             levels.append(_level(f"BM25 {metric}", level, dashes))
+    first = shown_metrics(summary)[0]
+    given = enumerate(_given(summary, first), 1)
+    levels += [given_level(f"{name} {first}", value, place) for place, (name, value) in given]
     if lines:
         draw_quality(axes, lines, title, levels)
     else:
@@ -246,7 +263,7 @@ def _draw_losses(axes: Axes, run: RunData) -> None:
 
 def _draw_untrained(axes: Axes, summary: Summary) -> None:
     title = f"Retrieval quality without training, {plain(summary.split or '')} queries"
-    systems, metrics = summary.untrained, shown_metrics(summary)
+    systems, metrics = summary.systems, shown_metrics(summary)
     bars = [
         Bar(group, place, values[metric], score(values[metric]), BM25 if name == "bm25" else INK)
         for place, (name, values) in enumerate(systems.items())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ance_tele.console.numbers import percent, words
 from ance_tele.paper.curves import Reference
-from ance_tele.report import sentences
+from ance_tele.report import merging, sentences
 from ance_tele.report.drawing import Drawing
 from ance_tele.report.figures_learning import curves, rates
 from ance_tele.report.figures_negatives import composition, new_negatives, swing
@@ -41,6 +41,7 @@ FIGURES = (
     Figure("projection", NEGATIVES, projection, sentences.projection),
     Figure("suspects", SUSPECTS, suspects, sentences.suspects),
     Figure("elsewhere", OTHERS, out_of_domain, sentences.out_of_domain),
+    Figure("merge", OTHERS, merging.figure, merging.sentences),
 )
 
 NOTES = {

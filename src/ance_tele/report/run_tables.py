@@ -101,6 +101,12 @@ def collection(summary: Summary) -> Table:
     if data.review is not None:
         use = {"exclude": "no negatives", "positives": "positives"}.get(str(data.review.use), DASH)
         rows.append((f"passages that a review makes {use}", count(data.review.pairs)))
+        if data.review.doubtful is not None:
+            weight = data.review.weight
+            what = "no negatives" if weight is None else f"{weight:g} of a negative"
+            rows.append((f"doubtful passages that a review makes {what}", count(data.review.doubtful)))
+        if data.review.dropped is not None:
+            rows.append(("positives that a review drops", count(data.review.dropped)))
     return Table(("what", "value"), rows, text_columns=2)
 
 

@@ -83,12 +83,16 @@ def significance(summary: Summary) -> list[str]:
 
 
 def unfit(summary: Summary) -> list[str]:
-    """Return a sentence if BM25 found too little for a baseline."""
-    bm25 = summary.bm25
-    if bm25 is None or bm25.usable is not False:
-        return []
-    without, queries, reads = count(bm25.found_nothing), count(bm25.queries), recorded(bm25.reads, "reads")
-    return [f"BM25 found nothing for {without} of {queries} queries ({reads}): no test was made against it."]
+    """Return a sentence on BM25 and on each given run that found too little for a test."""
+    found, bm25 = [], summary.bm25
+    if bm25 is not None and bm25.usable is False:
+        without, queries, reads = count(bm25.found_nothing), count(bm25.queries), recorded(bm25.reads, "reads")
+        found.append(f"BM25 found nothing for {without} of {queries} queries ({reads}): no test was made against it.")
+    for name, of in summary.beside.items():
+        if of.usable is False:
+            without, queries = count(of.found_nothing), count(of.queries)
+            found.append(f"{name} has no line for {without} of {queries} queries: no test was made against it.")
+    return found
 
 
 def against_baselines(summary: Summary) -> list[str]:
@@ -98,7 +102,9 @@ def against_baselines(summary: Summary) -> list[str]:
     system = last or next((name for name in ("zero-shot", "bm25") if name in measured), None)
     if system is None:
         return []
-    others = [name for name in summary.untrained if name != system and not (name == "bm25" and unfit(summary))]
+    untested = {"bm25"} if summary.bm25 is not None and summary.bm25.usable is False else set[str]()
+    untested |= {name for name, of in summary.beside.items() if of.usable is False}
+    others = [name for name in (*summary.untrained, *summary.given) if name != system and name not in untested]
     reached = measured[system].get(metric)
     if not others and reached is not None and not unfit(summary):
         alone = "No other system was measured, so there is nothing to compare this number with."
@@ -147,7 +153,10 @@ def final(summary: Summary) -> str:
     split, reached = summary.final_split, summary.final.get(summary.main_metric)
     if split == summary.split or reached is None or not summary.episodes:
         return ""
-    return f"On the {split} queries, the last model reaches {score(reached)} {summary.main_metric}."
+    theirs = {name: of.final.get(summary.main_metric) for name, of in summary.beside.items()}
+    others = [f"{name} {score(value)}" for name, value in theirs.items() if value is not None]
+    whole = words([f"the last model reaches {score(reached)} {summary.main_metric}", *others])
+    return f"On the {split} queries, {whole}."
 
 
 # Learning and forgetting

@@ -11,7 +11,15 @@ import yaml
 from ance_tele.console.errors import UserError
 from ance_tele.data.review import write_review
 from ance_tele.mining.plugins import load_all
-from ance_tele.runs.identity import FREE_SETTINGS, REVIEW, model_files, read_identity, read_settings, relative
+from ance_tele.runs.identity import (
+    EXPANSIONS,
+    FREE_SETTINGS,
+    REVIEW,
+    model_files,
+    read_identity,
+    read_settings,
+    relative,
+)
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import check_given_negatives
@@ -36,8 +44,7 @@ def acquire_run_folder(
     """
     recipe, out, review = inputs.recipe, inputs.folder.path, inputs.review
     if review is not None:
-        what = "never drawn as negatives" if review.use == "exclude" else "further positives"
-        log.info(f"review {review.path}: {len(review.passages):,} passages called relevant, {what}")
+        log.info(review.line)
     check_folder(out)
     recipe.check()
     load_all(recipe.mining)
@@ -79,8 +86,13 @@ def _identity(inputs: RunInputs, data: str | Path | None) -> dict[str, Any]:
         },
     }
     if review is not None:
-        identity |= {"review": relative(review.path, out), "review_as": review.use}
+        identity |= {"review": relative(review.path, out), "review_as": review.uses.relevant}
+        others = {"review_doubtful": review.uses.doubtful, "review_irrelevant": review.uses.irrelevant}
+        identity |= {name: use for name, use in others.items() if use != "keep"}
         identity["fingerprints"]["review"] = review.fingerprint
+    for name, part in EXPANSIONS.items():
+        if part in inputs.collection.expansions:
+            identity[name] = relative(inputs.collection.expansions[part].path, out)
     if inputs.cross_encoder is not None:
         identity["cross_encoder"] = relative(recipe.mining.cross_encoder, out)
         identity["fingerprints"]["cross_encoder"] = inputs.cross_encoder.key

@@ -1,4 +1,4 @@
-"""The results of an analysis, read back: ``analysis/`` and ``elsewhere/``; missing parts are empty."""
+"""The results of an analysis, read back: ``analysis/``, ``elsewhere/``, ``merged/``; missing parts are empty."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ance_tele.console.errors import UserError
 from ance_tele.console.numbers import number
 from ance_tele.data.reasons import current_reasons
+from ance_tele.runs.merged import MERGED, MergeSummary
 from ance_tele.runs.out_of_domain import OutOfDomain
 from ance_tele.store.files import read_json, read_json_object
 from ance_tele.store.records import decode, decode_list
@@ -215,6 +216,7 @@ class Analysis:
     cases: Sequence[Case] = ()
     projection: Projection = field(default_factory=Projection)
     out_of_domain: Sequence[OutOfDomain] = ()
+    merge: MergeSummary | None = None
 
     @classmethod
     def read(cls, run: Path) -> Analysis:
@@ -235,7 +237,16 @@ class Analysis:
             cases=decode_list(Case, read_json(cases, AGAIN)) if cases.is_file() else (),
             projection=decode(Projection, _object(folder / "projection.json")),
             out_of_domain=[decode(OutOfDomain, _object(path)) for path in others],
+            merge=_merge(Path(run) / MERGED / "merge.json"),
         )
+
+
+def _merge(path: Path) -> MergeSummary | None:
+    found = _object(path)
+    try:
+        return decode(MergeSummary, found) if found else None
+    except ValueError:
+        raise UserError(f"{path} is no merge: write it again with `ance-tele merge`, or delete it.") from None
 
 
 def _object(path: Path) -> Mapping[str, Any]:

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
-from ance_tele.data.load import load_collection
-from ance_tele.data.review import Review, load_review
+from ance_tele.data.reviewed import Review, load_review
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.prompts import with_common_prompt
-from ance_tele.runs.identity import REVIEW, model_files, read_identity, recipe_of, resolve
+from ance_tele.runs.identity import (
+    EXPANSIONS,
+    REVIEW,
+    collection_for,
+    model_files,
+    read_identity,
+    recipe_of,
+    resolve,
+    review_use,
+)
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import check_whole
 from ance_tele.store.manifests import manifest_path, read_manifest
@@ -26,13 +34,17 @@ AGAIN = "restore it from a copy, or run the command that made it again"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder: ``episode-N`` of each checkpoint, ``bm25``, ``final``."""
+    """A run folder: ``episode-N`` of each checkpoint, ``bm25``, ``final``, ``beside``."""
 
     path: Path
 
     def checkpoint(self, number: int) -> Path:
         """Return the folder of a checkpoint: 0 is the initial model, N that of episode N."""
         return self.path / f"episode-{number}"
+
+    def given(self, name: str) -> Path:
+        """Return the folder of a given run of another system: a folder for each split."""
+        return self.path / "beside" / name
 
     def weights(self, number: int) -> str | None:
         """Return the fingerprint of the weights that an episode has trained; None where it has not.
@@ -153,9 +165,11 @@ def open_run(out: Path, data: str | Path | None = None) -> OpenedRun:
     if data is None and identity["data"] is None:
         raise UserError(f"{out} does not say where its data lies; give that with --data.")
     source = data or resolve(identity["data"], out)
-    collection = load_collection(source, strict=recipe.episode.strict).held_out(recipe.episode.hold_out)
+    terms = {name: resolve(identity[name], out) for name in EXPANSIONS if identity.get(name) is not None}
+    recipe = recipe.with_settings(**terms) if terms else recipe
+    collection = collection_for(recipe, source)
     if collection.fingerprint != identity["fingerprints"]["data"]:
         raise UserError(f"{source} is not the data that {out} was made of; give that with --data.")
-    review = load_review(out / REVIEW, collection, identity["review_as"]) if identity.get("review") else None
+    review = load_review(out / REVIEW, collection, review_use(identity)) if identity.get("review") else None
     model = identity["model"] and resolve(identity["model"], out)
     return OpenedRun(RunFolder(out), recipe, collection, model, review)

@@ -1,23 +1,39 @@
 """The identity of a run folder: recipe, data, model and review."""
 
 import os
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.annotations import Part
 from ance_tele.data.collection import Collection
-from ance_tele.data.grades import ReviewAs
+from ance_tele.data.expansion import expand
+from ance_tele.data.grades import ReviewAs, ReviewUse
+from ance_tele.data.load import load_collection
 from ance_tele.settings import Recipe
 from ance_tele.store.files import read_json
 from ance_tele.store.fingerprints import file_sha256, fingerprint
 from ance_tele.store.yaml_files import read_yaml
 
-# Settings without effect on results, which may differ when a run is resumed; a cross-encoder is compared by weights.
-FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
+# Settings without effect on results, which may differ when a run is resumed; a cross-encoder is compared by weights,
+# files of terms by what they add to the data.
+FREE_SETTINGS = (
+    "cross_encoder",
+    "expand_passages",
+    "expand_queries",
+    "keep_vectors",
+    "report_to",
+    "save_steps",
+    "shard_passages",
+    "watch_lookahead",
+)
 
 # Files that a model is loaded from: settings, tokenizer, weights.
 LOADED = (".json", ".txt", ".model", ".jinja", ".safetensors")
+
+# Settings that name files of terms, by what they are added to.
+EXPANSIONS: Mapping[str, Part] = {"expand_passages": "passages", "expand_queries": "queries"}
 
 # Copy of the relevant pairs of the review, which may change later.
 REVIEW = "given_review.csv"
@@ -41,10 +57,16 @@ def _is_identity(found: dict[str, Any]) -> bool:
     """Return whether a run.json names what a run is made of."""
     if not {"recipe", "data", "model", "fingerprints"} <= found.keys() or not isinstance(found["fingerprints"], dict):
         return False
-    names = [found.get(name) for name in ("data", "model", "review", "cross_encoder")]
+    names = [found.get(name) for name in ("data", "model", "review", "cross_encoder", *EXPANSIONS)]
     named = all(name is None or isinstance(name, str) for name in names)
     reviewed = "review" not in found or found.get("review_as") in get_args(ReviewAs)
     return named and reviewed and {"data", "model"} <= found["fingerprints"].keys()
+
+
+def review_use(identity: Mapping[str, Any]) -> ReviewUse:
+    """Return what becomes of the review of a run, as its ``run.json`` says."""
+    others = {name: identity.get(f"review_{name}", "keep") for name in ("doubtful", "irrelevant")}
+    return ReviewUse(identity["review_as"], **others)
 
 
 def model_files(model: str | Path) -> str | None:
@@ -97,10 +119,10 @@ def relative(path: str | Path | None, out: Path) -> str | None:
 
 def portable(recipe: Recipe) -> Recipe:
     """Return a recipe with absolute paths made relative, since a run folder contains none."""
-    judge = recipe.mining.cross_encoder
-    if judge is None or not Path(judge).is_absolute() or not Path(judge).exists():
-        return recipe
-    return replace(recipe, mining=replace(recipe.mining, cross_encoder=os.path.relpath(judge)))
+    settings = recipe.settings()
+    paths = {name: settings[name] for name in ("cross_encoder", *EXPANSIONS) if settings[name] is not None}
+    absolute = [name for name, path in paths.items() if Path(path).is_absolute() and Path(path).exists()]
+    return recipe.with_settings(**{name: os.path.relpath(paths[name]) for name in absolute}) if absolute else recipe
 
 
 def resolve(name: str, out: Path) -> str:
@@ -109,12 +131,28 @@ def resolve(name: str, out: Path) -> str:
     return str(path) if path.exists() else name
 
 
-def held_out(recipe: Recipe, collection: Collection) -> tuple[Recipe, Collection]:
-    """Return recipe and collection with the same ``hold_out``, if only one of them has it.
+def collection_for(recipe: Recipe, data: str | Path, cache: Path | None = None) -> Collection:
+    """Load the collection of a recipe: with its queries held out, and its terms added.
 
     Raises:
-        UserError: They differ, or it cannot be held out.
+        UserError: The data, or a file of terms, cannot be used.
     """
-    if recipe.episode.hold_out is None and collection.hold_out is not None:
-        return recipe.with_settings(hold_out=collection.hold_out), collection
-    return recipe, collection.held_out(recipe.episode.hold_out)
+    return agreeing(recipe, load_collection(data, cache, recipe.episode.strict), cache)[1]
+
+
+def agreeing(recipe: Recipe, collection: Collection, cache: Path | None = None) -> tuple[Recipe, Collection]:
+    """Return recipe and collection with the same held-out queries and added terms, if only one of them has these.
+
+    Raises:
+        UserError: They differ, it cannot be held out, or a file of terms cannot be used.
+    """
+    episode = recipe.episode
+    added = collection.expansions
+    taken: dict[str, Any] = {name: added[part].path for name, part in EXPANSIONS.items() if part in added}
+    if collection.hold_out is not None:
+        taken["hold_out"] = collection.hold_out
+    settings = recipe.settings()
+    if missing := {name: value for name, value in taken.items() if settings[name] is None}:
+        recipe = recipe.with_settings(**missing)
+    collection = collection.held_out(episode.hold_out)
+    return recipe, expand(collection, episode.expand_passages, episode.expand_queries, cache)

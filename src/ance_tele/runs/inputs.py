@@ -1,7 +1,7 @@
 """The inputs of a run: recipe, collection and initial model, and what all phases share."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,13 +9,15 @@ from pathlib import Path
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.data.collection import Collection
-from ance_tele.data.review import Review, ReviewAs, load_review
+from ance_tele.data.grades import ReviewAs, ReviewUse
+from ance_tele.data.reviewed import Review, load_review
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.prompts import with_common_prompt
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.evaluate.evaluation import Evaluation
+from ance_tele.evaluate.given import GivenRun, given_runs
 from ance_tele.runs.folder import Episode, OpenedRun, RunFolder
-from ance_tele.runs.identity import held_out, portable
+from ance_tele.runs.identity import agreeing, portable
 from ance_tele.runs.training_set import TrainingSet, notices
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
@@ -32,7 +34,7 @@ class RunInputs:
     """The inputs of a run; ``start``, the initial model, is None for a recipe without one.
 
     ``cross_encoder`` replaces the model in filters; ``evaluations`` holds the evaluation of each split; ``executor``
-    decides in which processes models run.
+    decides in which processes models run; ``given`` are runs of other systems to compare with.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class RunInputs:
     cross_encoder: CrossEncoderScorer | None
     evaluations: dict[str, Evaluation]
     executor: Executor = IN_PROCESS
+    given: tuple[GivenRun, ...] = ()
 
     @classmethod
     def of(
@@ -55,9 +58,10 @@ class RunInputs:
         out: str | Path,
         cache: Path | None = None,
         review: str | Path | None = None,
-        review_as: ReviewAs = "exclude",
+        review_as: ReviewAs | ReviewUse = "exclude",
         announce: bool = True,
         executor: Executor = IN_PROCESS,
+        beside: Mapping[str, str | Path] | None = None,
     ) -> "RunInputs":
         """Return the inputs of a run; models are loaded and texts tokenised on first use.
 
@@ -68,7 +72,8 @@ class RunInputs:
         """
         if is_url(out):
             raise UserError(f"{out} is a URL: give the folder of `with ance_tele.runs.working_copy.kept_at(url)`.")
-        recipe, collection = held_out(portable(recipe), collection)
+        recipe, collection = agreeing(recipe, collection, cache)
+        recipe = portable(recipe)
         verdicts = None if review is None else load_review(review, collection, review_as)
         splits = [recipe.evaluation.split, *(["test"] if "test" in collection.qrels else [])]
         evaluations = {split: Evaluation.of(recipe.evaluation, collection, split) for split in dict.fromkeys(splits)}
@@ -81,8 +86,8 @@ class RunInputs:
         if recipe.mining.cross_encoder is not None:
             cross_encoder = CrossEncoderScorer(recipe.mining.cross_encoder, recipe.encoder, collection)
         bm25 = BM25Retriever(collection, recipe.evaluation.language)
-        folder = RunFolder(Path(out))
-        return cls(recipe, collection, folder, start, tokens, bm25, verdicts, cross_encoder, evaluations, executor)
+        parts = (start, tokens, bm25, verdicts, cross_encoder, evaluations, executor)
+        return cls(recipe, collection, RunFolder(Path(out)), *parts, given_runs(beside or {}, collection))
 
     def retriever(self, checkpoint: Checkpoint, number: int) -> DenseRetriever:
         """Return the retriever of a checkpoint, given its number."""

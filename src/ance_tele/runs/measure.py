@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from ance_tele.evaluate.evaluation import Evaluation
+from ance_tele.evaluate.given import measure_splits
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.log import evaluated, log_phase
 from ance_tele.search.dense import DenseRetriever
@@ -35,6 +36,16 @@ def evaluate_final(inputs: RunInputs, retriever: Retriever, checkpoint: int | No
     if inputs.final_split != inputs.recipe.evaluation.split:
         folder = inputs.folder.path / "final"
     return dict(measure(retriever, on, folder, inputs.tag(retriever, number)).facts["metrics"])
+
+
+def evaluate_given(inputs: RunInputs) -> None:
+    """Evaluate the given runs of other systems on the split of the episodes and on the final one.
+
+    Raises:
+        UserError: A file is no run of this collection, or has no line for any of these queries.
+    """
+    for given in inputs.given:
+        measure_splits(given, inputs.evaluations, inputs.folder.given(given.name))
 
 
 def measure(retriever: Retriever, on: Evaluation, folder: Path, tag: str) -> Manifest:

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.reviewed import Review
 from ance_tele.evaluate.config import headline
+from ance_tele.evaluate.given import GivenRun
 from ance_tele.evaluate.statistics import compare_with
 from ance_tele.mining.plugins import plugin_sources
 from ance_tele.runs.folder import RunFolder
@@ -23,6 +25,8 @@ from ance_tele.runs.summary import (
     DataSummary,
     Environment,
     EpisodeSummary,
+    ExpansionSummary,
+    GivenSummary,
     PoolSummary,
     ReviewSummary,
     Summary,
@@ -68,7 +72,7 @@ def summarise(
         final=final or {},
         training_metric=metric if recipe.episode.episodes else None,
         evaluation={split: on.facts for split, on in inputs.evaluations.items()},
-        comparisons=comparisons(out, episodes, usable),
+        comparisons=comparisons(out, episodes, usable, inputs),
         settings=recipe.settings(),
         environment=Environment(
             machine=f"{platform.system()} {platform.machine()}, {processor}",
@@ -76,23 +80,44 @@ def summarise(
             packages=package_versions(),
         ),
         sources=plugin_sources(recipe.mining),
+        beside={given.name: _given(inputs, given) for given in inputs.given},
     )
     summary.write(out)
     return summary
 
 
-def comparisons(out: Path, episodes: int, baselines: list[str]) -> tuple[Comparison, ...]:
-    """Compare the last episode with each baseline on MRR@10; on answer recall where the split has no judgements."""
-    if not episodes:
+def comparisons(out: Path, episodes: int, baselines: list[str], inputs: RunInputs) -> tuple[Comparison, ...]:
+    """Compare the last episode with each baseline on MRR@10; on answer recall where the split has no judgements.
+
+    Given runs of other systems are compared with, too; without training, only these, with the model or BM25 as it is.
+    """
+    untrained = "bm25" if inputs.start is None else "zero-shot"
+    system, place = (f"episode {episodes}", f"episode-{episodes}") if episodes else (untrained, FOLDERS[untrained])
+    folders = {name: out / FOLDERS[name] for name in baselines if episodes}
+    for given in inputs.given:
+        folder = inputs.folder.given(given.name) / inputs.recipe.evaluation.split
+        if (made := read_manifest(folder / "evaluation")) and made.facts["usable"]:
+            folders[given.name] = folder
+    if not folders:
         return ()
-    table = read_table(out / f"episode-{episodes}" / "per_query.parquet")
+    table = read_table(out / place / "per_query.parquet")
     metric = headline([name for name in table.column_names[1:] if not np.isnan(table[name].to_numpy()).all()])
-    others = {name: read_table(out / FOLDERS[name] / "per_query.parquet")[metric].to_numpy() for name in baselines}
+    tables = {name: read_table(folder / "per_query.parquet") for name, folder in folders.items()}
+    others = {name: one[metric].to_numpy() for name, one in tables.items() if metric in one.column_names}
     found = compare_with(table[metric].to_numpy(), others)
     return tuple(
-        Comparison(system=f"episode {episodes}", baseline=name, metric=metric, difference=difference, p=p)
+        Comparison(system=system, baseline=name, metric=metric, difference=difference, p=p)
         for name, (difference, p) in found.items()
     )
+
+
+def _given(inputs: RunInputs, given: GivenRun) -> GivenSummary:
+    """Return what was measured of a given run."""
+    shown, final = inputs.recipe.evaluation.split, inputs.final_split
+    made = {split: read_manifest(inputs.folder.given(given.name) / split / "evaluation") for split in (shown, final)}
+    facts = {split: manifest.facts if manifest else {"metrics": {}} for split, manifest in made.items()}
+    counts = {name: facts[shown].get(name) for name in ("queries", "found_nothing", "usable")}
+    return GivenSummary(file=given.path.name, metrics=facts[shown]["metrics"], final=facts[final]["metrics"], **counts)
 
 
 def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
@@ -106,8 +131,22 @@ def _data(inputs: RunInputs, training: TrainingSet | None) -> DataSummary:
         training_queries_without_positive=0 if training is None else training.without,
         problems=collection.problems,
         notes=collection.notes,
-        review=None if review is None else ReviewSummary(use=review.use, pairs=len(review.passages)),
+        review=None if review is None else _review(review),
         tokens={what: asdict(store.cut) for what, store in stores.items() if store.cut is not None},
+        expansions={
+            part: ExpansionSummary(file=Path(added.path).name, filled=added.filled, texts=added.texts)
+            for part, added in collection.expansions.items()
+        },
+    )
+
+
+def _review(review: Review) -> ReviewSummary:
+    return ReviewSummary(
+        use=review.uses.relevant,
+        pairs=len(review.relevant[0]),
+        doubtful=len(review.doubtful[0]) if review.uses.doubtful != "keep" else None,
+        dropped=len(review.dropped[0]) if review.uses.irrelevant != "keep" else None,
+        weight=review.uses.doubtful if isinstance(review.uses.doubtful, float) else None,
     )
 
 

@@ -92,15 +92,31 @@ class EpisodeSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewSummary:
-    """The review of a run: use and number of its relevant pairs."""
+    """The review of a run: use and number of its relevant pairs.
+
+    ``doubtful`` counts the doubtful pairs that are excluded from negatives, or have a ``weight`` among them,
+    ``dropped`` the positives that it calls irrelevant and that are dropped; None where nothing becomes of them.
+    """
 
     use: str | None = field(metadata={"key": "as"})
     pairs: int | None
+    doubtful: int | None = None
+    dropped: int | None = None
+    weight: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpansionSummary:
+    """The file that adds terms to passages or queries, and how many texts get some."""
+
+    file: str | None
+    filled: int | None
+    texts: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:
-    """The collection: sizes, problems, truncated texts (``tokens``)."""
+    """The collection: sizes, problems, truncated texts (``tokens``), texts with added terms (``expansions``)."""
 
     fingerprint: str | None
     passages: int | None
@@ -111,6 +127,7 @@ class DataSummary:
     notes: Mapping[str, Any]
     review: ReviewSummary | None = None
     tokens: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    expansions: Mapping[str, ExpansionSummary] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +138,21 @@ class BM25Summary:
     queries: int | None
     found_nothing: int | None
     usable: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenSummary:
+    """A given run of another system, on the split of the episodes; ``final`` holds its metrics on the final split.
+
+    ``usable`` says whether enough of the queries have a line for comparisons.
+    """
+
+    file: str | None
+    queries: int | None
+    found_nothing: int | None
+    usable: bool | None
+    metrics: Metrics
+    final: Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +186,7 @@ class Summary:
         training_metric: Metric of learning and forgetting; None in older runs, which used MRR@100.
         evaluation: By split: depth, relevance level, excluded passages, metrics not measured.
         sources: Title and colour of each user-defined source of negatives, by name.
+        beside: Given runs of other systems, by name.
     """
 
     schema: int
@@ -173,6 +206,7 @@ class Summary:
     settings: Mapping[str, Any]
     environment: Environment
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    beside: Mapping[str, GivenSummary] = field(default_factory=dict)
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Summary":
@@ -227,9 +261,14 @@ class Summary:
         return {name: metrics for name, metrics in measured.items() if metrics}
 
     @property
+    def given(self) -> dict[str, Metrics]:
+        """Metrics of the given runs of other systems, by name, as far as they rank for queries of the split shown."""
+        return {name: one.metrics for name, one in self.beside.items() if one.metrics}
+
+    @property
     def systems(self) -> dict[str, Metrics]:
-        """Metrics of all systems, by name: those without training, then "episode 1" and so on."""
-        return {**self.untrained, **{f"episode {one.number}": one.metrics for one in self.episodes}}
+        """Metrics of all systems, by name: those without training, those of others, then "episode 1" and so on."""
+        return {**self.untrained, **self.given, **{f"episode {one.number}": one.metrics for one in self.episodes}}
 
     @property
     def measured(self) -> set[str]:

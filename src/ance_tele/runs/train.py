@@ -79,7 +79,8 @@ def train(
         with writing(path, "model", inputs) as made:
             turns = by_turn(training.positives, seed)
             batch, negatives, every = config.batch_queries, config.negatives_per_query, config.positives == "all"
-            plan = BatchPlan(pool.load(), turns, batch, negatives, seed, training.never, every)
+            weighed = (training.doubtful, training.weight)
+            plan = BatchPlan(pool.load(), turns, batch, negatives, seed, training.never, every, *weighed)
             _check_negatives(plan, training, config)
             # Inputs as in the manifest, to recognise checkpoints of the same training.
             same = {"training": fingerprint(inputs)}

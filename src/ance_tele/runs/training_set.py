@@ -11,7 +11,7 @@ import pyarrow as pa
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection, Qrels
 from ance_tele.data.copies import Copies
-from ance_tele.data.review import Review
+from ance_tele.data.reviewed import Review
 from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.filters import answer_bearing_positives
@@ -35,6 +35,8 @@ class TrainingSet:
         left_out: Rows of training queries with neither relevant passages nor answers, int64.
         without_positive: Rows of training queries with answers but without relevant passages, int64.
         review: Fingerprint of the review used; None without.
+        doubtful: Passages that count as a share of a negative, by query; None without.
+        weight: That share.
     """
 
     collection: Collection
@@ -43,6 +45,8 @@ class TrainingSet:
     left_out: np.ndarray
     without_positive: np.ndarray
     review: str | None = None
+    doubtful: NeverNegative | None = None
+    weight: float = 1.0
 
     @classmethod
     def of(
@@ -60,7 +64,7 @@ class TrainingSet:
             collection: With a split "train".
             mining: ``positive_level``, ``without_positive``, ``depth``.
             limit: Number of training queries, the same for all seeds; None for all.
-            review: Verdicts of people; None without.
+            review: Verdicts of people or models; None without.
             out: Run folder for positives found by answer.
             ranker: Retriever for these; None leaves out queries without relevant passages.
 
@@ -69,8 +73,10 @@ class TrainingSet:
         """
         split = collection.split("train")
         relevant = split.relevant(mining.positive_level)
-        if review is not None and review.use == "positives":
-            relevant = relevant.extended(*review.pairs)
+        if review is not None and review.uses.irrelevant == "drop":
+            relevant = without_pairs(relevant, *review.dropped)
+        if review is not None and review.uses.relevant == "positives":
+            relevant = relevant.extended(*review.relevant)
         answered = collection.answers.queries
         left_out = np.setdiff1d(split.queries, np.concatenate([relevant.queries, answered]))
         without = np.intersect1d(np.setdiff1d(split.queries, relevant.queries), answered)
@@ -83,11 +89,20 @@ class TrainingSet:
         if not len(positives):
             raise UserError(no_positives(collection, mining.positive_level))
         known = positives
-        if review is not None and review.use == "exclude":
-            queries, passages = review.pairs
+        if review is not None and len(review.excluded[0]):
+            queries, passages = review.excluded
             ours = np.isin(queries, positives.queries)
             known = positives.extended(queries[ours], passages[ours])
-        return cls(collection, positives, known, left_out, without, None if review is None else review.fingerprint)
+        if review is None:
+            return cls(collection, positives, known, left_out, without)
+        weighed: tuple[NeverNegative | None, float] = (None, 1.0)
+        if isinstance(share := review.uses.doubtful, float):
+            queries, passages = review.doubtful
+            ours = np.isin(queries, positives.queries)
+            grades = np.zeros(int(ours.sum()), dtype=np.int64)
+            pairs = Qrels.from_arrays(queries[ours], passages[ours], grades, positives.queries)
+            weighed = (NeverNegative.rows(pairs), share)
+        return cls(collection, positives, known, left_out, without, review.fingerprint, *weighed)
 
     @classmethod
     def none(cls, collection: Collection) -> "TrainingSet":
@@ -135,6 +150,14 @@ class TrainingSet:
         if cached(path, inputs) is None:
             with writing(path, "positives", inputs) as made:
                 write_pairs(made.target, self.collection, self.positives.owners, self.positives.passages)
+
+
+def without_pairs(qrels: Qrels, queries: np.ndarray, passages: np.ndarray) -> Qrels:
+    """Return judgements without some pairs, given by row, int64 [n], and without the queries that keep none."""
+    width = 1 + max(int(qrels.passages.max(initial=0)), int(passages.max(initial=0)))
+    owner = qrels.owners
+    keep = ~np.isin(owner * width + qrels.passages, queries * width + passages)
+    return Qrels.from_arrays(owner[keep], qrels.passages[keep], qrels.grades[keep])
 
 
 def check_given_negatives(queries: np.ndarray, collection: Collection, recipe: Recipe) -> None:

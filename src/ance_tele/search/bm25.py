@@ -51,7 +51,8 @@ class BM25Retriever:
 
     def search(self, queries: np.ndarray, depth: int, what: str = "searching") -> TopK:
         """Return the best passages of queries, given by row; see :class:`ance_tele.search.retriever.Retriever`."""
-        texts = self._collection.queries.table["text"].take(queries).to_pylist()
+        asked = self._collection.queries.batches(queries, expanded=True)
+        texts = [text for _, bodies in asked for text in bodies]
         return self._index.search(texts, depth, self._collection.corpus.id_rank)
 
 
@@ -59,7 +60,7 @@ class BM25:
     """Okapi BM25 in Lucene's variant, k1 = 0.9, b = 0.4 (Anserini's defaults).
 
     Args:
-        corpus: The passages; title and text are searched.
+        corpus: The passages; title, text and terms added to it are searched.
         language: Decides the terms; see :class:`ance_tele.search.terms.Terms`.
     """
 
@@ -70,7 +71,7 @@ class BM25:
         numbers.default_factory = numbers.__len__
         ids: list[list[int]] = []
         with progress("BM25: reading", len(corpus), "passages") as advance:
-            for titles, bodies in corpus.batches():
+            for titles, bodies in corpus.batches(expanded=True):
                 for title, body in zip(titles, bodies, strict=True):
                     ids.append(list(map(numbers.__getitem__, self._terms.of(f"{title} {body}"))))
                 advance(len(bodies))

@@ -159,3 +159,12 @@ def read_json_object(path: Path, advice: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} holds a JSON {type(found).__name__} instead of an object: {advice}.")
     return found
+
+
+def file_name(name: str) -> str:
+    """Return a file name for a name, which may contain slashes.
+
+    >>> file_name("beir/scifact <b>")
+    'beir-scifact--b-'
+    """
+    return "".join(char if char.isalnum() or char in "-_." else "-" for char in name).lstrip(".")[:80] or "data"

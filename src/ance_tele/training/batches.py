@@ -35,6 +35,8 @@ class BatchPlan:
         seed: Of the order of queries and of draws.
         known: Passages excluded from negatives; None means the positives.
         every: Every pair of query and positive is an example.
+        doubtful: Passages that count as a share of a negative of their query; None without.
+        weight: That share, above 0.
     """
 
     pool: Pool
@@ -44,6 +46,8 @@ class BatchPlan:
     seed: int
     known: NeverNegative | None = None
     every: bool = False
+    doubtful: NeverNegative | None = None
+    weight: float = 1.0
 
     @property
     def examples(self) -> int:
@@ -159,7 +163,8 @@ class Collator:
     """Makes the two features of a step: its queries, and all its passages as one flat list.
 
     Besides tokens and their lengths, the queries have ``target``: index of each one's positive in the flat list, and
-    ``positives``: rows excluded from the negatives of a query, padded with -1. The passages have ``place``: index of
+    ``positives``: rows excluded from the negatives of a query, padded with -1; with weighted negatives also their rows,
+    ``doubtful``, and the logarithm of their weight. The passages have ``place``: index of
     each of the flat list among the encoded ones (repeated passages are encoded once); ``row``: first row with the same
     text; ``query``: index in the batch of the query that a passage was drawn for.
 
@@ -197,13 +202,15 @@ class Collator:
         target[order_of_all] = np.arange(len(rows))
         never = self.plan.never
         known = [never.of_query(query) for query in places.tolist()]
-        positives = np.full((len(known), max(map(len, known))), -1)
-        for line, relevant in zip(positives, known, strict=True):
-            line[: len(relevant)] = relevant
+        weighed = {}
+        if self.plan.doubtful is not None:
+            doubtful = [never.texts(self.plan.doubtful.of_query(query)) for query in places.tolist()]
+            weighed = {"doubtful": _padded(doubtful), "log_weight": torch.tensor(np.log(self.plan.weight)).float()}
         return {
             **self._tokens(self.queries, self.plan.positives.queries[places], self.query_forward),
             "target": torch.from_numpy(target[offsets[:-1]]),
-            "positives": torch.from_numpy(positives),
+            "positives": _padded(known),
+            **weighed,
         }, {
             **self._tokens(self.passages, distinct[order], self.passage_forward),
             "place": torch.from_numpy(place[order_of_all]),
@@ -218,6 +225,14 @@ class Collator:
             rows, sizes = rows[own_share(len(rows), edges, self.rank)], {"sizes": np.diff(edges).tolist()}
         ids, mask = (torch.from_numpy(each) for each in store.padded(rows, forward.pad))
         return {"input_ids": ids, "attention_mask": mask, "lengths": store.lengths(rows).tolist(), **sizes}
+
+
+def _padded(rows: list[np.ndarray]) -> torch.Tensor:
+    """Return lists of rows as one tensor, padded with -1, int64 [lists, longest]."""
+    padded = np.full((len(rows), max(map(len, rows))), -1)
+    for line, some in zip(padded, rows, strict=True):
+        line[: len(some)] = some
+    return torch.from_numpy(padded)
 
 
 def moved(feature: Feature, device: torch.device) -> Feature:

@@ -25,6 +25,7 @@ def contrastive_loss(
     target: Tensor,
     excluded: Tensor | None = None,
     temperature: float = 1.0,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Softmax cross-entropy of each query's positive against every other passage (paper, Eq. 2).
 
@@ -34,12 +35,15 @@ def contrastive_loss(
         target: Index of each query's positive among the passages, int64 [b].
         excluded: Passages that are no negatives of a query, bool [b, p]; the positive always counts.
         temperature: Scores are divided by it.
+        bias: Added to these, [b, p]: the logarithm of a weight lets a negative count as that share of one.
 
     Returns:
         The mean over the queries, a scalar.
     """
     with torch.autocast(queries.device.type, enabled=False):  # scores divided by 0.05 need float32
         scores = queries.float() @ passages.float().T / temperature
+    if bias is not None:
+        scores = scores + bias
     if excluded is not None:
         own = target[:, None] == torch.arange(scores.shape[1], device=target.device)  # one_hot would wait for a GPU
         scores = scores.masked_fill(excluded & ~own, -torch.inf)
@@ -150,7 +154,10 @@ class TeleportationLoss(nn.Module):
             excluded |= known_positives(rows, query["positives"])
         if not self.in_batch_negatives:
             excluded |= drawn_for[None, :] != torch.arange(len(queries), device=rows.device)[:, None]
-        return contrastive_loss(queries, passages, target, excluded, self.temperature)
+        bias = None
+        if "doubtful" in query:
+            bias = query["log_weight"] * known_positives(rows, query["doubtful"])
+        return contrastive_loss(queries, passages, target, excluded, self.temperature, bias)
 
     def encode(
         self, feature: Feature, forward: Forward, cached: bool, half: Mapping[str, Tensor] | None = None

@@ -89,11 +89,14 @@ def write_plan(path: Path, plan: BatchPlan) -> None:
     arrays |= {f"never.{name}": getattr(never, name) for name in ("groups", "offsets", "passages")}
     if never.first is not None:
         arrays["never.first"] = never.first
+    if plan.doubtful is not None:
+        arrays |= {f"doubtful.{name}": getattr(plan.doubtful, name) for name in ("groups", "offsets", "passages")}
     settings = {
         "batch_queries": plan.batch_queries,
         "negatives": plan.negatives,
         "seed": plan.seed,
         "every": plan.every,
+        "weight": plan.weight,
         "by_text": never.by_text,
     }
     arrays["settings"] = np.frombuffer(json.dumps(settings).encode(), np.uint8)
@@ -111,4 +114,5 @@ def read_plan(path: Path) -> BatchPlan:
         return {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
 
     never = NeverNegative(**part("never"), by_text=settings.pop("by_text"))
-    return BatchPlan(Pool(**part("pool")), Qrels(**part("positives")), known=never, **settings)
+    doubtful = NeverNegative(**part("doubtful")) if part("doubtful") else None
+    return BatchPlan(Pool(**part("pool")), Qrels(**part("positives")), known=never, doubtful=doubtful, **settings)

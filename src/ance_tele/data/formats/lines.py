@@ -23,8 +23,8 @@ def read_fields(path: Path, count: int, needed: str, separator: str | None = Non
         yield number, parts
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line numbers (from 1) and the non-blank lines of a text file in UTF-8, plain or gzipped."""
+def read_lines(path: Path, blank: bool = False) -> Iterator[tuple[int, str]]:
+    """Yield line numbers (from 1) and the lines of a text file in UTF-8, plain or gzipped; ``blank`` ones, too."""
     number = 0
     opened: Any = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rb") as file, progress(f"reading {path.name}", path.stat().st_size, "bytes") as advance:
@@ -38,7 +38,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                     advance(position - seen)
                     seen = position
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if line.strip():
+                if blank or line.strip():
                     yield number, line
         except UnicodeDecodeError as error:
             raise UserError(
