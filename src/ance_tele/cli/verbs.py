@@ -8,6 +8,7 @@ from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, echo
 from ance_tele.cli.comparing import COMPARE, REPRODUCE
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.measuring import EVALUATE
+from ance_tele.cli.pretraining import PRETRAIN
 from ance_tele.cli.running import RUN
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
@@ -149,6 +150,7 @@ VERBS: dict[str, Verb] = {
     "compare": COMPARE,
     "reproduce": REPRODUCE,
     "recipes": Verb(recipes_verb, "List the recipes."),
+    "pretrain": PRETRAIN,
     "evaluate": EVALUATE,
     "encode": ENCODE,
     "retrieve": RETRIEVE,
