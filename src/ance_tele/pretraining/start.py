@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 HEADS = "head.safetensors"
 """Beside the encoder: the heads that it was pretrained with, from which the next pretraining goes on."""
 
+_TITLES = {"mlm": "masked words", "head": "Condenser", "decoder": "the decoder"}
+
 # Names of the head of a masked language model of transformers, by ours.
 _MLM = (
     {"dense": "cls.predictions.transform.dense", "norm": "cls.predictions.transform.LayerNorm", "": "cls.predictions"},
@@ -91,7 +93,7 @@ def load_start(name: str, config: PretrainingConfig, device: str | None = None) 
 def adopt_heads(pretrained: Pretrained, stored: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Copy those heads that are stored whole and in the same shapes; return their names, and log which are new."""
     own = heads_of(pretrained)
-    groups = dict.fromkeys(_group(name) for name in own)
+    groups = sorted({_group(name) for name in own}, key=list(_TITLES).index)
     read = tuple(
         group
         for group in groups
@@ -101,8 +103,7 @@ def adopt_heads(pretrained: Pretrained, stored: Mapping[str, Tensor]) -> tuple[s
         for name, tensor in own.items():
             if _group(name) in read:
                 tensor.copy_(stored[name])
-    titles = {"mlm": "masked words", "head": "Condenser", "decoder": "the decoder"}
-    parts = [f"{titles[group]} {'goes on' if group in read else 'is new'}" for group in groups]
+    parts = [f"{_TITLES[group]} {'goes on' if group in read else 'is new'}" for group in groups]
     log.info(f"heads: {', '.join(parts)}")
     return read
 
