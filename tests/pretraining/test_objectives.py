@@ -178,7 +178,7 @@ def test_bf16_is_close_to_float32(folder: Path) -> None:
     for objective in OBJECTIVES:
         model, feature = made(folder, objective)
         exact = model.terms(feature)
-        model.config = replace(model.config, train_precision="bf16")
+        model.settings = replace(model.settings, train_precision="bf16")
         for name, value in model.terms(feature).items():
             assert abs(float(value) - float(exact[name])) < 0.05 * float(exact[name]) + 0.05, (objective, name)
 

@@ -233,3 +233,26 @@ def test_passages_are_those_of_the_corpus(tiny_model: Path, collection: Collecti
     codes = found.codes[found.store.offsets[5] : found.store.offsets[6]]
     assert codes.tolist() == [0, *[1] * (len(codes) - 2), 0]
     assert np.array_equal(passage_words(*given).codes, found.codes)
+
+
+def test_a_tracker_is_told_the_loss(
+    tiny_model: Path, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trackers read the configuration of what is trained where it has one, as models of transformers do."""
+    from transformers import TrainerCallback, integrations
+
+    told: list[float] = []
+
+    class Tracker(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *given: Any, **named: Any) -> None:
+            if hasattr(named["model"], "config"):
+                named["model"].config.to_json_string()
+
+        def on_log(self, *given: Any, **named: Any) -> None:
+            told.append(named["logs"]["loss"])
+
+    monkeypatch.setattr(integrations, "get_reporting_integration_callbacks", lambda names: [Tracker])
+    tracking = replace(CONFIG, steps=4, report_to=("mine",))
+    found = pretrain(tiny_model, collection, tmp_path / "out", tracking, device="cpu")
+    log = json.loads((found.folder / "pretraining.json").read_text("utf-8"))
+    assert told == [loss for _, loss in log["loss"]]

@@ -78,7 +78,7 @@ class PretrainingConfig:
     title_separator: str = " "
     chunk_tokens: Annotated[int, (1, 1 << 30)] = 16384
     grad_cache: bool | None = None
-    grad_cache_tokens: Annotated[int, (1, 1 << 30)] = 65536
+    grad_cache_tokens: Annotated[int, (1, 1 << 30)] = 16384
     logging_steps: Annotated[int, (1, 1 << 30)] = 10
     save_steps: Annotated[int | None, (1, 1 << 30)] = None
     report_to: tuple[str, ...] = ("auto",)

@@ -56,7 +56,8 @@ class Pretrained(nn.Module):
 
     def __init__(self, bert: Bert, config: PretrainingConfig, skip_from: int) -> None:
         super().__init__()
-        self.bert, self.config, self.skip_from = bert, config, skip_from
+        self.bert, self.skip_from = bert, skip_from
+        self.settings = config  # not ``config``: of that trackers expect the methods of transformers'
         self.body = bert.module
         words, width = self.table.shape
         self.mlm = nn.ModuleDict({"dense": nn.Linear(width, width), "norm": nn.LayerNorm(width, bert.shape.epsilon)})
@@ -77,14 +78,14 @@ class Pretrained(nn.Module):
     def forward(self, feature: Feature) -> Tensor:
         """Return the loss of a batch, a scalar."""
         terms = self.terms(feature)
-        return torch.stack([weight * terms[name] for name, weight in self.config.terms.items()]).sum()
+        return torch.stack([weight * terms[name] for name, weight in self.settings.terms.items()]).sum()
 
     def terms(self, feature: Feature) -> dict[str, Tensor]:
         """Return the terms of the loss of a batch (:class:`~ance_tele.pretraining.batches.PassageBatches`), by name.
 
         Those that predict words are means over the words to be predicted of the whole batch; chunks change nothing.
         """
-        ids, config = feature["input_ids"], self.config
+        ids, config = feature["input_ids"], self.settings
         step = self._step(feature)
         cached = ids.numel() > config.grad_cache_tokens if config.grad_cache is None else config.grad_cache
         sums, vectors = list[Tensor](), list[Tensor]()
@@ -113,7 +114,7 @@ class Pretrained(nn.Module):
             for name, one in (("head", self.head), ("decoder", self.decoder))
             if one is not None
         }
-        bf16 = resolve_precision(self.config.train_precision, ids.device) == "bf16"
+        bf16 = resolve_precision(self.settings.train_precision, ids.device) == "bf16"
         half = {name: halved(one) for name, one in {"body": body, **heads}.items()} if bf16 else None
         kernels: AbstractContextManager[Any] = nullcontext()
         if ids.device.type == "cpu":
@@ -138,7 +139,7 @@ class Pretrained(nn.Module):
             sums["mlm"] = self._words(late, labels, step)
             if self.head is not None:
                 own = step.heads["head"], step.copies("head"), shape
-                x = through(*own, condensed(late, early), layout, rates, 0, self.config.head_layers)
+                x = through(*own, condensed(late, early), layout, rates, 0, self.settings.head_layers)
                 sums["head"] = self._words(x, labels, step)
             if self.decoder is not None:
                 sums["decoder"] = self._decoded(late[:, :1], original, places, mask, step, at_first, rates)
@@ -161,10 +162,10 @@ class Pretrained(nn.Module):
     ) -> Tensor:
         """Return the sum of the cross-entropies of every token of the texts, each from what is before it."""
         shape, length = self.bert.shape, original.shape[1]
-        layout = Padded(weak_mask(length, self.config.decoder_span, original.device))
+        layout = Padded(weak_mask(length, self.settings.decoder_span, original.device))
         x = decoder_input(step.body, shape, original, places, first, dropout)
         own = step.heads["decoder"], step.copies("decoder"), shape
-        x = through(*own, x, layout, rates, 0, self.config.decoder_layers)
+        x = through(*own, x, layout, rates, 0, self.settings.decoder_layers)
         # The last real token is the frame's, as the first is; nothing predicts either.
         wanted = mask[:, 1:].bool()
         wanted = wanted & torch.cat([wanted[:, 1:], torch.zeros_like(wanted[:, :1])], 1)

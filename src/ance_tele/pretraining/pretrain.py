@@ -136,11 +136,11 @@ def _at(start: Start) -> torch.device:
 def _check_passages(batches: PassageBatches, config: PretrainingConfig) -> None:
     """Refuse a corpus without passages that are long enough; log how many are left out."""
     every, kept = len(batches.sizes), len(batches.rows)
+    why = f"shorter than two spans of {config.span_min_tokens} tokens" if config.spans == 2 else "empty"
     if not kept or (kept < 2 and config.spans == 2):
-        why = f"shorter than two spans of {config.span_min_tokens} tokens" if config.spans == 2 else "empty"
         raise UserError(f"All but {kept} of {counted(every, 'passage', 'passages')} are {why}: nothing to learn from.")
     if kept < every:
-        log.info(f"{every - kept:,} of {every:,} passages are left out: they are too short for two spans")
+        log.info(f"{every - kept:,} of {every:,} passages are left out: they are {why}")
 
 
 def _train(
