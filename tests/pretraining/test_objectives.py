@@ -168,7 +168,8 @@ def test_a_batch_of_one_passage(folder: Path, objective: str) -> None:
     """coCondenser's spans have nothing to be told from then: that term is zero, the others are not."""
     model, _ = made(folder, objective)
     batches = plain_batches([30], len(model.table), objective=objective, max_tokens=32)
-    terms = model.terms(batches.collate(np.array([0]), 0))
+    with torch.no_grad():
+        terms = model.terms(batches.collate(np.array([0]), 0))
     assert {name for name, value in terms.items() if float(value) > 1} == set(terms) - {"contrast"}
     assert terms.get("contrast", torch.zeros(())) == 0
     assert torch.isfinite(model(batches.collate(np.array([0]), 0)))

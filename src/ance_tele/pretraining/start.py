@@ -94,11 +94,7 @@ def adopt_heads(pretrained: Pretrained, stored: Mapping[str, Tensor]) -> tuple[s
     """Copy those heads that are stored whole and in the same shapes; return their names, and log which are new."""
     own = heads_of(pretrained)
     groups = sorted({_group(name) for name in own}, key=list(_TITLES).index)
-    read = tuple(
-        group
-        for group in groups
-        if all(name in stored and stored[name].shape == own[name].shape for name in own if _group(name) == group)
-    )
+    read = tuple(group for group in groups if _shapes(own, group) == _shapes(stored, group))
     with torch.no_grad():
         for name, tensor in own.items():
             if _group(name) in read:
@@ -129,6 +125,10 @@ def read_heads(folder: Path) -> dict[str, Tensor]:
         return {}
     with reading(path, "delete it, or take another copy of the model"):
         return load_file(path)
+
+
+def _shapes(tensors: Mapping[str, Tensor], group: str) -> dict[str, torch.Size]:
+    return {name: one.shape for name, one in tensors.items() if _group(name) == group}
 
 
 def _group(name: str) -> str:
