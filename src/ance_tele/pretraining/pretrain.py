@@ -86,8 +86,8 @@ def pretrain(
 
     Example:
         >>> import ance_tele as at
-        >>> words = [f"t{number} u{number} w{number} w1 w2 w3" for number in range(8)]
-        >>> collection = at.collection_from_dicts(dict(enumerate(words)), {}, {})
+        >>> passages = {f"p{number}": f"t{number} u{number} w{number} w1 w2 w3" for number in range(8)}
+        >>> collection = at.collection_from_dicts(passages, {"q1": "t1"}, {"test": {"q1": {"p1": 1}}})
         >>> config = at.PretrainingConfig(steps=2, span_min_tokens=2, batch_passages=4, report_to=("none",))
         >>> found = at.pretrain("my-model", collection, Path("pretrained"), config, device="cpu")
         >>> sorted(found.after), found.steps
