@@ -38,6 +38,8 @@ from ance_tele.mining.mine import mine as mine
 from ance_tele.mining.mix import mix as mix
 from ance_tele.mining.source_type import source as source
 from ance_tele.plan.suited import recipe_for as recipe_for
+from ance_tele.pretraining.config import PretrainingConfig as PretrainingConfig
+from ance_tele.pretraining.pretrain import pretrain as pretrain
 from ance_tele.recipes import recipe as recipe
 from ance_tele.search.topk import exact_topk as exact_topk
 from ance_tele.settings import Recipe as Recipe

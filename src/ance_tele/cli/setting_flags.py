@@ -4,13 +4,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from inspect import cleandoc
-from typing import Any
+from typing import Any, get_type_hints
 
 from ance_tele.cli.common import LENIENT
 from ance_tele.cli.flags import AT_HAND, Flag, switch
 from ance_tele.paper.settings import OFFICIAL
 from ance_tele.plan.defaults import SETTINGS
-from ance_tele.settings import PARTS, Recipe, setting_kinds
+from ance_tele.settings import PARTS, Recipe
 
 HEADINGS = ("Episodes", "Negatives", "Training", "Encoding", "Evaluation")
 CONFIG = Flag("--config", "YAML file of settings, such as a run's config.yaml; may be repeated", tuple[str, ...], ())
@@ -25,9 +25,10 @@ def setting_flags(config: Any, heading: str = "More") -> dict[str, Flag]:
     """Return flags for the settings of a config, by name, with help from its docstring; without those of --official."""
     section = cleandoc(type(config).__doc__ or "").partition("Attributes:\n")[2]
     entries = dict(re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE))
+    kinds = get_type_hints(type(config), include_extras=True)
     texts = {name: " ".join(text.replace("``", "").replace("None", "null").split()) for name, text in entries.items()}
     return {
-        name: Flag(f"--{name}", texts[name], setting_kinds()[name], getattr(config, name), True, heading)
+        name: Flag(f"--{name}", texts[name], kinds[name], getattr(config, name), True, heading)
         for name in (one.name for one in fields(config))
         if name not in OFFICIAL
     }

@@ -9,6 +9,7 @@ from ance_tele.cli.comparing import COMPARE, REPRODUCE
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.measuring import EVALUATE
 from ance_tele.cli.merging import MERGE
+from ance_tele.cli.pretraining import PRETRAIN
 from ance_tele.cli.running import RUN
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
@@ -150,6 +151,7 @@ VERBS: dict[str, Verb] = {
     "compare": COMPARE,
     "reproduce": REPRODUCE,
     "recipes": Verb(recipes_verb, "List the recipes."),
+    "pretrain": PRETRAIN,
     "evaluate": EVALUATE,
     "merge": MERGE,
     "encode": ENCODE,

@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
@@ -116,39 +116,100 @@ def train(
     loss_of = loss_for(model, config, rank, ranks)
     forwards = loss_of.query_forward, loss_of.passage_forward
     collate = Collator(plan, queries, passages, *forwards, rank, ranks)
-    optimizer, weights = adamw(model, config.weight_decay), [one for one in model.parameters() if one.requires_grad]
+    optimizer, count, device = adamw(model, config.weight_decay), config.batch_queries, model.device
+
+    def made(done: int) -> Iterator[tuple[Feature, Feature]]:
+        return batches(collate, schedule, done, device)
+
+    pace = Pace("queries", count, config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
+    return optimise(model, optimizer, loss_of, made, pace, work, schedule, plan.seed, inputs, rank, ranks)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What the loop over the steps takes of a configuration.
+
+    Attributes:
+        unit: What progress counts.
+        each: How many of them a step has.
+        max_grad_norm: Gradients are clipped to this norm; 0 for not at all.
+        logging_steps: Steps between two points of the loss curve.
+        save_steps: Steps between two checkpoints; None means every ten minutes.
+        report_to: Trackers.
+    """
+
+    unit: str
+    each: int
+    max_grad_norm: float
+    logging_steps: int
+    save_steps: int | None
+    report_to: tuple[str, ...]
+
+
+def optimise(
+    model: nn.Module,
+    optimizer: AdamW,
+    loss_of: Callable[..., Tensor],
+    batches_after: Callable[[int], Iterator[tuple[Feature, ...]]],
+    pace: Pace,
+    work: Path,
+    schedule: Schedule,
+    seed: int,
+    inputs: dict[str, Any] | None = None,
+    rank: int = 0,
+    ranks: int = 1,
+) -> Trained:
+    """Minimise a loss step by step; what was interrupted resumes from the last complete checkpoint in ``work``.
+
+    Args:
+        model: Everything that is trained.
+        optimizer: Over its weights.
+        loss_of: The loss of a batch, given its features.
+        batches_after: Returns the batches of the steps after so many.
+        pace: Size of a step for progress, clipping, how often to log and to save.
+        work: Folder for checkpoints, to be removed by the caller.
+        schedule: Steps, learning rates.
+        seed: Of dropout; the caller has seeded torch with it.
+        inputs: Inputs of the training; checkpoints with other inputs are not used.
+        rank: Rank of this process; its process group is initialised already.
+        ranks: Number of processes that share each step.
+
+    Raises:
+        UserError: A checkpoint cannot be read, or training has diverged.
+    """
+    weights = [one for one in model.parameters() if one.requires_grad]
     torch.empty((), dtype=torch.int64).random_()  # as torch's loader of data does: the same dropout as ever
     inputs, curve, done = inputs or {}, Curve(), 0
     if rank:
-        torch.manual_seed(plan.seed + 1000003 * rank)  # dropout of its own
+        torch.manual_seed(seed + 1000003 * rank)  # dropout of its own
     if (last := last_checkpoint(work, inputs, clean=ranks == 1)) is not None:
         done, curve = last[0], load_checkpoint(last[1], model, optimizer, rank)
     model.train()
-    saved, shown = time.monotonic(), 0 if rank else schedule.steps * config.batch_queries
-    trackers = nullcontext(None) if rank else tracked(config.report_to, work.parent, model, schedule.steps, done)
-    with progress("training", shown, "queries") as advance, held_signals() as stopping, trackers as track:
-        advance(done * config.batch_queries)
+    saved, shown = time.monotonic(), 0 if rank else schedule.steps * pace.each
+    trackers = nullcontext(None) if rank else tracked(pace.report_to, work.parent, model, schedule.steps, done)
+    with progress("training", shown, pace.unit) as advance, held_signals() as stopping, trackers as track:
+        advance(done * pace.each)
         steps = range(done + 1, schedule.steps + 1)
-        for step, (query, passage) in zip(steps, batches(collate, schedule, done, model.device), strict=True):
+        for step, batch in zip(steps, batches_after(done), strict=True):
             rate = schedule.peak * schedule.share(schedule.begin + step - 1)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = loss_of(query, passage)
+            loss = loss_of(*batch)
             loss.backward()
             if ranks > 1:
                 sum_gradients(weights)
-            norm = clip_grad_norm_(weights, config.max_grad_norm) if config.max_grad_norm > 0 else None
+            norm = clip_grad_norm_(weights, pace.max_grad_norm) if pace.max_grad_norm > 0 else None
             optimizer.step()
             optimizer.zero_grad()
             curve.add(loss)
-            advance(config.batch_queries)
+            advance(pace.each)
             ended = step == schedule.steps
-            if step == 1 or step % config.logging_steps == 0 or ended:
+            if step == 1 or step % pace.logging_steps == 0 or ended:
                 mean = finite(curve.close(step, rate), step)
                 if track is not None:
                     norms = {} if norm is None else {"grad_norm": float(norm)}
                     track(step, {"loss": mean, **norms, "learning_rate": rate})
-            every = config.save_steps
+            every = pace.save_steps
             due = time.monotonic() - saved > SAVE_SECONDS if every is None else step % every == 0
             due, stop = agreed((due and not ended, stopping()), ranks)
             if due or stop:
