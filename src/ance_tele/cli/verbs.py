@@ -9,6 +9,7 @@ from ance_tele.cli.comparing import COMPARE, REPRODUCE
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.measuring import EVALUATE
 from ance_tele.cli.running import RUN
+from ance_tele.cli.teaching import TEACH
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
@@ -148,6 +149,7 @@ VERBS: dict[str, Verb] = {
     "run": RUN,
     "compare": COMPARE,
     "reproduce": REPRODUCE,
+    "teach": TEACH,
     "recipes": Verb(recipes_verb, "List the recipes."),
     "evaluate": EVALUATE,
     "encode": ENCODE,
