@@ -1,7 +1,6 @@
 """The identity of a run folder: recipe, data, model and review."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +12,16 @@ from ance_tele.store.files import read_json
 from ance_tele.store.fingerprints import file_sha256, fingerprint
 from ance_tele.store.yaml_files import read_yaml
 
-# Settings without effect on results, which may differ when a run is resumed; a cross-encoder is compared by weights.
-FREE_SETTINGS = ("cross_encoder", "keep_vectors", "report_to", "save_steps", "shard_passages", "watch_lookahead")
+# Settings without effect on results, which may differ when a run is resumed; cross-encoders are compared by weights.
+FREE_SETTINGS = (
+    "cross_encoder",
+    "keep_vectors",
+    "report_to",
+    "save_steps",
+    "shard_passages",
+    "teacher",
+    "watch_lookahead",
+)
 
 # Files that a model is loaded from: settings, tokenizer, weights.
 LOADED = (".json", ".txt", ".model", ".jinja", ".safetensors")
@@ -41,7 +48,7 @@ def _is_identity(found: dict[str, Any]) -> bool:
     """Return whether a run.json names what a run is made of."""
     if not {"recipe", "data", "model", "fingerprints"} <= found.keys() or not isinstance(found["fingerprints"], dict):
         return False
-    names = [found.get(name) for name in ("data", "model", "review", "cross_encoder")]
+    names = [found.get(name) for name in ("data", "model", "review", "cross_encoder", "teacher")]
     named = all(name is None or isinstance(name, str) for name in names)
     reviewed = "review" not in found or found.get("review_as") in get_args(ReviewAs)
     return named and reviewed and {"data", "model"} <= found["fingerprints"].keys()
@@ -97,10 +104,9 @@ def relative(path: str | Path | None, out: Path) -> str | None:
 
 def portable(recipe: Recipe) -> Recipe:
     """Return a recipe with absolute paths made relative, since a run folder contains none."""
-    judge = recipe.mining.cross_encoder
-    if judge is None or not Path(judge).is_absolute() or not Path(judge).exists():
-        return recipe
-    return replace(recipe, mining=replace(recipe.mining, cross_encoder=os.path.relpath(judge)))
+    given = {"cross_encoder": recipe.mining.cross_encoder, "teacher": recipe.teaching.teacher}
+    folders = {name: path for name, path in given.items() if path and Path(path).is_absolute() and Path(path).exists()}
+    return recipe.with_settings(**{name: os.path.relpath(path) for name, path in folders.items()})
 
 
 def resolve(name: str, out: Path) -> str:

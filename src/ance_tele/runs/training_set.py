@@ -35,6 +35,7 @@ class TrainingSet:
         left_out: Rows of training queries with neither relevant passages nor answers, int64.
         without_positive: Rows of training queries with answers but without relevant passages, int64.
         review: Fingerprint of the review used; None without.
+        found: Fingerprint of the positives that a teacher has found, for the training set of an episode.
     """
 
     collection: Collection
@@ -43,6 +44,7 @@ class TrainingSet:
     left_out: np.ndarray
     without_positive: np.ndarray
     review: str | None = None
+    found: str | None = None
 
     @classmethod
     def of(
