@@ -1,7 +1,7 @@
 """Training: the encoder of an episode from its pool; interrupted training resumes from its last checkpoint."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,6 @@ log = logging.getLogger(__name__)
 # Removed settings at their defaults, as in manifests of older models.
 _FORMER = {"negatives_cross_device": False}
 
-# Later settings at their defaults, which are not in manifests of older models.
-_LATER = {"passage_loss": 0.0}
-
 # Settings of the teacher that decide its scores, pools or positives, and so are in their manifests.
 _NOT_OF_THE_LOSS = ("teacher", "teacher_positives", "teacher_updates", "teacher_steps", "teacher_learning_rate")
 
@@ -72,7 +69,8 @@ def train(
         config = replace(config, passage_loss=0.0)
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
     several = len(training.positives.passages) > len(training)
-    later = {"positives": not several, "compile": config.compile == "off"}  # settings that came later, without effect
+    # Settings that came later, without effect.
+    later = {"positives": not several, "compile": config.compile == "off", "passage_loss": not config.passage_loss}
     free = (*FREE_SETTINGS, *(name for name, idle in later.items() if idle))
     inputs = {
         "pool": fingerprint(pool.manifest.inputs),
@@ -80,7 +78,7 @@ def train(
         "start": start.weights,
         "tokens": [tokens.queries.key, tokens.passages.key],
         "untie_encoders": recipe.encoder.untie_encoders,
-        "settings": {**_of_manifest(config, free), **_FORMER},
+        "settings": {**{name: value for name, value in asdict(config).items() if name not in free}, **_FORMER},
         "schedule": asdict(schedule),
         "seed": seed,
         **training.same_texts,
@@ -117,15 +115,6 @@ def train(
     remove(work)
     log_phase(f"episode {episode.number}", "train", trained(manifest), manifest)
     return Checkpoint(path, start.config, manifest.facts["weights"], model, trained=True)
-
-
-def _of_manifest(config: TrainingConfig, free: Sequence[str]) -> dict[str, Any]:
-    """Return the settings that decide a trained model, as in its manifest."""
-    return {
-        name: value
-        for name, value in asdict(config).items()
-        if name not in free and not (name in _LATER and value == _LATER[name])
-    }
 
 
 def _together(
