@@ -52,6 +52,7 @@ QUESTIONS = {
         ("data", "model"),
     ),
     "encode": Question(("--texts 100 --rounds 3",), ("--texts 500",), ("data", "model")),
+    "pairs": Question(("--pairs 96 --rounds 3",), ("--pairs 1000",), ("data", "model")),
     "search": Question(("--rows 100000 --queries 300 --repeats 3",), ("--rows 100000", "--rows 1000000 --repeats 3")),
     "mine": Question(("--passages 1000 --queries 200 --repeats 2",), ("--passages 5000",), ("data", "model")),
     "mix": Question(("50000",), ("500000",)),

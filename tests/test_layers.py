@@ -62,7 +62,17 @@ ONLY = {
         "settings",
         "store",
     },
-    "training": {"console", "data", "encode", "engine.work", "mining.never", "mining.pool", "mining.seeding", "store"},
+    "training": {
+        "console",
+        "data",
+        "encode",
+        "engine.work",
+        "mining.never",
+        "mining.pool",
+        "mining.seeding",
+        "mining.teacher_scores",
+        "store",
+    },
     "mining": {"console", "data", "search.retriever", "search.topk", "store"},
 }
 

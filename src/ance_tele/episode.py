@@ -11,10 +11,12 @@ from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.report.write import write_report
 from ance_tele.runs.acquire import acquire_run_folder
 from ance_tele.runs.inputs import RunInputs
+from ance_tele.runs.judging import augmented
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final, evaluate_given
 from ance_tele.runs.mine import mine, search
 from ance_tele.runs.mix import Pools, mix
 from ance_tele.runs.summarise import summarise
+from ance_tele.runs.teacher import Lessons, teach
 from ance_tele.runs.train import train
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.retriever import Retriever
@@ -60,14 +62,18 @@ def run(
             return finish(inputs, None, inputs.bm25)
         retriever = inputs.retriever(inputs.start, 0)
         evaluate(inputs, retriever, 0)
-        training, pools = inputs.training_set(), Pools()
+        training, pools, lessons = inputs.training_set(), Pools(), Lessons()
         for episode in inputs.episodes():
-            candidates = mine(training, retriever, inputs.bm25, episode, inputs.cross_encoder)
-            retriever.close(recipe.episode.keep_vectors)
-            pool = mix(candidates, training, pools, episode)
+            candidates = mine(training, retriever, inputs.bm25, episode, inputs.cross_encoder, inputs.teacher)
+            learned = augmented(training, episode)
+            pool = mix(candidates, learned, pools, episode)
             del candidates  # memory that training needs
-            trained = train(episode.start(inputs.start, retriever.checkpoint), pool, training, inputs, episode)
+            lesson = teach(pool, learned, retriever, inputs, episode, lessons)
+            retriever.close(recipe.episode.keep_vectors)
+            start = episode.start(inputs.start, retriever.checkpoint)
+            trained = train(start, pool, learned, inputs, episode, lesson)
             pools.append(pool.on_disk())
+            lessons.append(lesson and lesson.on_disk())
             retriever = inputs.retriever(trained, episode.number)
             evaluate(inputs, retriever, episode.number)
             if episode.last:

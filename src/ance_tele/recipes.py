@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ance_tele.console.errors import UserError, unknown
+from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
 from ance_tele.paper.settings import ANCE, SCALES
 from ance_tele.settings import EpisodeConfig, Recipe
 from ance_tele.store.plugins import failing_as, is_plugin, load_plugin
+from ance_tele.training.config import TrainingConfig
+from ance_tele.training.teaching import TeachingConfig
 
 
 def ance_tele() -> Recipe:
@@ -29,6 +32,62 @@ def ance_tele_bm25() -> Recipe:
 def ance_tele_overlap() -> Recipe:
     """ANCE-Tele without overlap: a passage that several sources name counts once (Table 8)."""
     return Recipe("ance-tele-overlap", mining=MiningConfig(dedup=True))
+
+
+def ance_tele_teacher() -> Recipe:
+    """ANCE-Tele that also learns from a cross-encoder's ranking of each query's list (--teacher)."""
+    return Recipe("ance-tele+teacher", teaching=TeachingConfig(distillation="kl"))
+
+
+def rocketqa() -> Recipe:
+    """RocketQA: random negatives, then its own, denoised and augmented by a cross-encoder (--teacher)."""
+    # Steps 1, 3 and 4 of the paper; step 2 trains the teacher. In-batch negatives span all processes in any case.
+    return Recipe(
+        "rocketqa",
+        EpisodeConfig(episodes=2, refresh_fraction=1.0),
+        MiningConfig(sources=("query",), first_sources=("random",), alpha=0.0, depth=50),
+        TrainingConfig(negatives_per_query=4, learning_rate=3e-5),
+        TeachingConfig(teacher_negatives=0.1, teacher_positives=0.9),
+        EncoderConfig(query_max_len=32, passage_max_len=128, untie_encoders=True),
+    )
+
+
+def pair() -> Recipe:
+    """PAIR: as RocketQA with one encoder, and first with passages nearer to their query than to others."""
+    made = rocketqa()
+    training = replace(made.training, passage_loss=0.1)
+    encoder = replace(made.encoder, untie_encoders=False)
+    episode = replace(made.episode, restart="continue")
+    return replace(made, name="pair", episode=episode, training=training, encoder=encoder)
+
+
+def ar2() -> Recipe:
+    """AR2: retriever and cross-encoder (--teacher) as adversaries, which learn in turn from new negatives."""
+    return Recipe(
+        "ar2",
+        EpisodeConfig(episodes=4, restart="continue", refresh_fraction=1.0, rate_schedule="run"),
+        MiningConfig(sources=("query",), alpha=0.0),
+        TrainingConfig(negatives_per_query=15, epochs=1, learning_rate=1e-5),
+        TeachingConfig(
+            distillation="kl",
+            distillation_weight=1.0,
+            adversarial=0.5,
+            teacher_updates="contrastive",
+            teacher_learning_rate=1e-6,
+        ),
+    )
+
+
+def rocketqav2() -> Recipe:
+    """RocketQAv2: retriever and cross-encoder (--teacher) learn in turn, each from the other's ranking."""
+    teaching = TeachingConfig(distillation="kl", distillation_weight=1.0, teacher_updates="mutual")
+    return Recipe(
+        "rocketqav2",
+        EpisodeConfig(episodes=2, restart="continue", refresh_fraction=1.0, rate_schedule="run"),
+        MiningConfig(sources=("query",), alpha=0.0),
+        TrainingConfig(epochs=1, learning_rate=1e-5, warmup_ratio=0.0, weight_decay=0.01),
+        teaching,
+    )
 
 
 def zero_shot() -> Recipe:
@@ -102,6 +161,11 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "ance-tele+continue": ance_tele_continue,
     "ance-tele+bm25": ance_tele_bm25,
     "ance-tele-overlap": ance_tele_overlap,
+    "ance-tele+teacher": ance_tele_teacher,
+    "rocketqa": rocketqa,
+    "pair": pair,
+    "ar2": ar2,
+    "rocketqav2": rocketqav2,
     "marco": marco,
     "nq": nq,
     "triviaqa": triviaqa,

@@ -13,6 +13,7 @@ from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.mining.config import MiningConfig
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
+from ance_tele.training.teaching import TeachingConfig
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Recipe:
         episode: How many episodes, and how each starts and stops.
         mining: Where negatives come from and how they are mixed.
         training: Batches, loss, schedule.
+        teaching: What is learned from a teacher.
         encoder: How texts become vectors.
         evaluation: What is measured, and on which queries.
 
@@ -87,6 +89,7 @@ class Recipe:
     episode: EpisodeConfig = field(default_factory=EpisodeConfig)
     mining: MiningConfig = field(default_factory=MiningConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    teaching: TeachingConfig = field(default_factory=TeachingConfig)
     encoder: EncoderConfig = field(default_factory=partial(EncoderConfig, query_max_len=32, passage_max_len=128))
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
 
@@ -159,8 +162,13 @@ class Recipe:
         """
         for name, value in self.settings().items():
             check(name, value, setting_kinds()[name])
-        for part in (self.episode, self.mining, self.training, self.evaluation):
+        for part in (self.episode, self.mining, self.training, self.teaching, self.evaluation):
             part.check()
+        if self.teaching.teacher is not None and not self.teaching.asks:
+            raise UserError(
+                f"teacher is {self.teaching.teacher}, but nothing is learned from it; set distillation to 'kl' or "
+                "'margin_mse', or leave it out."
+            )
         self._check_sources()
         if self.lexical and self.episode.episodes:
             raise UserError(f"episodes is {self.episode.episodes}; recipe 'bm25' has no model to train: it must be 0.")
@@ -184,7 +192,7 @@ class Recipe:
                 raise UserError(f"filters names '{one}'; a filter of your own is named module:function.")
 
 
-PARTS = ("episode", "mining", "training", "encoder", "evaluation")
+PARTS = ("episode", "mining", "training", "teaching", "encoder", "evaluation")
 
 # Removed settings, which config.yaml of older runs may contain, with their defaults.
 _REMOVED = {"negatives_cross_device": False, "search_ef": None}

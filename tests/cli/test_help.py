@@ -74,7 +74,7 @@ def test_what_people_need_first_comes_first(verb: str, capsys: pytest.CaptureFix
         main([verb, "--help"])
     shown = capsys.readouterr().out
     headings = re.findall(r"^(\w[\w ]*):$", shown, re.MULTILINE)
-    rooms = ["Episodes", "Negatives", "Training", "Encoding", "Evaluation"]
+    rooms = ["Episodes", "Negatives", "Training", "Teacher", "Encoding", "Evaluation"]
     assert headings == ["Most used", "More", *(["Encoding"] if verb == "evaluate" else rooms)]
     first = shown[shown.index("Most used:") : shown.index("More:")]
     flags = re.findall(r"^  (--\w+|[a-z]+)", first, re.MULTILINE)

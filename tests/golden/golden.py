@@ -65,6 +65,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ance-tele+continue": ("ance-tele+continue", {}),
     "ance-tele+bm25": ("ance-tele+bm25", {}),
     "ance-tele-overlap": ("ance-tele-overlap", {}),
+    "ance-tele+teacher": ("ance-tele+teacher", {"teacher": True, "episodes": 2}),
+    "margin-mse": ("ance-tele+teacher", {"teacher": True, "episodes": 1, "distillation": "margin_mse"}),
+    "rocketqa": ("rocketqa", {"teacher": True, "teacher_negatives": 0.6, "teacher_positives": 0.9}),
+    "pair": ("pair", {"teacher": True, "teacher_negatives": 0.6, "teacher_positives": 0.9}),
+    "ar2": ("ar2", {"teacher": True, "episodes": 2, "teacher_learning_rate": 1e-3}),
+    "rocketqav2": ("rocketqav2", {"teacher": True, "teacher_learning_rate": 1e-3}),
     "marco": ("marco", {"episodes": 2, "split": "test"}),
     "nq": ("nq", {"episodes": 2, "collection": "answers"}),
     "momentum-all": ("ance-tele", {"momentum": "all", "mask_known_positives": False, "lookahead_positives": "first"}),
@@ -143,6 +149,26 @@ def model(folder: Path) -> Path:
         max_position_embeddings=64,
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def teacher(start: Path, folder: Path) -> Path:
+    """Write a cross-encoder of fixed weights, of the model's tokenizer, whose scores lie apart."""
+    import shutil
+
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(start / name, folder)
+    values = json.loads((start / "config.json").read_text("utf-8"))
+    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    torch.manual_seed(9)
+    config = BertConfig(
+        **{name: values[name] for name in sizes}, max_position_embeddings=64, num_labels=1, initializer_range=0.3
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
     return folder
 
 
@@ -249,11 +275,14 @@ def run_cases(names: list[str]) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         os.environ["ANCE_TELE_CACHE"] = str(Path(folder) / "cache")
         start, data = model(Path(folder) / "model"), collections()
+        judge = teacher(start, Path(folder) / "teacher") if any("teacher" in CASES[name][1] for name in names) else None
         for name in names:
             recipe, own = CASES[name]
             review_as, settings = own.get("review"), {**SETTINGS, **own}
             collection = data[settings.pop("collection", "plain")]
             settings.pop("review", None)
+            if "teacher" in settings:
+                settings["teacher"] = str(judge)
             chosen = ance_tele.recipe(recipe)
             if chosen.episode.episodes == 0:
                 settings = {key: settings[key] for key in ("query_max_len", "passage_max_len", "precision", "language")}

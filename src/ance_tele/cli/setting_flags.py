@@ -12,7 +12,7 @@ from ance_tele.paper.settings import OFFICIAL
 from ance_tele.plan.defaults import SETTINGS
 from ance_tele.settings import PARTS, Recipe
 
-HEADINGS = ("Episodes", "Negatives", "Training", "Encoding", "Evaluation")
+HEADINGS = ("Episodes", "Negatives", "Training", "Teacher", "Encoding", "Evaluation")
 CONFIG = Flag("--config", "YAML file of settings, such as a run's config.yaml; may be repeated", tuple[str, ...], ())
 MORE = (
     switch("--official", "do as the authors' code where it leaves the paper: " + ", ".join(OFFICIAL)),

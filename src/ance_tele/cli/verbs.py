@@ -11,6 +11,7 @@ from ance_tele.cli.measuring import EVALUATE
 from ance_tele.cli.merging import MERGE
 from ance_tele.cli.pretraining import PRETRAIN
 from ance_tele.cli.running import RUN
+from ance_tele.cli.teaching import TEACH
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
@@ -150,6 +151,7 @@ VERBS: dict[str, Verb] = {
     "run": RUN,
     "compare": COMPARE,
     "reproduce": REPRODUCE,
+    "teach": TEACH,
     "recipes": Verb(recipes_verb, "List the recipes."),
     "pretrain": PRETRAIN,
     "evaluate": EVALUATE,

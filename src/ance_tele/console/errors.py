@@ -56,5 +56,5 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
     """Return the sentence for a name that does not exist, suggesting the most similar one that does."""
     near, every = nearest(str(name), known), list(known)
-    others = f"there are: {', '.join(every)}." if len(every) < 20 else "ance-tele run --help names those there are."
+    others = f"there are: {', '.join(every)}." if len(every) < 30 else "ance-tele run --help names those there are."
     return f"There is no {what} '{name}'; " + (f"did you mean '{near}'?" if near else others)

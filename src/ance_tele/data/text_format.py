@@ -106,6 +106,28 @@ def count_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
     return [len(encoding) for encoding in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
+PairTokenizer: TypeAlias = Callable[[list[tuple[str, str]]], tuple[list[list[int]], list[list[int]]]]
+"""Pairs of texts to their token ids, and to the type of each token (of the first text, or of the second)."""
+
+
+def pair_tokenizer(tokenizer: Any, max_length: int) -> PairTokenizer | None:
+    """Return a function from pairs of texts to token ids, as transformers cuts them (longest first), and token types.
+
+    None for a tokenizer without a fast backend.
+    """
+    backend = _backend(tokenizer)
+    if backend is None:
+        return None
+    side = getattr(tokenizer, "truncation_side", "right")
+    backend.enable_truncation(max_length, strategy="longest_first", direction=side)
+
+    def encode(pairs: list[tuple[str, str]]) -> tuple[list[list[int]], list[list[int]]]:
+        encodings = backend.encode_batch_fast(pairs)
+        return [each.ids for each in encodings], [each.type_ids for each in encodings]
+
+    return encode
+
+
 def batch_tokenizer(tokenizer: Any, max_length: int) -> BatchTokenizer:
     """Return a function from texts to truncated token ids (with special tokens) and their lengths before truncation.
 

@@ -153,10 +153,10 @@ def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:
 
 
 @contextmanager
-def seeded() -> Iterator[None]:
+def seeded(seed: int = 0) -> Iterator[None]:
     """Silence libraries and seed the initialisation of weights that a checkpoint lacks (an unused pooler) meanwhile."""
     with quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         yield
 
 

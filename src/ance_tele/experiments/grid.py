@@ -149,5 +149,5 @@ def beginning(recipe: Recipe) -> dict[str, Any]:
         "schedule": asdict(recipe.schedule(1, 1_000_000)),
         "episode": [recipe.episode.seed, recipe.episode.max_train_queries, recipe.episode.strict],
         "expansions": expansions(recipe),
-        "parts": [asdict(recipe.training), asdict(recipe.encoder), asdict(recipe.evaluation)],
+        "parts": [asdict(getattr(recipe, part)) for part in ("training", "teaching", "encoder", "evaluation")],
     }

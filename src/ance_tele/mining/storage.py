@@ -14,6 +14,8 @@ from ance_tele.data.ragged import offsets_of, spans
 from ance_tele.mining.candidates import CandidateLists, Candidates
 from ance_tele.mining.pool import COLUMNS, Pool
 from ance_tele.mining.sources import SOURCES
+from ance_tele.mining.teacher_scores import COLUMNS as SCORED
+from ance_tele.mining.teacher_scores import TeacherScores
 from ance_tele.store.files import reading
 from ance_tele.store.tables import open_table, read_group
 
@@ -28,6 +30,7 @@ _SOURCE = pa.dictionary(pa.int8(), pa.string())
 _IDS = [("query_id", pa.large_string()), ("passage_id", pa.large_string()), ("source", _SOURCE)]
 _PLACE = [("rank", pa.int16()), ("score", pa.float32())]
 _CANDIDATES = pa.schema([*_IDS, *_PLACE])
+_SCORED = pa.schema([*_IDS[:2], _PLACE[1]])
 _POOL = pa.schema([*_IDS, ("origin", _SOURCE), ("first_episode", pa.uint8()), *_PLACE])
 
 
@@ -106,6 +109,33 @@ def _read_pool(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> P
             scores=table["score"].to_numpy(),
         )
     return Pool(rows, **ragged.whole(COLUMNS), names=tuple(names))
+
+
+def write_teacher_scores(path: Path, scored: TeacherScores, queries: Texts, corpus: Texts) -> None:
+    """Write scores of a teacher: query_id, passage_id, score."""
+    with pq.ParquetWriter(path, _SCORED, compression="zstd", write_page_checksum=True) as writer:
+        for start, stop in spans(len(scored.queries), QUERIES_PER_GROUP):
+            part = slice(scored.offsets[start], scored.offsets[stop])
+            sizes = np.diff(scored.offsets[start : stop + 1])
+            columns = [
+                queries.take_ids(np.repeat(scored.queries[start:stop], sizes)),
+                corpus.take_ids(scored.passages[part]),
+                pa.array(scored.scores[part]),
+            ]
+            writer.write_table(pa.table(columns, schema=_SCORED))
+
+
+def read_teacher_scores(path: Path, rows: np.ndarray, queries: Texts, corpus: Texts) -> TeacherScores:
+    """Read what :func:`write_teacher_scores` wrote, for the same query rows."""
+    with reading(path):
+        ragged = _Ragged(path, len(rows))
+        for table in _tables(path, _SCORED):
+            ragged.add(
+                _positions(path, table["query_id"], rows, queries),
+                passages=_passages(path, table["passage_id"], corpus),
+                scores=table["score"].to_numpy(),
+            )
+        return TeacherScores(rows, **ragged.whole(SCORED))
 
 
 def write_lists(path: Path, rows: np.ndarray, lists: CandidateLists, queries: Texts, corpus: Texts) -> None:

@@ -51,6 +51,7 @@ def acquire_run_folder(
     if recipe.episode.episodes:
         judged, collection = inputs.judged, inputs.collection
         check_given_negatives((judged or collection.split("train")).queries, collection, recipe)
+        inputs.teacher  # noqa: B018 (refused before the folder is made)
     if inputs.start is not None:
         check_start(inputs.start, recipe)
     out.mkdir(parents=True, exist_ok=True)
@@ -96,6 +97,9 @@ def _identity(inputs: RunInputs, data: str | Path | None) -> dict[str, Any]:
     if inputs.cross_encoder is not None:
         identity["cross_encoder"] = relative(recipe.mining.cross_encoder, out)
         identity["fingerprints"]["cross_encoder"] = inputs.cross_encoder.key
+    if inputs.teacher is not None:
+        identity["teacher"] = relative(recipe.teaching.teacher, out)
+        identity["fingerprints"]["teacher"] = inputs.teacher.key
     return identity
 
 
@@ -134,7 +138,7 @@ def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, A
         for name, value in {"recipe": identity["recipe"], **settings}.items()
         if name not in FREE_SETTINGS and old.get(name) != value
     ]
-    for what in ("data", "model", "review", "cross_encoder"):
+    for what in ("data", "model", "review", "cross_encoder", "teacher"):
         if before["fingerprints"].get(what) != identity["fingerprints"].get(what):
             differ.append(f"the {what} was {_named(what, before)}, is {_named(what, identity)}")
     if differ:
@@ -146,7 +150,7 @@ def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, A
 
 def _named(what: str, identity: Mapping[str, Any]) -> str:
     """Describe the data, model or review of a run folder in an error."""
-    if what in ("review", "cross_encoder") and what not in identity:
+    if what in ("review", "cross_encoder", "teacher") and what not in identity:
         return "none"
     use = f" as {identity['review_as']}" if what == "review" else ""
     return f"{identity[what]}{use} ({str(identity['fingerprints'][what])[:12]})"

@@ -16,7 +16,7 @@ from ance_tele.store.files import read_json
 from ance_tele.store.fingerprints import file_sha256, fingerprint
 from ance_tele.store.yaml_files import read_yaml
 
-# Settings without effect on results, which may differ when a run is resumed; a cross-encoder is compared by weights,
+# Settings without effect on results, which may differ when a run is resumed; cross-encoders are compared by weights,
 # files of terms by what they add to the data.
 FREE_SETTINGS = (
     "cross_encoder",
@@ -26,6 +26,7 @@ FREE_SETTINGS = (
     "report_to",
     "save_steps",
     "shard_passages",
+    "teacher",
     "watch_lookahead",
 )
 
@@ -57,7 +58,7 @@ def _is_identity(found: dict[str, Any]) -> bool:
     """Return whether a run.json names what a run is made of."""
     if not {"recipe", "data", "model", "fingerprints"} <= found.keys() or not isinstance(found["fingerprints"], dict):
         return False
-    names = [found.get(name) for name in ("data", "model", "review", "cross_encoder", *EXPANSIONS)]
+    names = [found.get(name) for name in ("data", "model", "review", "cross_encoder", "teacher", *EXPANSIONS)]
     named = all(name is None or isinstance(name, str) for name in names)
     reviewed = "review" not in found or found.get("review_as") in get_args(ReviewAs)
     return named and reviewed and {"data", "model"} <= found["fingerprints"].keys()
@@ -120,7 +121,7 @@ def relative(path: str | Path | None, out: Path) -> str | None:
 def portable(recipe: Recipe) -> Recipe:
     """Return a recipe with absolute paths made relative, since a run folder contains none."""
     settings = recipe.settings()
-    paths = {name: settings[name] for name in ("cross_encoder", *EXPANSIONS) if settings[name] is not None}
+    paths = {name: settings[name] for name in ("cross_encoder", "teacher", *EXPANSIONS) if settings[name] is not None}
     absolute = [name for name, path in paths.items() if Path(path).is_absolute() and Path(path).exists()]
     return recipe.with_settings(**{name: os.path.relpath(paths[name]) for name in absolute}) if absolute else recipe
 

@@ -95,6 +95,23 @@ class RunInputs:
         return DenseRetriever(checkpoint, self.tokens, self.recipe.encoder, vectors, executor=self.executor)
 
     @cached_property
+    def teacher(self) -> CrossEncoderScorer | None:
+        """The cross-encoder that the recipe learns from, loaded on first use; None without.
+
+        Raises:
+            UserError: The recipe learns from one, and none is given.
+        """
+        teaching = self.recipe.teaching
+        if teaching.asks and teaching.teacher is None and self.recipe.episode.episodes:
+            raise UserError(
+                f"Recipe {self.recipe.name} learns from a teacher: give a cross-encoder's folder or hub name with "
+                "--teacher; `ance-tele teach` trains one."
+            )
+        if teaching.teacher is None:
+            return None
+        return CrossEncoderScorer(teaching.teacher, self.recipe.encoder, self.collection)
+
+    @cached_property
     def judged(self) -> TrainingSet | None:
         """The training set by judgements and review alone; None if positives are also found by answer.
 

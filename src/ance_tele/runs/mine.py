@@ -16,6 +16,7 @@ from ance_tele.mining.plugins import plugin_inputs
 from ance_tele.mining.sources import lookahead
 from ance_tele.mining.storage import read_candidates, write_candidates
 from ance_tele.runs.folder import Episode
+from ance_tele.runs.judging import judge_inputs, judged, positives_are_found
 from ance_tele.runs.lists import Searched, anchor_lists, bm25_lists, lookahead_rows, nearest_passages, training_lists
 from ance_tele.runs.log import log_phase, mined
 from ance_tele.runs.look_back import look_back
@@ -36,10 +37,12 @@ def mine(
     bm25: BM25Retriever,
     episode: Episode,
     cross_encoder: CrossEncoderScorer | None = None,
+    teacher: CrossEncoderScorer | None = None,
 ) -> Artefact[Candidates]:
     """Return the candidates of an episode, mined with the previous checkpoint.
 
-    ``retriever`` is that of the previous checkpoint; ``cross_encoder`` replaces it in filters.
+    ``retriever`` is that of the previous checkpoint; ``cross_encoder`` replaces it in filters; ``teacher`` judges what
+    is mined, if the recipe asks for it.
     """
     config, collection = episode.recipe.mining, training.collection
     searched = search(training, retriever, episode)
@@ -56,13 +59,20 @@ def mine(
     inputs |= plugin_inputs(config, episode.number)
     if training.review is not None:
         inputs["review"] = training.review
+    judge = teacher if episode.recipe.teaching.judges else None
+    if judge is not None:
+        inputs |= judge_inputs(judge, episode)
     read = partial(read_candidates, path, training.queries, collection.queries, collection.corpus)
     context = mining_context(training, searched, retriever, bm25, episode, cross_encoder)
-    found = cached(path, inputs)
+    found = cached(path, inputs) if positives_are_found(episode, inputs) else None
     candidates = Artefact(found, read) if found else None
     if candidates is None:
         with writing(path, "candidates", inputs) as made:
-            kept, dropped = filter_candidates(context, collect(context))
+            mined_lists = collect(context)
+            kept, dropped = filter_candidates(context, mined_lists)
+            if judge is not None:
+                kept, by_judge = judged(kept, mined_lists, judge, training, episode, inputs)
+                dropped |= by_judge
             made.facts = mined_facts(kept, dropped)
             anchored = read_manifest(episode.before / "around_positives.parquet")
             if "lookahead" in sources and anchored is not None and "recall" in anchored.facts:
@@ -71,7 +81,7 @@ def mine(
         candidates = made.artefact(read, kept)
     if cross_encoder is not None:
         cross_encoder.release()  # memory that training needs
-    if episode.recipe.episode.watch_lookahead and ("lookahead" not in sources or config.filtered):
+    if episode.recipe.episode.watch_lookahead and ("lookahead" not in sources or config.filtered or judge is not None):
         write_lookahead(context, training, retriever, episode)
     for name in ("around_positives.parquet", "around_positives.parquet.manifest.json"):
         remove(episode.before / name)  # the candidates hold them, by query

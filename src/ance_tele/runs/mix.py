@@ -38,6 +38,7 @@ def mix(candidates: Artefact[Candidates], training: TrainingSet, history: Pools,
         "momentum": [config.momentum, config.alpha] if history and config.alpha else None,
         "episode": number,
         "seed": seed,
+        **({"found": training.found} if training.found else {}),
     }
     read = partial(read_pool, path, training.queries, collection.queries, collection.corpus)
     found = cached(path, inputs)

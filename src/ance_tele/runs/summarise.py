@@ -169,6 +169,7 @@ def _episode(run: RunFolder, number: int) -> EpisodeSummary:
             f"{folder} is not whole any more: something in it, or in {before.name}, was deleted or changed while the "
             "run was at work; run the same command again."
         )
+    taught = [read_manifest(folder / name) for name in ("teacher_scores.parquet", "teacher")]
     several = trained.facts.get("pairs", 0) > trained.facts.get("queries", 0)
     dynamics = read_manifest(folder / "dynamics.json")
     learned = {} if dynamics is None else dynamics.facts
@@ -181,7 +182,7 @@ def _episode(run: RunFolder, number: int) -> EpisodeSummary:
             "encode": measured.facts["encode_seconds"],
             "search": round(lists.seconds + mined.seconds, 3),
             "mix": mixed.seconds,
-            "train": trained.seconds,
+            "train": round(trained.seconds + sum(one.seconds for one in taught if one is not None), 3),
             "evaluate": measured.facts["search_seconds"],
         },
         steps=trained.facts["steps"],

@@ -19,6 +19,7 @@ from ance_tele.encode.shards import located
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.work import Facts
 from ance_tele.mining.pool import Pool
+from ance_tele.mining.teacher_scores import TeacherScores
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.identity import FREE_SETTINGS
 from ance_tele.runs.inputs import RunInputs
@@ -35,11 +36,15 @@ from ance_tele.training.checkpoints import last_checkpoint
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.ranks import TrainJob, write_plan
 from ance_tele.training.schedule import Schedule
+from ance_tele.training.teaching import TeachingConfig
 
 log = logging.getLogger(__name__)
 
 # Removed settings at their defaults, as in manifests of older models.
 _FORMER = {"negatives_cross_device": False}
+
+# Settings of the teacher that decide its scores, pools or positives, and so are in their manifests.
+_NOT_OF_THE_LOSS = ("teacher", "teacher_positives", "teacher_updates", "teacher_steps", "teacher_learning_rate")
 
 
 def train(
@@ -48,19 +53,24 @@ def train(
     training: TrainingSet,
     given: RunInputs,
     episode: Episode,
+    scored: Artefact[TeacherScores] | None = None,
 ) -> Checkpoint:
     """Train the encoder of an episode from ``start``, the initial model or the previous checkpoint.
 
     The ranks of the executor that the run was ``given`` train it together; their number changes no batch and no step.
+    ``scored`` are the teacher's scores of the pool, for a recipe that distils.
 
     Raises:
         UserError: No training query has a negative, or training has diverged.
     """
     recipe, tokens = episode.recipe, given.tokens
-    config, seed = recipe.training, recipe.episode.seed
+    config, teaching, seed = recipe.training, recipe.teaching, recipe.episode.seed
+    if episode.last:
+        config = replace(config, passage_loss=0.0)
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
     several = len(training.positives.passages) > len(training)
-    later = {"positives": not several, "compile": config.compile == "off"}  # settings that came later, without effect
+    # Settings that came later, without effect.
+    later = {"positives": not several, "compile": config.compile == "off", "passage_loss": not config.passage_loss}
     free = (*FREE_SETTINGS, *(name for name, idle in later.items() if idle))
     inputs = {
         "pool": fingerprint(pool.manifest.inputs),
@@ -73,18 +83,23 @@ def train(
         "seed": seed,
         **training.same_texts,
     }
+    if scored is not None:
+        own = {name: value for name, value in asdict(teaching).items() if name not in _NOT_OF_THE_LOSS}
+        inputs["teaching"] = {"scores": fingerprint(scored.manifest.inputs), **own}
     path, work = episode.path / "model", episode.path / "checkpoints"
     manifest, model = cached(path, inputs), None
     if manifest is None:
         with writing(path, "model", inputs) as made:
             turns = by_turn(training.positives, seed)
             batch, negatives, every = config.batch_queries, config.negatives_per_query, config.positives == "all"
-            weighed = (training.doubtful, training.weight)
-            plan = BatchPlan(pool.load(), turns, batch, negatives, seed, training.never, every, *weighed)
+            scores = None if scored is None else scored.load()
+            known, weighed = training.never, (training.doubtful, training.weight)
+            plan = BatchPlan(pool.load(), turns, batch, negatives, seed, known, every, *weighed, teacher=scores)
             _check_negatives(plan, training, config)
             # Inputs as in the manifest, to recognise checkpoints of the same training.
             same = {"training": fingerprint(inputs)}
-            result, model = _together(given.executor, start, plan, tokens, config, work, schedule, same, made.target)
+            settings = config, teaching
+            result, model = _together(given.executor, start, plan, tokens, settings, work, schedule, same, made.target)
             made.facts = {
                 **{name: result[name] for name in ("weights", "steps", "scheduled")},
                 "whole": plan.steps_per_epoch * config.epochs,
@@ -108,7 +123,7 @@ def _together(
     start: Checkpoint,
     plan: BatchPlan,
     tokens: TokenizedCollection,
-    config: TrainingConfig,
+    settings: tuple[TrainingConfig, TeachingConfig],
     work: Path,
     schedule: Schedule,
     inputs: dict[str, Any],
@@ -122,11 +137,12 @@ def _together(
         dict(vars(start.config)),
         str(work.resolve().parent / ".plan.npz"),
         [[str(folder), key] for folder, key in folders],
-        asdict(config),
+        asdict(settings[0]),
         str(work.resolve()),
         asdict(schedule),
         inputs,
         str(target.resolve()),
+        {} if plan.teacher is None else asdict(settings[1]),
     )
     if executor.ranks == 1 or start.name is None or any(folder is None for folder, _ in folders):
         model = start.take()

@@ -37,6 +37,7 @@ class TrainingSet:
         review: Fingerprint of the review used; None without.
         doubtful: Passages that count as a share of a negative, by query; None without.
         weight: That share.
+        found: Fingerprint of the positives that a teacher has found, for the training set of an episode.
     """
 
     collection: Collection
@@ -47,6 +48,7 @@ class TrainingSet:
     review: str | None = None
     doubtful: NeverNegative | None = None
     weight: float = 1.0
+    found: str | None = None
 
     @classmethod
     def of(

@@ -1,17 +1,22 @@
 """Scorers of (query, passage) pairs: an encoder, or a cross-encoder."""
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from sentence_transformers import CrossEncoder
 
+from ance_tele.console.progress import Advance
 from ance_tele.data.collection import Collection
+from ance_tele.data.text_format import tokenizer_fingerprint
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.cross_encoder import cross_scores, load_cross_encoder
+from ance_tele.encode.cross_encoder import activated, cross_logits, cross_scores, load_cross_encoder
 from ance_tele.encode.encoder import weights_fingerprint
+from ance_tele.encode.precision import resolve_precision
 from ance_tele.encode.vectors import pair_scores
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.retriever import PairScores
+from ance_tele.store.fingerprints import fingerprint
 
 
 class DenseScorer:
@@ -48,6 +53,14 @@ class CrossEncoderScorer:
         """Fingerprint of its weights."""
         return weights_fingerprint(self._model)
 
+    @cached_property
+    def reads(self) -> dict[str, Any]:
+        """Everything that decides its logits: weights, and how it reads pairs; for manifests."""
+        model = self._model
+        how = [tokenizer_fingerprint(model.tokenizer), model.max_seq_length, self._config.title_separator]
+        precision = resolve_precision(self._config.precision, model.device)
+        return {"teacher": self.key, "reads": fingerprint(how), "precision": precision}
+
     def of(self, queries: np.ndarray) -> PairScores:
         """Return the scores of queries; see :class:`ance_tele.search.retriever.Scorer`."""
         texts, corpus = self._collection.queries.table["text"].take(queries), self._collection.corpus
@@ -58,6 +71,27 @@ class CrossEncoderScorer:
             return cross_scores(model, texts.take(places).to_pylist(), offsets, passages, corpus, separator)
 
         return score
+
+    def logits(self, queries: np.ndarray, offsets: np.ndarray, passages: np.ndarray, advance: Advance) -> np.ndarray:
+        """Return the logits of passages, rows of the corpus, with their queries, rows of the collection: float32 [n].
+
+        The passages of ``queries[i]`` are ``offsets[i]:offsets[i + 1]``; in the precision of the encoder's settings.
+        """
+        texts, corpus = self._collection.queries.table["text"].take(queries).to_pylist(), self._collection.corpus
+        config = self._config
+        given = (self._model, texts, offsets, passages, corpus, config.title_separator)
+        return cross_logits(*given, config.precision, advance)
+
+    def take(self) -> CrossEncoder:
+        """Return the model to a caller that will change its weights; the next use loads it again."""
+        self.reads  # noqa: B018 (computed before the weights change)
+        model = self._model
+        self.release()
+        return model
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return the scores that logits are by the model's own activation, float32 [n]."""
+        return activated(self._model, logits)
 
     def release(self) -> None:
         """Free the memory of the model."""

@@ -15,6 +15,7 @@ from ance_tele.encode.encoder import Forward
 from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.seeding import hashed
+from ance_tele.mining.teacher_scores import TeacherScores
 from ance_tele.training.together import own_share, shares
 
 Feature: TypeAlias = dict[str, Any]
@@ -37,6 +38,7 @@ class BatchPlan:
         every: Every pair of query and positive is an example.
         doubtful: Passages that count as a share of a negative of their query; None without.
         weight: That share, above 0.
+        teacher: Scores of all positives and pool negatives; None without a teacher.
     """
 
     pool: Pool
@@ -48,6 +50,7 @@ class BatchPlan:
     every: bool = False
     doubtful: NeverNegative | None = None
     weight: float = 1.0
+    teacher: TeacherScores | None = None
 
     @property
     def examples(self) -> int:
@@ -166,7 +169,8 @@ class Collator:
     ``positives``: rows excluded from the negatives of a query, padded with -1; with weighted negatives also their rows,
     ``doubtful``, and the logarithm of their weight. The passages have ``place``: index of
     each of the flat list among the encoded ones (repeated passages are encoded once); ``row``: first row with the same
-    text; ``query``: index in the batch of the query that a passage was drawn for.
+    text; ``query``: index in the batch of the query that a passage was drawn for; ``teacher``: a teacher's score of it
+    with that query, if there is a teacher.
 
     With several ranks, each gets only the tokens of its share; ``sizes`` is the number of texts that each rank encodes.
     All other entries cover the whole batch.
@@ -202,6 +206,7 @@ class Collator:
         target[order_of_all] = np.arange(len(rows))
         never = self.plan.never
         known = [never.of_query(query) for query in places.tolist()]
+        scored = {} if self.plan.teacher is None else {"teacher": self._scores(places, flat)[order_of_all]}
         weighed = {}
         if self.plan.doubtful is not None:
             doubtful = [never.texts(self.plan.doubtful.of_query(query)) for query in places.tolist()]
@@ -216,7 +221,14 @@ class Collator:
             "place": torch.from_numpy(place[order_of_all]),
             "row": torch.from_numpy(never.texts(rows)[order_of_all]),
             "query": torch.from_numpy(owners(offsets)[order_of_all]),
+            **{name: torch.from_numpy(one) for name, one in scored.items()},
         }
+
+    def _scores(self, places: np.ndarray, flat: list[np.ndarray]) -> np.ndarray:
+        """Return the teacher's score of each passage with the query that it was drawn for, float32."""
+        assert self.plan.teacher is not None
+        of = self.plan.teacher.of
+        return np.concatenate([of(place, rows) for place, rows in zip(places.tolist(), flat, strict=True)])
 
     def _tokens(self, store: TokenStore, rows: np.ndarray, forward: Forward) -> Feature:
         sizes = {}

@@ -43,10 +43,47 @@ Weights (sha-256 of all tensors): `{weights}`
 """
 
 
-def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Return the text of a model card: the fields of ``CARD`` (and the separator) as facts, the settings of the run."""
+RANKER_CARD = """---
+library_name: sentence-transformers
+pipeline_tag: text-ranking
+tags:
+- sentence-transformers
+- cross-encoder
+- reranker
+- ance-tele
+---
+
+# {base} trained on {collection} as a cross-encoder
+
+It scores a query and a passage together. Trained by [ance-tele](https://aclanthology.org/2022.emnlp-main.445) {version}
+from `{base}` on the collection `{collection}`: {steps} steps on the judged passages and on negatives that a run of the
+recipe `{recipe}` had mined in episode {episode}.
+
+## Use
+
+```python
+from sentence_transformers import CrossEncoder
+
+model = CrossEncoder("path/to/this/folder")
+print(model.predict([("how do I restart a service", "title and text of a passage, joined{joined}")]))
+```
+
+`ance-tele run ance-tele+teacher --teacher FOLDER` trains a retriever that learns from it.
+
+## Settings
+
+| setting | value |
+| --- | --- |
+{settings}
+
+Weights (sha-256 of all tensors): `{weights}`
+"""
+
+
+def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any], card: str = CARD) -> str:
+    """Return the text of a model card: the fields of ``card`` (and the separator) as facts, the settings of the run."""
     separator = facts["separator"]
     rows = "\n".join(f"| {name} | `{value}` |" for name, value in settings.items())
     base = Path(str(facts["base"])).name if Path(str(facts["base"])).exists() else facts["base"]
     joined = "" if separator == " " else f" by {separator}"
-    return CARD.format(**{**facts, "base": base}, joined=joined, settings=rows)
+    return card.format(**{**facts, "base": base}, joined=joined, settings=rows)

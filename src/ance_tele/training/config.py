@@ -29,6 +29,8 @@ class TrainingConfig:
         grad_cache: Hold the activations of one chunk at a time (each is computed twice); None means only
             where a batch exceeds ``grad_cache_tokens``.
         grad_cache_tokens: See ``grad_cache``.
+        passage_loss: Share of PAIR's passage-centric loss, by which a positive is nearer to its query than to the
+            negatives of the batch; in all episodes but the last, which has the usual loss alone.
         compile: Compile a BERT's layers for bf16 on a GPU: torch.compile's mode "default", or "reduce-overhead", which
             records CUDA graphs. Not tried on a GPU yet.
         logging_steps: Steps between two points of the loss curve.
@@ -56,6 +58,7 @@ class TrainingConfig:
     chunk_tokens: Annotated[int, (1, 1 << 30)] = 32768
     grad_cache: bool | None = None
     grad_cache_tokens: Annotated[int, (1, 1 << 30)] = 65536
+    passage_loss: Annotated[float, (0, 1)] = 0.0
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     logging_steps: Annotated[int, (1, 1 << 30)] = 10
     save_steps: Annotated[int | None, (1, 1 << 30)] = None

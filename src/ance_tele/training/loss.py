@@ -14,6 +14,8 @@ from ance_tele.encode.encoder import Forward, batch_budget, chunks
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.packed import drops_alike
 from ance_tele.training.batches import Feature
+from ance_tele.training.distillation import adversarial_loss, list_kl, margin_mse, passage_loss
+from ance_tele.training.teaching import TeachingConfig
 from ance_tele.training.together import gathered
 
 log = logging.getLogger(__name__)
@@ -40,14 +42,43 @@ def contrastive_loss(
     Returns:
         The mean over the queries, a scalar.
     """
+    return positive_loss(scaled_scores(queries, passages, temperature), target, excluded, bias)
+
+
+def scaled_scores(queries: Tensor, passages: Tensor, temperature: float) -> Tensor:
+    """Return the dot products of queries and passages divided by the temperature, in float32, [b, p]."""
     with torch.autocast(queries.device.type, enabled=False):  # scores divided by 0.05 need float32
-        scores = queries.float() @ passages.float().T / temperature
+        return queries.float() @ passages.float().T / temperature
+
+
+def positive_loss(scores: Tensor, target: Tensor, excluded: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """Return the contrastive loss of scores, [b, p]; other arguments as of :func:`contrastive_loss`."""
     if bias is not None:
         scores = scores + bias
     if excluded is not None:
         own = target[:, None] == torch.arange(scores.shape[1], device=target.device)  # one_hot would wait for a GPU
         scores = scores.masked_fill(excluded & ~own, -torch.inf)
     return F.cross_entropy(scores, target)
+
+
+def distillation_loss(scores: Tensor, teacher: Tensor, own: Tensor, target: Tensor, config: TeachingConfig) -> Tensor:
+    """Return the loss by a teacher's scores.
+
+    Args:
+        scores: The retriever's, divided by its temperature, [b, p].
+        teacher: The teacher's score of each passage with the query that it was drawn for, [p].
+        own: Which passages were drawn for which query, bool [b, p].
+        target: Index of each query's positive, int64 [b].
+        config: Settings.
+    """
+    ideal = (teacher.float() / config.teacher_temperature).expand(len(scores), -1)
+    if config.distillation == "margin_mse":
+        return margin_mse(scores, ideal, own, target)
+    found = list_kl(ideal, scores, own)
+    if not config.adversarial:
+        return found
+    share = config.adversarial
+    return (1 - share) * found + share * adversarial_loss(scores, ideal, own, target)
 
 
 def known_positives(passage_rows: Tensor, positives: Tensor) -> Tensor:
@@ -88,6 +119,8 @@ class TeleportationLoss(nn.Module):
         rank: Of this process among those that train together.
         ranks: How many these are; each encodes a share of the texts (:mod:`ance_tele.training.together`).
         compile_mode: The setting ``compile``.
+        passage_share: The setting ``passage_loss``.
+        teaching: What is learned from a teacher, whose scores batches then have.
 
     The others are settings of :class:`~ance_tele.training.config.TrainingConfig`.
     """
@@ -107,8 +140,11 @@ class TeleportationLoss(nn.Module):
         rank: int = 0,
         ranks: int = 1,
         compile_mode: str = "off",
+        passage_share: float = 0.0,
+        teaching: TeachingConfig | None = None,
     ) -> None:
         super().__init__()
+        self.passage_share, self.teaching = passage_share, teaching if teaching and teaching.distils else None
         self.rank, self.ranks, self.bf16 = rank, ranks, bf16
         self.model = model
         self.query_forward, self.passage_forward = query_forward, passage_forward
@@ -150,14 +186,26 @@ class TeleportationLoss(nn.Module):
             passages = passages[passage["place"]]
         target, rows, drawn_for = query["target"], passage["row"], passage["query"]
         excluded = torch.zeros(len(queries), len(passages), dtype=torch.bool, device=queries.device)
+        own = drawn_for[None, :] == torch.arange(len(queries), device=rows.device)[:, None]
         if self.mask_known_positives:
             excluded |= known_positives(rows, query["positives"])
         if not self.in_batch_negatives:
-            excluded |= drawn_for[None, :] != torch.arange(len(queries), device=rows.device)[:, None]
-        bias = None
+            excluded |= ~own
+        scores, bias = scaled_scores(queries, passages, self.temperature), None
         if "doubtful" in query:
             bias = query["log_weight"] * known_positives(rows, query["doubtful"])
-        return contrastive_loss(queries, passages, target, excluded, self.temperature, bias)
+        loss = positive_loss(scores, target, excluded, bias)
+        if self.passage_share:
+            # No query's positive is a negative of another's, nor is the positive's own text.
+            apart = excluded | (rows[None, :, None] == rows[target]).any(2)
+            to_query = scores.gather(1, target[:, None]).squeeze(1)
+            between = passage_loss(passages, to_query, target, apart, self.temperature)
+            loss = (1 - self.passage_share) * loss + self.passage_share * between
+        if self.teaching is not None:
+            share = self.teaching.distillation_weight
+            taught = distillation_loss(scores, passage["teacher"], own, target, self.teaching)
+            loss = (1 - share) * loss + share * taught
+        return loss
 
     def encode(
         self, feature: Feature, forward: Forward, cached: bool, half: Mapping[str, Tensor] | None = None

@@ -17,10 +17,12 @@ from ance_tele.encode.loading import load_model, quiet
 from ance_tele.engine.work import Facts, Unit, Work
 from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.pool import COLUMNS, Pool
+from ance_tele.mining.teacher_scores import TeacherScores
 from ance_tele.store.files import atomic
 from ance_tele.training.batches import BatchPlan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
+from ance_tele.training.teaching import TeachingConfig
 from ance_tele.training.trainer import train
 
 # What a rank trains: the model, its batches, the tokens of queries and of passages.
@@ -41,6 +43,7 @@ class TrainJob:
         schedule: Steps and learning rates.
         inputs: What the training is made of.
         target: Where rank 0 saves the trained model.
+        teaching: Settings of the teacher whose scores the plan has.
     """
 
     model: str | None
@@ -52,6 +55,7 @@ class TrainJob:
     schedule: dict[str, Any]
     inputs: dict[str, Any]
     target: str
+    teaching: dict[str, Any] = field(default_factory=dict)
     _held: Held | None = field(default=None, compare=False)
 
     def open(self) -> Work:
@@ -70,9 +74,8 @@ class TrainJob:
             rank, ranks = unit
             schedule = Schedule(**self.schedule)
             with quiet(), muted(rank > 0):
-                trained = train(
-                    model, plan, queries, passages, config, Path(self.work), schedule, self.inputs, rank, ranks
-                )
+                place = Path(self.work), schedule, self.inputs, rank, ranks
+                trained = train(model, plan, queries, passages, config, *place, TeachingConfig(**self.teaching))
                 if rank == 0:
                     model.save_pretrained(self.target, create_model_card=False)
             return {**asdict(trained), "weights": weights_fingerprint(model) if rank == 0 else ""}
@@ -91,6 +94,8 @@ def write_plan(path: Path, plan: BatchPlan) -> None:
         arrays["never.first"] = never.first
     if plan.doubtful is not None:
         arrays |= {f"doubtful.{name}": getattr(plan.doubtful, name) for name in ("groups", "offsets", "passages")}
+    if plan.teacher is not None:
+        arrays |= {f"teacher.{name}": one for name, one in vars(plan.teacher).items()}
     settings = {
         "batch_queries": plan.batch_queries,
         "negatives": plan.negatives,
@@ -114,5 +119,7 @@ def read_plan(path: Path) -> BatchPlan:
         return {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{prefix}.")}
 
     never = NeverNegative(**part("never"), by_text=settings.pop("by_text"))
+    teacher = TeacherScores(**scored) if (scored := part("teacher")) else None
     doubtful = NeverNegative(**part("doubtful")) if part("doubtful") else None
-    return BatchPlan(Pool(**part("pool")), Qrels(**part("positives")), known=never, doubtful=doubtful, **settings)
+    pool, positives = Pool(**part("pool")), Qrels(**part("positives"))
+    return BatchPlan(pool, positives, known=never, doubtful=doubtful, teacher=teacher, **settings)

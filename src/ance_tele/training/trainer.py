@@ -29,6 +29,7 @@ from ance_tele.training.config import TrainingConfig
 from ance_tele.training.curve import Curve
 from ance_tele.training.loss import TeleportationLoss
 from ance_tele.training.schedule import Schedule
+from ance_tele.training.teaching import TeachingConfig
 from ance_tele.training.together import agreed, sum_gradients
 from ance_tele.training.tracking import tracked
 
@@ -75,6 +76,7 @@ def train(
     inputs: dict[str, Any] | None = None,
     rank: int = 0,
     ranks: int = 1,
+    teaching: TeachingConfig | None = None,
 ) -> Trained:
     """Train a model in place; interrupted training resumes from the last complete checkpoint in ``work``.
 
@@ -91,6 +93,7 @@ def train(
         inputs: Inputs of the training; checkpoints with other inputs are not used.
         rank: Rank of this process; its process group is initialised already.
         ranks: Number of processes that share each step.
+        teaching: What is learned from the teacher whose scores the plan has; None for nothing.
 
     Raises:
         UserError: The model has no weight that can be trained, a checkpoint cannot be read, or training has diverged.
@@ -113,7 +116,7 @@ def train(
     """
     check_trainable(model, "The model")
     torch.manual_seed(plan.seed)
-    loss_of = loss_for(model, config, rank, ranks)
+    loss_of = loss_for(model, config, rank, ranks, teaching)
     forwards = loss_of.query_forward, loss_of.passage_forward
     collate = Collator(plan, queries, passages, *forwards, rank, ranks)
     optimizer, count, device = adamw(model, config.weight_decay), config.batch_queries, model.device
@@ -222,7 +225,13 @@ def optimise(
     return Trained(curve.loss, curve.learning_rate, step if steps else done, schedule.total)
 
 
-def loss_for(model: SentenceTransformer, config: TrainingConfig, rank: int = 0, ranks: int = 1) -> TeleportationLoss:
+def loss_for(
+    model: SentenceTransformer,
+    config: TrainingConfig,
+    rank: int = 0,
+    ranks: int = 1,
+    teaching: TeachingConfig | None = None,
+) -> TeleportationLoss:
     """Return the loss of a model, by the settings of a training."""
     return TeleportationLoss(
         model,
@@ -238,6 +247,8 @@ def loss_for(model: SentenceTransformer, config: TrainingConfig, rank: int = 0, 
         rank,
         ranks,
         config.compile,
+        config.passage_loss,
+        teaching,
     )
 
 

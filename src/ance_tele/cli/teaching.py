@@ -1,0 +1,66 @@
+"""The verb `teach`: train a cross-encoder on what a run has mined, to be the teacher of another run."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal
+
+from ance_tele.cli.common import MOVED, echo
+from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.console.errors import UserError
+from ance_tele.console.garbage import importing
+from ance_tele.training.teaching import CrossEncoderConfig
+
+_USUAL = CrossEncoderConfig()
+
+
+def teach_verb(given: Given) -> int:
+    """Train a cross-encoder on a run's positives and negatives."""
+    for name, hint in (("model", "folder or hub name of an encoder"), ("out", "folder of the cross-encoder")):
+        if not getattr(given, name):
+            raise UserError(f"--{name} is missing: {hint}.")
+    config = CrossEncoderConfig(**{one.name: getattr(given, one.name) for one in fields(CrossEncoderConfig)})
+    config.check()
+
+    with importing():  # loads torch
+        from ance_tele.runs.teach import train_teacher
+
+    found = train_teacher(given.run, given.model, given.out, config, given.episode, given.data)
+    echo(f"{'cached' if found.reused else 'trained'}: {found.facts['steps']:,} steps; {Path(given.out)}")
+    echo(f"Try:  ance-tele run ance-tele+teacher --teacher {given.out} ...")
+    return 0
+
+
+TEACH = Verb(
+    teach_verb,
+    "Train a cross-encoder on what a run has mined, as a teacher. The same command resumes.",
+    "RUN --model ENCODER --out FOLDER [settings]",
+    [
+        Flag("run", "a run folder", str),
+        Flag("--model", "folder or hub name of an encoder, or of a cross-encoder that goes on learning"),
+        Flag("--out", "folder of the cross-encoder"),
+        Flag("--episode", "whose pool; the last one's", int | None),
+        MOVED,
+        Flag(
+            "--loss",
+            "binary: each passage judged alone, so that scores are probabilities; list: the positive against the list",
+            Literal["binary", "list"],
+            _USUAL.loss,
+        ),
+        Flag("--batch_queries", "queries in a step", int, _USUAL.batch_queries),
+        Flag("--negatives_per_query", "drawn from the pool for each", int, _USUAL.negatives_per_query),
+        Flag("--epochs", "passes over the training queries", int, _USUAL.epochs),
+        Flag("--steps", "steps instead of epochs", int | None),
+        Flag("--learning_rate", "peak of the linear schedule", float, _USUAL.learning_rate),
+        Flag("--warmup_ratio", "share of the steps that warm up", float, _USUAL.warmup_ratio),
+        Flag("--weight_decay", "of AdamW", float, _USUAL.weight_decay),
+        Flag("--max_grad_norm", "gradients are clipped to this norm", float, _USUAL.max_grad_norm),
+        Flag(
+            "--precision",
+            "auto is bf16 where the hardware is faster with it",
+            Literal["auto", "float32", "bf16"],
+            _USUAL.precision,
+        ),
+        Flag("--save_steps", "steps between two checkpoints; ten minutes", int | None),
+        Flag("--seed", "of the new head, of batches and of dropout", int, _USUAL.seed),
+    ],
+)

@@ -1,0 +1,117 @@
+"""Settings of a teacher: a cross-encoder whose scores a retriever learns from."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ance_tele.console.errors import UserError
+
+
+@dataclass(frozen=True)
+class TeachingConfig:
+    """What is learned from a teacher, a cross-encoder.
+
+    Attributes:
+        teacher: Folder or hub name of the cross-encoder; ``ance-tele teach`` trains one.
+        distillation: What is learned from the teacher's scores of a query's positive and its drawn negatives: to rank
+            them alike ("kl": KL divergence of the two softmaxes), or to tell them apart by as much ("margin_mse").
+        distillation_weight: Share of the distillation in the loss; the contrastive loss has the rest.
+        teacher_temperature: The teacher's scores (logits) are divided by it.
+        adversarial: Share of AR2's adversarial term in the distillation: the retriever prefers negatives that the
+            teacher cannot tell from the positive.
+        teacher_negatives: Mined passages that the teacher finds relevant with more than this probability (the sigmoid
+            of its logit) are no negatives; None keeps all.
+        teacher_positives: Those that it finds relevant with at least this probability are positives of the episode;
+            None for none.
+        teacher_updates: After each mining the teacher learns from the episode's own pool: from judgements alone
+            ("contrastive", AR2), or also from the retriever's ranking ("mutual", RocketQAv2).
+        teacher_steps: Steps of such an update; None means one pass over the training queries.
+        teacher_learning_rate: Peak of the linear schedule of an update.
+
+    Example:
+        >>> TeachingConfig(distillation="kl").asks
+        True
+    """
+
+    teacher: str | None = None
+    distillation: Literal["off", "kl", "margin_mse"] = "off"
+    distillation_weight: Annotated[float, (0, 1)] = 0.5
+    teacher_temperature: float = 1.0
+    adversarial: Annotated[float, (0, 1)] = 0.0
+    teacher_negatives: Annotated[float | None, (0, 1)] = None
+    teacher_positives: Annotated[float | None, (0, 1)] = None
+    teacher_updates: Literal["off", "contrastive", "mutual"] = "off"
+    teacher_steps: Annotated[int | None, (1, 1 << 30)] = None
+    teacher_learning_rate: Annotated[float, (0, 10)] = 1e-5
+
+    def check(self) -> None:
+        """Refuse what the type and the range of a field do not."""
+        if not self.teacher_temperature > 0:
+            raise UserError(f"teacher_temperature is {self.teacher_temperature}; it must be above zero.")
+        if self.adversarial and self.distillation != "kl":
+            raise UserError(
+                f"adversarial is {self.adversarial}, but distillation is '{self.distillation}'; set "
+                "distillation to 'kl', of which it takes a share."
+            )
+        if self.teacher_updates != "off" and not self.distils:
+            raise UserError(
+                f"teacher_updates is '{self.teacher_updates}', but nothing is learned from the teacher; set "
+                "distillation to 'kl' or 'margin_mse'."
+            )
+
+    @property
+    def distils(self) -> bool:
+        """Whether the teacher's scores are part of the loss."""
+        return self.distillation != "off" and self.distillation_weight > 0
+
+    @property
+    def asks(self) -> bool:
+        """Whether a teacher is needed."""
+        return self.distils or self.judges
+
+    @property
+    def judges(self) -> bool:
+        """Whether the teacher judges what is mined."""
+        return self.teacher_negatives is not None or self.teacher_positives is not None
+
+
+@dataclass(frozen=True)
+class CrossEncoderConfig:
+    """How a cross-encoder is trained on a query's positive and drawn negatives.
+
+    Attributes:
+        loss: "binary" judges each passage alone, so that its sigmoid is a probability, which thresholds need; "list"
+            is the cross-entropy over the list.
+        batch_queries: Queries in a step.
+        negatives_per_query: Drawn from the pool for each.
+        epochs: Passes over the training queries.
+        steps: Steps instead, where given.
+        learning_rate: Peak of the linear schedule.
+        warmup_ratio: Share of the steps that warm up.
+        weight_decay: Of AdamW.
+        max_grad_norm: Gradients are clipped to this norm.
+        precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
+        save_steps: Steps between two checkpoints; None means every ten minutes.
+        seed: Of the new head, of batches and of dropout.
+    """
+
+    loss: Literal["binary", "list"] = "binary"
+    batch_queries: int = 16
+    negatives_per_query: int = 4
+    epochs: int = 2
+    steps: int | None = None
+    learning_rate: float = 1e-5
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    save_steps: int | None = None
+    seed: int = 42
+
+    def check(self) -> None:
+        """Refuse values that cannot work."""
+        for name, least in (("batch_queries", 1), ("negatives_per_query", 1), ("epochs", 1), ("learning_rate", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        for name in ("steps", "save_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1.")
