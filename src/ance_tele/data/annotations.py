@@ -1,5 +1,6 @@
 """Annotations other than judgements: answer strings, negatives, scores of a teacher, added terms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from ance_tele.data.arrow import read_arrow
+from ance_tele.store.fingerprints import fingerprint
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,14 @@ class Expansion:
         rest = f"; {without:,} have none" if without else ""
         strange = f"; {self.unknown:,} ids of the file are not in the collection" if self.unknown else ""
         return f"{name} adds terms to {self.filled:,} of {self.texts:,} {part}{rest}{strange}"
+
+
+def derived(texts: str, hold_out: float | None, expansions: Mapping[Part, Expansion]) -> str:
+    """Return the fingerprint of a collection of some texts with queries held out and terms added, in any order."""
+    found = texts if hold_out is None else fingerprint([texts, "hold_out", hold_out])
+    for part, added in sorted(expansions.items()):
+        found = fingerprint([found, "expanded", part, added.fingerprint])
+    return found
 
 
 def _place(queries: np.ndarray, query_row: int) -> int | None:

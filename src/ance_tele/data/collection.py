@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.annotations import Answers, Expansion, Part, ScoredPassages
+from ance_tele.data.annotations import Answers, Expansion, Part, ScoredPassages, derived
 from ance_tele.data.arrow import read_arrow
 from ance_tele.data.hold_out import chosen, target
 from ance_tele.data.splits import split_name
@@ -292,11 +292,3 @@ class Collection:
             hold_out=float(hold_out),
             whole=self.texts,
         )
-
-
-def derived(texts: str, hold_out: float | None, expansions: Mapping[Part, Expansion]) -> str:
-    """Return the fingerprint of a collection of some texts with queries held out and terms added, in any order."""
-    found = texts if hold_out is None else fingerprint([texts, "hold_out", hold_out])
-    for part, added in sorted(expansions.items()):
-        found = fingerprint([found, "expanded", part, added.fingerprint])
-    return found

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.annotations import Expansion, Part
+from ance_tele.data.annotations import Expansion, Part, derived
 from ance_tele.data.arrow import ROWS_PER_BATCH, batches_of, gather, read_arrow, write_arrow
-from ance_tele.data.collection import Collection, Texts, derived
+from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.formats.lines import read_fields, read_lines
 from ance_tele.data.formats.objects import identifier, need, read_objects
 from ance_tele.data.load import cache_folder

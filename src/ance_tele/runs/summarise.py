@@ -15,20 +15,17 @@ from ance_tele.evaluate.config import headline
 from ance_tele.evaluate.given import GivenRun
 from ance_tele.evaluate.statistics import compare_with
 from ance_tele.mining.plugins import plugin_sources
+from ance_tele.runs.data_summary import BM25Summary, DataSummary, ExpansionSummary, ReviewSummary
 from ance_tele.runs.folder import RunFolder
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.learning import training_metric
 from ance_tele.runs.summary import (
     BASELINES,
-    BM25Summary,
     Comparison,
-    DataSummary,
     Environment,
     EpisodeSummary,
-    ExpansionSummary,
     GivenSummary,
     PoolSummary,
-    ReviewSummary,
     Summary,
 )
 from ance_tele.runs.training_set import TrainingSet
