@@ -44,7 +44,7 @@ def rocketqa() -> Recipe:
     return Recipe(
         "rocketqa",
         EpisodeConfig(episodes=2, refresh_fraction=1.0),
-        MiningConfig(sources=("query",), first_sources=("random",), alpha=0.0, depth=50),
+        MiningConfig(sources=("query",), first_sources=("random",), alpha=0.0),
         teaching=TeachingConfig(teacher_negatives=0.1, teacher_positives=0.9),
         encoder=EncoderConfig(query_max_len=32, passage_max_len=128, untie_encoders=True),
     )
