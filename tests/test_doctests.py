@@ -13,7 +13,16 @@ MODULES = sorted({*_MODULES.values(), "ance_tele.data.ragged"})
 FOUND = [test for name in MODULES for test in doctest.DocTestFinder().find(import_module(name))]
 
 # Without an example: those that take a whole run.
-WITHOUT = {"analyse", "compare_systems", "evaluate_out_of_domain", "merge_run", "run", "search_run", "suspects_of"}
+WITHOUT = {
+    "analyse",
+    "compare_systems",
+    "evaluate_out_of_domain",
+    "merge_run",
+    "run",
+    "search_run",
+    "suspects_of",
+    "train_teacher",
+}
 
 
 @pytest.mark.parametrize("example", [test for test in FOUND if test.examples], ids=lambda example: example.name)

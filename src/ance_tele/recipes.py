@@ -10,7 +10,6 @@ from ance_tele.mining.config import MiningConfig
 from ance_tele.paper.settings import ANCE, SCALES
 from ance_tele.settings import EpisodeConfig, Recipe
 from ance_tele.store.plugins import failing_as, is_plugin, load_plugin
-from ance_tele.training.config import TrainingConfig
 from ance_tele.training.teaching import TeachingConfig
 
 
@@ -45,10 +44,9 @@ def rocketqa() -> Recipe:
     return Recipe(
         "rocketqa",
         EpisodeConfig(episodes=2, refresh_fraction=1.0),
-        MiningConfig(sources=("query",), first_sources=("random",), alpha=0.0, depth=50),
-        TrainingConfig(negatives_per_query=4, learning_rate=3e-5),
-        TeachingConfig(teacher_negatives=0.1, teacher_positives=0.9),
-        EncoderConfig(query_max_len=32, passage_max_len=128, untie_encoders=True),
+        MiningConfig(sources=("query",), first_sources=("random",), alpha=0.0),
+        teaching=TeachingConfig(teacher_negatives=0.1, teacher_positives=0.9),
+        encoder=EncoderConfig(query_max_len=32, passage_max_len=128, untie_encoders=True),
     )
 
 
@@ -67,8 +65,7 @@ def ar2() -> Recipe:
         "ar2",
         EpisodeConfig(episodes=4, restart="continue", refresh_fraction=1.0, rate_schedule="run"),
         MiningConfig(sources=("query",), alpha=0.0),
-        TrainingConfig(negatives_per_query=15, epochs=1, learning_rate=1e-5),
-        TeachingConfig(
+        teaching=TeachingConfig(
             distillation="kl",
             distillation_weight=1.0,
             adversarial=0.5,
@@ -85,8 +82,7 @@ def rocketqav2() -> Recipe:
         "rocketqav2",
         EpisodeConfig(episodes=2, restart="continue", refresh_fraction=1.0, rate_schedule="run"),
         MiningConfig(sources=("query",), alpha=0.0),
-        TrainingConfig(epochs=1, learning_rate=1e-5, warmup_ratio=0.0, weight_decay=0.01),
-        teaching,
+        teaching=teaching,
     )
 
 

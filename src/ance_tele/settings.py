@@ -164,11 +164,6 @@ class Recipe:
             check(name, value, setting_kinds()[name])
         for part in (self.episode, self.mining, self.training, self.teaching, self.evaluation):
             part.check()
-        if self.teaching.teacher is not None and not self.teaching.asks:
-            raise UserError(
-                f"teacher is {self.teaching.teacher}, but nothing is learned from it; set distillation to 'kl' or "
-                "'margin_mse', or leave it out."
-            )
         self._check_sources()
         if self.lexical and self.episode.episodes:
             raise UserError(f"episodes is {self.episode.episodes}; recipe 'bm25' has no model to train: it must be 0.")

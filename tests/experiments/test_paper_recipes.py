@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from judges import write_judge
 from miniatures import (
     BENCHMARKS,
     BRIEF,
@@ -47,6 +49,21 @@ OTHERS: dict[str, list[set[str]]] = {
     "nq/ance-tele+continue": [{"query", "lookahead"}, {"query", "lookahead", "momentum"}],
     "marco/ance-tele+bm25": [{"query", "lookahead", "bm25"}, {"query", "lookahead", "momentum"}],
     "marco/ance-tele-overlap": [{"query", "lookahead"}, {"query", "lookahead", "momentum"}],
+    "triviaqa/ance-tele+teacher": [{"query", "lookahead"}, {"query", "lookahead", "momentum"}],
+    "marco/rocketqa": [{"random"}, {"query"}],
+    "nq/pair": [{"random"}, {"query"}],
+    "triviaqa/ar2": [{"query"}, {"query"}],
+    "marco/rocketqav2": [{"query"}, {"query"}],
+}
+
+# A teacher with random weights takes most passages for relevant.
+LENIENT = {"teacher_negatives": 0.95, "teacher_positives": 0.999}
+TAUGHT: dict[str, dict[str, Any]] = {
+    "triviaqa/ance-tele+teacher": {},
+    "marco/rocketqa": LENIENT,
+    "nq/pair": LENIENT,
+    "triviaqa/ar2": {},
+    "marco/rocketqav2": {},
 }
 
 
@@ -64,6 +81,8 @@ ABLATIONS = {"marco/q-neg", "nq/q-neg+momentum", "triviaqa/q-neg+lookahead", "ma
 def test_every_recipe_runs_at_a_paper_s_scale(name: str, data: Path, model: Path, tmp_path: Path) -> None:
     settings = {**BRIEF, "episodes": len(OTHERS[name])} | ({} if name == "bm25" else {"baselines": "[]"})
     start = [] if name == "bm25" else [f"--model={model}"]
+    if name in TAUGHT:
+        settings |= {**TAUGHT[name], "teacher": write_judge(model, tmp_path / "teacher", 1)}
     assert main(command(name, data, tmp_path / "run", *start, **settings)) == 0
     summary = summary_of(tmp_path / "run")
     assert [set(episode["pool"]["by_source"]) for episode in summary["episodes"]] == OTHERS[name]

@@ -96,19 +96,19 @@ class RunInputs:
 
     @cached_property
     def teacher(self) -> CrossEncoderScorer | None:
-        """The cross-encoder that the recipe learns from, loaded on first use; None without.
+        """The cross-encoder that the recipe learns from, loaded on first use; None where it learns from none.
 
         Raises:
             UserError: The recipe learns from one, and none is given.
         """
         teaching = self.recipe.teaching
-        if teaching.asks and teaching.teacher is None and self.recipe.episode.episodes:
+        if not (teaching.asks and self.recipe.episode.episodes):
+            return None  # one may be given all the same, for other systems of a comparison
+        if teaching.teacher is None:
             raise UserError(
                 f"Recipe {self.recipe.name} learns from a teacher: give a cross-encoder's folder or hub name with "
                 "--teacher; `ance-tele teach` trains one."
             )
-        if teaching.teacher is None:
-            return None
         return CrossEncoderScorer(teaching.teacher, self.recipe.encoder, self.collection)
 
     @cached_property

@@ -11,7 +11,8 @@ class TeachingConfig:
     """What is learned from a teacher, a cross-encoder.
 
     Attributes:
-        teacher: Folder or hub name of the cross-encoder; ``ance-tele teach`` trains one.
+        teacher: Folder or hub name of the cross-encoder; ``ance-tele teach`` trains one. Recipes that learn from none
+            ignore it.
         distillation: What is learned from the teacher's scores of a query's positive and its drawn negatives: to rank
             them alike ("kl": KL divergence of the two softmaxes), or to tell them apart by as much ("margin_mse").
         distillation_weight: Share of the distillation in the loss; the contrastive loss has the rest.
@@ -92,6 +93,9 @@ class CrossEncoderConfig:
         precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
         save_steps: Steps between two checkpoints; None means every ten minutes.
         seed: Of the new head, of batches and of dropout.
+
+    Example:
+        >>> CrossEncoderConfig(loss="list", negatives_per_query=15).check()
     """
 
     loss: Literal["binary", "list"] = "binary"
