@@ -9,6 +9,7 @@ microseconds; a captured graph costs one launch. With ``--before``, a checkout o
 """
 
 import argparse
+import importlib.util
 import os
 import subprocess
 import sys
@@ -98,12 +99,8 @@ def counted(layers: int, pooling: str) -> tuple[int, int]:
         return Attention.apply(query, key, value)
 
     packed.Packed.attention = lambda self, query, key, value, *rest, **named: attend(query, key, value)
-    try:
-        from ance_tele.encode import bert_layers
-
-        bert_layers.attend_within = attend
-    except ImportError:  # an older version
-        pass
+    if importlib.util.find_spec("ance_tele.encode.bert_layers"):  # older versions have none
+        importlib.import_module("ance_tele.encode.bert_layers").attend_within = attend
     model = narrow_bert(layers, pooling)
     forwards = Forward(model, "query"), Forward(model, "document")
     for forward in forwards:

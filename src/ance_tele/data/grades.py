@@ -15,7 +15,7 @@ ReviewAs = Literal["exclude", "positives"]
 
 @dataclass(frozen=True)
 class ReviewUse:
-    """What becomes of the pairs of a review, by verdict.
+    """How the pairs of a review are used, by verdict.
 
     Attributes:
         relevant: They are excluded from the negatives of their query ("exclude"), or become positives ("positives").

@@ -1,4 +1,4 @@
-"""A review resolved in a collection: what becomes of which pairs of query and passage."""
+"""A review resolved in a collection: which pairs of query and passage are used, and how."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -65,7 +65,7 @@ def _is_identity(found: dict[str, Any]) -> bool:
 
 
 def review_use(identity: Mapping[str, Any]) -> ReviewUse:
-    """Return what becomes of the review of a run, as its ``run.json`` says."""
+    """Return how the review of a run is used, as its ``run.json`` declares."""
     others = {name: identity.get(f"review_{name}", "keep") for name in ("doubtful", "irrelevant")}
     return ReviewUse(identity["review_as"], **others)
 

@@ -179,7 +179,7 @@ def _scores(keys: Tensor) -> Tensor:
 
 @contextmanager
 def _sums_in_float32() -> Iterator[None]:
-    """Let no product sum in bf16 or round float32 to TensorFloat32 while the block runs."""
+    """Keep products from summing in bf16, and float32 from being rounded to TensorFloat32, while the block runs."""
     matmul = torch.backends.cuda.matmul
     wanted: dict[str, Any] = {"allow_bf16_reduced_precision_reduction": False}
     wanted |= {"fp32_precision": "ieee"} if hasattr(matmul, "fp32_precision") else {"allow_tf32": False}

@@ -40,7 +40,7 @@ class Upload:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """Let a GPU compute what is called in the block on the stream of the copies."""
+        """Run what is called in the block on the GPU's stream of the copies."""
         with torch.cuda.stream(self.stream):  # nothing if there is no stream
             yield
 
