@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ance_tele.cli.config_file import read_configs
@@ -250,6 +250,8 @@ PARTS = ("corpus", "queries", "qrels", "answers", "negatives", "scores", "prompt
 
 
 @settings(max_examples=60, deadline=None)
+@example("answers", {0: {}})
+@example("answers", {0: {"q": ["one"]}})
 @given(st.sampled_from(PARTS), anything)
 def test_dictionaries_of_anything_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, part: str, value: Any

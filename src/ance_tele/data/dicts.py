@@ -58,7 +58,8 @@ def raw_from_dicts(
         _mapping(given, what)
     for split, some in _mapping(answers or {}, "answers").items():
         _mapping(some, f"answers['{split}']")
-    answered = {our: answers[split] for split, our in our_splits(answers).items()} if answers else {}
+    named = {str(split): some for split, some in (answers or {}).items()}
+    answered = {our: named[split] for split, our in our_splits(named).items()}
     unjudged = {split: [query for query, grades in rows.items() if not grades] for split, rows in graded.items()}
     notes = Counter(
         {f"qrels['{split}']: queries without a judgement": len(some) for split, some in unjudged.items() if some}
