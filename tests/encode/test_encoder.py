@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ance_tele.encode.inference import encode_texts, token_batches
 from ance_tele.encode.loading import load_model, load_pair
 from ance_tele.encode.precision import emulated_bf16, resolve_precision
 from ance_tele.encode.vectors import Vectors
+from ance_tele.paper.settings import start_of
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
 
@@ -173,6 +175,26 @@ def test_models_that_cannot_be_loaded(tmp_path: Path) -> None:
         load_model(tmp_path / "bare", CONFIG)
     with pytest.raises(UserError, match="neither a folder nor a hub name"):
         load_model(tmp_path / "absent", CONFIG)
+
+
+def test_a_mistyped_folder_is_refused_at_once_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """huggingface_hub would retry for minutes."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.chdir(tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=r"starts/mime is no folder here and not in the cache .* 127.0.0.1 cannot be"):
+        load_model("starts/mime", CONFIG)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_folder_wins_over_a_short_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert start_of("condenser") == "Luyu/condenser"
+    (tmp_path / "condenser").mkdir()
+    assert start_of("condenser") == "condenser"
 
 
 def test_a_model_without_its_tokenizer_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
 """Checks of model folders and hub repositories, with errors in one sentence."""
 
+import ssl
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
+from huggingface_hub import constants, try_to_load_from_cache
 from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_transformer_model, load_file_path
 
 from ance_tele.console.errors import UserError
@@ -22,6 +27,7 @@ def resolve(name: str) -> str:
         name = start_of(name)
         if (name.count("/") != 1 or name.startswith((".", "/", "~"))) and "/" in name:
             raise UserError(f"{name} is neither a folder nor a hub name (owner/name); check the path.")
+        _check_hub(name)
         return name
     if (path / "run.json").exists():
         trained = sorted(path.glob("episode-*/model"), key=lambda folder: int(folder.parent.name.rpartition("-")[2]))
@@ -39,6 +45,28 @@ def resolve(name: str) -> str:
             raise UserError(convert(name))
         raise UserError(f"{name} holds no .safetensors file; only safetensors weights are read.")
     return name
+
+
+def _check_hub(name: str) -> None:
+    """Refuse a hub name that is not in the cache while the hub cannot be reached.
+
+    Without this, huggingface_hub 2.4 retries five times for each of a dozen files: four minutes for a mistyped folder.
+    """
+    names = (name,) if "/" in name else (name, f"sentence-transformers/{name}")
+    in_cache = (try_to_load_from_cache(one, file) for one in names for file in ("config.json", "modules.json"))
+    if constants.HF_HUB_OFFLINE or any(isinstance(path, str) for path in in_cache):
+        return
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=10).close()
+    except HTTPError:  # an answer
+        return
+    except URLError as error:
+        if isinstance(error.reason, OSError) and not isinstance(error.reason, ssl.SSLError):
+            host = urlsplit(constants.ENDPOINT).hostname
+            raise UserError(
+                f"{name} is no folder here and not in the cache of models, and {host} cannot be reached "
+                f"({error.reason.strerror or error.reason}); check the path, or the network."
+            ) from error
 
 
 def is_plain(name: str) -> bool:

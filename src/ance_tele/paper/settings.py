@@ -1,6 +1,7 @@
 """The paper's training settings by benchmark (Tables 5 and 7), and those of the official code."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 # Its encoders are plain BERT folders: first token, no normalisation, dot product.
@@ -56,5 +57,5 @@ START_OF_SCALE: Mapping[str, str] = {
 
 
 def start_of(name: str) -> str:
-    """Return the hub name of a short name ("co-condenser-marco"); other names unchanged."""
-    return STARTS.get(name, name)
+    """Return the hub name of a short name ("co-condenser-marco"); other names unchanged, and those of folders."""
+    return name if Path(name).is_dir() else STARTS.get(name, name)
