@@ -15,8 +15,9 @@ from ance_tele.data.collection import Qrels
 from ance_tele.mining import mix as mixing
 from ance_tele.mining.candidates import Candidates
 from ance_tele.mining.config import MiningConfig
-from ance_tele.mining.mix import mix, quota
+from ance_tele.mining.mix import mix
 from ance_tele.mining.pool import COLUMNS, Pool
+from ance_tele.mining.quota import quota
 from ance_tele.mining.seeding import hashed
 
 
