@@ -97,7 +97,7 @@ class BatchPlan:
         return np.flatnonzero(np.isin(self.owners, self.forgotten)) if self.every else np.sort(self.forgotten)
 
     def _turns(self, examples: np.ndarray, epoch: int) -> np.ndarray:
-        """Return the turns of examples: the epoch; of repeated ones -1, -2 ..., so that they draw from the other end."""
+        """Return the turns of examples: the epoch; of repeated ones -1, -2 ..., which draw from the other end."""
         most = -(-int(self.examples * self.replay) // max(1, len(self._repeatable)))  # times that one comes in an epoch
         return np.where(examples < self.examples, epoch, -(epoch * most + examples // self.examples))
 
