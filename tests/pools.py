@@ -42,10 +42,12 @@ def negatives(pool: Pool) -> list[list[Negative]]:
     return [rows[start:stop] for start, stop in zip(pool.offsets[:-1], pool.offsets[1:], strict=True)]
 
 
-def three_pools(positives: Qrels, config: MiningConfig, found: list[Candidates], seed: int) -> list[Pool]:
+def three_pools(
+    positives: Qrels, config: MiningConfig, found: list[Candidates], seed: int, forgotten: np.ndarray | None = None
+) -> list[Pool]:
     pools: list[Pool] = []
     for episode, candidates in enumerate(found, 1):
-        pools.append(mix(candidates, positives, config, episode, seed, pools))
+        pools.append(mix(candidates, positives, config, episode, seed, pools, forgotten if pools else None))
     return pools
 
 

@@ -54,8 +54,8 @@ ONLY = {
     "plan": {
         "console",
         "data",
-        "mining.mix",
         "mining.plugins",
+        "mining.quota",
         "paper",
         "recipes",
         "runs.identity",

@@ -20,7 +20,7 @@ CONFIGS = {
     "search_ef: 9\n": ["search_ef is 9", "was removed"],
     "alpha: null\n": ["alpha is None", "a number"],
     "alpha: 7\n": ["alpha is 7", "between 0 and 1"],
-    "sources: bm25\n": ["sources is 'bm25'", "a list"],
+    "sources: 5\n": ["sources is 5", "a list"],
     "recipe: q-neg\n": ["'q-neg'", "not 'dpr'", "leave one of the two out"],
     "1: 2\n": ["c.yaml line 1", "no setting '1'"],
     "settings: 2\n": ["c.yaml line 1", "no setting 'settings'"],

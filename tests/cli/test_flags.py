@@ -48,7 +48,11 @@ from ance_tele.settings import setting_kinds
         (["compare", "--recipes", "dpr", "--seeds", "1", "x"], "seeds is [1, 'x']; it must be numbers such as"),
         (["run", "dpr", "--review_as", "keep"], "review_as is 'keep'; it must be one of exclude, positives."),
         (["serve", "x", "--port", "http"], "port is 'http'; it must be a whole number."),
-        (["run", "dpr", "--sources", "bm25"], "sources is 'bm25'; it must be a list, such as '[bm25]'."),
+        (
+            ["run", "dpr", "--sources", "bm25,query"],
+            "sources is 'bm25,query'; it must be a list, such as '[one, two]', or one name.",
+        ),
+        (["run", "dpr", "--report_to", "[none"], "report_to is '[none'; it must be a list, such as"),
         (["search", "x", "y", "-k", "many"], "k is 'many'; it must be a whole number."),
         (["run", "dpr", "extra"], "unrecognized arguments: extra; see ance-tele run --help."),
         (["run", "dpr", "--config"], "argument --config: expected one argument; see ance-tele run --help."),
@@ -113,6 +117,9 @@ def test_only_what_is_given_is_among_the_settings() -> None:
         ("--sources=[query, given]", ("query", "given")),
         ("--sources=['bm25']", ("bm25",)),
         ("--baselines=[]", ()),
+        ("--sources=query", ("query",)),
+        ("--report_to=none", ("none",)),
+        ("--first_sources=my_sources:near", ("my_sources:near",)),
         ("--first_sources=null", None),
         ("--refresh_step=null", None),
         ("--dedup=TRUE", True),
@@ -142,6 +149,7 @@ def test_any_word_is_a_value_or_refused_in_one_sentence(name: str, word: str) ->
 
 
 def test_a_system_of_a_comparison_reads_values_as_the_command_line_does() -> None:
+    assert system("ance-tele sources=query").mining.sources == ("query",)
     made = system("ance-tele sources=[query,bm25] alpha=1 learning_rate=1e-4 momentum=all temperature=null")
     assert (made.mining.sources, made.mining.momentum) == (("query", "bm25"), "all")
     assert (made.mining.alpha, made.training.learning_rate, made.training.temperature) == (1.0, 1e-4, None)

@@ -108,7 +108,9 @@ def test_what_is_not_trained_is_measured_once_however_many_seeds() -> None:
 
 def test_donors_come_first() -> None:
     """A first episode that recipes have in common is made by one of them, whatever the order of the systems."""
-    cells = cells_of("ance-tele", "q-neg+momentum", "ance", "dpr", "q-neg", "ance-tele alpha=0.3", "ance-tele beta=0.3")
+    later = "ance-tele replay=0.2 momentum_decay=0.5 alpha_forgotten=0.8 beta_forgotten=1"
+    plain = ("ance-tele", "q-neg+momentum", "ance", "dpr", "q-neg", "ance-tele alpha=0.3", "ance-tele beta=0.3")
+    cells = cells_of(*plain, later)
     donors = {cell.recipe.name: cell.donor and Path(cell.donor).parent.name for cell in cells}
     assert donors == {
         "ance-tele": None,
@@ -118,6 +120,7 @@ def test_donors_come_first() -> None:
         "dpr": "ance",
         "q-neg": "q-neg+momentum",
         "ance-tele alpha=0.3": "ance-tele",  # alpha has no part in a first episode
+        later: "ance-tele",
     }
     places = {cell.folder: place for place, cell in enumerate(cells)}
     assert all(cell.donor is None or places[cell.donor] < places[cell.folder] for cell in cells)

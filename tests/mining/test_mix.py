@@ -1,5 +1,6 @@
 """Mixing: a plain mixer that agrees, properties of every pool, numbers written out once."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,9 +16,13 @@ from ance_tele.data.collection import Qrels
 from ance_tele.mining import mix as mixing
 from ance_tele.mining.candidates import Candidates
 from ance_tele.mining.config import MiningConfig
-from ance_tele.mining.mix import mix, quota
+from ance_tele.mining.mix import mix
 from ance_tele.mining.pool import COLUMNS, Pool
+from ance_tele.mining.quota import quota
 from ance_tele.mining.seeding import hashed
+
+# Positives, settings, candidates of three episodes, seed, which queries were forgotten.
+Case = tuple[Qrels, MiningConfig, list[Candidates], int, np.ndarray]
 
 
 def same(a: Pool, b: Pool) -> bool:
@@ -29,17 +34,24 @@ def same(a: Pool, b: Pool) -> bool:
 
 
 def reference(
-    found: Candidates, positives: Qrels, config: MiningConfig, episode: int, seed: int, history: Sequence[Pool]
+    found: Candidates,
+    positives: Qrels,
+    config: MiningConfig,
+    episode: int,
+    seed: int,
+    history: Sequence[Pool],
+    forgotten: np.ndarray,
 ) -> list[list[Negative]]:
     """The mixer once more, query by query, with sets and lists."""
-    target = quota(config, 1)
+    targets = [quota(config, 1)] * 2
     for number in range(2, episode + 1):
-        target = quota(config, number, target.total)
+        targets = [quota(config, number, targets[0].total, each) for each in (False, True)]
     past = [negatives(pool) for pool in history]
     pools = []
     for index, query in enumerate(positives.queries.tolist()):
         relevant = set(positives.passages[positives.offsets[index] : positives.offsets[index + 1]].tolist())
         drawn: list[Negative] = []
+        target = targets[int(forgotten[index])]
         for source, size in target.new.items():
             lists = found.lists[source]
             entries = range(int(lists.offsets[index]), int(lists.offsets[index + 1]))
@@ -50,11 +62,17 @@ def reference(
                 rank, score = int(lists.ranks[entry]), float(lists.scores[entry])
                 drawn.append((passage, source, source, episode, rank, score))
         if target.momentum:
-            left = [place for place, old in enumerate(past[-1][index]) if old[0] not in relevant]
-            lot = {p: int(hashed(seed, episode, "momentum", np.array([query]), np.array([p]))[0]) for p in left}
+            arrivals: list[tuple[float, Negative]] = []
+            for back, pool in enumerate(past[::-1]):
+                for place, old in enumerate(pool[index]):
+                    if old[0] in relevant or (back and (not config.momentum_decay or old[1] == "momentum")):
+                        continue
+                    purpose = f"momentum {back}" if back else "momentum"
+                    lot = int(hashed(seed, episode, purpose, np.array([query]), np.array([place]))[0])
+                    arrivals.append((-math.log1p(-(lot >> 11) / 2**53) / config.momentum_decay**back, old))
             if config.momentum == "weighted":
-                left = sorted(left, key=lambda p: lot[p])[: target.momentum]
-            drawn += [(old[0], "momentum", *old[2:]) for old in (past[-1][index][place] for place in left)]
+                arrivals = sorted(arrivals, key=lambda each: each[0])[: target.momentum]
+            drawn += [(old[0], "momentum", *old[2:]) for _, old in arrivals]
         if config.dedup:
             held: dict[int, Negative] = {}
             for negative in drawn:
@@ -73,8 +91,11 @@ def first_met(passage: int, index: int, past: list[list[list[Negative]]], episod
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Qrels, MiningConfig, list[Candidates], int]:
-    """Positives, settings and the candidates of three episodes; short, empty and overlapping lists are common."""
+def cases(draw: st.DrawFn) -> Case:
+    """Positives, settings, the candidates of three episodes, which queries were forgotten from the second on.
+
+    Short, empty and overlapping lists are common.
+    """
     count = draw(st.integers(1, 5))
     queries = sorted(draw(st.sets(st.integers(0, 600_000), min_size=count, max_size=count)))
     # Far up in the corpus, so that a product of query and passage would not fit 32 bits.
@@ -92,20 +113,29 @@ def cases(draw: st.DrawFn) -> tuple[Qrels, MiningConfig, list[Candidates], int]:
         momentum=draw(st.sampled_from(["weighted", "all"])),
         dedup=draw(st.booleans()),
     )
+    if config.momentum == "weighted":
+        config = replace(
+            config,
+            momentum_decay=draw(st.sampled_from([0.0, 0.5, 1.0])),
+            alpha_forgotten=draw(st.sampled_from([None, 0.0, 0.8, 1.0])),
+            beta_forgotten=draw(st.sampled_from([None, 0.0, 1.0])),
+        )
     found = []
     for episode in (1, 2, 3):
         lists = {source: ragged(draw(st.lists(passages, min_size=count, max_size=count))) for source in SOURCES[:4]}
         found.append(Candidates(np.array(queries), {source: lists[source] for source in config.sources_at(episode)}))
-    return judged(queries, positives), config, found, draw(st.integers(0, 3))
+    forgotten = np.array(draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    return judged(queries, positives), config, found, draw(st.integers(0, 3)), forgotten
 
 
 @settings(max_examples=150, deadline=None)
 @given(cases())
-def test_the_mixer_agrees_with_a_plain_one(case: tuple[Qrels, MiningConfig, list[Candidates], int]) -> None:
-    positives, config, found, seed = case
-    pools = three_pools(positives, config, found, seed)
+def test_the_mixer_agrees_with_a_plain_one(case: Case) -> None:
+    positives, config, found, seed, forgotten = case
+    pools = three_pools(positives, config, found, seed, forgotten)
     for episode, (candidates, pool) in enumerate(zip(found, pools, strict=True), 1):
-        wanted = reference(candidates, positives, config, episode, seed, pools[: episode - 1])
+        known = forgotten if episode > 1 else np.zeros(len(positives), dtype=bool)
+        wanted = reference(candidates, positives, config, episode, seed, pools[: episode - 1], known)
         assert negatives(pool) == wanted
         assert {name: getattr(pool, name).dtype for name in COLUMNS} == {n: np.dtype(k) for n, k in COLUMNS.items()}
         target = quota(config, 1)
@@ -122,10 +152,10 @@ def test_the_mixer_agrees_with_a_plain_one(case: tuple[Qrels, MiningConfig, list
 
 @settings(max_examples=100, deadline=None)
 @given(cases())
-def test_what_a_pool_may_hold(case: tuple[Qrels, MiningConfig, list[Candidates], int]) -> None:
+def test_what_a_pool_may_hold(case: Case) -> None:
     """The same, said as properties: nothing here knows how the draw is done."""
-    positives, config, found, seed = case
-    pools = three_pools(positives, config, found, seed)
+    positives, config, found, seed, forgotten = case
+    pools = three_pools(positives, config, found, seed, forgotten)
     for episode, (candidates, pool) in enumerate(zip(found, pools, strict=True), 1):
         plan = quota(config, episode, len(pools[episode - 2]) if episode > 1 else 0)
         for index, drawn in enumerate(negatives(pool)):
@@ -145,25 +175,26 @@ def test_what_a_pool_may_hold(case: tuple[Qrels, MiningConfig, list[Candidates],
                 if not config.dedup and episode == 1:
                     assert len(mined) == min(plan.new[source], len(listed))
             carried = Counter((n[0], *n[2:]) for n in drawn if n[1] == "momentum")
-            if episode == 1 or config.alpha == 0:
+            if episode == 1 or config.alpha_of(bool(forgotten[index])) == 0:
                 assert not carried
             else:
-                assert carried <= Counter((n[0], *n[2:]) for n in negatives(pools[episode - 2])[index])
+                held = Counter((n[0], *n[2:]) for n in negatives(pools[episode - 2])[index])
+                if config.momentum_decay and episode == 3:
+                    held += Counter((n[0], *n[2:]) for n in negatives(pools[0])[index])
+                assert carried <= held
             if config.dedup:
                 assert len({negative[0] for negative in drawn}) == len(drawn)
 
 
 @settings(max_examples=40, deadline=None)
 @given(cases(), st.integers(1, 4))
-def test_a_pool_depends_on_its_inputs_alone(
-    case: tuple[Qrels, MiningConfig, list[Candidates], int], block: int
-) -> None:
-    positives, config, found, seed = case
-    once = three_pools(positives, config, found, seed)
-    assert all(map(same, once, three_pools(positives, config, found, seed)))
+def test_a_pool_depends_on_its_inputs_alone(case: Case, block: int) -> None:
+    positives, config, found, seed, forgotten = case
+    once = three_pools(positives, config, found, seed, forgotten)
+    assert all(map(same, once, three_pools(positives, config, found, seed, forgotten)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixing, "QUERIES_PER_BLOCK", block)
-        assert all(map(same, once, three_pools(positives, config, found, seed)))
+        assert all(map(same, once, three_pools(positives, config, found, seed, forgotten)))
 
 
 def test_another_seed_or_episode_draws_others() -> None:

@@ -7,7 +7,8 @@ from pools import judged, long_lists, negatives, ragged, three_pools
 
 from ance_tele.mining.candidates import Candidates
 from ance_tele.mining.config import MiningConfig
-from ance_tele.mining.mix import mix, quota
+from ance_tele.mining.mix import mix
+from ance_tele.mining.quota import quota
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.2, 0.5, 0.75, 1.0])

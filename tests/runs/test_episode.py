@@ -122,7 +122,9 @@ def test_settings_that_came_later_are_no_inputs_of_a_training_without_them(finis
     """So a run that was begun before they came goes on."""
     manifest = json.loads((finished / "episode-1" / "model.manifest.json").read_text("utf-8"))
     assert "batch_queries" in manifest["inputs"]["settings"]
-    assert not {"compile", "positives", "passage_loss"} & manifest["inputs"]["settings"].keys()
+    assert not {"compile", "positives", "passage_loss", "replay"} & manifest["inputs"]["settings"].keys()
+    pool = json.loads((finished / "episode-3" / "pool.parquet.manifest.json").read_text("utf-8"))["inputs"]
+    assert pool["momentum"] == ["weighted", 0.5] and "forgotten" not in pool
 
 
 def test_nothing_in_a_run_folder_is_absolute_or_pickled(finished: Path) -> None:

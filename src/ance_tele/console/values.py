@@ -9,6 +9,8 @@ from ance_tele.console.errors import UserError
 def read(written: Any, kind: Any) -> Any:
     """Parse a value by its type; return it unchanged if that fails, for :func:`check` to refuse.
 
+    A single name is a list of one.
+
     Args:
         written: A word of the command line, or a value of YAML (1.1, which parses 1e-4 as a text).
         kind: Type of the value: a type hint of numbers, texts, true or false, None, Literal, or tuples of them.
@@ -25,6 +27,8 @@ def read(written: Any, kind: Any) -> Any:
     if items is not None and written[:1] == "[" and written[-1:] == "]":
         words = [word.strip(" '\"") for word in written[1:-1].split(",")]
         return tuple(read(word, items) for word in words if word)
+    if items is str and written and not set(written) & set("[],"):
+        return (written,)
     for one in _types(kind):
         if one is bool:
             return {"true": True, "false": False}.get(written.lower(), written)
@@ -77,5 +81,9 @@ def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
-        return "numbers such as 1 2 3, in a file [1, 2, 3]" if int in get_args(kind) else "a list, such as '[bm25]'"
+        return (
+            "numbers such as 1 2 3, in a file [1, 2, 3]"
+            if int in get_args(kind)
+            else "a list, such as '[one, two]', or one name"
+        )
     return {float: "a number", int: "a whole number", bool: "true or false", str: "a text", NoneType: "null"}[kind]

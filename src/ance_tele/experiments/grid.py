@@ -133,6 +133,10 @@ def grid(
     return sorted(cells, key=lambda cell: cell.donor is not None)
 
 
+# Settings of mining that have no effect in the first episode.
+_OF_LATER_EPISODES = ("alpha", "momentum", "momentum_decay", "alpha_forgotten", "beta_forgotten")
+
+
 def beginning(recipe: Recipe) -> dict[str, Any]:
     """Return everything that decides the first episode of a recipe; recipes that agree in it share the episode."""
     if not recipe.episode.episodes:
@@ -144,10 +148,11 @@ def beginning(recipe: Recipe) -> dict[str, Any]:
         **{
             name: value
             for name, value in asdict(mining).items()
-            if name not in ("sources", "first_sources", "alpha", "beta", "momentum")
+            if name not in ("sources", "first_sources", "beta", *_OF_LATER_EPISODES)
         },
         "schedule": asdict(recipe.schedule(1, 1_000_000)),
         "episode": [recipe.episode.seed, recipe.episode.max_train_queries, recipe.episode.strict],
         "expansions": expansions(recipe),
-        "parts": [asdict(getattr(recipe, part)) for part in ("training", "teaching", "encoder", "evaluation")],
+        "training": asdict(replace(recipe.training, replay=0.0)),
+        "parts": [asdict(getattr(recipe, part)) for part in ("teaching", "encoder", "evaluation")],
     }

@@ -24,6 +24,11 @@ class MiningConfig:
         beta: Share of lookahead among the query and lookahead negatives that are newly mined.
         momentum: "weighted" draws from the previous pool by ``alpha``; "all" takes the whole of it, as the
             authors' public code does.
+        momentum_decay: Also draw momentum from what all earlier episodes have mined, in a lottery in which that of k
+            episodes ago has this weight to the power of k - 1; 0 draws from the previous pool alone.
+        alpha_forgotten: ``alpha`` of the training queries whose positive the last episode ranks lower than the one
+            before it; null is ``alpha``. Pools of all queries have one size, at which both shares hold.
+        beta_forgotten: ``beta`` of these queries; null is ``beta``.
         dedup: Keep an id that several sources name only once (the paper keeps all: Table 8).
         lookahead_positives: "all" positives of a query are searched, or the "first" only (official code).
         filter_answers: Drop candidates that hold an answer string of the query (OpenQA).
@@ -60,6 +65,9 @@ class MiningConfig:
     alpha: Annotated[float, (0, 1)] = 0.5
     beta: Annotated[float, (0, 1)] = 0.5
     momentum: Literal["weighted", "all"] = "weighted"
+    momentum_decay: Annotated[float, (0, 1)] = 0.0
+    alpha_forgotten: Annotated[float | None, (0, 1)] = None
+    beta_forgotten: Annotated[float | None, (0, 1)] = None
     dedup: bool = False
     lookahead_positives: Literal["all", "first"] = "all"
     filter_answers: bool = False
@@ -79,6 +87,12 @@ class MiningConfig:
             raise UserError(
                 f"range_min is {self.range_min}; it must be below depth ({self.depth}), or nothing is left."
             )
+        for name in ("momentum_decay", "alpha_forgotten"):
+            if self.momentum == "all" and getattr(self, name):
+                raise UserError(
+                    f"{name} is {getattr(self, name)}, but momentum 'all' takes the whole previous pool; set momentum "
+                    f"to 'weighted', or leave {name} out."
+                )
         if self.cross_encoder is not None and not self.needs_scores:
             raise UserError(
                 f"cross_encoder is {self.cross_encoder}, but there is nothing for its scores to decide; set "
@@ -111,6 +125,19 @@ class MiningConfig:
         """Return the search settings for manifests of mined lists; {} for exact search."""
         return {} if self.search == "exact" else {"search": self.search, "search_probes": self.search_probes}
 
+    @property
+    def by_forgetting(self) -> bool:
+        """Return whether shares go by what the last episode has forgotten."""
+        return self.alpha_forgotten is not None or self.beta_forgotten is not None
+
+    def alpha_of(self, forgotten: bool) -> float:
+        """Return ``alpha`` of queries that were forgotten, or of the others."""
+        return self.alpha_forgotten if forgotten and self.alpha_forgotten is not None else self.alpha
+
+    def beta_of(self, forgotten: bool) -> float:
+        """Return ``beta`` of queries that were forgotten, or of the others."""
+        return self.beta_forgotten if forgotten and self.beta_forgotten is not None else self.beta
+
     def beta_at(self, episode: int) -> float | None:
         """Return ``beta`` if an episode mixes query and lookahead negatives, else None: it has no effect."""
         return self.beta if {"query", "lookahead"} <= set(self.sources_at(episode)) else None
@@ -123,7 +150,8 @@ class MiningConfig:
     def sources_at(self, episode: int) -> tuple[str, ...]:
         """Return the sources that are mined in an episode, counted from 1."""
         sources = self.first_sources if episode == 1 and self.first_sources is not None else self.sources
-        if {"query", "lookahead"} <= set(sources) and self.beta in (0, 1):
+        one_beta = episode == 1 or self.beta_forgotten in (None, self.beta)
+        if {"query", "lookahead"} <= set(sources) and self.beta in (0, 1) and one_beta:
             unused = "query" if self.beta == 1 else "lookahead"  # nothing would be drawn from it
             return tuple(name for name in sources if name != unused)
         return sources

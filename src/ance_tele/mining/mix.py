@@ -1,7 +1,6 @@
 """Mixing: the pool of an episode from query, lookahead and momentum negatives (paper, Section 4)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,59 +11,12 @@ from ance_tele.data.ragged import offsets_of, owners, pair_keys, spans, within
 from ance_tele.mining.candidates import Candidates, in_sorted
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.pool import COLUMNS, Pool
+from ance_tele.mining.quota import Quota, quota
 from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import SOURCES
-from ance_tele.store.plugins import plain_name
 
 # Queries mixed at a time: bounds the memory beyond candidates and pools, without effect on the result.
 QUERIES_PER_BLOCK = 4096
-
-
-@dataclass(frozen=True)
-class Quota:
-    """Negatives per query: newly mined by source, and from the previous pool."""
-
-    new: dict[str, int]
-    momentum: int
-
-    @property
-    def total(self) -> int:
-        """Target size of a query's pool."""
-        return sum(self.new.values()) + self.momentum
-
-
-def quota(config: MiningConfig, episode: int, previous: int = 0) -> Quota:
-    """Return the number of negatives of each part, so that ``alpha`` and ``beta`` are shares of what is drawn.
-
-    Newly mined are ``pool_per_source`` per source (twice as many for a single source); ``beta`` is the share of
-    lookahead among query and lookahead negatives. Momentum gets the share ``alpha`` of the whole; if the previous pool
-    is too small, the new part shrinks until the shares hold. With alpha = beta = 0.5 this is query : lookahead = 1 : 1
-    and new : momentum = 1 : 1 (paper, Appendix C.2).
-    """
-    sources = tuple(map(plain_name, config.sources_at(episode)))
-    total = config.pool_per_source * max(2, len(sources))
-    pair = [name for name in sources if name in ("query", "lookahead")]
-    other = [name for name in sources if name not in pair]
-    momentum, new = 0, total
-    if previous and config.alpha > 0:
-        if config.momentum == "all":
-            momentum = previous
-        elif config.alpha >= 1:
-            momentum, new = previous, 0
-        else:
-            momentum = round(total * config.alpha / (1 - config.alpha))
-            if momentum > previous:
-                momentum, new = previous, min(total, round(previous * (1 - config.alpha) / config.alpha))
-    sizes = {name: new // len(sources) for name in other}
-    rest = new - sum(sizes.values())
-    if len(pair) == 2:
-        sizes["lookahead"] = round(rest * config.beta)
-        sizes["query"] = rest - sizes["lookahead"]
-    elif pair:
-        sizes[pair[0]] = rest
-    elif other:
-        sizes[other[0]] += rest
-    return Quota({name: sizes[name] for name in sources}, momentum)
 
 
 def mix(
@@ -74,11 +26,13 @@ def mix(
     episode: int,
     seed: int,
     history: Sequence[Pool] = (),
+    forgotten: np.ndarray | None = None,
 ) -> Pool:
     """Draw the pool of an episode.
 
     Uniform samples without replacement from each source's list, without the positives, and from the previous pool as a
-    multiset. The same inputs give the same pool, bit for bit.
+    multiset (with ``momentum_decay`` from all earlier ones, by weight). The same inputs give the
+    same pool, bit for bit.
 
     Args:
         candidates: The lists of this episode, for the queries of ``positives``, in the same order.
@@ -87,9 +41,12 @@ def mix(
         episode: Counted from 1.
         seed: The run's seed.
         history: The pools of all earlier episodes, in order, for the same queries.
+        forgotten: Which queries the last episode has forgotten, bool [q], for ``alpha_forgotten`` and
+            ``beta_forgotten``; None in the first episode.
 
     Raises:
-        ValueError: Candidates or history are of other queries, or lack a source or an episode.
+        ValueError: Candidates or history are of other queries, or lack a source or an episode; or it is not known what
+            was forgotten.
 
     Example:
         Two training queries whose lists begin with their positives, rows 0 and 7:
@@ -106,10 +63,16 @@ def mix(
         >>> set(pool.passages.tolist()) & {0, 7}
         set()
     """
-    target = Quota({}, 0)
+    target = other = Quota({}, 0)
     for number in range(1, episode + 1):
-        target = quota(config, number, target.total)
+        target, other = (quota(config, number, target.total, each) for each in (False, True))
     _check(candidates, positives, target, episode, history)
+    if forgotten is None:
+        if config.by_forgetting and history:
+            raise ValueError("alpha_forgotten or beta_forgotten is set; say which queries were forgotten (forgotten=).")
+        forgotten = np.zeros(len(positives), dtype=bool)
+    wanted = {source: np.where(forgotten, other.new[source], size) for source, size in target.new.items()}
+    carried = np.where(forgotten, other.momentum, target.momentum)
     width = 1 + max(
         [int(lists.passages.max(initial=0)) for lists in candidates.lists.values()]
         + [int(pool.passages.max(initial=0)) for pool in history]
@@ -118,25 +81,28 @@ def mix(
     past = [name for pool in history for name in pool.names]
     names = list(dict.fromkeys([*SOURCES, *past, *target.new]))
     count = len(positives)
-    largest = sum(target.new.values()) * count + (len(history[-1]) if target.momentum else 0)
+    largest = sum(int(sizes.sum()) for sizes in (*wanted.values(), carried))
+    if config.momentum == "all" and history:
+        largest += len(history[-1])
     columns: dict[str, Any] = {name: np.empty(largest, dtype=kind) for name, kind in COLUMNS.items()}
     sizes, filled = np.zeros(count, dtype=np.int64), 0
     with progress("mixing", count, "queries") as advance:
         for start, stop in spans(count, QUERIES_PER_BLOCK):
             block = _Block(start, stop, positives, width, names)
-            parts = [block.new(candidates, source, size, episode, seed) for source, size in target.new.items()]
-            if target.momentum:
-                parts.append(block.momentum(history[-1], target.momentum, config, episode, seed))
+            own = slice(start, stop)
+            parts = [block.new(candidates, source, each[own], episode, seed) for source, each in wanted.items()]
+            if carried.any():
+                parts.append(block.momentum(history, carried[own], config, episode, seed))
             sizes[start:stop], drawn = block.assemble(parts, history, episode, config.dedup)
             for name, values in drawn.items():
                 columns[name][filled : filled + len(values)] = values
             filled += len(values)
             advance(stop - start)
     columns = {name: column[:filled] for name, column in columns.items()}
-    wanted = _wanted(target, candidates, config, episode, history)
-    short = np.maximum(wanted - sizes, 0)
+    most = _most(wanted, carried, candidates, config, episode, history)
+    short = np.maximum(most - sizes, 0)
     shortage = {
-        "wanted": int(wanted.sum()),
+        "wanted": int(most.sum()),
         "missing": int(short.sum()),
         "short_queries": int((short > 0).sum()),
     }
@@ -159,19 +125,40 @@ def _check(candidates: Candidates, positives: Qrels, target: Quota, episode: int
             raise ValueError(f"candidates hold {list(candidates.lists)}, but not the source '{source}'; mine it.")
 
 
-def _wanted(
-    target: Quota, candidates: Candidates, config: MiningConfig, episode: int, history: Sequence[Pool]
+def _most(
+    wanted: Mapping[str, np.ndarray],
+    carried: np.ndarray,
+    candidates: Candidates,
+    config: MiningConfig,
+    episode: int,
+    history: Sequence[Pool],
 ) -> np.ndarray:
-    """Return the target number of negatives of each query, int64 [q].
+    """Return the target number of negatives of each query, int64 [q], given those of each source and of momentum.
 
     It is limited by the number of given negatives and, in later episodes, by pools that were smaller for it.
     """
-    wanted = np.full(len(candidates.queries), target.total)
-    if "given" in target.new:
-        wanted -= np.maximum(target.new["given"] - np.diff(candidates.lists["given"].offsets), 0)
-    if target.momentum and any("given" in config.sources_at(number) for number in range(1, episode)):
-        wanted -= np.maximum(target.momentum - history[-1].sizes, 0)
-    return wanted
+    most = np.sum([carried, *wanted.values()], axis=0)
+    if "given" in wanted:
+        most -= np.maximum(wanted["given"] - np.diff(candidates.lists["given"].offsets), 0)
+    if carried.any() and any("given" in config.sources_at(number) for number in range(1, episode)):
+        every = slice(None)
+        held = [owners(pool.offsets)[_drawable(pool, back, every)] for pool, back, _ in _past(history, config)]
+        most -= np.maximum(carried - np.bincount(np.concatenate(held), minlength=len(most)), 0)
+    return most
+
+
+def _past(history: Sequence[Pool], config: MiningConfig) -> Iterator[tuple[Pool, int, float]]:
+    """Yield the pools that momentum is drawn from, the last one first: pool, rounds before it, weight."""
+    decay = 0.0 if config.momentum == "all" else config.momentum_decay
+    for back, pool in enumerate(reversed(history)):
+        if weight := decay**back:
+            yield pool, back, weight
+
+
+def _drawable(pool: Pool, back: int, part: slice) -> np.ndarray:
+    """Return which negatives momentum is drawn from: all of the last pool, and what earlier ones had newly mined."""
+    source = pool.source[part]
+    return source != pool.names.index("momentum") if back else np.ones(len(source), dtype=bool)
 
 
 class _Part(NamedTuple):
@@ -193,31 +180,46 @@ class _Block:
         self.rows = positives.queries[start:stop]
         self.positives = np.sort(pair_keys(positives.offsets[start : stop + 1], positives.passages, width))
 
-    def new(self, candidates: Candidates, source: str, size: int, episode: int, seed: int) -> _Part:
+    def new(self, candidates: Candidates, source: str, sizes: np.ndarray, episode: int, seed: int) -> _Part:
         lists = candidates.lists[source].block(self.start, self.stop)
         position = lists.query_positions
         keep = np.flatnonzero(~in_sorted(position * self.width + lists.passages, self.positives))
         position, passages = position[keep], lists.passages[keep]
-        drawn = _draw(position, hashed(seed, episode, source, self.rows[position], passages), size, len(lists))
+        drawn = _draw(position, hashed(seed, episode, source, self.rows[position], passages), sizes)
         code = np.full(len(drawn), self.names.index(source), dtype=np.uint8)
         keep = keep[drawn]
         return _Part(position[drawn], passages[drawn], code, code, lists.ranks[keep], lists.scores[keep])
 
-    def momentum(self, past: Pool, size: int, config: MiningConfig, episode: int, seed: int) -> _Part:
+    def momentum(
+        self, history: Sequence[Pool], sizes: np.ndarray, config: MiningConfig, episode: int, seed: int
+    ) -> _Part:
+        parts, lots, weights = [], [], []
+        for past, back, weight in _past(history, config):
+            held, place = self._held(past, back)
+            parts.append(held)
+            purpose = f"momentum {back}" if back else "momentum"
+            lots.append(hashed(seed, episode, purpose, self.rows[held.position], place))
+            weights.append(np.full(len(place), weight))
+        whole, lot = _Part(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), np.concatenate(lots)
+        if config.momentum == "all":
+            return whole
+        if len(parts) == 1:
+            drawn = _draw(whole.position, lot, sizes)
+        else:
+            drawn = _race(whole.position, lot, np.concatenate(weights), sizes)
+        return _Part(*(column[drawn] for column in whole))
+
+    def _held(self, past: Pool, back: int) -> tuple[_Part, np.ndarray]:
+        """Return what momentum draws from in a pool, and the place of each negative in the pool of its query."""
         offsets = past.offsets[self.start : self.stop + 1]
         part, position, place = slice(offsets[0], offsets[-1]), owners(offsets), within(offsets)
         # The history may contain passages that are positives now.
-        keep = np.flatnonzero(~in_sorted(position * self.width + past.passages[part], self.positives))
-        position, place = position[keep], place[keep]
-        if config.momentum == "all":
-            drawn = np.arange(len(position))
-        else:
-            drawn = _draw(position, hashed(seed, episode, "momentum", self.rows[position], place), size, len(self.rows))
-        columns = [getattr(past, name)[part][keep[drawn]] for name in ("passages", "origin", "ranks", "scores")]
+        keep = _drawable(past, back, part) & ~in_sorted(position * self.width + past.passages[part], self.positives)
+        columns = (getattr(past, name)[part][keep] for name in ("passages", "origin", "ranks", "scores"))
         passages, origin, ranks, scores = columns
-        code = np.full(len(drawn), self.names.index("momentum"), dtype=np.uint8)
+        code = np.full(len(passages), self.names.index("momentum"), dtype=np.uint8)
         renamed = np.array([self.names.index(name) for name in past.names], dtype=np.uint8)
-        return _Part(position[drawn], passages, code, renamed[origin], ranks, scores)
+        return _Part(position[keep], passages, code, renamed[origin], ranks, scores), place[keep]
 
     def assemble(
         self, parts: list[_Part], history: Sequence[Pool], episode: int, dedup: bool
@@ -242,12 +244,27 @@ class _Block:
         return met
 
 
-def _draw(position: np.ndarray, priority: np.ndarray, size: int, queries: int) -> np.ndarray:
-    """Return the indices of the ``size`` entries per query of lowest priority, ordered by query.
+def _draw(position: np.ndarray, priority: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the indices of the ``sizes[i]`` entries of lowest priority of each query i, ordered by query.
 
     Sorts a combined key with the query in the upper bits and the priority in the lower ones.
     """
-    assert queries <= 1 << 16, "a block of queries does not fit the upper bits of the key"
+    assert len(sizes) <= 1 << 16, "a block of queries does not fit the upper bits of the key"
     key = (position.astype(np.uint64) << np.uint64(48)) | (priority >> np.uint64(16))
-    order = np.argsort(key)
-    return order[within(offsets_of(np.bincount(position, minlength=queries))) < size]
+    return _first(np.argsort(key), position, sizes)
+
+
+def _race(position: np.ndarray, lot: np.ndarray, weight: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the indices of ``sizes[i]`` entries of each query i, drawn by weight without replacement.
+
+    Those that arrive first, where the waiting times are exponential with the weights as rates (Efraimidis and Spirakis,
+    2006): the next one is an entry with a probability proportional to its weight among those that are left.
+    """
+    uniform = (lot >> np.uint64(11)) * 2.0**-53
+    return _first(np.lexsort((-np.log1p(-uniform) / weight, position)), position, sizes)
+
+
+def _first(order: np.ndarray, position: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the first ``sizes[i]`` indices of each query i of an order that goes by query."""
+    place = within(offsets_of(np.bincount(position, minlength=len(sizes))))
+    return order[place < sizes[position[order]]]

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ance_tele.mining.mix import quota
 from ance_tele.mining.plugins import every_source
+from ance_tele.mining.quota import quota
 from ance_tele.paper.figures import Hours
 from ance_tele.plan.assumed import BLOCK_QUERIES, BLOCK_ROWS, GIB, MARGIN, QUERY_ROWS, Assumed
 from ance_tele.plan.hardware import GPU, ModelShape

@@ -44,8 +44,13 @@ def change(before: np.ndarray, after: np.ndarray) -> Change:
     ``forgotten`` is the forgetting rate F_i; the denominator is all training queries.
     """
     count = max(1, len(before))
-    forgotten, learned = int((after < before).sum()), int((after > before).sum())
-    return Change(forgotten / count, learned / count, (len(before) - forgotten - learned) / count)
+    worse, learned = int(forgotten(before, after).sum()), int((after > before).sum())
+    return Change(worse / count, learned / count, (len(before) - worse - learned) / count)
+
+
+def forgotten(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return which queries have a lower reciprocal rank after than before, bool [q]."""
+    return after < before
 
 
 def new_share(current: CandidateLists, earlier: Sequence[CandidateLists], positives: Qrels) -> float:

@@ -53,6 +53,7 @@ def mixed(pool: Manifest) -> str:
     found = ", ".join(f"{count:,} {source}" for source, count in facts["by_source"].items())
     found += f"; {facts['missing']:,} fewer than wanted" if facts["missing"] else ""
     found += f"; {facts['without_negatives']:,} queries have none" if "without_negatives" in facts else ""
+    found += f"; {facts['forgotten']:,} queries were forgotten" if "forgotten" in facts else ""
     return found
 
 
@@ -62,4 +63,6 @@ def trained(model: Manifest) -> str:
     found = f"{facts['steps']:,} of {facts['scheduled']:,} steps"
     if facts.get("pairs", 0) > facts.get("queries", 0):
         found += f", on {facts['pairs_used']:,} of {facts['pairs']:,} pairs of query and positive"
+    if "replayed" in facts:
+        found += f"; {facts['replayed']:,} forgotten queries are replayed"
     return found

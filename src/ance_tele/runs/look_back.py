@@ -2,10 +2,12 @@
 
 from dataclasses import asdict, replace
 
+import numpy as np
+
 from ance_tele.mining.candidates import CandidateLists
 from ance_tele.mining.storage import read_lists
-from ance_tele.runs.folder import Episode
-from ance_tele.runs.learning import change, new_share, read_reciprocal_ranks
+from ance_tele.runs.folder import Episode, RunFolder
+from ance_tele.runs.learning import change, forgotten, new_share, read_reciprocal_ranks
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.store.artefacts import cached, writing
 from ance_tele.store.files import write_json
@@ -30,10 +32,7 @@ def look_back(training: TrainingSet, episode: Episode) -> Manifest:
     if found := cached(path, inputs):
         return found
     with writing(path, "dynamics", inputs) as made:
-        ranks = [
-            read_reciprocal_ranks(folder.checkpoint(number) / "per_training_query.parquet")
-            for number in (last - 1, last)
-        ]
+        ranks = _ranks(folder, last)
         *earlier, current = (_mined(training, replace(episode, number=number)) for number in range(1, last + 1))
         made.facts = {
             **asdict(change(*ranks)),
@@ -42,6 +41,20 @@ def look_back(training: TrainingSet, episode: Episode) -> Manifest:
         }
         write_json(made.target, made.facts)
     return made.manifest
+
+
+def forgotten_queries(episode: Episode) -> np.ndarray:
+    """Return which training queries the episode before has forgotten, bool [q]; only the first one has none before.
+
+    These are the queries that its forgetting rate counts; searching with its checkpoint has shown them.
+    """
+    return forgotten(*_ranks(episode.folder, episode.number - 1))
+
+
+def _ranks(folder: RunFolder, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the reciprocal ranks of the training queries before and after an episode."""
+    before, after = (folder.checkpoint(one) / "per_training_query.parquet" for one in (number - 1, number))
+    return read_reciprocal_ranks(before), read_reciprocal_ranks(after)
 
 
 def _mined(training: TrainingSet, episode: Episode) -> CandidateLists:

@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ance_tele.console.errors import UserError
 from ance_tele.mining.candidates import Candidates
+from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.mix import mix as draw
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.storage import read_pool, write_pool
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.log import log_phase, mixed
-from ance_tele.runs.training_set import TrainingSet
+from ance_tele.runs.look_back import forgotten_queries
+from ance_tele.runs.training_set import TrainingSet, hash_of
 from ance_tele.store.artefacts import Artefact, cached, writing
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import Manifest
@@ -29,32 +33,44 @@ def mix(candidates: Artefact[Candidates], training: TrainingSet, history: Pools,
     """
     config, seed, collection = episode.recipe.mining, episode.recipe.episode.seed, training.collection
     number, path = episode.number, episode.path / "pool.parquet"
+    forgotten = forgotten_queries(episode) if history and config.by_forgetting else None
+    carries = config.alpha_of(False) or config.alpha_of(True)
+    decay = [config.momentum_decay] if config.momentum_decay and len(history) > 1 else []
     inputs = {
         "candidates": fingerprint(candidates.manifest.inputs),
         "history": [fingerprint(pool.manifest.inputs) for pool in history],
         **{name: getattr(config, name) for name in ("pool_per_source", "dedup")},
         # Only inputs that the episode uses, so that recipes with the same beginning share it.
         "beta": config.beta_at(number),
-        "momentum": [config.momentum, config.alpha] if history and config.alpha else None,
+        "momentum": [config.momentum, config.alpha, *decay] if history and carries else None,
         "episode": number,
         "seed": seed,
         **({"found": training.found} if training.found else {}),
+        **({} if forgotten is None else {"forgotten": _by_forgetting(forgotten, config)}),
     }
     read = partial(read_pool, path, training.queries, collection.queries, collection.corpus)
     found = cached(path, inputs)
     pool = Artefact(found, read) if found else None
     if pool is None:
         with writing(path, "pool", inputs) as made:
-            drawn = draw(candidates.load(), training.known, config, number, seed, [one.load() for one in history])
+            past = [one.load() for one in history]
+            drawn = draw(candidates.load(), training.known, config, number, seed, past, forgotten)
             if not len(drawn) and episode.recipe.training.negatives_per_query:
                 raise UserError(no_negatives(training, episode, candidates.manifest))
             write_pool(made.target, drawn, collection.queries, collection.corpus)
             empty = int((drawn.sizes == 0).sum())
             made.facts = {"size": len(drawn), "by_source": drawn.by_source(), **drawn.shortage}
             made.facts |= {"without_negatives": empty} if empty else {}
+            made.facts |= {} if forgotten is None else {"forgotten": int(forgotten.sum())}
         pool = made.artefact(read, drawn)
     log_phase(f"episode {number}", "mix", mixed(pool.manifest), pool.manifest)
     return pool
+
+
+def _by_forgetting(forgotten: np.ndarray, config: MiningConfig) -> dict[str, Any]:
+    """Return the inputs of a pool whose shares go by what was forgotten."""
+    shares = {"alpha": config.alpha_forgotten, "beta": config.beta_forgotten}
+    return {"queries": hash_of(np.flatnonzero(forgotten)), **shares}
 
 
 def no_negatives(training: TrainingSet, episode: Episode, mined: Manifest) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.errors import UserError
@@ -24,7 +25,8 @@ from ance_tele.runs.folder import Episode
 from ance_tele.runs.identity import FREE_SETTINGS
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.log import log_phase, trained
-from ance_tele.runs.training_set import TrainingSet
+from ance_tele.runs.look_back import forgotten_queries
+from ance_tele.runs.training_set import TrainingSet, hash_of
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import Artefact, cached, writing
 from ance_tele.store.files import remove, write_json
@@ -67,10 +69,18 @@ def train(
     config, teaching, seed = recipe.training, recipe.teaching, recipe.episode.seed
     if episode.last:
         config = replace(config, passage_loss=0.0)
+    forgotten = np.flatnonzero(forgotten_queries(episode)) if config.replay and episode.number > 1 else np.empty(0, int)
+    if not len(forgotten):
+        config = replace(config, replay=0.0)
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
     several = len(training.positives.passages) > len(training)
     # Settings that came later, without effect.
-    later = {"positives": not several, "compile": config.compile == "off", "passage_loss": not config.passage_loss}
+    later = {
+        "positives": not several,
+        "compile": config.compile == "off",
+        "passage_loss": not config.passage_loss,
+        "replay": not config.replay,
+    }
     free = (*FREE_SETTINGS, *(name for name, idle in later.items() if idle))
     inputs = {
         "pool": fingerprint(pool.manifest.inputs),
@@ -82,6 +92,7 @@ def train(
         "schedule": asdict(schedule),
         "seed": seed,
         **training.same_texts,
+        **({"forgotten": hash_of(forgotten)} if config.replay else {}),
     }
     if scored is not None:
         own = {name: value for name, value in asdict(teaching).items() if name not in _NOT_OF_THE_LOSS}
@@ -93,8 +104,8 @@ def train(
             turns = by_turn(training.positives, seed)
             batch, negatives, every = config.batch_queries, config.negatives_per_query, config.positives == "all"
             scores = None if scored is None else scored.load()
-            known, weighed = training.never, (training.doubtful, training.weight)
-            plan = BatchPlan(pool.load(), turns, batch, negatives, seed, known, every, *weighed, teacher=scores)
+            known, weighed, again = training.never, (training.doubtful, training.weight), (config.replay, forgotten)
+            plan = BatchPlan(pool.load(), turns, batch, negatives, seed, known, every, *weighed, scores, *again)
             _check_negatives(plan, training, config)
             # Inputs as in the manifest, to recognise checkpoints of the same training.
             same = {"training": fingerprint(inputs)}
@@ -108,6 +119,7 @@ def train(
                 "pairs_used": plan.pairs_used(schedule.steps, schedule.first_step),
                 "repeats_per_epoch": plan.repeats(),
                 "queries_without_negatives": int((plan.pool.sizes == 0).sum()),
+                **({"replayed": len(forgotten)} if config.replay else {}),
             }
             _describe(model, made.target, made.facts, start, training, episode)
             log_file = {name: result[name] for name in ("loss", "learning_rate")}

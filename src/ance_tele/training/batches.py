@@ -27,7 +27,8 @@ class BatchPlan:
     """The content of all batches: queries by epoch and step, rotating positives, negatives without replacement.
 
     An epoch has an example per query, whose positives rotate over epochs; or, with ``every``, one per pair of query and
-    positive.
+    positive. With ``replay``, examples of forgotten queries take the places of that share of the others, evenly spaced;
+    an example k that is repeated for the i-th time in an epoch is numbered i * ``examples`` + k.
 
     Attributes:
         positives: Relevant passages of the same queries, ordered by turn (:func:`by_turn`).
@@ -39,6 +40,8 @@ class BatchPlan:
         doubtful: Passages that count as a share of a negative of their query; None without.
         weight: That share, above 0.
         teacher: Scores of all positives and pool negatives; None without a teacher.
+        replay: Share of examples that are repeated ones.
+        forgotten: Positions of the queries that are repeated, int64; None for none.
     """
 
     pool: Pool
@@ -51,6 +54,8 @@ class BatchPlan:
     doubtful: NeverNegative | None = None
     weight: float = 1.0
     teacher: TeacherScores | None = None
+    replay: float = 0.0
+    forgotten: np.ndarray | None = None
 
     @property
     def examples(self) -> int:
@@ -70,7 +75,31 @@ class BatchPlan:
     @cached_property
     def order(self) -> Callable[[int], np.ndarray]:
         """Returns the order of the examples in an epoch, int64 [examples]; the last two are kept."""
-        return lru_cache(maxsize=2)(self._shuffled)
+        return lru_cache(maxsize=2)(self._replayed)
+
+    def _replayed(self, epoch: int) -> np.ndarray:
+        order, again = self._shuffled(epoch), self._repeatable
+        if not len(again):
+            return order
+        repeats = np.diff(np.floor(np.arange(self.examples + 1) * self.replay)) > 0
+        time, place = np.divmod(np.arange(repeats.sum()), len(again))
+        lot = np.argsort(hashed(self.seed, epoch, "replay", again), kind="stable")
+        mixed = np.empty_like(order)
+        mixed[repeats] = (1 + time) * self.examples + again[lot][place]
+        mixed[~repeats] = order[: (~repeats).sum()]
+        return mixed
+
+    @cached_property
+    def _repeatable(self) -> np.ndarray:
+        """Examples of forgotten queries, int64, ascending."""
+        if self.forgotten is None or not self.replay:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(np.isin(self.owners, self.forgotten)) if self.every else np.sort(self.forgotten)
+
+    def _turns(self, examples: np.ndarray, epoch: int) -> np.ndarray:
+        """Return the turns of examples: the epoch; of repeated ones -1, -2 ..., which draw from the other end."""
+        most = -(-int(self.examples * self.replay) // max(1, len(self._repeatable)))  # times that one comes in an epoch
+        return np.where(examples < self.examples, epoch, -(epoch * most + examples // self.examples))
 
     def _shuffled(self, epoch: int) -> np.ndarray:
         key = hashed(self.seed, epoch, "order", np.arange(len(self.positives)))
@@ -91,22 +120,23 @@ class BatchPlan:
         return within(self.positives.offsets)
 
     def step(self, step: int) -> tuple[int, np.ndarray]:
-        """Return the epoch of a step (both from 0) and its examples: positions of queries, or of pairs."""
+        """Return the epoch of a step (both from 0) and its examples: positions of queries, or of pairs, or repeats."""
         epoch, inside = divmod(step, self.steps_per_epoch)
         start = inside * self.batch_queries
         return epoch, self.order(epoch)[start : start + self.batch_queries]
 
-    def positive(self, query: int, epoch: int) -> int:
-        """Return the positive of a query in an epoch."""
+    def positive(self, query: int, turn: int) -> int:
+        """Return the positive of a query at a turn: the epoch, unless the query is repeated."""
         start, stop = self.positives.offsets[query : query + 2]
-        return int(self.positives.passages[start + epoch % (stop - start)])
+        return int(self.positives.passages[start + turn % (stop - start)])
 
     def passages(self, example: int, epoch: int) -> tuple[int, np.ndarray]:
         """Return the position of an example's query, and its positive and negatives, int64 [1 + N]."""
+        turn, example = int(self._turns(np.array(example), epoch)), example % self.examples
         if not self.every:
-            return example, np.concatenate([[self.positive(example, epoch)], self.draw(example, epoch)])
+            return example, np.concatenate([[self.positive(example, turn)], self.draw(example, turn)])
         query, place = int(self.owners[example]), int(self._places[example])
-        turn = epoch * int(self.positives.offsets[query + 1] - self.positives.offsets[query]) + place
+        turn = turn * int(self.positives.offsets[query + 1] - self.positives.offsets[query]) + place
         return query, np.concatenate([self.positives.passages[example : example + 1], self.draw(query, turn)])
 
     def pairs_used(self, steps: int, first: int = 0) -> int:
@@ -115,15 +145,18 @@ class BatchPlan:
         each, stop = self.steps_per_epoch, first + steps
         for epoch in range(first // each, -(-stop // each)):
             start, end = (max(0, edge - epoch * each) * self.batch_queries for edge in (first, stop))
-            examples = self.order(epoch)[start:end]
+            turns, examples = (
+                self._turns(self.order(epoch)[start:end], epoch),
+                self.order(epoch)[start:end] % self.examples,
+            )
             if not self.every:
                 begin = self.positives.offsets[examples]
-                examples = begin + epoch % (self.positives.offsets[examples + 1] - begin)
+                examples = begin + turns % (self.positives.offsets[examples + 1] - begin)
             used[examples] = True
         return int(used.sum())
 
     def draw(self, query: int, turn: int) -> np.ndarray:
-        """Return the N negatives of a query at a turn: the epoch, unless it has several examples per epoch.
+        """Return the N negatives of a query at a turn: the epoch, unless it has several examples per epoch, or repeats.
 
         Each turn takes the next window of one permutation of the pool, wrapping around. A pool smaller than N is
         repeated; an empty one gives none.

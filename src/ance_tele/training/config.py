@@ -15,6 +15,8 @@ class TrainingConfig:
         negatives_per_query: N, drawn from the pool for each query.
         positives: Several positives of a query: they take turns from epoch to epoch ("rotate"), higher grades first and
             those of one grade in hashed order; or every pair of query and positive is an example of each epoch ("all").
+        replay: Share of the examples of each batch that are training queries which the last episode has forgotten, once
+            more, in place of others; the number of steps does not change. 0 for none.
         epochs: Passes over the training queries, or over the pairs, that the learning-rate schedule spans.
         learning_rate: Peak of the linear schedule.
         warmup_ratio: Share of the scheduled steps that warm up.
@@ -45,6 +47,7 @@ class TrainingConfig:
     batch_queries: Annotated[int, (1, 1 << 20)] = 8
     negatives_per_query: Annotated[int, (0, 32767)] = 31
     positives: Literal["rotate", "all"] = "rotate"
+    replay: Annotated[float, (0, 1)] = 0.0
     epochs: Annotated[int, (1, 1 << 20)] = 3
     learning_rate: Annotated[float, (0, 10)] = 5e-6
     warmup_ratio: Annotated[float, (0, 1)] = 0.1
@@ -68,3 +71,8 @@ class TrainingConfig:
         """Refuse what the type and the range of a field do not."""
         if self.temperature is not None and not self.temperature > 0:
             raise UserError(f"temperature is {self.temperature}; it must be above zero.")
+        if self.replay and not self.mask_known_positives:
+            raise UserError(
+                f"replay is {self.replay}, but mask_known_positives is off, and a query that is twice in a batch would "
+                "have its own positive as a negative; switch mask_known_positives on, or leave replay out."
+            )

@@ -96,12 +96,15 @@ def write_plan(path: Path, plan: BatchPlan) -> None:
         arrays |= {f"doubtful.{name}": getattr(plan.doubtful, name) for name in ("groups", "offsets", "passages")}
     if plan.teacher is not None:
         arrays |= {f"teacher.{name}": one for name, one in vars(plan.teacher).items()}
+    if plan.forgotten is not None:
+        arrays["forgotten"] = plan.forgotten
     settings = {
         "batch_queries": plan.batch_queries,
         "negatives": plan.negatives,
         "seed": plan.seed,
         "every": plan.every,
         "weight": plan.weight,
+        "replay": plan.replay,
         "by_text": never.by_text,
     }
     arrays["settings"] = np.frombuffer(json.dumps(settings).encode(), np.uint8)
@@ -122,4 +125,5 @@ def read_plan(path: Path) -> BatchPlan:
     teacher = TeacherScores(**scored) if (scored := part("teacher")) else None
     doubtful = NeverNegative(**part("doubtful")) if part("doubtful") else None
     pool, positives = Pool(**part("pool")), Qrels(**part("positives"))
-    return BatchPlan(pool, positives, known=never, doubtful=doubtful, teacher=teacher, **settings)
+    again = arrays.get("forgotten")
+    return BatchPlan(pool, positives, known=never, doubtful=doubtful, teacher=teacher, forgotten=again, **settings)
