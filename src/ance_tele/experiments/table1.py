@@ -4,6 +4,7 @@ Starts and teacher are artefacts of the comparison's folder, made once; cells ar
 """
 
 import logging
+from collections.abc import Collection as Names
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -122,18 +123,23 @@ def reproduce_table1(
     return result.content()
 
 
-def order_kept(result: ComparisonResult) -> list[str]:
-    """Return a sentence for each published column: how far our order of the systems is the paper's."""
+def order_kept(result: ComparisonResult, of: Names[str]) -> list[str]:
+    """Return a sentence for each published column: how far our order of the trained systems is the paper's.
+
+    Args:
+        result: The comparison, with published figures.
+        of: The systems that count.
+    """
     split, metric = result.splits[-1], result.metrics[0]
-    rows = [(row, score.mean) for row in result.rows if (score := row.score(split, metric)) is not None]
+    rows = [(row, score.mean) for row in result.rows if (score := row.score(split, metric)) and row.system in of]
     found = []
     for column in dict.fromkeys(name for row, _ in rows for name in row.paper):
         pairs = [(mean, row.paper[column]) for row, mean in rows if column in row.paper]
         if len(pairs) > 1:
             tau, rho = rank_agreement(*zip(*pairs, strict=True))
             found.append(
-                f"Order by {split} {metric} against the paper's {column}, {len(pairs)} systems: Kendall's tau "
-                f"{tau:.2f}, Spearman's rho {rho:.2f}."
+                f"Order of the {len(pairs)} trained systems by {split} {metric} against the paper's {column}: "
+                f"Kendall's tau {tau:.2f}, Spearman's rho {rho:.2f}."
             )
     return found
 
@@ -275,5 +281,12 @@ def _result(asked: Table1, work: _Work, given: Sequence[Measured]) -> Comparison
         for row in result.rows
     )
     failed = [f"{label} failed: {why.rstrip('.')}." for label, why in work.failed.items()]
-    notes = [*order_kept(replace(result, rows=described)), *work.made.notes, *work.notes, *asked.left_out, *failed]
+    trained = [label for label, row in rows.items() if row.trains and not row.further]
+    notes = [
+        *order_kept(replace(result, rows=described), trained),
+        *work.made.notes,
+        *work.notes,
+        *asked.left_out,
+        *failed,
+    ]
     return replace(result, rows=described, notes=tuple(notes))
