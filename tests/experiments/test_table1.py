@@ -198,6 +198,8 @@ def test_what_the_verb_refuses(toy: Path, tiny_model: Path, tmp_path: Path, refu
     assert refusal(*given, "--pretraining", "2") == "pretraining is '2'; it must be NAME=VALUE, such as epochs=2."
     assert refusal(*given, "--teaching", "epochs=x") == "epochs is 'x'; it must be a whole number."
     assert refusal(*given, "--teaching", "epochs=0") == "epochs is 0; it must be at least 1."
+    sentence = refusal(*given, "--teacher_negatives", 0.5)
+    assert sentence.startswith("The settings make every row learn from a teacher, also DPR")
     table3 = ("reproduce", "table3", f"--data={toy}", f"--model={tiny_model}", f"--out={tmp_path / 'out'}")
     assert refusal(*table3, "--starts", "mlm") == "--starts is a flag of table1; leave it out for table3."
     assert not (tmp_path / "out").exists()
@@ -251,9 +253,9 @@ def test_the_whole_table_killed_and_resumed(
     assert rows["coCondenser"].seconds["pretraining"] == pytest.approx(spent, abs=0.1)
     assert rows["DeepCT"].paper == {"MARCO MRR@10": 0.243} and rows["GTR-base"].seconds["pretraining"] == 0
     dpr = json.loads((out / "cells/dpr-seed-42/ar2/seed-42/run.json").read_text())["model"]
-    assert dpr.endswith("mlm/dpr/seed-42/episode-1/model") and not Path(dpr).is_absolute()
+    assert dpr.endswith("bert/dpr/seed-42/episode-1/model") and not Path(dpr).is_absolute()
     for row in ("rocketqa", "pair"):
-        identity = json.loads((out / f"cells/mlm/{row}/seed-42/run.json").read_text())
+        identity = json.loads((out / f"cells/bert/{row}/seed-42/run.json").read_text())
         assert identity["teacher"].endswith("teacher") and not Path(identity["teacher"]).is_absolute()
     text = (out / "table1.md").read_text()
     assert "| ANCE-Tele | cocondenser |" in text and re.search(r"\| \*39\.1\* \| \*84\.9\* \|\n", text)

@@ -98,8 +98,13 @@ def reproduce_table1(
     """
     out, cache = Path(out), cache or cache_folder()
     recipes = [recipe for _, recipe in asked.rows]
-    for one in recipes:
+    for row, one in asked.rows:
         load_all(one.mining)
+        if row.label == "DPR" and _lacks_teacher(one):
+            raise UserError(
+                "The settings make every row learn from a teacher, also DPR, on whose negatives the teacher is "
+                "trained; give one with --teacher, or leave these settings out."
+            )
     plain = load_collection(data, cache, recipes[0].episode.strict).held_out(recipes[0].episode.hold_out)
     collections = {expansions(one): agreeing(one, plain, cache)[1] for one in recipes}
     placed = suit and (lambda one, model, folder: suit(one, model, out / folder))
@@ -146,7 +151,7 @@ def order_kept(result: ComparisonResult, of: Names[str]) -> list[str]:
 
 def _read_of_a_passage(asked: Table1, suit: Suit | None) -> int:
     """Return how many tokens the rows read of a passage."""
-    untrained = next(recipe for row, recipe in asked.rows if row.label == "DPR").with_settings(episodes=0)
+    untrained = next(recipe for row, recipe in asked.rows if row.trains).with_settings(episodes=0)
     chosen = suit(untrained, asked.model, Path("starts")) if suit else untrained
     return chosen.encoder.passage_max_len or 128
 
@@ -190,8 +195,9 @@ class _Work:
             else:
                 given = {"teacher": str(self.teacher)} if _lacks_teacher(recipe) else {}
                 ready.append((row, recipe.with_settings(**given)))
-        plain = [(row, one, self.made.folders[row.start]) for row, one in ready if row.start != "dpr"]
-        self._run({(one.name, model_name(model)): row.label for row, one, model in plain}, self._cells(plain))
+        own = [(row, one) for row, one in ready if row.start != "dpr"]
+        named = [(one, self.made.folders[row.start], str(row.start)) for row, one in own]
+        self._run({(one.name, row.start): row.label for row, one in own}, cells_of(named, self.seeds, self.suit))
         cells, labels = [], {}
         for seed in self.seeds:
             for row, recipe in ready:
@@ -205,9 +211,6 @@ class _Work:
                 cells += cells_of([(recipe, model, name)], [seed], self.suit)
                 labels[recipe.name, name] = row.label
         self._run(labels, cells)
-
-    def _cells(self, rows: Sequence[tuple[Row, Recipe, str]]) -> list[Cell]:
-        return cells_of([(recipe, model, model_name(model)) for _, recipe, model in rows], self.seeds, self.suit)
 
     def _run(self, labels: Mapping[tuple[str, str], str], cells: Sequence[Cell]) -> None:
         """Run cells; ``labels`` are of their rows, by name of recipe and start."""
@@ -254,9 +257,9 @@ class _Work:
         """Return the seconds of a cell by what took them, with its share of start, DPR and teacher."""
         if not row.trains:
             return {}
-        used = {"dpr": "bert"}.get(row.start, row.start)
-        chain = {"bert": ["mlm"], "cocondenser": ["condenser", "cocondenser"]}.get(used, [used])
-        spent = {"pretraining": seconds_of(*(self.out / "starts" / name for name in chain))}
+        used = "bert" if row.start == "dpr" else row.start
+        chain = ["condenser", "cocondenser"] if used == "cocondenser" else [used]
+        spent = {"pretraining": seconds_of(*(Path(self.made.folders[name]) for name in chain))}
         taught = cell.recipe.teaching.asks and self.teacher is not None
         if row.start == "dpr" or taught:
             first = self.done["DPR", cell.recipe.episode.seed if row.start == "dpr" else self.seeds[0]]
