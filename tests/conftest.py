@@ -25,6 +25,7 @@ LONG = (
     "test_zoo",
     "test_episode",
     "test_compare",
+    "test_table1",
     "test_ranks",
     "test_faults",
     "test_page",

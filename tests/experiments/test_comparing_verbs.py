@@ -48,7 +48,7 @@ def test_plugins_are_found_before_data_are_read(tiny_model: Path, tmp_path: Path
 
 def test_a_table_that_the_paper_lacks(refusal: Callable[..., str]) -> None:
     assert refusal("reproduce", "tabel3") == "There is no table 'tabel3'; did you mean 'table3'?"
-    assert refusal("reproduce", "xyz").endswith(f"there are: {', '.join(TABLES)}.")
+    assert refusal("reproduce", "xyz").endswith(f"there are: table1, {', '.join(TABLES)}.")
     assert "table" in refusal("reproduce")
     assert refusal("reproduce", "table3").startswith("--data is missing")
 

@@ -4,7 +4,7 @@ The fields are the keys of the file, in its order. Metrics are fractions.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ance_tele.store.records import decode, encode
@@ -49,6 +49,9 @@ class System:
         values: Final scores by split and metric.
         folders: Of its runs, names only.
         file: Of a system that others have run: its TREC file.
+        start: In Table 1, where each row starts from a model of its own: the short name of that.
+        seconds: In Table 1: mean over seeds by what took them, with what it started from and learned from.
+        paper: In Table 1: the published figures, by benchmark and metric ("MARCO MRR@10").
     """
 
     letter: str
@@ -60,6 +63,9 @@ class System:
     episodes: tuple[EpisodeScores, ...]
     folders: tuple[str, ...]
     file: str | None = None
+    start: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    paper: Mapping[str, float] = field(default_factory=dict)
 
     def score(self, split: str, metric: str) -> Score | None:
         """Return a final score, or None where it was not measured."""
@@ -97,6 +103,7 @@ class ComparisonResult:
         splits: Of the columns.
         untested: Systems that find too little for a test.
         table: The reproduced table of the paper, such as "table3", or None.
+        notes: Sentences below the table.
     """
 
     schema: int
@@ -110,6 +117,7 @@ class ComparisonResult:
     untested: tuple[str, ...]
     cost: Cost
     table: str | None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "ComparisonResult":

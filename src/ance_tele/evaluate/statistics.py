@@ -84,3 +84,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(p_values) - place) * p_values[index]))
         adjusted[index] = worst
     return adjusted
+
+
+def rank_agreement(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
+    """Return Kendall's tau-b and Spearman's rho of two lists of values of the same systems; NaN for fewer than two.
+
+    Example:
+        >>> rank_agreement([0.1, 0.2, 0.3, 0.4], [1, 2, 4, 3])
+        (0.6667, 0.8)
+    """
+    from scipy.stats import kendalltau, spearmanr
+
+    if len(a) < 2:
+        return float("nan"), float("nan")
+    return round(float(kendalltau(a, b).statistic), 4), round(float(spearmanr(a, b).statistic), 4)

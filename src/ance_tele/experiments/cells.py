@@ -17,7 +17,7 @@ from ance_tele.engine.executor import Executor
 from ance_tele.engine.work import Facts, Unit, Work
 from ance_tele.episode import run
 from ance_tele.evaluate.config import headline
-from ance_tele.experiments.grid import Cell, model_name, shared_folder, slug
+from ance_tele.experiments.grid import Cell
 from ance_tele.runs.identity import collection_for
 from ance_tele.settings import Recipe
 from ance_tele.store.files import write_json
@@ -79,7 +79,7 @@ class CellsJob:
     def run(self, cell: Cell) -> dict[str, Any]:
         """Run one cell, adopting shared artefacts; return its summary."""
         recipe, out = cell.recipe, Path(self.out)
-        folder, shared = out / cell.folder, out / shared_folder(recipe, slug(model_name(cell.model)))
+        folder, shared = out / cell.folder, out / cell.shared
         adopted = {"episode-0": shared / "episode-0", "bm25": shared / "bm25"}
         if not recipe.episode.episodes and not recipe.lexical:
             adopted["final"] = shared / "final"

@@ -7,7 +7,6 @@ adopted by all cells; so is a first episode that several recipes have in common.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.given import given_runs, measure_splits
 from ance_tele.experiments.cells import CellsJob, run_cells
-from ance_tele.experiments.grid import Suit, expansions, grid, model_name, shared_folder, slug
+from ance_tele.experiments.grid import Cell, Expansions, Suit, expansions, grid, model_name, shared_folder
 from ance_tele.experiments.tables import write_comparison
 from ance_tele.experiments.tabulate import Entry, Measured, measured_columns, tabulate
 from ance_tele.mining.plugins import load_all
@@ -86,10 +85,8 @@ def compare_systems(
     collections = {expansions(one): agreeing(one, plain, cache)[1] for one in systems}
     with acquire_comparison_folder(out):
         given = measure_others(beside or {}, systems[0], plain, RunFolder(out), seeds[0])
-        for model, added in product(models, collections):
-            recipes = [cell.recipe for cell in cells if cell.model == model and expansions(cell.recipe) == added]
-            if added == (None, None) or not all(one.lexical for one in recipes):
-                share_first_mining(recipes, collections[added], model, out, cache)
+        for model in models:
+            share_first_minings([cell for cell in cells if cell.model == model], collections, out, cache)
         failed = run_cells(CellsJob.of(cells, out, data, cache, executor.workers), executor)
         order = [one.name for one in systems]
         done = sorted((cell for cell in cells if cell.folder not in failed), key=lambda c: order.index(c.recipe.name))
@@ -99,14 +96,19 @@ def compare_systems(
         result = tabulate(entries, plain.name, headline(plain), table, given) if entries else None
         if result is not None:
             write_comparison(out, result)
-    if failed:
-        tables = f"; the tables of the others are in {out}" if result is not None else ""
-        raise UserError(
-            f"{len(failed)} of {len(cells)} cells failed ({_reasons(failed)}){tables}; the same command tries them "
-            "again."
-        )
+    check_all_done("cells", len(cells), failed, out if result is not None else None)
     assert result is not None
     return result.content()
+
+
+def check_all_done(what: str, all_of_them: int, failed: Mapping[str, str], tables: Path | None) -> None:
+    """Raise an error with the reasons if some cells or rows failed; ``tables`` holds those of the others, if any."""
+    if failed:
+        others = f"; the tables of the others are in {tables}" if tables is not None else ""
+        raise UserError(
+            f"{len(failed)} of {all_of_them} {what} failed ({_reasons(failed)}){others}; the same command tries them "
+            "again."
+        )
 
 
 def _reasons(failed: Mapping[str, str]) -> str:
@@ -159,9 +161,24 @@ def acquire_comparison_folder(out: Path) -> Iterator[None]:
         yield
 
 
-def share_first_mining(recipes: Sequence[Recipe], collection: Collection, model: str, out: Path, cache: Path) -> None:
+def share_first_minings(
+    cells: Sequence[Cell], collections: Mapping[Expansions, Collection], out: Path, cache: Path
+) -> None:
+    """Do :func:`share_first_mining` for cells of a model, by the collection with the terms that they add.
+
+    Raises:
+        UserError: None of them can load the model.
+    """
+    for added, collection in collections.items():
+        alike = [cell for cell in cells if expansions(cell.recipe) == added]
+        if alike and (added == (None, None) or not all(cell.recipe.lexical for cell in alike)):
+            share_first_mining(alike, collection, out, cache)
+
+
+def share_first_mining(cells: Sequence[Cell], collection: Collection, out: Path, cache: Path) -> None:
     """Compute once for all cells of a model what needs no training: zero-shot evaluation, BM25, the first mining."""
-    folder, bm25 = (out / shared_folder(recipes[0], name) for name in (slug(model_name(model)), "bm25"))
+    model, recipes = cells[0].model, [cell.recipe for cell in cells]
+    folder, bm25 = out / cells[0].shared, out / shared_folder(recipes[0], "bm25")
     if bm25.is_dir():
         adopt(bm25, folder / "bm25")
     trained = [one for one in recipes if one.episode.episodes]

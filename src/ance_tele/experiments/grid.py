@@ -67,17 +67,24 @@ class Cell:
         model: Where it starts.
         folder: Its run folder, relative to that of the comparison.
         donor: The folder of an earlier cell with the same first episode, or None.
+        start: Short name of the model, of which folders are called.
     """
 
     recipe: Recipe
     model: str
     folder: str
     donor: str | None
+    start: str
 
     @property
     def label(self) -> str:
         """Name of the cell for log lines."""
-        return f"{self.recipe.name}, {model_name(self.model)}, seed {self.recipe.episode.seed}"
+        return f"{self.recipe.name}, {self.start}, seed {self.recipe.episode.seed}"
+
+    @property
+    def shared(self) -> Path:
+        """Folder, within that of the comparison, of what cells from the same model share."""
+        return shared_folder(self.recipe, slug(self.start))
 
 
 def model_name(model: str) -> str:
@@ -90,7 +97,11 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text).strip("_")
 
 
-def expansions(recipe: Recipe) -> tuple[str | None, str | None]:
+Expansions = tuple[str | None, str | None]
+"""Files of terms for passages and for queries."""
+
+
+def expansions(recipe: Recipe) -> Expansions:
     """Return the files of terms that a recipe adds to passages and queries; systems that differ share no search."""
     return recipe.episode.expand_passages, recipe.episode.expand_queries
 
@@ -118,19 +129,32 @@ def grid(
             raise UserError(f"A comparison needs different {what}s, but {found}.")
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"A comparison needs different seeds, got {', '.join(map(str, seeds)) or 'none'}.")
+    return cells_of([(one, model, model_name(model)) for model in models for one in systems], seeds, suit)
+
+
+def cells_of(systems: Sequence[tuple[Recipe, str, str]], seeds: Sequence[int], suit: Suit | None = None) -> list[Cell]:
+    """Return a cell for each seed of systems that each have their own model, donors first.
+
+    Args:
+        systems: Recipe, model, and its short name; no two of them agree in recipe and name.
+        seeds: Of the cells; what is not trained has the first one alone.
+        suit: As for :func:`grid`.
+    """
     cells: list[Cell] = []
     first: dict[str, str] = {}
-    for model in models:
-        for seed in seeds:
-            for one in systems:
-                if not one.episode.episodes and seed != seeds[0]:
-                    continue  # without training the seed has no effect
-                folder = f"cells/{slug(model_name(model))}/{slug(one.name)}/seed-{seed}"
-                seeded = (suit(one, model, Path(folder)) if suit else one).with_settings(seed=seed)
-                key = fingerprint([model, beginning(seeded)])
-                cells.append(Cell(seeded, model, folder, first.get(key)))
-                first.setdefault(key, folder)
-    return sorted(cells, key=lambda cell: cell.donor is not None)
+    for one, model, start in systems:
+        for seed in seeds if one.episode.episodes else seeds[:1]:  # without training the seed has no effect
+            folder = f"cells/{slug(start)}/{slug(one.name)}/seed-{seed}"
+            seeded = (suit(one, model, Path(folder)) if suit else one).with_settings(seed=seed)
+            key = fingerprint([model, beginning(seeded)])
+            cells.append(Cell(seeded, model, folder, first.get(key), start))
+            first.setdefault(key, folder)
+    order = list(dict.fromkeys(model for _, model, _ in systems))
+    return sorted(cells, key=lambda cell: (cell.donor is not None, order.index(cell.model), seeds.index(_seed(cell))))
+
+
+def _seed(cell: Cell) -> int:
+    return cell.recipe.episode.seed
 
 
 # Settings of mining that have no effect in the first episode.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,10 @@ NOTE = (
     f"test over queries, values averaged over seeds; p < {SIGNIFICANT}, Holm over all pairs of a column). "
     "Bold: highest."
 )
+
+PHASES = ("pretraining", "DPR before", "teacher", "mining", "scoring", "training")
+"""What takes the seconds of a row of Table 1: its start, the row DPR that it starts from or whose negatives teach its
+teacher, the teacher; its own mining, the teacher's scores, and training."""
 
 Column = tuple[str, str]
 """Split and metric."""
@@ -62,19 +66,57 @@ def columns(result: ComparisonResult) -> list[Column]:
 def scores(result: ComparisonResult, model: str, shown: Sequence[Column], with_paper: bool = True) -> Table:
     """Lay out the scores of a model's systems in %, and the paper's."""
     rows = result.of_model(model)
-    known = [of_system(result.collection, row.system, row.model, row.shares) if with_paper else {} for row in rows]
-    paper = [metric for metric in result.metrics if any(metric in one for one in known)]
+    known = [_paper(result, row) if with_paper else {} for row in rows]
+    paper = list(dict.fromkeys(name for name in _paper_columns(result) if any(name in one for one in known)))
+    started = result.table == "table1"
     best = {column: _highest([_mean(row, column) for row in rows]) for column in shown}
     body = []
     for row, theirs in zip(rows, known, strict=True):
-        cells: list[str | Cell] = [row.letter, row.system]
+        cells: list[str | Cell] = [row.letter, row.system, *([row.start or DASH] if started else [])]
         cells += [_cell(row, column, best[column]) for column in shown]
-        body.append([*cells, *(percent(theirs[metric]) if metric in theirs else DASH for metric in paper)])
-    heads = [f"{split} {short(metric)}" for split, metric in [*shown, *(("paper", metric) for metric in paper)]]
+        cells += [_whole_cost(row)] if started else []
+        body.append([*cells, *(Cell(percent(theirs[one]), quiet=started) if one in theirs else DASH for one in paper)])
+    heads = [f"{split} {short(metric)}" for split, metric in shown] + ["seconds"] * started
+    heads += [f"paper {short(metric)}" for metric in paper]
     title = f"{result.collection}, from {model}, {seeds(result)}; in %"
     note = f"± standard deviation over seeds; letters: significantly better than (p < {SIGNIFICANT}, Holm)"
-    apart = range(2 + len(shown))
-    return Table(["", "system", *heads], body, text_columns=len(apart), title=title, note=note, groups=apart)
+    apart = range(2 + started + len(shown))
+    names = ["", "system", *(["start"] if started else [])]
+    return Table([*names, *heads], body, text_columns=len(apart), title=title, note=note, groups=apart)
+
+
+def _paper(result: ComparisonResult, row: System) -> Mapping[str, float]:
+    """Return the published figures of a row by the names of their columns."""
+    return row.paper if result.table == "table1" else of_system(result.collection, row.system, row.model, row.shares)
+
+
+def _paper_columns(result: ComparisonResult) -> Sequence[str]:
+    """Return the possible columns of published figures, in their order."""
+    return [name for row in result.rows for name in row.paper] if result.table == "table1" else result.metrics
+
+
+def _whole_cost(row: System) -> str:
+    return f"{sum(row.seconds.values()):,.0f}" if row.seconds else DASH
+
+
+def costs(result: ComparisonResult) -> Table | None:
+    """Lay out what the rows of Table 1 took, in seconds; None for other tables."""
+    names = list(dict.fromkeys(name for row in result.rows for name in row.seconds))
+    if not names:
+        return None
+    names.sort(key=PHASES.index)
+    body = [
+        [
+            row.system,
+            *(f"{row.seconds[name]:,.0f}" if name in row.seconds else DASH for name in names),
+            _whole_cost(row),
+        ]
+        for row in result.rows
+        if row.seconds
+    ]
+    return Table(
+        ["system", *names, "in all"], body, title="Cost in seconds, means over seeds; what rows share counts in each"
+    )
 
 
 def _mean(row: System, column: Column) -> str:
@@ -155,19 +197,26 @@ def terminal_tables(result: ComparisonResult) -> list[rich.table.Table]:
                 own = [column for column in columns(result) if column[0] == split]
                 tables.append(scores(result, model, own, with_paper=split == result.splits[-1]))
         tables.append(by_episode(result, [model]))
-    return [terminal(table) for table in [*tables, standings(result)] if table is not None]
+    return [terminal(table) for table in [*tables, costs(result), standings(result)] if table is not None]
 
 
 def as_markdown(result: ComparisonResult) -> str:
     """Return the tables as Markdown."""
     tables = [scores(result, model, columns(result)) for model in result.models]
-    shown = [table for table in (*tables, by_episode(result, result.models), standings(result)) if table is not None]
+    others = by_episode(result, result.models), costs(result), standings(result)
+    shown = [table for table in (*tables, *others) if table is not None]
     untested = f" Not tested, since it finds nothing for most queries: {', '.join(map(escape, result.untested))}."
     parts = [f"# {escape(result.collection)}: {len(result.rows)} systems, {seeds(result)}"]
     parts += [part for table in shown for part in (escape(table.title), markdown(table))]
     files = {row.system: row.file for row in result.rows if row.file}
-    others = [f"Run by others: {words([f'{escape(name)} ({escape(file)})' for name, file in files.items()])}."]
-    notes = [*others * bool(files), f"{cost(result)}.", NOTE + untested * bool(result.untested)]
+    foreign = [f"Run by others: {words([f'{escape(name)} ({escape(file)})' for name, file in files.items()])}."]
+    told = ["\n".join(f"- {escape(note)}" for note in result.notes)]
+    notes = [
+        *told * bool(result.notes),
+        *foreign * bool(files),
+        f"{cost(result)}.",
+        NOTE + untested * bool(result.untested),
+    ]
     return "\n\n".join([*parts, *notes]) + "\n"
 
 
@@ -177,13 +226,25 @@ def as_latex(result: ComparisonResult) -> str:
 
 
 def as_csv(result: ComparisonResult) -> str:
-    """Return all figures as CSV: one line per model, system, split, metric and seed."""
+    """Return all figures as CSV: one line per model, system, split, metric and seed.
+
+    Of Table 1 also seconds and, as model "paper", the published figures, without split and seed.
+    """
     rows = [
-        (row.model, row.system, split, metric, seed, f"{value:.6f}")
+        (row.model, row.system, split, metric, str(seed), f"{value:.6f}")
         for row in result.rows
         for split, metrics in row.values.items()
         for metric, score in metrics.items()
         for seed, value in zip(row.seeds, score.by_seed, strict=True)
+    ]
+    rows += [
+        (model, row.system, "", name, "", f"{value:.6f}")
+        for row in result.rows
+        for model, known in (
+            (row.model, {f"seconds {name}": spent for name, spent in row.seconds.items()}),
+            ("paper", row.paper),
+        )
+        for name, value in known.items()
     ]
     return csv_text(["model", "system", "split", "metric", "seed", "value"], rows)
 

@@ -91,7 +91,7 @@ def latex(table: Table) -> str:
 
 def _latex(one: Cell) -> str:
     text = "--" if one.text == DASH else _tex(one.text)
-    marked = rf"\textbf{{{text}}}" if one.strong else text
+    marked = rf"\textbf{{{text}}}" if one.strong else rf"\textit{{{text}}}" if one.quiet and text else text
     raised = rf"\textsuperscript{{{one.letters}}}" if one.letters else ""
     return marked + raised + (rf" {{\small $\pm${one.spread}}}" if one.spread else "")
 
