@@ -12,9 +12,12 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
-from ance_tele.encode.encoder import text_format
-from ance_tele.encode.loading import load_model
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import text_format, weights_fingerprint
+from ance_tele.encode.ensemble import ensemble
+from ance_tele.encode.loading import load_model, quiet
 from ance_tele.encode.precision import emulated_bf16
+from ance_tele.encode.several import vectors_each
 from ance_tele.encode.shards import located
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.work import Facts
@@ -83,6 +86,8 @@ def train(
         "seed": seed,
         **training.same_texts,
     }
+    if recipe.episode.ensemble:
+        inputs["ensemble"] = episode.folder.weights(episode.number - 1)
     if scored is not None:
         own = {name: value for name, value in asdict(teaching).items() if name not in _NOT_OF_THE_LOSS}
         inputs["teaching"] = {"scores": fingerprint(scored.manifest.inputs), **own}
@@ -100,6 +105,9 @@ def train(
             same = {"training": fingerprint(inputs)}
             settings = config, teaching
             result, model = _together(given.executor, start, plan, tokens, settings, work, schedule, same, made.target)
+            if recipe.episode.ensemble:
+                model = _joined(model, made.target, episode, start.config)
+                result |= {"weights": weights_fingerprint(model)}
             made.facts = {
                 **{name: result[name] for name in ("weights", "steps", "scheduled")},
                 "whole": plan.steps_per_epoch * config.epochs,
@@ -158,6 +166,19 @@ def _together(
         return facts, load_model(target, start.config)
 
 
+def _joined(newest: SentenceTransformer, target: Path, episode: Episode, config: EncoderConfig) -> SentenceTransformer:
+    """Save the ensemble that an episode's encoder makes with those before it, in that encoder's place; return it."""
+    earlier = None
+    if episode.number > 1:
+        with muted():
+            earlier = load_model(episode.before / "model", config, str(newest.device))
+    model = ensemble(earlier, newest)
+    remove(target)
+    with quiet():
+        model.save_pretrained(str(target), create_model_card=False)
+    return model
+
+
 def _describe(
     model: SentenceTransformer,
     target: Path,
@@ -206,8 +227,10 @@ def check_start(start: Checkpoint, recipe: Recipe) -> None:
     """Refuse a model that cannot be trained; log frozen weights and emulated bf16.
 
     Raises:
-        UserError: It has no weight to train.
+        UserError: It has no weight to train, or several vectors a passage for an ensemble.
     """
+    if recipe.episode.ensemble and (each := vectors_each(start.model)) > 1:
+        raise UserError(f"{start.name} has {each} vectors a passage; an ensemble takes one: set ensemble to false.")
     if recipe.episode.episodes and (frozen := check_trainable(start.model, str(start.name))):
         log.info(frozen)
     bf16 = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)
