@@ -14,7 +14,7 @@ from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, weights_fingerprint
-from ance_tele.encode.ensemble import ensemble
+from ance_tele.encode.ensemble import OWN, ensemble
 from ance_tele.encode.loading import load_model, quiet
 from ance_tele.encode.precision import emulated_bf16
 from ance_tele.encode.several import vectors_each
@@ -34,7 +34,7 @@ from ance_tele.store.files import remove, write_json
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import package_versions
 from ance_tele.training.batches import BatchPlan, by_turn
-from ance_tele.training.card import model_card
+from ance_tele.training.card import LARGEST, model_card
 from ance_tele.training.checkpoints import last_checkpoint
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.ranks import TrainJob, write_plan
@@ -200,6 +200,10 @@ def _describe(
         "score": score,
         "separator": text_format(model, recipe.encoder, "document").title_separator,
     }
+    if any(type(module) in OWN.values() for module in model.modules()):
+        card["options"] = ", trust_remote_code=True"  # modules of ance-tele, which must be installed
+    if vectors_each(model) > 1:
+        card["compared"] = LARGEST
     (target / "README.md").write_text(model_card(card, recipe.settings()), "utf-8")
 
 

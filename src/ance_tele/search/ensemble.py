@@ -56,9 +56,7 @@ class EnsembleRetriever(DenseRetriever):
         place = None if name is None else newest_member(name, len(members))
         alone = self.folder / "newest"
         with checkpoint.explained():
-            own = encode_corpus(
-                members[-1], tokens, "document", config, alone, name=place, executor=self.executor
-            )
+            own = encode_corpus(members[-1], tokens, "document", config, alone, name=place, executor=self.executor)
         for unit in absent:
             rows = np.arange(*unit[1:])
 

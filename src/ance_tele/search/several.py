@@ -11,9 +11,7 @@ from ance_tele.search.topk import TopK
 Find = Callable[[np.ndarray, Vectors, int, np.ndarray], TopK]
 
 
-def several_topk(
-    find: Find, queries: np.ndarray, vectors: Vectors, k: int, id_rank: np.ndarray, each: int
-) -> TopK:
+def several_topk(find: Find, queries: np.ndarray, vectors: Vectors, k: int, id_rank: np.ndarray, each: int) -> TopK:
     """Return the k passages with the largest product of any vector of the query and any of the passage.
 
     Whatever stands before the best vector of a passage belongs to a passage that stands before it, so that the
