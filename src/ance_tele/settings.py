@@ -67,8 +67,8 @@ class EpisodeConfig:
             share_or_count(self.hold_out)
         if self.ensemble and self.restart != "scratch":
             raise UserError(
-                f"restart is {self.restart}; the encoders of an ensemble begin anew: restart must be scratch, or ensemble "
-                "false."
+                f"restart is {self.restart}; the encoders of an ensemble begin anew: restart must be scratch, or "
+                "ensemble false."
             )
 
 
@@ -189,8 +189,8 @@ class Recipe:
         for name, (given, remedy) in others.items():
             if given:
                 raise UserError(
-                    f"passage_vectors is {self.encoder.passage_vectors}, and {name} {self.settings()[name]}, which take "
-                    f"one vector a passage; set {name} to {remedy}, or passage_vectors to 1."
+                    f"passage_vectors is {self.encoder.passage_vectors}, and {name} {self.settings()[name]}, which "
+                    f"takes one vector a passage; set {name} to {remedy}, or passage_vectors to 1."
                 )
 
     def _check_sources(self) -> None:

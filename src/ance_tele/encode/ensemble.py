@@ -5,7 +5,7 @@ So the dot product of two texts is the sum of the members' products.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -26,14 +26,14 @@ class Ensemble(InputModule):
     """
 
     save_in_root = False
-    forward_kwargs = {"task", "modality"}
+    forward_kwargs: ClassVar = {"task", "modality"}
 
     def __init__(self, members: Sequence[SentenceTransformer]) -> None:
         super().__init__()
         self.members: Any = nn.ModuleList(members)
 
     @property
-    def tokenizer(self) -> Any:  # type: ignore[override]
+    def tokenizer(self) -> Any:
         """The tokenizer of all members."""
         return self.members[0].tokenizer
 
@@ -61,7 +61,7 @@ class Ensemble(InputModule):
             member.save_pretrained(str(member_folder(output_path, number)), create_model_card=False)
 
     @classmethod
-    def load(  # type: ignore[override]
+    def load(
         cls,
         model_name_or_path: str,
         subfolder: str = "",
@@ -79,8 +79,8 @@ class Ensemble(InputModule):
             UserError: A member has pickled weights, or code of its own.
         """
         hub = {"token": token, "cache_folder": cache_folder, "revision": revision, "local_files_only": local_files_only}
-        rounds = cls.load_config(model_name_or_path, subfolder=subfolder, **hub)["rounds"]  # type: ignore[arg-type]
-        folder = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **hub)  # type: ignore[arg-type]
+        rounds = cls.load_config(model_name_or_path, subfolder=subfolder, **hub)["rounds"]
+        folder = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **hub)
         given, members = {"use_safetensors": True, **(model_kwargs or {})}, list[SentenceTransformer]()
         for number in range(1, rounds + 1):
             place = str(member_folder(str(folder), number))

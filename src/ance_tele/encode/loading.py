@@ -67,7 +67,7 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
             loaded = opened(name, model_kwargs=WEIGHTS, **similarity, **options)
             if plain and config.pooling is not None and isinstance(loaded[-1], Pooling):
                 loaded[-1] = Pooling(loaded[0].get_embedding_dimension(), config.pooling)
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # of files that are missing or wrong the libraries raise whatever they run into
         raise cannot_load(name, error) from None

@@ -4,7 +4,7 @@ A passage's vectors are one row of ``count * dimension`` numbers; a query has on
 the row as [count, dimension] and takes the largest product (:mod:`ance_tele.search.several`).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +28,8 @@ class FirstVectors(Module):
         count: Vectors of a passage.
     """
 
-    config_keys = ["count"]
-    forward_kwargs = {"task"}
+    config_keys: ClassVar = ["count"]
+    forward_kwargs: ClassVar = {"task"}
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class NormalizeEach(Normalize):
         dimension: Numbers of a vector.
     """
 
-    config_keys = ["dimension"]
+    config_keys: ClassVar = ["dimension"]
 
     def __init__(self, dimension: int) -> None:
         super().__init__()
