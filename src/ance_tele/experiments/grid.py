@@ -147,7 +147,7 @@ def beginning(recipe: Recipe) -> dict[str, Any]:
             if name not in ("sources", "first_sources", "alpha", "beta", "momentum")
         },
         "schedule": asdict(recipe.schedule(1, 1_000_000)),
-        "episode": [recipe.episode.seed, recipe.episode.max_train_queries, recipe.episode.strict],
+        "episode": [getattr(recipe.episode, name) for name in ("seed", "max_train_queries", "strict", "ensemble")],
         "expansions": expansions(recipe),
         "parts": [asdict(getattr(recipe, part)) for part in ("training", "teaching", "encoder", "evaluation")],
     }
