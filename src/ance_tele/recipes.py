@@ -86,6 +86,26 @@ def rocketqav2() -> Recipe:
     )
 
 
+def me_bert() -> Recipe:
+    """ME-BERT: four vectors a passage, scored by the nearest to the query's; BM25 and random negatives, one episode."""
+    return Recipe(
+        "me-bert",
+        EpisodeConfig(episodes=1),
+        MiningConfig(sources=("bm25", "random"), alpha=0.0),
+        encoder=EncoderConfig(query_max_len=32, passage_max_len=128, passage_vectors=4),
+    )
+
+
+def drboost() -> Recipe:
+    """DrBoost: small encoders, each trained on what all before it rank wrongly; their vectors one after the other."""
+    return Recipe(
+        "drboost",
+        EpisodeConfig(episodes=5, refresh_fraction=1.0, ensemble=True),
+        MiningConfig(sources=("query",), first_sources=("bm25",), alpha=0.0),
+        encoder=EncoderConfig(query_max_len=32, passage_max_len=128, projection=32),
+    )
+
+
 def zero_shot() -> Recipe:
     """No training: the model as it is."""
     return Recipe("zero-shot", EpisodeConfig(episodes=0))
@@ -162,6 +182,8 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "pair": pair,
     "ar2": ar2,
     "rocketqav2": rocketqav2,
+    "me-bert": me_bert,
+    "drboost": drboost,
     "marco": marco,
     "nq": nq,
     "triviaqa": triviaqa,

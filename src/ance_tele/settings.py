@@ -30,6 +30,8 @@ class EpisodeConfig:
         rate_schedule: Every episode warms up again ("episode"), or those that go on share one schedule ("run").
         later_rate: Learning rate of episodes that go on, as a share of ``learning_rate``.
         max_train_queries: Train on this many queries, the same ones whatever the seed; None takes all.
+        ensemble: Every episode trains one more encoder, from the pretrained weights; what is evaluated, mined with and
+            saved is all of them, whose vectors are put one after the other (DrBoost). Give ``projection`` too.
         keep_vectors: Keep the corpus vectors of every checkpoint, not only the last one's.
         watch_lookahead: Search for neighbours of the positives in every episode, even if the recipe does not mine them:
             the report then shows how many of the next episode's negatives are among them.
@@ -50,6 +52,7 @@ class EpisodeConfig:
     rate_schedule: Literal["episode", "run"] = "episode"
     later_rate: Annotated[float, (0, 10)] = 1.0
     max_train_queries: Annotated[int | None, (1, 1 << 30)] = None
+    ensemble: bool = False
     keep_vectors: bool = False
     watch_lookahead: bool = True
     strict: bool = True
@@ -62,6 +65,11 @@ class EpisodeConfig:
         """Check what types and ranges of the fields do not."""
         if self.hold_out is not None:
             share_or_count(self.hold_out)
+        if self.ensemble and self.restart != "scratch":
+            raise UserError(
+                f"restart is {self.restart}; the encoders of an ensemble begin anew: restart must be scratch, or "
+                "ensemble false."
+            )
 
 
 @dataclass(frozen=True)
@@ -165,8 +173,25 @@ class Recipe:
         for part in (self.episode, self.mining, self.training, self.teaching, self.evaluation):
             part.check()
         self._check_sources()
+        self._check_vectors()
         if self.lexical and self.episode.episodes:
             raise UserError(f"episodes is {self.episode.episodes}; recipe 'bm25' has no model to train: it must be 0.")
+
+    def _check_vectors(self) -> None:
+        """Check what passages with several vectors do not go together with."""
+        if self.encoder.passage_vectors == 1:
+            return
+        others = {
+            "ensemble": (self.episode.ensemble, "false"),
+            "passage_loss": (self.training.passage_loss > 0, "0"),
+            "search": (self.mining.search != "exact", "exact"),
+        }
+        for name, (given, remedy) in others.items():
+            if given:
+                raise UserError(
+                    f"passage_vectors is {self.encoder.passage_vectors}, and {name} {self.settings()[name]}, which "
+                    f"takes one vector a passage; set {name} to {remedy}, or passage_vectors to 1."
+                )
 
     def _check_sources(self) -> None:
         """Check names of sources and filters; user-defined ones are imported when a run begins."""

@@ -46,6 +46,7 @@ def test_what_makes_a_recipe_the_one_it_is_stays() -> None:
     made = {name: system(name, **given).settings() for name in RECIPES if name not in ("marco", "nq", "triviaqa")}
     assert {name: one["episodes"] for name, one in made.items() if one["episodes"] != 5} == {
         "zero-shot": 0, "bm25": 0, "dpr": 1, "rocketqa": 2, "pair": 2, "ar2": 4, "rocketqav2": 2,
+        "me-bert": 1,
     }  # fmt: skip
     assert {name for name, one in made.items() if one["alpha"] == 0} >= {"q-neg", "q-neg+lookahead", "ance", "dpr"}
     assert made["ance"]["restart"] == made["ance-tele+continue"]["restart"] == "continue"

@@ -54,6 +54,8 @@ OTHERS: dict[str, list[set[str]]] = {
     "nq/pair": [{"random"}, {"query"}],
     "triviaqa/ar2": [{"query"}, {"query"}],
     "marco/rocketqav2": [{"query"}, {"query"}],
+    "marco/me-bert": [{"bm25", "random"}],
+    "nq/drboost": [{"bm25"}, {"query"}],
 }
 
 # A teacher with random weights takes most passages for relevant.

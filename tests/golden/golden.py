@@ -71,6 +71,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "pair": ("pair", {"teacher": True, "teacher_negatives": 0.6, "teacher_positives": 0.9}),
     "ar2": ("ar2", {"teacher": True, "episodes": 2, "teacher_learning_rate": 1e-3}),
     "rocketqav2": ("rocketqav2", {"teacher": True, "teacher_learning_rate": 1e-3}),
+    "me-bert": ("me-bert", {}),
+    "drboost": ("drboost", {"episodes": 2, "projection": 8}),
     "marco": ("marco", {"episodes": 2, "split": "test"}),
     "nq": ("nq", {"episodes": 2, "collection": "answers"}),
     "momentum-all": ("ance-tele", {"momentum": "all", "mask_known_positives": False, "lookahead_positives": "first"}),

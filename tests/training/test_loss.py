@@ -1,6 +1,7 @@
 """The loss against a plain reading of its equation, and gradient caching against one big batch."""
 
 import copy
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward, chunks
 from ance_tele.encode.loading import load_model
-from ance_tele.training.loss import TeleportationLoss, contrastive_loss, known_positives
+from ance_tele.training.loss import TeleportationLoss, contrastive_loss, known_positives, positive_loss, scaled_scores
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
 
@@ -178,3 +179,16 @@ def test_a_weight_is_a_share_of_a_negative(weight: float, seed: int) -> None:
     assert float(contrastive_loss(queries, twice, target, bias=half)) == pytest.approx(
         float(contrastive_loss(queries, passages, target)), rel=1e-4
     )
+
+
+def test_of_several_vectors_the_largest_product_counts() -> None:
+    """Two passages of two vectors: (1, 0), (0, 2) and (1, 2), (0, 0); only the largest product gets a gradient."""
+    queries = torch.tensor([[1.0, 2.0]])
+    passages = torch.tensor([[1.0, 0.0, 0.0, 2.0], [1.0, 2.0, 0.0, 0.0]], requires_grad=True)
+    scores = scaled_scores(queries, passages, 0.5)
+    assert scores.tolist() == [[8.0, 10.0]]
+    loss = positive_loss(scores, torch.tensor([0]))
+    assert float(loss.detach()) == pytest.approx(math.log(1 + math.exp(2)))
+    loss.backward()
+    assert passages.grad is not None
+    assert (passages.grad != 0).tolist() == [[False, False, True, True], [True, True, False, False]]

@@ -214,6 +214,8 @@ def _project(path: Path, rounds: Rounds, query: str, start: int, opened: OpenedR
     row, rows = collection.queries.rows([query]), collection.corpus.rows([key for _, key in kept])
     try:
         vectors = [_vectors(opened, number, row, rows) for number in range(len(rounds.rounds))]
+        if len({one.shape[1] for one in vectors}) > 1:  # of an ensemble
+            raise UserError("the checkpoints' vectors have different dimensions.")
     except UserError as error:
         log.info(f"without projection: {error}")
         return
@@ -230,4 +232,6 @@ def _project(path: Path, rounds: Rounds, query: str, start: int, opened: OpenedR
 def _vectors(opened: OpenedRun, checkpoint: int, query: np.ndarray, passages: np.ndarray) -> np.ndarray:
     """Return the vectors of a query and of passages, given by row, under a checkpoint: float32 [n, dimension]."""
     retriever = opened.retriever(checkpoint)
+    if retriever.each > 1:
+        raise UserError(f"passages have {retriever.each} vectors each, and it shows one.")
     return np.concatenate([retriever.encode_queries(query), retriever.encode_passages(passages)])

@@ -23,6 +23,9 @@ class EncoderConfig:
             and is taken as sentence-transformers takes it: normalised. The paper's encoders are not (false). A model
             that declares Euclidean or Manhattan distance needs one or the other: cosine (true), dot product (false).
         untie_encoders: Train separate encoders for queries and passages.
+        passage_vectors: Vectors of a passage, those of its first tokens after a projection; the score is the largest
+            product with the query's one vector (ME-BERT). A trained model keeps its own number.
+        projection: Numbers of a vector, by a linear layer that is trained; None leaves vectors as the model has them.
         precision: Of encoding: "auto" is bf16 where the hardware is faster with it, float32 otherwise.
         encode_tokens: Most tokens, padding included, of one batch of encoding; a CPU takes at most 1,024 at a time.
         shard_passages: Passages in a shard of vectors, the unit of resume.
@@ -41,6 +44,8 @@ class EncoderConfig:
     pooling: Literal["cls", "mean", "max", "lasttoken"] | None = None
     normalize: bool | None = None
     untie_encoders: bool = False
+    passage_vectors: Annotated[int, (1, 64)] = 1
+    projection: Annotated[int | None, (1, 1 << 16)] = None
     precision: Literal["auto", "float32", "bf16"] = "auto"
     encode_tokens: Annotated[int, (1, 1 << 30)] = 32768
     shard_passages: Annotated[int, (1, 1 << 30)] = 65536

@@ -15,6 +15,7 @@ from torch import Tensor
 from ance_tele.console.errors import UserError
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.in_use import PROMPTS, TEXTS, prompt_names, used_prompts, used_similarity
+from ance_tele.encode.several import normalizing
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def resolve_similarity(model: SentenceTransformer, config: EncoderConfig, name: 
     if used != model.similarity_fn_name:
         model.similarity_fn_name = used
     if model.similarity_fn_name == "cosine" and not normal:
-        model.append(Normalize())
+        model.append(normalizing(model))
 
 
 def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:

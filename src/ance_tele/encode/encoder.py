@@ -24,9 +24,11 @@ from ance_tele.encode.bert_layers import layers
 from ance_tele.encode.bert_model import bert_of, changed
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import finished, separator_of
+from ance_tele.encode.ensemble import members_of
 from ance_tele.encode.in_use import LENGTHS, NO_LENGTH, TEXTS, Task, set_length
 from ance_tele.encode.lengths import first_module, positions, route, text_length
 from ance_tele.encode.packed import packed
+from ance_tele.encode.several import FirstVectors
 from ance_tele.encode.word_models import WholeTexts, features, reads_words
 
 # Tokens of a forward pass on a CPU: small enough for its caches, large enough for efficient products.
@@ -119,6 +121,7 @@ class Forward:
         packs: Texts go through the model without padding; see :meth:`pack`.
         flat: Texts need no padding, so that batches can be large: static embeddings.
         bert: The encoder as functions of its tensors, where it is a BERT; None otherwise.
+        members: The forward passes of an ensemble's members, which take the place of its own.
     """
 
     def __init__(self, model: SentenceTransformer, task: Task) -> None:
@@ -137,6 +140,7 @@ class Forward:
         if prompt and not self.words and not includes_prompt(model):
             ids = tokenizer(prompt)["input_ids"]
             self.prompt_length = len(ids) - (ids[-1] in tokenizer.all_special_ids)  # as sentence-transformers counts
+        self.members = [Forward(member, task) for member in members_of(model)]
         head = model[0]
         modules = [*(route(head, task) if isinstance(head, Router) else [head]), *list(model.children())[1:]]
         self.rest, self.bert = modules[1:], None if self.types or changed(model) else bert_of(modules)
@@ -190,6 +194,8 @@ class Forward:
 
         With ``bf16`` the model computes in it, and the vectors are float32; ``half`` is as of :meth:`half`.
         """
+        if self.members:
+            return torch.cat([member(ids, mask, lengths, kernels, bf16) for member in self.members], dim=1)
         half = self.half(bf16) if half is None else half
         autocast = torch.autocast(self.model.device.type, torch.bfloat16) if bf16 else nullcontext()
         if self.bert is None or not ids.shape[1]:
@@ -200,6 +206,7 @@ class Forward:
             context = kernels or (sdpa_kernel(WITHOUT_CUDNN) if ids.device.type == "cuda" else nullcontext())
             with context, autocast:
                 given = self.bert.flat(ids, lengths, half) if self.packs else self.bert.padded(ids, mask, lengths, half)
+                given["task"] = self.task
                 if self.prompt_length is not None:
                     given["prompt_length"] = self.prompt_length
                 for module in self.rest:
@@ -213,7 +220,9 @@ class Forward:
         Not all do: some count positions otherwise, have causal attention, or a window; the trial is longer than
         windows. ``bf16`` tries the kernel for bf16.
         """
-        if self.words:
+        for member in self.members:
+            member.pack(bf16)
+        if self.words or self.members:
             return
         lengths, device = (3, 9, 6) * 256, self.model.device
         mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).long()
@@ -249,5 +258,5 @@ class Forward:
 
     def alike(self, other: "Forward") -> bool:
         """Return whether texts of another task go through the same modules, so that one pass can encode both."""
-        routed = any(isinstance(module, Router) for module in self.model.modules())
+        routed = any(isinstance(module, (Router, FirstVectors)) for module in self.model.modules())
         return self.model is other.model and not routed and self.prompt_length is other.prompt_length is None

@@ -10,6 +10,7 @@ from torch import nn
 from ance_tele.console.errors import UserError
 from ance_tele.data.text_format import count_tokens
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.ensemble import Ensemble
 from ance_tele.encode.in_use import NO_LENGTH, SETTINGS, TEXTS, Task, set_length, used_length
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ def route(router: Router, task: Task) -> list[Any]:
 def first_module(model: SentenceTransformer, task: Task) -> Any:
     """Return the module that reads texts of this task."""
     first = model[0]
+    if isinstance(first, Ensemble):
+        return first_module(first.members[0], task)
     return route(first, task)[0] if isinstance(first, Router) else first
 
 

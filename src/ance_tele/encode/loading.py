@@ -19,12 +19,14 @@ from ance_tele.encode.adapters import thaw_adapters
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, log_separator, resolve_prompts, resolve_similarity
 from ance_tele.encode.encoder import tokenizer_of
+from ance_tele.encode.ensemble import members_of, opened
 from ance_tele.encode.files import check_tokenizer, declared, is_plain, resolve
 from ance_tele.encode.in_use import LENGTHS, Task
 from ance_tele.encode.lengths import resolve_lengths, route
 from ance_tele.encode.model_kinds import check_kind
 from ance_tele.encode.padding import check_company, give_padding_token, resolve_modality, resolve_padding
 from ance_tele.encode.refusals import cannot_load, check_complete, check_executed
+from ance_tele.encode.several import projected
 
 # Safetensors only; float32, since most optimiser steps would be lost in float16.
 WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -45,7 +47,7 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
 
     Raises:
         UserError: Nothing that can be loaded is found there, it is no dense encoder, or it declares a similarity, a
-            length or a prompt that cannot be used.
+            length, a prompt or a number of vectors that cannot be used.
 
     Example:
         >>> encoder = load_model("my-model", EncoderConfig(query_max_len=32), device="cpu")
@@ -62,10 +64,10 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
         with seeded():
             plain = is_plain(name)
             similarity = {"similarity_fn_name": "dot" if config.normalize is False else "cosine"} if plain else {}
-            loaded = SentenceTransformer(name, model_kwargs=WEIGHTS, **similarity, **options)
+            loaded = opened(name, model_kwargs=WEIGHTS, **similarity, **options)
             if plain and config.pooling is not None and isinstance(loaded[-1], Pooling):
                 loaded[-1] = Pooling(loaded[0].get_embedding_dimension(), config.pooling)
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # of files that are missing or wrong the libraries raise whatever they run into
         raise cannot_load(name, error) from None
@@ -179,9 +181,14 @@ def quiet() -> Iterator[None]:
 
 
 def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
-    """Set similarity, prompts and lengths, and untie encoders; ``name`` is for errors."""
+    """Set projection, similarity, prompts and lengths, and untie encoders; ``name`` is for errors."""
+    whole = bool(members_of(model))  # an ensemble's members are what they were trained as
+    if not whole and (config.projection is not None or config.passage_vectors > 1):
+        with seeded():
+            modules = projected(model, config, name)
+        model = model if modules is None else _rebuilt(model, modules)
     resolve_similarity(model, config, name)
-    if config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
+    if not whole and config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
         model = _untie(model)
     resolve_prompts(model, config)
     for module in model.modules():

@@ -81,9 +81,10 @@ def prefetched(blocks: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, 
 def pair_scores(
     queries: np.ndarray, vectors: Vectors, offsets: np.ndarray, passages: np.ndarray, query_rows: int = 512
 ) -> np.ndarray:
-    """Return the dot product of each query with each passage of its own list, float32 [n].
+    """Return the score of each query with each passage of its own list, float32 [n]: the dot product.
 
-    Queries are float32 [q, dimension]; the passages of query i, rows of the corpus, are ``offsets[i]:offsets[i + 1]``.
+    Queries are float32 [q, dimension]; where passages have several vectors of that dimension, the score is the largest
+    of their products. The passages of query i, rows of the corpus, are ``offsets[i]:offsets[i + 1]``.
     ``query_rows`` queries are scored at a time, which bounds the memory.
     """
     scores = np.empty(len(passages), dtype=np.float32)
@@ -93,7 +94,11 @@ def pair_scores(
         distinct, place = np.unique(passages[part], return_inverse=True)
         held, query = vectors.take(distinct), start + owners(offsets[start : stop + 1])
         # ``pair_products`` does not allow repeated pairs.
-        scores[part] = np.einsum("nd,nd->n", queries[query], held[place], optimize=False)
+        if queries.shape[1] == held.shape[1]:
+            scores[part] = np.einsum("nd,nd->n", queries[query], held[place], optimize=False)
+        else:  # several vectors a passage
+            apart = held[place].reshape(len(place), -1, queries.shape[1])
+            scores[part] = np.einsum("nd,nmd->nm", queries[query], apart, optimize=False).max(axis=1)
     return scores
 
 

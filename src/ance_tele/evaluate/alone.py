@@ -20,6 +20,7 @@ from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.work import Unit, missing, share
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.grid import SearchJob, grid, merged, search
+from ance_tele.search.several import by_passage, ranks_apart
 from ance_tele.search.topk import TopK, ranked, resolve_engine
 from ance_tele.store.artefacts import build
 from ance_tele.store.files import remove
@@ -98,14 +99,14 @@ def retrieve_part(
     vectors = _whole(folder, checkpoint, tokens)
     retriever = DenseRetriever(checkpoint, tokens, config, folder, vectors)
     asked, key = _encoded_queries(retriever, queries, folder)
-    k = min(depth, len(vectors))
-    precision, engine = resolve_engine("auto", checkpoint.device, len(queries), len(vectors), k)
+    each = retriever.each
+    k = each * min(depth, len(vectors))
+    precision, engine = resolve_engine("auto", checkpoint.device, len(queries), each * len(vectors), k)
     key = fingerprint([key, vectors.key, k])
     rank = collection.corpus.id_rank
-    ranks = folder / f"ids-{collection.fingerprint[:16]}.npy"
-    build(
-        ranks, "ranks of ids", {"data": collection.fingerprint}, lambda target: write_array(target, rank), shared=True
-    )
+    single, of = ranks_apart(rank, each), {"data": collection.fingerprint} | ({"each": each} if each > 1 else {})
+    ranks = folder / f"ids-{collection.fingerprint[:16]}{f'-{each}' if each > 1 else ''}.npy"
+    build(ranks, "ranks of ids", of, lambda target: write_array(target, single), shared=True)
     files = [str(Path(str(getattr(shard, "filename"))).resolve()) for shard in vectors.shards]  # noqa: B009
     device = checkpoint.device.partition(":")[0]
 
@@ -128,7 +129,7 @@ def retrieve_part(
     progress = Progress(len(own), done, len(units))
     if done < len(units):
         return progress, None
-    found = ranked(merged(job, units), rank, engine)
+    found = by_passage(ranked(merged(job, units), single, engine), depth, rank, each)
     if task is None:
         for path in folder.glob(f"search-{key[:16]}-of-*"):
             remove(path)

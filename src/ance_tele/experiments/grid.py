@@ -175,7 +175,7 @@ def beginning(recipe: Recipe) -> dict[str, Any]:
             if name not in ("sources", "first_sources", "beta", *_OF_LATER_EPISODES)
         },
         "schedule": asdict(recipe.schedule(1, 1_000_000)),
-        "episode": [recipe.episode.seed, recipe.episode.max_train_queries, recipe.episode.strict],
+        "episode": [getattr(recipe.episode, name) for name in ("seed", "max_train_queries", "strict", "ensemble")],
         "expansions": expansions(recipe),
         "training": asdict(replace(recipe.training, replay=0.0)),
         "parts": [asdict(getattr(recipe, part)) for part in ("teaching", "encoder", "evaluation")],

@@ -69,8 +69,10 @@ class Plan:
 
     @property
     def vectors(self) -> float:
-        """Bytes of the vectors of one checkpoint, float32."""
-        return 4.0 * self.passages * self.shape.hidden
+        """Bytes of the vectors of one checkpoint, float32; of an ensemble, of the last."""
+        encoder = self.recipe.encoder
+        numbers = (encoder.projection or self.shape.hidden) * encoder.passage_vectors
+        return 4.0 * self.passages * numbers * (self.episodes if self.recipe.episode.ensemble else 1)
 
     @property
     def episodes(self) -> int:

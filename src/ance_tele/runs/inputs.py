@@ -21,6 +21,7 @@ from ance_tele.runs.identity import agreeing, portable
 from ance_tele.runs.training_set import TrainingSet, notices
 from ance_tele.search.bm25 import BM25Retriever
 from ance_tele.search.dense import DenseRetriever
+from ance_tele.search.ensemble import EnsembleRetriever
 from ance_tele.search.retriever import Retriever
 from ance_tele.search.scorer import CrossEncoderScorer
 from ance_tele.settings import Recipe
@@ -92,7 +93,12 @@ class RunInputs:
     def retriever(self, checkpoint: Checkpoint, number: int) -> DenseRetriever:
         """Return the retriever of a checkpoint, given its number."""
         vectors = self.folder.checkpoint(number) / "vectors"
-        return DenseRetriever(checkpoint, self.tokens, self.recipe.encoder, vectors, executor=self.executor)
+        given = checkpoint, self.tokens, self.recipe.encoder, vectors
+        if not (number and self.recipe.episode.ensemble):
+            return DenseRetriever(*given, executor=self.executor)
+        weights = self.folder.weights(number - 1)
+        before = weights and (self.folder.checkpoint(number - 1) / "vectors", weights)
+        return EnsembleRetriever(*given, before=before or None, executor=self.executor)
 
     @cached_property
     def teacher(self) -> CrossEncoderScorer | None:

@@ -147,9 +147,10 @@ def _in_one_pass(
     """Search for training queries, float32 [q, dimension], and in the same pass for anchors, if both fit in memory."""
     count, depth, search = len(query_vectors), config.depth, _search(config)
     rows = np.empty(0, dtype=np.int64) if anchors is None else anchors
+    several = query_vectors.shape[1] != retriever.vectors.dimension  # vectors a passage
     fits = (count + len(rows)) * (4 * query_vectors.shape[1] + 20 * depth) <= ONE_PASS_BYTES
     # An index takes as long to build as to search, and more memory than both.
-    if not len(rows) or not (fits or config.search != "exact"):
+    if several or not len(rows) or not (fits or config.search != "exact"):
         return retriever.nearest(query_vectors, depth, "searching for training queries", search), None
     both = np.concatenate([query_vectors, retriever.vectors.take(rows)])
     found = retriever.nearest(both, depth, "searching for training queries and around positives", search)

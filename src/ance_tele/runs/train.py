@@ -13,9 +13,12 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
-from ance_tele.encode.encoder import text_format
-from ance_tele.encode.loading import load_model
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.encoder import text_format, weights_fingerprint
+from ance_tele.encode.ensemble import OWN, ensemble
+from ance_tele.encode.loading import load_model, quiet
 from ance_tele.encode.precision import emulated_bf16
+from ance_tele.encode.several import vectors_each
 from ance_tele.encode.shards import located
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.engine.work import Facts
@@ -33,7 +36,7 @@ from ance_tele.store.files import remove, write_json
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import package_versions
 from ance_tele.training.batches import BatchPlan, by_turn
-from ance_tele.training.card import model_card
+from ance_tele.training.card import LARGEST, model_card
 from ance_tele.training.checkpoints import last_checkpoint
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.ranks import TrainJob, write_plan
@@ -94,6 +97,8 @@ def train(
         **training.same_texts,
         **({"forgotten": hash_of(forgotten)} if config.replay else {}),
     }
+    if recipe.episode.ensemble:
+        inputs["ensemble"] = episode.folder.weights(episode.number - 1)
     if scored is not None:
         own = {name: value for name, value in asdict(teaching).items() if name not in _NOT_OF_THE_LOSS}
         inputs["teaching"] = {"scores": fingerprint(scored.manifest.inputs), **own}
@@ -111,6 +116,9 @@ def train(
             same = {"training": fingerprint(inputs)}
             settings = config, teaching
             result, model = _together(given.executor, start, plan, tokens, settings, work, schedule, same, made.target)
+            if recipe.episode.ensemble:
+                model = _joined(model, made.target, episode, start.config)
+                result |= {"weights": weights_fingerprint(model)}
             made.facts = {
                 **{name: result[name] for name in ("weights", "steps", "scheduled")},
                 "whole": plan.steps_per_epoch * config.epochs,
@@ -170,6 +178,19 @@ def _together(
         return facts, load_model(target, start.config)
 
 
+def _joined(newest: SentenceTransformer, target: Path, episode: Episode, config: EncoderConfig) -> SentenceTransformer:
+    """Save the ensemble that an episode's encoder makes with those before it, in that encoder's place; return it."""
+    earlier = None
+    if episode.number > 1:
+        with muted():
+            earlier = load_model(episode.before / "model", config, str(newest.device))
+    model = ensemble(earlier, newest)
+    remove(target)
+    with quiet():
+        model.save_pretrained(str(target), create_model_card=False)
+    return model
+
+
 def _describe(
     model: SentenceTransformer,
     target: Path,
@@ -191,6 +212,10 @@ def _describe(
         "score": score,
         "separator": text_format(model, recipe.encoder, "document").title_separator,
     }
+    if any(type(module) in OWN.values() for module in model.modules()):
+        card["options"] = ", trust_remote_code=True"  # modules of ance-tele, which must be installed
+    if vectors_each(model) > 1:
+        card["compared"] = LARGEST
     (target / "README.md").write_text(model_card(card, recipe.settings()), "utf-8")
 
 
@@ -218,8 +243,10 @@ def check_start(start: Checkpoint, recipe: Recipe) -> None:
     """Refuse a model that cannot be trained; log frozen weights and emulated bf16.
 
     Raises:
-        UserError: It has no weight to train.
+        UserError: It has no weight to train, or several vectors a passage for an ensemble.
     """
+    if recipe.episode.ensemble and (each := vectors_each(start.model)) > 1:
+        raise UserError(f"{start.name} has {each} vectors a passage; an ensemble takes one: set ensemble to false.")
     if recipe.episode.episodes and (frozen := check_trainable(start.model, str(start.name))):
         log.info(frozen)
     bf16 = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)

@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from ance_tele.console.errors import UserError
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.corpus import encode_corpus, encode_many
 from ance_tele.encode.encoder import text_format, tokenizer_of
 from ance_tele.encode.inference import encode_texts
+from ance_tele.encode.several import vectors_each
 from ance_tele.encode.vectors import Vectors
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.search.grid import grid_topk
+from ance_tele.search.several import several_topk
 from ance_tele.search.topk import TopK, exact_topk
 from ance_tele.store.files import remove
 
@@ -65,6 +68,11 @@ class DenseRetriever:
         return self._vectors
 
     @property
+    def each(self) -> int:
+        """Vectors of a passage."""
+        return vectors_each(self.checkpoint.model)
+
+    @property
     def encoding_seconds(self) -> float | None:
         """How long encoding the corpus has taken; None where that was not necessary yet."""
         return None if self._vectors is None else self._vectors.seconds / self.executor.workers
@@ -86,11 +94,28 @@ class DenseRetriever:
         return self.nearest(self.encode_queries(queries), depth, what)
 
     def nearest(self, queries: np.ndarray, depth: int, what: str = "searching", search: Search = exact_topk) -> TopK:
-        """Return the passages whose vectors are nearest to those of queries or passages, float32 [n, dimension]."""
-        rank, device = self.tokens.collection.corpus.id_rank, self.checkpoint.device
-        if search is exact_topk:
-            return grid_topk(queries, self.vectors, depth, rank, device, what, self.executor, self.folder)
-        return search(queries, self.vectors, depth, id_rank=rank, device=device, what=what)
+        """Return the passages whose vectors are nearest to those of queries or passages, float32 [n, dimension].
+
+        Where passages have several vectors, that is by the largest product of any two; a passage's are one row.
+
+        Raises:
+            UserError: Passages have several vectors, and the search is approximate.
+        """
+        rank, device, each = self.tokens.collection.corpus.id_rank, self.checkpoint.device, self.each
+
+        def find(queries: np.ndarray, vectors: Vectors, k: int, rank: np.ndarray) -> TopK:
+            if search is exact_topk:
+                return grid_topk(queries, vectors, k, rank, device, what, self.executor, self.folder)
+            return search(queries, vectors, k, id_rank=rank, device=device, what=what)
+
+        if each == 1:
+            return find(queries, self.vectors, depth, rank)
+        if search is not exact_topk:
+            raise UserError(
+                f"The model has {each} vectors a passage, which are searched exactly; set search to exact, or "
+                "passage_vectors to 1."
+            )
+        return several_topk(find, queries, self.vectors, depth, rank, each)
 
     def ask(self, words: str, k: int) -> TopK:
         """Return the k best passages for a text: a TopK with one row."""

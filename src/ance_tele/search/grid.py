@@ -64,7 +64,8 @@ class SearchJob:
     def open(self) -> Work:
         """Map the files; return what searches one group of shards for one block of queries."""
         queries, rank = (np.load(path, mmap_mode="r") for path in (self.queries, self.rank))
-        shards = [np.load(path, mmap_mode="r") for path in self.shards]
+        # Rows of several vectors are searched as single ones.
+        shards = [np.load(path, mmap_mode="r").reshape(-1, queries.shape[1]) for path in self.shards]
         firsts = np.cumsum([0, *map(len, shards)])
 
         def work(unit: Unit) -> Facts:

@@ -27,10 +27,10 @@ had mined.
 ```python
 from sentence_transformers import SentenceTransformer
 
-model = SentenceTransformer("path/to/this/folder")
+model = SentenceTransformer("path/to/this/folder"{options})
 queries = model.encode_query(["how do I restart a service"])
 passages = model.encode_document(["title and text of a passage, joined{joined}"])
-print(model.similarity(queries, passages))
+print({compared})
 ```
 
 ## Settings
@@ -80,10 +80,15 @@ Weights (sha-256 of all tensors): `{weights}`
 """
 
 
+# How vectors are compared where a passage has several.
+LARGEST = "(queries @ passages.reshape(-1, queries.shape[1]).T).reshape(len(queries), len(passages), -1).max(-1)"
+
+
 def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any], card: str = CARD) -> str:
     """Return the text of a model card: the fields of ``card`` (and the separator) as facts, the settings of the run."""
     separator = facts["separator"]
     rows = "\n".join(f"| {name} | `{value}` |" for name, value in settings.items())
     base = Path(str(facts["base"])).name if Path(str(facts["base"])).exists() else facts["base"]
+    usual = {"options": "", "compared": "model.similarity(queries, passages)"}
     joined = "" if separator == " " else f" by {separator}"
-    return card.format(**{**facts, "base": base}, joined=joined, settings=rows)
+    return card.format(**{**usual, **facts, "base": base}, joined=joined, settings=rows)

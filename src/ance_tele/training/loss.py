@@ -10,9 +10,11 @@ from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ance_tele.console.errors import UserError
 from ance_tele.encode.encoder import Forward, batch_budget, chunks
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.packed import drops_alike
+from ance_tele.encode.several import vectors_each
 from ance_tele.training.batches import Feature
 from ance_tele.training.distillation import adversarial_loss, list_kl, margin_mse, passage_loss
 from ance_tele.training.teaching import TeachingConfig
@@ -33,7 +35,7 @@ def contrastive_loss(
 
     Args:
         queries: [b, d].
-        passages: [p, d].
+        passages: [p, d], or [p, m * d] of m vectors each.
         target: Index of each query's positive among the passages, int64 [b].
         excluded: Passages that are no negatives of a query, bool [b, p]; the positive always counts.
         temperature: Scores are divided by it.
@@ -46,9 +48,15 @@ def contrastive_loss(
 
 
 def scaled_scores(queries: Tensor, passages: Tensor, temperature: float) -> Tensor:
-    """Return the dot products of queries and passages divided by the temperature, in float32, [b, p]."""
+    """Return the dot products of queries and passages divided by the temperature, in float32, [b, p].
+
+    Where passages have several vectors, [p, m * d], it is the largest of their products.
+    """
     with torch.autocast(queries.device.type, enabled=False):  # scores divided by 0.05 need float32
-        return queries.float() @ passages.float().T / temperature
+        if queries.shape[1] == passages.shape[1]:
+            return queries.float() @ passages.float().T / temperature
+        single = passages.float().reshape(-1, queries.shape[1])
+        return (queries.float() @ single.T).unflatten(1, (len(passages), -1)).amax(2) / temperature
 
 
 def positive_loss(scores: Tensor, target: Tensor, excluded: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
@@ -144,6 +152,11 @@ class TeleportationLoss(nn.Module):
         teaching: TeachingConfig | None = None,
     ) -> None:
         super().__init__()
+        if passage_share and vectors_each(model) > 1:
+            raise UserError(
+                f"passage_loss compares passages by one vector each, and the model has {vectors_each(model)}; set "
+                "passage_loss to 0, or passage_vectors to 1."
+            )
         self.passage_share, self.teaching = passage_share, teaching if teaching and teaching.distils else None
         self.rank, self.ranks, self.bf16 = rank, ranks, bf16
         self.model = model
