@@ -22,6 +22,8 @@ class EncoderConfig:
         normalize: Scale vectors to length one; None means what the model declares. A plain encoder declares nothing
             and is taken as sentence-transformers takes it: normalised. The paper's encoders are not (false). A model
             that declares Euclidean or Manhattan distance needs one or the other: cosine (true), dot product (false).
+        truncate_dim: Use only so many first numbers of each vector, in training too, and declare this in saved models
+            (Matryoshka models); None means what the model declares.
         untie_encoders: Train separate encoders for queries and passages.
         precision: Of encoding: "auto" is bf16 where the hardware is faster with it, float32 otherwise.
         encode_tokens: Most tokens, padding included, of one batch of encoding; a CPU takes at most 1,024 at a time.
@@ -40,6 +42,7 @@ class EncoderConfig:
     title_separator: str = " "
     pooling: Literal["cls", "mean", "max", "lasttoken"] | None = None
     normalize: bool | None = None
+    truncate_dim: Annotated[int | None, (1, 1 << 20)] = None
     untie_encoders: bool = False
     precision: Literal["auto", "float32", "bf16"] = "auto"
     encode_tokens: Annotated[int, (1, 1 << 30)] = 32768

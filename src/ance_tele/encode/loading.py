@@ -179,7 +179,12 @@ def quiet() -> Iterator[None]:
 
 
 def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
-    """Set similarity, prompts and lengths, and untie encoders; ``name`` is for errors."""
+    """Set dimension, similarity, prompts and lengths, and untie encoders; ``name`` is for errors."""
+    if config.truncate_dim is not None:
+        model.truncate_dim = None
+        if config.truncate_dim > (whole := model.get_embedding_dimension() or config.truncate_dim):
+            raise UserError(f"truncate_dim is {config.truncate_dim}, and the vectors of {name} have {whole} numbers.")
+        model.truncate_dim = config.truncate_dim
     resolve_similarity(model, config, name)
     if config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
         model = _untie(model)

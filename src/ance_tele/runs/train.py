@@ -14,6 +14,7 @@ from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.encoder import text_format
 from ance_tele.encode.loading import load_model
+from ance_tele.encode.lora import check_adaptable
 from ance_tele.encode.precision import emulated_bf16
 from ance_tele.encode.shards import located
 from ance_tele.engine.executor import IN_PROCESS, Executor
@@ -34,6 +35,7 @@ from ance_tele.training.batches import BatchPlan, by_turn
 from ance_tele.training.card import model_card
 from ance_tele.training.checkpoints import last_checkpoint
 from ance_tele.training.config import TrainingConfig
+from ance_tele.training.loss import check_sizes
 from ance_tele.training.ranks import TrainJob, write_plan
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.teaching import TeachingConfig
@@ -70,8 +72,7 @@ def train(
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
     several = len(training.positives.passages) > len(training)
     # Settings that came later, without effect.
-    later = {"positives": not several, "compile": config.compile == "off", "passage_loss": not config.passage_loss}
-    free = (*FREE_SETTINGS, *(name for name, idle in later.items() if idle))
+    free = {*FREE_SETTINGS, *config.idle, *(() if several else ("positives",))}
     inputs = {
         "pool": fingerprint(pool.manifest.inputs),
         "training": training.key,
@@ -203,13 +204,18 @@ def _check_negatives(plan: BatchPlan, training: TrainingSet, config: TrainingCon
 
 
 def check_start(start: Checkpoint, recipe: Recipe) -> None:
-    """Refuse a model that cannot be trained; log frozen weights and emulated bf16.
+    """Refuse a model that cannot be trained as configured; log frozen weights and emulated bf16.
 
     Raises:
-        UserError: It has no weight to train.
+        UserError: It has no weight to train, cannot have adapters, or its vectors are too short.
     """
-    if recipe.episode.episodes and (frozen := check_trainable(start.model, str(start.name))):
-        log.info(frozen)
-    bf16 = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)
+    training = recipe.training
+    if recipe.episode.episodes:
+        adapters = check_adaptable(start.model, training.lora_rank, training.lora_targets, str(start.name))
+        if frozen := adapters or check_trainable(start.model, str(start.name)):
+            log.info(frozen)
+        if short := check_sizes(start.model, training.matryoshka_dims):
+            log.info(short)
+    bf16 = "bf16" in (recipe.encoder.precision, training.train_precision, training.weights)
     if bf16 and (warning := emulated_bf16(start.model.device)):
         log.info(warning)
