@@ -77,5 +77,9 @@ def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
-        return "a list, such as '[bm25]'" if str in get_args(kind) else "numbers such as 1 2 3, in a file [1, 2, 3]"
+        return (
+            "a list, such as '[bm25]'"
+            if str in get_args(kind)
+            else "numbers such as 1 2 3, as a setting or in a file [1, 2, 3]"
+        )
     return {float: "a number", int: "a whole number", bool: "true or false", str: "a text", NoneType: "null"}[kind]
