@@ -59,7 +59,7 @@ def trained(model: Any, folder: Path) -> Path:
     """Train for two steps, and save."""
     rng, count = np.random.default_rng(0), 10
     queries, passages = (
-        TokenStore.from_lists([rng.integers(10, 90, rng.integers(2, 9)).tolist() for _ in range(many)])
+        TokenStore.from_lists([rng.integers(5, 20, rng.integers(2, 9)).tolist() for _ in range(many)])
         for many in (count, 50)
     )
     rows, offsets = np.arange(count), np.arange(count + 1)
@@ -176,6 +176,29 @@ def test_the_last_token_of_a_decoder(kind: str, side: str, tmp_path: Path) -> No
     saved = trained(model, tmp_path)
     for task in ("query", "document"):
         assert np.allclose(ours(model, task), theirs(saved, task), atol=1e-5), task
+
+
+def test_the_end_token_is_appended_where_the_settings_declare_it(tmp_path: Path, logged: list[str]) -> None:
+    """E5-Mistral's convention: add_eos_token, which transformers 5 reads past where there is a tokenizer.json."""
+    from transformers import LlamaTokenizer
+
+    special = ["<unk>", "<s>", "</s>"]
+    letters = sorted({*"".join(zoo_folders.WORDS), "▁"})
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = LlamaTokenizer(vocab=vocabulary, merges=[], add_bos_token=True)
+    size = {**zoo_folders.SIZE, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 128}
+    with quiet():
+        plain = partial(zoo_folders.backbone, kind="mistral", tokenizer=tokenizer, **size)
+        zoo_folders.pooled(tmp_path / "model", build=plain, mode="lasttoken", normalize=True)
+    path = tmp_path / "model" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "add_eos_token": True}), "utf-8")
+    model = load_model(tmp_path / "model", replace(CONFIG, passage_max_len=12), "cpu")
+    assert any(line.endswith("as tokenizer_config.json declares, and tokenizer.json does not") for line in logged)
+    for ids in model.tokenizer(TEXTS, truncation=True, max_length=12)["input_ids"]:
+        assert (ids[0], ids[-1], len(ids) <= 12) == (1, 2, True)
+    saved = trained(model, tmp_path)
+    config = replace(CONFIG, passage_max_len=12)
+    assert np.allclose(ours(model, "document", config), theirs(saved, "document"), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "mistral"])

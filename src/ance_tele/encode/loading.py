@@ -23,7 +23,13 @@ from ance_tele.encode.files import check_tokenizer, declared, is_plain, resolve
 from ance_tele.encode.in_use import LENGTHS, Task
 from ance_tele.encode.lengths import resolve_lengths, route
 from ance_tele.encode.model_kinds import check_kind
-from ance_tele.encode.padding import check_company, give_padding_token, resolve_modality, resolve_padding
+from ance_tele.encode.padding import (
+    append_end_token,
+    check_company,
+    give_padding_token,
+    resolve_modality,
+    resolve_padding,
+)
 from ance_tele.encode.refusals import cannot_load, check_complete, check_executed
 
 # Safetensors only; float32, since most optimiser steps would be lost in float16.
@@ -72,6 +78,7 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
     check_complete(loaded, name)
     resolve_modality(loaded, name, plain)
     give_padding_token(loaded, name)
+    append_end_token(loaded, name)
     thaw_adapters(loaded)
     ready = _prepare(loaded, config, name)
     check_company(ready, name)
