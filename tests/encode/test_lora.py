@@ -4,7 +4,7 @@ import copy
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,20 @@ def test_bf16_is_for_frozen_weights() -> None:
         with pytest.raises(UserError, match=why):
             TrainingConfig(**settings).check()
     TrainingConfig(weights="bf16", lora_rank=4).check()
+
+
+def test_idle_settings_are_no_part_of_a_training() -> None:
+    """A run that was begun before they came resumes: its manifests name these alone."""
+    older = {
+        "batch_queries", "negatives_per_query", "positives", "epochs", "learning_rate", "warmup_ratio", "warmup_steps",
+        "weight_decay", "max_grad_norm", "temperature", "in_batch_negatives", "mask_known_positives",
+        "train_precision", "chunk_tokens", "grad_cache", "grad_cache_tokens", "logging_steps", "save_steps",
+        "report_to",
+    }  # fmt: skip
+    idle = TrainingConfig(lora_alpha=3.0, lora_targets=("query",))
+    assert {one.name for one in fields(idle)} - idle.idle == older
+    used = TrainingConfig(lora_rank=2, gradient_checkpointing=True, matryoshka_dims=(4,), matryoshka_weights=(1.0,))
+    assert used.idle == {"compile", "passage_loss"}
 
 
 # ---- runs ----------------------------------------------------------------------------------------
