@@ -20,6 +20,7 @@ from ance_tele.encode.in_use import Task
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.loading import load_model
 from ance_tele.encode.several import FirstVectors, NormalizeEach, vectors_each
+from ance_tele.training.loss import check_sizes
 
 CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, passage_vectors=4, precision="float32")
 TEXTS = ["t1 u7 w9 w3 w4", "t2 u13", "t3"]
@@ -148,3 +149,10 @@ def test_a_member_that_is_a_pickle_is_refused(members: list[SentenceTransformer]
     assert json.loads((tmp_path / "modules.json").read_text())[0]["type"] == "ance_tele.encode.ensemble.Ensemble"
     with pytest.raises(UserError, match="pickle"):
         load_model(tmp_path, EncoderConfig(), "cpu")
+
+
+def test_several_vectors_are_not_truncated(tiny_model: Path) -> None:
+    with pytest.raises(UserError, match="has 4 vectors a passage, which cannot be truncated; leave truncate_dim out"):
+        load_model(tiny_model, replace(CONFIG, truncate_dim=8), "cpu")
+    with pytest.raises(UserError, match=r"matryoshka_dims is \[8\], but a passage has 4 vectors"):
+        check_sizes(load_model(tiny_model, CONFIG, "cpu"), [8])

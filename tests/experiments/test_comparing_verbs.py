@@ -27,7 +27,7 @@ def test_what_a_comparison_needs(toy: Path, tiny_model: Path, tmp_path: Path, re
     assert refusal(*some, data, model, out, "--parallel", 0) == "parallel is 0; it must be at least 1, or auto."
     assert refusal(*some, data, model, out, "--seeds", 1, 1) == "A comparison needs different seeds, got 1, 1."
     assert refusal(*some, data, model, out, "--seeds", 1, "x") == (
-        "seeds is [1, 'x']; it must be numbers such as 1 2 3, in a file [1, 2, 3]."
+        "seeds is [1, 'x']; it must be numbers such as 1 2 3, as a setting or in a file [1, 2, 3]."
     )
     assert refusal(*some, "dpr alpha=3", data, model, out) == "alpha is 3.0; it must lie between 0 and 1."
     assert refusal(*some, "dpr alpha", data, model, out).startswith("'alpha' in 'dpr alpha' is no setting;")
@@ -72,7 +72,7 @@ def test_a_config_file(tmp_path: Path, refusal: Callable[..., str]) -> None:
         f"{config} line 1: recipes is 'dpr'; it must be a list, such as '[bm25]'."
     )
     config.write_text("seeds: 1\n")
-    assert "seeds is 1; it must be numbers such as 1 2 3, in a file [1, 2, 3]." in refusal(
+    assert "seeds is 1; it must be numbers such as 1 2 3, as a setting or in a file [1, 2, 3]." in refusal(
         "compare", "--config", config
     )
     config.write_text("recipe: dpr\nepochs: 1\n")

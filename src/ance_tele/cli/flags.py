@@ -206,6 +206,8 @@ def _shape(flag: Flag) -> dict[str, Any]:
         return {"metavar": "FILE"}
     if get_origin(flag.kind) is tuple and not flag.setting:
         return {"nargs": "+"}
+    if get_origin(flag.kind) is tuple:
+        return {"metavar": "[A,B]"}
     if not flag.name.startswith("-"):
         return {"nargs": "?" if words.endswith(" or null") else None}
     if flag.kind is bool and not flag.setting:

@@ -82,8 +82,8 @@ def _words(kind: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
         return (
-            "numbers such as 1 2 3, in a file [1, 2, 3]"
-            if int in get_args(kind)
-            else "a list, such as '[one, two]', or one name"
+            "a list, such as '[one, two]', or one name"
+            if str in get_args(kind)
+            else "numbers such as 1 2 3, as a setting or in a file [1, 2, 3]"
         )
     return {float: "a number", int: "a whole number", bool: "true or false", str: "a text", NoneType: "null"}[kind]

@@ -60,8 +60,9 @@ def bert_folder(folder: Path, config: EncoderConfig) -> BertFolder | None:
     """Return what a folder declares; None for one that is of any other kind, or damaged."""
     held = json_or_none(folder / "config.json", dict) or {}
     shape = bert_shape(held)
-    more = config.untie_encoders or config.passage_vectors > 1 or config.projection is not None
-    if shape is None or (folder / "adapter_config.json").exists() or more or config.trust_remote_code:
+    shaped = config.passage_vectors > 1 or config.projection is not None or config.truncate_dim is not None
+    special = shaped or config.untie_encoders or config.trust_remote_code
+    if shape is None or special or (folder / "adapter_config.json").exists():
         return None
     if not (folder / "modules.json").exists():
         return _plain(folder, held, shape, config)

@@ -4,19 +4,24 @@ Against the modules of transformers they spare the host's work between kernels, 
 once a product, compute of the last layer only what the pooling reads, and have few enough branches to be compiled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ance_tele.encode.bert import Shape
 from ance_tele.encode.packed import attend_within
 
 # Products of attention that have the same input.
 JOINT = ("query", "key", "value")
+
+# The contexts of a layer's first computation and of its second, as torch.utils.checkpoint takes them.
+Contexts = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]]
 
 
 class Layout(Protocol):
@@ -152,6 +157,7 @@ def layers(
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
     first: bool = False,
+    again: Contexts | None = None,
 ) -> Tensor:
     """Return the output of the last layer.
 
@@ -164,6 +170,7 @@ def layers(
         dropout: Rate after each product that is added to its input.
         attention_dropout: Rate of attention's weights.
         first: Of the last layer return the first token of each text only.
+        again: Keep what enters each layer only, and compute the layer again in the backward pass, in these contexts.
     """
 
     def products(own: str, names: Sequence[str], x: Tensor) -> Sequence[Tensor]:
@@ -183,7 +190,7 @@ def layers(
     def dense(own: str, x: Tensor) -> Tensor:
         return products(own, ("dense",), x)[0]
 
-    for number in range(shape.layers):
+    def computed(number: int, x: Tensor) -> Tensor:
         layer, own = f"encoder.layer.{number}", f"encoder.layer.{number}.attention"
         given = x if half is None else x.bfloat16()
         if first and number == shape.layers - 1:
@@ -195,7 +202,13 @@ def layers(
         seen = layout.attend(query, key, value, shape.heads, attention_dropout)
         x = _norm(weights, shape, f"{own}.output", _dropped(dense(f"{own}.output", seen), dropout) + x)
         inner = F.gelu(dense(f"{layer}.intermediate", x if half is None else x.bfloat16()))
-        x = _norm(weights, shape, f"{layer}.output", _dropped(dense(f"{layer}.output", inner), dropout) + x)
+        return _norm(weights, shape, f"{layer}.output", _dropped(dense(f"{layer}.output", inner), dropout) + x)
+
+    for number in range(shape.layers):
+        if again is None:
+            x = computed(number, x)
+        else:
+            x = checkpoint(computed, number, x, use_reentrant=False, context_fn=again)
     return x
 
 

@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor, nn
 
 from ance_tele.encode.bert import Shape
-from ance_tele.encode.bert_layers import Flat, Layout, Padded, embedded, halved, layers
+from ance_tele.encode.bert_layers import Contexts, Flat, Layout, Padded, embedded, halved, layers
 from ance_tele.encode.packed import packed
 
 # Families whose layers are BERT's, and whether their positions count from the one after the padding token's.
@@ -35,12 +35,14 @@ class Bert:
         shape: Sizes.
         first: The pooling reads the first token of each text only.
         encode: :func:`ance_tele.encode.bert_layers.layers`, or the same compiled.
+        again: Contexts in which layers are computed again in the backward pass; None for not at all.
     """
 
     module: Any
     shape: Shape
     first: bool
     encode: Encode = layers
+    again: Contexts | None = None
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -103,7 +105,7 @@ class Bert:
         weights, (at_first, after, attention) = self.weights, self.dropout()
         with torch.autocast(ids.device.type, enabled=False):
             x = embedded(weights, self.shape, ids, places, at_first)
-            return self.encode(weights, self.shape, x, layout, half, after, attention, self.first)
+            return self.encode(weights, self.shape, x, layout, half, after, attention, self.first, self.again)
 
 
 def bert_of(modules: Sequence[nn.Module]) -> Bert | None:

@@ -22,6 +22,8 @@ class EncoderConfig:
         normalize: Scale vectors to length one; None means what the model declares. A plain encoder declares nothing
             and is taken as sentence-transformers takes it: normalised. The paper's encoders are not (false). A model
             that declares Euclidean or Manhattan distance needs one or the other: cosine (true), dot product (false).
+        truncate_dim: Use only so many first numbers of each vector, in training too, and declare this in saved models
+            (Matryoshka models); None means what the model declares.
         untie_encoders: Train separate encoders for queries and passages.
         passage_vectors: Vectors of a passage, those of its first tokens after a projection; the score is the largest
             product with the query's one vector (ME-BERT). A trained model keeps its own number.
@@ -43,6 +45,7 @@ class EncoderConfig:
     title_separator: str = " "
     pooling: Literal["cls", "mean", "max", "lasttoken"] | None = None
     normalize: bool | None = None
+    truncate_dim: Annotated[int | None, (1, 1 << 20)] = None
     untie_encoders: bool = False
     passage_vectors: Annotated[int, (1, 64)] = 1
     projection: Annotated[int | None, (1, 1 << 16)] = None

@@ -43,13 +43,13 @@ def resolve_similarity(model: SentenceTransformer, config: EncoderConfig, name: 
 
 
 def finished(model: SentenceTransformer, vectors: Tensor) -> Tensor:
-    """Truncate vectors, [n, d], to the declared ``truncate_dim``, as the model's ``encode`` does.
+    """Truncate vectors, [n, d], to the declared ``truncate_dim``, as the model's ``encode`` does."""
+    return vectors if model.truncate_dim is None else truncated(model, vectors, model.truncate_dim)
 
-    With cosine similarity they are normalised again.
-    """
-    if model.truncate_dim is None:
-        return vectors
-    vectors = vectors[..., : model.truncate_dim]
+
+def truncated(model: SentenceTransformer, vectors: Tensor, size: int) -> Tensor:
+    """Return the first ``size`` numbers of vectors, [n, d]; with cosine similarity they are normalised again."""
+    vectors = vectors[..., :size]
     return F.normalize(vectors, dim=-1) if model.similarity_fn_name == "cosine" else vectors
 
 

@@ -14,7 +14,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import sdpa_kernel
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Texts
@@ -28,14 +28,12 @@ from ance_tele.encode.ensemble import members_of
 from ance_tele.encode.in_use import LENGTHS, NO_LENGTH, TEXTS, Task, set_length
 from ance_tele.encode.lengths import first_module, positions, route, text_length
 from ance_tele.encode.packed import packed
+from ance_tele.encode.recomputing import WITHOUT_CUDNN, contexts
 from ance_tele.encode.several import FirstVectors
 from ance_tele.encode.word_models import WholeTexts, features, reads_words
 
 # Tokens of a forward pass on a CPU: small enough for its caches, large enough for efficient products.
 CPU_TOKENS = 1024
-
-# Attention on a GPU with padding. cuDNN plans every new shape (some 40 ms), and shapes hardly repeat.
-WITHOUT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def text_format(model: SentenceTransformer, config: EncoderConfig, task: Task) -> TextFormat:
@@ -122,10 +120,11 @@ class Forward:
         flat: Texts need no padding, so that batches can be large: static embeddings.
         bert: The encoder as functions of its tensors, where it is a BERT; None otherwise.
         members: The forward passes of an ensemble's members, which take the place of its own.
+        recomputes: Layers are computed again in the backward pass (:mod:`ance_tele.encode.recomputing`).
     """
 
-    def __init__(self, model: SentenceTransformer, task: Task) -> None:
-        self.model, self.task, self.packs = model, task, False
+    def __init__(self, model: SentenceTransformer, task: Task, recomputes: bool = False) -> None:
+        self.model, self.task, self.packs, self.recomputes = model, task, False, recomputes
         self.first, tokenizer = first_module(model, task), tokenizer_of(model, task)
         self.flat, self.words = isinstance(self.first, StaticEmbedding), reads_words(self.first)
         self.pad = tokenizer.pad_token_id or 0
@@ -146,6 +145,8 @@ class Forward:
         self.rest, self.bert = modules[1:], None if self.types or changed(model) else bert_of(modules)
         if self.bert is not None and self.prompt_length is not None:
             self.bert = replace(self.bert, first=False)
+        if self.bert is not None and recomputes:
+            self.bert = replace(self.bert, again=contexts(model.device))
 
     def inputs(
         self, ids: Tensor, mask: Tensor, lengths: Sequence[int], kernels: AbstractContextManager[Any] | None = None
@@ -222,7 +223,8 @@ class Forward:
         """
         for member in self.members:
             member.pack(bf16)
-        if self.words or self.members:
+        # Recomputing a model other than a BERT would find another attention the second time.
+        if self.words or self.members or (self.recomputes and self.bert is None):
             return
         lengths, device = (3, 9, 6) * 256, self.model.device
         mask = (torch.arange(9) < torch.tensor(lengths)[:, None]).long()

@@ -24,9 +24,15 @@ from ance_tele.encode.files import check_tokenizer, declared, is_plain, resolve
 from ance_tele.encode.in_use import LENGTHS, Task
 from ance_tele.encode.lengths import resolve_lengths, route
 from ance_tele.encode.model_kinds import check_kind
-from ance_tele.encode.padding import check_company, give_padding_token, resolve_modality, resolve_padding
+from ance_tele.encode.padding import (
+    append_end_token,
+    check_company,
+    give_padding_token,
+    resolve_modality,
+    resolve_padding,
+)
 from ance_tele.encode.refusals import cannot_load, check_complete, check_executed
-from ance_tele.encode.several import projected
+from ance_tele.encode.several import projected, vectors_each
 
 # Safetensors only; float32, since most optimiser steps would be lost in float16.
 WEIGHTS = {"use_safetensors": True, "dtype": torch.float32}
@@ -74,6 +80,7 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
     check_complete(loaded, name)
     resolve_modality(loaded, name, plain)
     give_padding_token(loaded, name)
+    append_end_token(loaded, name)
     thaw_adapters(loaded)
     ready = _prepare(loaded, config, name)
     check_company(ready, name)
@@ -181,12 +188,19 @@ def quiet() -> Iterator[None]:
 
 
 def _prepare(model: SentenceTransformer, config: EncoderConfig, name: str) -> SentenceTransformer:
-    """Set projection, similarity, prompts and lengths, and untie encoders; ``name`` is for errors."""
+    """Set projection, dimension, similarity, prompts and lengths, and untie encoders; ``name`` is for errors."""
     whole = bool(members_of(model))  # an ensemble's members are what they were trained as
     if not whole and (config.projection is not None or config.passage_vectors > 1):
         with seeded():
             modules = projected(model, config, name)
         model = model if modules is None else _rebuilt(model, modules)
+    if config.truncate_dim is not None:
+        model.truncate_dim = None
+        if config.truncate_dim > (most := model.get_embedding_dimension() or config.truncate_dim):
+            raise UserError(f"truncate_dim is {config.truncate_dim}, and the vectors of {name} have {most} numbers.")
+        model.truncate_dim = config.truncate_dim
+    if model.truncate_dim is not None and (each := vectors_each(model)) > 1:
+        raise UserError(f"{name} has {each} vectors a passage, which cannot be truncated; leave truncate_dim out.")
     resolve_similarity(model, config, name)
     if not whole and config.untie_encoders and not any(isinstance(module, Router) for module in model.children()):
         model = _untie(model)

@@ -11,6 +11,7 @@ from torch.nn.functional import cosine_similarity, pad
 
 from ance_tele.console.errors import UserError
 from ance_tele.encode.encoder import Forward, tokenizer_of
+from ance_tele.encode.files import declared
 from ance_tele.encode.in_use import Task
 from ance_tele.encode.refusals import cannot_encode
 
@@ -84,6 +85,23 @@ def give_padding_token(model: SentenceTransformer, name: str) -> None:
             if tokenizer.eos_token is None and tokenizer.unk_token is None:
                 raise UserError(f"The tokenizer of {name} has no padding token, and no token that could serve as one.")
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+
+
+def append_end_token(model: SentenceTransformer, name: str) -> None:
+    """Have a tokenizer append its end token where its settings declare that (E5-Mistral).
+
+    transformers 5 follows tokenizer.json alone. What is saved has the end in both.
+    """
+    if declared(name, "tokenizer_config.json").get("add_eos_token") is not True:
+        return
+    for task in get_args(Task):
+        tokenizer: Any = tokenizer_of(model, task)
+        ids, end = tokenizer("a")["input_ids"], tokenizer.eos_token_id
+        if end is None or ids[-1:] == [end] or not hasattr(tokenizer, "update_post_processor"):
+            continue
+        tokenizer.add_bos_token = ids[:1] == [tokenizer.bos_token_id]
+        tokenizer.add_eos_token = True
+        log.info(f"texts end in {tokenizer.eos_token}, as tokenizer_config.json declares, and tokenizer.json does not")
 
 
 def _alike(forward: Forward, left: bool) -> bool:

@@ -15,11 +15,12 @@ from ance_tele.console.progress import Advance
 from ance_tele.data.ragged import offsets_of
 from ance_tele.data.text_format import PairTokenizer, pair_tokenizer
 from ance_tele.data.tokens import TokenStore
-from ance_tele.encode.encoder import WITHOUT_CUDNN, batch_budget
+from ance_tele.encode.encoder import batch_budget
 from ance_tele.encode.inference import sent, token_batches
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.loading import quiet
 from ance_tele.encode.precision import resolve_precision
+from ance_tele.encode.recomputing import WITHOUT_CUDNN
 from ance_tele.encode.threads import side_by_side
 
 # Most tokens of a batch, padding included, where memory rather than a CPU's caches limits it.

@@ -5,7 +5,7 @@ these rules. They do not depend on the machine, so that a run can be resumed on 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from ance_tele.console.numbers import counted
@@ -99,7 +99,7 @@ def defaults(facts: Facts, given: Mapping[str, Any] | None = None) -> dict[str, 
     epochs = value("epochs", _epochs(per_epoch))
     if given.get("refresh_step") is None:  # which wins over the share
         value("refresh_fraction", _refresh(per_epoch * epochs))
-    value("learning_rate", _rate(facts))
+    value("learning_rate", _rate(replace(facts, kind="adapter") if given.get("lora_rank") else facts))
     value("query_max_len", _length("queries", 99, facts.query_tokens, facts.query_most, facts.kind))
     value("passage_max_len", _length("passages", 95, facts.passage_tokens, facts.passage_most, facts.kind))
     depth = value("depth", _depth(facts.passages))

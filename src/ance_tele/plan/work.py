@@ -276,6 +276,8 @@ class Plan:
             yield f"The hours of your own {' and '.join(own)} are not in the plan."
         if self.recipe.mining.filter_answers:
             yield "Matching answers runs on the CPU; its hours are not in the plan."
+        if self.episodes and (self.recipe.training.lora_rank or self.recipe.training.gradient_checkpointing):
+            yield "Memory is planned for training all weights; lora_rank and gradient_checkpointing need less."
         if not self.gpu.bf16 and not self.recipe.lexical:
             peak = f"{self.gpu.tflops_float32:g} TFLOP/s"
             yield f"A {self.gpu.name} has no bf16: runs compute in float32, at a peak of {peak}."

@@ -12,9 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 from ance_tele.encode.bert_layers import Padded, embedded, halved
 from ance_tele.encode.bert_model import Bert
-from ance_tele.encode.encoder import WITHOUT_CUDNN, batch_budget, chunks
+from ance_tele.encode.encoder import batch_budget, chunks
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.precision import resolve_precision
+from ance_tele.encode.recomputing import WITHOUT_CUDNN
 from ance_tele.pretraining.batches import IGNORED
 from ance_tele.pretraining.config import PretrainingConfig
 from ance_tele.pretraining.objectives import condensed, contrast, decoder_input, predicted, through, weak_mask

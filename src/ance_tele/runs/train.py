@@ -17,6 +17,7 @@ from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, weights_fingerprint
 from ance_tele.encode.ensemble import OWN, ensemble
 from ance_tele.encode.loading import load_model, quiet
+from ance_tele.encode.lora import check_adaptable
 from ance_tele.encode.precision import emulated_bf16
 from ance_tele.encode.several import vectors_each
 from ance_tele.encode.shards import located
@@ -39,6 +40,7 @@ from ance_tele.training.batches import BatchPlan, by_turn
 from ance_tele.training.card import LARGEST, model_card
 from ance_tele.training.checkpoints import last_checkpoint
 from ance_tele.training.config import TrainingConfig
+from ance_tele.training.loss import check_sizes
 from ance_tele.training.ranks import TrainJob, write_plan
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.teaching import TeachingConfig
@@ -78,13 +80,7 @@ def train(
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
     several = len(training.positives.passages) > len(training)
     # Settings that came later, without effect.
-    later = {
-        "positives": not several,
-        "compile": config.compile == "off",
-        "passage_loss": not config.passage_loss,
-        "replay": not config.replay,
-    }
-    free = (*FREE_SETTINGS, *(name for name, idle in later.items() if idle))
+    free = {*FREE_SETTINGS, *config.idle, *(() if several else ("positives",))}
     inputs = {
         "pool": fingerprint(pool.manifest.inputs),
         "training": training.key,
@@ -240,15 +236,21 @@ def _check_negatives(plan: BatchPlan, training: TrainingSet, config: TrainingCon
 
 
 def check_start(start: Checkpoint, recipe: Recipe) -> None:
-    """Refuse a model that cannot be trained; log frozen weights and emulated bf16.
+    """Refuse a model that cannot be trained as configured; log frozen weights and emulated bf16.
 
     Raises:
-        UserError: It has no weight to train, or several vectors a passage for an ensemble.
+        UserError: It has no weight to train, cannot have adapters, its vectors are too short, or it has several
+            vectors a passage for an ensemble.
     """
     if recipe.episode.ensemble and (each := vectors_each(start.model)) > 1:
         raise UserError(f"{start.name} has {each} vectors a passage; an ensemble takes one: set ensemble to false.")
-    if recipe.episode.episodes and (frozen := check_trainable(start.model, str(start.name))):
-        log.info(frozen)
-    bf16 = "bf16" in (recipe.encoder.precision, recipe.training.train_precision)
+    training = recipe.training
+    if recipe.episode.episodes:
+        adapters = check_adaptable(start.model, training.lora_rank, training.lora_targets, str(start.name))
+        if frozen := adapters or check_trainable(start.model, str(start.name)):
+            log.info(frozen)
+        if short := check_sizes(start.model, training.matryoshka_dims):
+            log.info(short)
+    bf16 = "bf16" in (recipe.encoder.precision, training.train_precision, training.weights)
     if bf16 and (warning := emulated_bf16(start.model.device)):
         log.info(warning)

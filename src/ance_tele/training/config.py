@@ -33,6 +33,16 @@ class TrainingConfig:
         grad_cache_tokens: See ``grad_cache``.
         passage_loss: Share of PAIR's passage-centric loss, by which a positive is nearer to its query than to the
             negatives of the batch; in all episodes but the last, which has the usual loss alone.
+        gradient_checkpointing: Keep what enters a layer only, and compute the layer again in the backward pass: less
+            memory, a third more work.
+        lora_rank: Train adapters (LoRA) of this rank on the transformer, whose weights are frozen, and merge them into
+            these at the end of each episode; 0 trains the weights. Needs the extra ``lora``.
+        lora_alpha: What an adapter adds is scaled by this / ``lora_rank``.
+        lora_targets: Names of the linear layers with an adapter, as of their last part: [query, value]; [] means all.
+        weights: Hold frozen weights in "bf16" while adapters are trained: half the memory. What is trained is held in
+            float32 always, where small updates are not lost.
+        matryoshka_dims: The loss is the sum over vectors cut to each of these sizes; [] means whole vectors alone.
+        matryoshka_weights: Weights of that sum, one for each size; [] means 1.
         compile: Compile a BERT's layers for bf16 on a GPU: torch.compile's mode "default", or "reduce-overhead", which
             records CUDA graphs. Not tried on a GPU yet.
         logging_steps: Steps between two points of the loss curve.
@@ -62,6 +72,13 @@ class TrainingConfig:
     grad_cache: bool | None = None
     grad_cache_tokens: Annotated[int, (1, 1 << 30)] = 65536
     passage_loss: Annotated[float, (0, 1)] = 0.0
+    gradient_checkpointing: bool = False
+    lora_rank: Annotated[int, (0, 1 << 16)] = 0
+    lora_alpha: Annotated[float, (0, 1 << 16)] = 16.0
+    lora_targets: tuple[str, ...] = ()
+    weights: Literal["float32", "bf16"] = "float32"
+    matryoshka_dims: tuple[int, ...] = ()
+    matryoshka_weights: tuple[float, ...] = ()
     compile: Literal["off", "default", "reduce-overhead"] = "off"
     logging_steps: Annotated[int, (1, 1 << 30)] = 10
     save_steps: Annotated[int | None, (1, 1 << 30)] = None
@@ -76,3 +93,35 @@ class TrainingConfig:
                 f"replay is {self.replay}, but mask_known_positives is off, and a query that is twice in a batch would "
                 "have its own positive as a negative; switch mask_known_positives on, or leave replay out."
             )
+        if self.gradient_checkpointing and self.compile != "off":
+            raise UserError("gradient_checkpointing and compile do not go together; leave one of them out.")
+        if self.weights == "bf16" and not self.lora_rank:
+            raise UserError(
+                "weights is bf16, in which most updates of AdamW are lost: it is for frozen weights, with lora_rank. "
+                "To train all weights, train_precision bf16 computes in it and holds them in float32."
+            )
+        if self.weights == "bf16" and self.train_precision == "float32":
+            raise UserError("weights is bf16 and train_precision float32; weights in bf16 are computed with in bf16.")
+        if any(size < 1 for size in self.matryoshka_dims):
+            raise UserError(f"matryoshka_dims is {list(self.matryoshka_dims)}; sizes of vectors must be above zero.")
+        weights = self.matryoshka_weights
+        if weights and (len(weights) != len(self.matryoshka_dims) or min(weights) < 0 or not any(weights)):
+            raise UserError(
+                f"matryoshka_weights is {list(weights)}; it must hold a number from 0 on for each of the "
+                f"{len(self.matryoshka_dims)} matryoshka_dims, not all of them 0."
+            )
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """The settings without effect, of those that came later than others."""
+        adapters = "lora_rank", "lora_alpha", "lora_targets", "weights"
+        unused = {
+            "gradient_checkpointing": not self.gradient_checkpointing,
+            **dict.fromkeys(adapters, not self.lora_rank),
+            "matryoshka_dims": not self.matryoshka_dims,
+            "matryoshka_weights": not self.matryoshka_weights,
+            "compile": self.compile == "off",
+            "passage_loss": not self.passage_loss,
+            "replay": not self.replay,
+        }
+        return frozenset(name for name, none in unused.items() if none)

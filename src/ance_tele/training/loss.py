@@ -1,7 +1,7 @@
 """The contrastive loss over all passages of a batch."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ance_tele.console.errors import UserError
+from ance_tele.encode.declared import truncated
 from ance_tele.encode.encoder import Forward, batch_budget, chunks
 from ance_tele.encode.kernels import Kernels
 from ance_tele.encode.packed import drops_alike
@@ -110,6 +111,27 @@ def joined(one: Feature, other: Feature, pad: int) -> Feature:
     return {"input_ids": ids, "attention_mask": mask, "lengths": one["lengths"] + other["lengths"]}
 
 
+def check_sizes(model: SentenceTransformer, sizes: Sequence[int]) -> str:
+    """Return a line where the whole vectors are none of the ``sizes`` that a model is trained for; "" else.
+
+    Raises:
+        UserError: The model's vectors are shorter than one of them, or a passage has several.
+    """
+    whole = model.get_embedding_dimension()
+    if not sizes or whole is None:
+        return ""
+    if (each := vectors_each(model)) > 1:
+        raise UserError(
+            f"matryoshka_dims is {list(sizes)}, but a passage has {each} vectors; leave one of matryoshka_dims and "
+            "passage_vectors out."
+        )
+    if max(sizes) > whole:
+        raise UserError(f"matryoshka_dims names {max(sizes)}, and the vectors have {whole} numbers.")
+    if whole in sizes:
+        return ""
+    return f"matryoshka_dims leaves the whole vectors of {whole} numbers out, which are what is searched"
+
+
 class TeleportationLoss(nn.Module):
     """Encodes the two features of a batch and returns the contrastive loss.
 
@@ -129,6 +151,8 @@ class TeleportationLoss(nn.Module):
         compile_mode: The setting ``compile``.
         passage_share: The setting ``passage_loss``.
         teaching: What is learned from a teacher, whose scores batches then have.
+        sizes: The setting ``matryoshka_dims``.
+        weights: The setting ``matryoshka_weights``.
 
     The others are settings of :class:`~ance_tele.training.config.TrainingConfig`.
     """
@@ -150,6 +174,8 @@ class TeleportationLoss(nn.Module):
         compile_mode: str = "off",
         passage_share: float = 0.0,
         teaching: TeachingConfig | None = None,
+        sizes: Sequence[int] = (),
+        weights: Sequence[float] = (),
     ) -> None:
         super().__init__()
         if passage_share and vectors_each(model) > 1:
@@ -157,6 +183,8 @@ class TeleportationLoss(nn.Module):
                 f"passage_loss compares passages by one vector each, and the model has {vectors_each(model)}; set "
                 "passage_loss to 0, or passage_vectors to 1."
             )
+        check_sizes(model, sizes)
+        self.sizes = tuple(zip(sizes, weights or (1.0,) * len(sizes), strict=True))
         self.passage_share, self.teaching = passage_share, teaching if teaching and teaching.distils else None
         self.rank, self.ranks, self.bf16 = rank, ranks, bf16
         self.model = model
@@ -197,16 +225,44 @@ class TeleportationLoss(nn.Module):
             passages = gathered(passages, passage["sizes"], self.rank)
         if "place" in passage:  # repeated passages are encoded once
             passages = passages[passage["place"]]
-        target, rows, drawn_for = query["target"], passage["row"], passage["query"]
+        rows, drawn_for = passage["row"], passage["query"]
         excluded = torch.zeros(len(queries), len(passages), dtype=torch.bool, device=queries.device)
         own = drawn_for[None, :] == torch.arange(len(queries), device=rows.device)[:, None]
         if self.mask_known_positives:
             excluded |= known_positives(rows, query["positives"])
         if not self.in_batch_negatives:
             excluded |= ~own
-        scores, bias = scaled_scores(queries, passages, self.temperature), None
-        if "doubtful" in query:
-            bias = query["log_weight"] * known_positives(rows, query["doubtful"])
+        bias = query["log_weight"] * known_positives(rows, query["doubtful"]) if "doubtful" in query else None
+        loss = partial(self.of_vectors, query=query, passage=passage, excluded=excluded, own=own, bias=bias)
+        if not self.sizes:
+            return loss(queries, passages)
+        cut = partial(truncated, self.model)
+        losses = [weight * loss(cut(queries, size), cut(passages, size)) for size, weight in self.sizes]
+        return torch.stack(losses).sum()
+
+    def of_vectors(
+        self,
+        queries: Tensor,
+        passages: Tensor,
+        query: Feature,
+        passage: Feature,
+        excluded: Tensor,
+        own: Tensor,
+        bias: Tensor | None,
+    ) -> Tensor:
+        """Return the loss of vectors, a scalar.
+
+        Args:
+            queries: Their vectors, [b, d].
+            passages: Vectors of all passages of the batch, [p, d].
+            query: The feature of the queries.
+            passage: The feature of the passages.
+            excluded: Passages that are no negatives of a query, bool [b, p].
+            own: Passages that were drawn for a query, bool [b, p].
+            bias: Added to the scores, [b, p].
+        """
+        target, rows = query["target"], passage["row"]
+        scores = scaled_scores(queries, passages, self.temperature)
         loss = positive_loss(scores, target, excluded, bias)
         if self.passage_share:
             # No query's positive is a negative of another's, nor is the positive's own text.

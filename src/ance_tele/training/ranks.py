@@ -68,7 +68,8 @@ class TrainJob:
                 model = load_model(self.model, EncoderConfig(**self.encoder))
             plan = read_plan(Path(self.plan))
             queries, passages = (TokenStore.open(Path(folder), key) for folder, key in self.tokens)
-        config = TrainingConfig(**{**self.config, "report_to": tuple(self.config["report_to"])})
+        lists = {name: tuple(value) for name, value in self.config.items() if isinstance(value, list)}
+        config = TrainingConfig(**{**self.config, **lists})
 
         def work(unit: Unit) -> Facts:
             rank, ranks = unit

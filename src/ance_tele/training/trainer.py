@@ -22,7 +22,9 @@ from ance_tele.console.signals import held_signals
 from ance_tele.data.tokens import TokenStore, in_background
 from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.encoder import Forward
+from ance_tele.encode.lora import adapted
 from ance_tele.encode.precision import resolve_precision
+from ance_tele.encode.recomputing import recomputing
 from ance_tele.training.batches import BatchPlan, Collator, Feature, moved
 from ance_tele.training.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
 from ance_tele.training.config import TrainingConfig
@@ -80,7 +82,8 @@ def train(
 ) -> Trained:
     """Train a model in place; interrupted training resumes from the last complete checkpoint in ``work``.
 
-    SIGINT and SIGTERM are raised again once the running step has ended and its checkpoint is saved.
+    SIGINT and SIGTERM are raised again once the running step has ended and its checkpoint is saved. Adapters
+    (``lora_rank``) are in the model's weights in the end, unless an error comes before.
 
     Args:
         model: The encoder, holding its initial weights.
@@ -116,16 +119,21 @@ def train(
     """
     check_trainable(model, "The model")
     torch.manual_seed(plan.seed)
-    loss_of = loss_for(model, config, rank, ranks, teaching)
-    forwards = loss_of.query_forward, loss_of.passage_forward
-    collate = Collator(plan, queries, passages, *forwards, rank, ranks)
-    optimizer, count, device = adamw(model, config.weight_decay), config.batch_queries, model.device
+    lora = config.lora_rank, config.lora_alpha, config.lora_targets, config.weights == "bf16"
+    with (
+        adapted(model, *lora) if config.lora_rank else nullcontext(),
+        recomputing(model) if config.gradient_checkpointing else nullcontext(),
+    ):
+        loss_of = loss_for(model, config, rank, ranks, teaching)
+        forwards = loss_of.query_forward, loss_of.passage_forward
+        collate = Collator(plan, queries, passages, *forwards, rank, ranks)
+        optimizer, count, device = adamw(model, config.weight_decay), config.batch_queries, model.device
 
-    def made(done: int) -> Iterator[tuple[Feature, Feature]]:
-        return batches(collate, schedule, done, device)
+        def made(done: int) -> Iterator[tuple[Feature, Feature]]:
+            return batches(collate, schedule, done, device)
 
-    pace = Pace("queries", count, config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
-    return optimise(model, optimizer, loss_of, made, pace, work, schedule, plan.seed, inputs, rank, ranks)
+        pace = Pace("queries", count, config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
+        return optimise(model, optimizer, loss_of, made, pace, work, schedule, plan.seed, inputs, rank, ranks)
 
 
 @dataclass(frozen=True)
@@ -235,20 +243,22 @@ def loss_for(
     """Return the loss of a model, by the settings of a training."""
     return TeleportationLoss(
         model,
-        Forward(model, "query"),
-        Forward(model, "document"),
+        Forward(model, "query", config.gradient_checkpointing),
+        Forward(model, "document", config.gradient_checkpointing),
         resolve_temperature(model, config),
         in_batch_negatives=config.in_batch_negatives,
         mask_known_positives=config.mask_known_positives,
         chunk_tokens=config.chunk_tokens,
         grad_cache=config.grad_cache,
         grad_cache_tokens=config.grad_cache_tokens,
-        bf16=resolve_precision(config.train_precision, model.device) == "bf16",
+        bf16="bf16" in (config.weights, resolve_precision(config.train_precision, model.device)),
         rank=rank,
         ranks=ranks,
         compile_mode=config.compile,
         passage_share=config.passage_loss,
         teaching=teaching,
+        sizes=config.matryoshka_dims,
+        weights=config.matryoshka_weights,
     )
 
 
