@@ -114,6 +114,11 @@ def _assumptions(made: Plan) -> Iterator[str]:
     )
     if assumed.measured:
         yield f"Measured {assumed.measured}: {shares}."
+    if made.of("judge", "score pool"):
+        yield (
+            f"Teacher: {made.teacher.layers} layers x {made.teacher.hidden}; {made.pairs_per_second:,.0f} pairs a "
+            f"second on one GPU, at its share in encoding{', which all share' if made.gpus > 1 else ''}."
+        )
     if made.gpus > 1:
         link = f"{assumed.network:g} GB/s between nodes" if made.nodes > 1 else f"NVLink, {assumed.nvlink:g} GB/s"
         yield (

@@ -19,8 +19,9 @@ class Phase:
 
     Attributes:
         episode: From 1; 0 for the initial model.
-        name: "tokenise", "encode corpus", "evaluate", "search queries", "search positives", "mix" or "train".
-        amount: Number of ``unit``: "tokens", "passages", "queries", "candidates" or "steps".
+        name: "tokenise", "encode corpus", "evaluate", "search queries", "search positives", "mix" or "train"; of a
+            teacher "judge", "score pool" or "train teacher".
+        amount: Number of ``unit``: "tokens", "passages", "queries", "candidates", "pairs" or "steps".
         flops: Operations of the GPU.
         seconds: Estimated time.
     """
@@ -46,6 +47,7 @@ class Plan:
         paper: The paper's hours for the same work (Table 6), if any.
         processes: Processes of a node, each with a GPU of its own.
         nodes: Machines, which share a disk.
+        teacher: Shape of the cross-encoder, for a recipe that learns from one.
     """
 
     recipe: Recipe
@@ -61,6 +63,7 @@ class Plan:
     paper: Hours | None = None
     processes: int = 1
     nodes: int = 1
+    teacher: ModelShape = ModelShape()
 
     @property
     def gpus(self) -> int:
@@ -136,7 +139,16 @@ class Plan:
             if "lookahead" in sources:
                 yield self._search(episode, "search positives", self.positives)
             mixed = self.train_queries * self.recipe.mining.depth * len(sources)
+            if self.recipe.teaching.judges:
+                yield self._score(episode, "judge", mixed + self.train_queries)
             yield Phase(episode, "mix", mixed, "candidates", 0.0, mixed / self.assumed.mixed)
+            if episode == self.episodes and (more := self.recipe.teaching.unlabelled_queries):
+                yield self._search(episode, "search unlabelled", more)
+                yield self._score(episode, "judge unlabelled", more * self.recipe.mining.depth)
+            if self.recipe.teaching.distils:
+                if self.recipe.teaching.teacher_updates != "off":
+                    yield self._train_teacher(episode)
+                yield self._score(episode, "score pool", self.pool_pairs[episode - 1])
             yield self._train(episode)
             yield self._encode(episode)
             yield self._search(episode, "evaluate", self.eval_queries)
@@ -163,6 +175,50 @@ class Plan:
         unit = "positives" if name == "search positives" else "queries"
         reads = min(self.nodes, -(-queries // BLOCK_QUERIES))
         return Phase(episode, name, queries, unit, products + encoded, self._shared(seconds, reads))
+
+    @cached_property
+    def pools(self) -> list[tuple[int, int]]:
+        """Negatives of a query in each pool: newly mined, and in all."""
+        found, previous = [], 0
+        for episode in range(1, self.episodes + 1):
+            drawn = quota(self.recipe.mining, episode, previous)
+            previous = drawn.total
+            found.append((sum(drawn.new.values()), previous))
+        return found
+
+    @property
+    def pool_pairs(self) -> list[int]:
+        """Pairs of each episode's pool that a teacher scores: positives and momentum only once, unless it has learned.
+
+        At most: a passage that several sources name is one pair.
+        """
+        learns = self.recipe.teaching.teacher_updates != "off"
+        pairs = [1 + total if learns or not number else new for number, (new, total) in enumerate(self.pools)]
+        return [self.train_queries * each for each in pairs]
+
+    @property
+    def pair_flops(self) -> float:
+        """Operations of scoring a pair: the teacher reads query and passage as one text, with one [CLS]."""
+        return self.teacher.forward(self.assumed.query_tokens + self.assumed.passage_tokens - 1)
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Pairs that one GPU scores a second, at its share of the peak in encoding."""
+        return self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding / self.pair_flops
+
+    def _score(self, episode: int, name: str, pairs: int) -> Phase:
+        """Score pairs by the teacher: a forward pass each."""
+        return Phase(
+            episode, name, pairs, "pairs", pairs * self.pair_flops, pairs / self.pairs_per_second / self.gpus
+        )
+
+    def _train_teacher(self, episode: int) -> Phase:
+        """Train the teacher on the pool, on one GPU: forward, and twice that backward."""
+        steps = self.recipe.teaching.teacher_steps or -(-self.train_queries // self.recipe.training.batch_queries)
+        flops = 3 * self.step_passages * self.pair_flops
+        seconds = flops / (self.gpu.peak(self.recipe.training.train_precision) * self.assumed.training)
+        seconds += 28 * self.teacher.parameters / (self.gpu.bandwidth * 1e9)
+        return Phase(episode, "train teacher", steps, "steps", steps * flops, steps * seconds)
 
     def _shared(self, seconds: float, passes: int) -> float:
         """Divide a phase among all GPUs, but no further than their disk writes or reads all vectors so often."""
@@ -210,17 +266,17 @@ class Plan:
         tokens = self.passages * a.passage_tokens + self.queries * a.query_tokens
         lists = (self.episodes + 1 if self.episodes else 0) * self.train_queries * mining.depth
         mined = sum(len(mining.sources_at(e)) for e in range(1, self.episodes + 1)) * self.train_queries * mining.depth
-        pools, previous = 0, 0
-        for episode in range(1, self.episodes + 1):
-            previous = quota(mining, episode, previous).total
-            pools += previous * self.train_queries
+        pools = self.train_queries * sum(total for _, total in self.pools)
+        scored = sum(phase.amount for phase in self.phases if phase.unit == "pairs")
+        learns = self.recipe.teaching.distils and self.recipe.teaching.teacher_updates != "off"
         kept = self.episodes + 1 if self.recipe.episode.keep_vectors else 1
         return {
             "tokens": width * tokens + 8.0 * (self.passages + self.queries),
             "vectors": kept * self.vectors,
             "candidates": a.candidate_bytes * (mined + lists),
             "pools": a.pool_bytes * pools,
-            "models": self.episodes * weights,
+            **({"teacher scores": a.candidate_bytes * scored} if scored else {}),
+            "models": self.episodes * (weights + (4.0 * self.teacher.parameters if learns else 0)),
             "checkpoints": 6 * weights if self.episodes else 0.0,
         }
 
@@ -272,6 +328,8 @@ class Plan:
         own = [plain_name(name) for name in named if is_plugin(name)]
         if own and self.episodes:
             yield f"The hours of your own {' and '.join(own)} are not in the plan."
+        if self.recipe.teaching.unlabelled_queries and self.episodes:
+            yield "For how many unlabelled queries there are positives is not known: their steps are not in the plan."
         if self.recipe.mining.filter_answers:
             yield "Matching answers runs on the CPU; its hours are not in the plan."
         if not self.gpu.bf16 and not self.recipe.lexical:

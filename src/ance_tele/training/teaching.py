@@ -23,6 +23,8 @@ class TeachingConfig:
             of its logit) are no negatives; None keeps all.
         teacher_positives: Those that it finds relevant with at least this probability are positives of the episode;
             None for none.
+        unlabelled_queries: At most so many queries of the collection that no split names train the last episode too:
+            those for which the teacher finds positives among what the retriever finds (RocketQA's fourth step).
         teacher_updates: After each mining the teacher learns from the episode's own pool: from judgements alone
             ("contrastive", AR2), or also from the retriever's ranking ("mutual", RocketQAv2).
         teacher_steps: Steps of such an update; None means one pass over the training queries.
@@ -40,6 +42,7 @@ class TeachingConfig:
     adversarial: Annotated[float, (0, 1)] = 0.0
     teacher_negatives: Annotated[float | None, (0, 1)] = None
     teacher_positives: Annotated[float | None, (0, 1)] = None
+    unlabelled_queries: Annotated[int, (0, 1 << 30)] = 0
     teacher_updates: Literal["off", "contrastive", "mutual"] = "off"
     teacher_steps: Annotated[int | None, (1, 1 << 30)] = None
     teacher_learning_rate: Annotated[float, (0, 10)] = 1e-5
@@ -48,6 +51,11 @@ class TeachingConfig:
         """Refuse what the type and the range of a field do not."""
         if not self.teacher_temperature > 0:
             raise UserError(f"teacher_temperature is {self.teacher_temperature}; it must be above zero.")
+        if self.unlabelled_queries and self.teacher_positives is None:
+            raise UserError(
+                f"unlabelled_queries is {self.unlabelled_queries}, but the teacher finds no positives for them; set "
+                "teacher_positives, such as 0.9."
+            )
         if self.adversarial and self.distillation != "kl":
             raise UserError(
                 f"adversarial is {self.adversarial}, but distillation is '{self.distillation}'; set "
