@@ -8,7 +8,7 @@ from ance_tele.mining.mix import quota
 from ance_tele.mining.plugins import every_source
 from ance_tele.paper.figures import Hours
 from ance_tele.plan.assumed import BLOCK_QUERIES, BLOCK_ROWS, GIB, MARGIN, QUERY_ROWS, Assumed
-from ance_tele.plan.hardware import GPU, ModelShape
+from ance_tele.plan.hardware import BERT_BASE, GPU, ModelShape
 from ance_tele.settings import Recipe
 from ance_tele.store.plugins import is_plugin, plain_name
 
@@ -63,7 +63,7 @@ class Plan:
     paper: Hours | None = None
     processes: int = 1
     nodes: int = 1
-    teacher: ModelShape = ModelShape()
+    teacher: ModelShape = BERT_BASE
 
     @property
     def gpus(self) -> int:
@@ -208,9 +208,7 @@ class Plan:
 
     def _score(self, episode: int, name: str, pairs: int) -> Phase:
         """Score pairs by the teacher: a forward pass each."""
-        return Phase(
-            episode, name, pairs, "pairs", pairs * self.pair_flops, pairs / self.pairs_per_second / self.gpus
-        )
+        return Phase(episode, name, pairs, "pairs", pairs * self.pair_flops, pairs / self.pairs_per_second / self.gpus)
 
     def _train_teacher(self, episode: int) -> Phase:
         """Train the teacher on the pool, on one GPU: forward, and twice that backward."""

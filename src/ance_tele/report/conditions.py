@@ -95,7 +95,14 @@ def unusual(summary: Summary) -> list[str]:
 
 def making(summary: Summary) -> list[str]:
     """Return sentences on dropped candidates, shortages, truncation and times."""
-    return [*_dropped(summary), *_pairs(summary), *_shortage(summary), *_teacher(summary), *_cut(summary), *_times(summary)]
+    return [
+        *_dropped(summary),
+        *_pairs(summary),
+        *_shortage(summary),
+        *_teacher(summary),
+        *_cut(summary),
+        *_times(summary),
+    ]
 
 
 def _dropped(summary: Summary) -> list[str]:

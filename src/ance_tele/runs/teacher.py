@@ -115,7 +115,11 @@ def scores(
             asked = training.queries[whole.positions[missing]], whole.passages[missing]
             whole.scores[missing] = score_pairs(teacher, *asked, parts, of, size, executor)
             write_teacher_scores(made.target, whole, collection.queries, collection.corpus)
-            made.facts = {"pairs": len(whole.scores), "scored": len(missing), **_first(whole, training.positives, retriever)}
+            made.facts = {
+                "pairs": len(whole.scores),
+                "scored": len(missing),
+                **_first(whole, training.positives, retriever),
+            }
         scored = made.artefact(read, whole)
     teacher.release()  # memory that training needs
     remove(parts)

@@ -101,8 +101,16 @@ def score_pairs(
     file, units = folder / "pairs.npy", shards_of(len(queries), size)
     with atomic(file) as temporary:
         write_array(temporary, np.stack([queries, passages]).astype(np.int64))
-    places = (str(place.resolve()) for place in (scorer.collection.folder, file, folder))
-    job = ScoreJob(located(scorer.name), dict(vars(scorer.config)), *places, scorer.reads, of, _held=scorer)
+    job = ScoreJob(
+        located(scorer.name),
+        dict(vars(scorer.config)),
+        str(scorer.collection.folder.resolve()),
+        str(file.resolve()),
+        str(folder.resolve()),
+        scorer.reads,
+        of,
+        _held=scorer,
+    )
     absent = missing(job, units)
     elsewhere = executor if len(absent) > 1 else IN_PROCESS
     with progress("scoring by the teacher", len(queries), "pairs") as advance:
