@@ -63,6 +63,43 @@ def test_flops_of_a_step_and_of_the_corpus_by_hand() -> None:
     assert search.seconds == pytest.approx(products + moved + 1_000 * asked / (0.3 * 100e12))
 
 
+def test_a_teacher_by_hand() -> None:
+    """RocketQA judges every mined passage; distilling scores positives and pool; momentum was scored before."""
+    assumed = Assumed(query_tokens=10, passage_tokens=91)
+    forward = 17_355_571_200  # at 10 + 91 - 1 = 100 tokens, as above
+
+    def made(name: str, **settings: object) -> Plan:
+        chosen = recipe(name).with_settings(**settings)
+        return plan(chosen, 1_000_000, 5_000, 1_000, 100, ModelShape(), ROUND, assumed=assumed)
+
+    judged = made("rocketqa", depth=50).of("judge")
+    assert [phase.amount for phase in judged] == [1_000 * 51] * 2
+    assert judged[0].flops == 51_000 * forward
+    assert judged[0].seconds == pytest.approx(51_000 * forward / (0.3 * 100e12))
+    pools = made("ance-tele+teacher", pool_per_source=30).of("score pool")
+    assert [phase.amount for phase in pools] == [61_000, 60_000, 60_000]  # of 60, then 120 negatives
+    mutual = made("rocketqav2", pool_per_source=30)
+    assert [phase.amount for phase in mutual.of("score pool")] == [61_000] * 2  # by another teacher each time
+    learned = mutual.of("train teacher")
+    assert [phase.amount for phase in learned] == [125] * 2  # 1,000 / 8
+    assert learned[0].flops == 125 * 3 * 8 * 32 * forward
+    more = made("rocketqa", depth=50, unlabelled_queries=2_000).of("judge unlabelled")
+    assert [(phase.episode, phase.amount) for phase in more] == [(2, 100_000)]
+    assert not any(phase.unit == "pairs" for phase in made("ance-tele").phases)
+
+
+def test_a_teacher_of_another_size(tiny_model: Path) -> None:
+    """Its own shape, where it is a folder; of several GPUs each scores a share, one trains it."""
+    small = toy_plan("ar2", teacher=str(tiny_model))
+    assert small.teacher.layers == 2 and toy_plan("ar2").teacher == ModelShape()
+    assert small.of("score pool")[0].flops < toy_plan("ar2").of("score pool")[0].flops
+    counts = 10_000, 1_200, 1_000, 200, ModelShape(), ROUND
+    one, four = (plan(recipe("ar2"), *counts, processes=count) for count in (1, 4))
+    assert four.of("score pool")[0].seconds == pytest.approx(one.of("score pool")[0].seconds / 4)
+    assert four.of("train teacher")[0].seconds == one.of("train teacher")[0].seconds
+    assert "pairs a second on one GPU" in render(one).replace("\n", " ")
+
+
 def test_gradient_caching_takes_one_more_forward_pass() -> None:
     plain, cached = (toy_plan("dpr", grad_cache=choice).of("train")[0] for choice in (False, True))
     assert 1.32 < cached.flops / plain.flops < 4 / 3

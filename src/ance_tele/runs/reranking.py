@@ -14,7 +14,6 @@ from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.retrieval import score
 from ance_tele.evaluate.run import Run
 from ance_tele.runs.folder import OpenedRun
-from ance_tele.store.manifests import read_manifest
 
 # Most queries that are reranked: an even sample of more.
 QUERIES = 1000
@@ -60,7 +59,9 @@ class Reranked:
 
 
 def rerank(model: CrossEncoder, opened: OpenedRun, depth: int, precision: str) -> Reranked | None:
-    """Rerank the passages that the last checkpoint of a run has found for the queries that episodes are measured on.
+    """Rerank the passages that the last checkpoint of a run finds for dev queries; without dev, for those it measures.
+
+    The vectors that the run has left are used; where there are none, the corpus is encoded.
 
     Args:
         model: The cross-encoder.
@@ -69,18 +70,18 @@ def rerank(model: CrossEncoder, opened: OpenedRun, depth: int, precision: str) -
         precision: In which pairs are scored: "auto", "float32" or "bf16".
 
     Returns:
-        None where the run was not evaluated, or has found nothing.
+        None where the split has no queries.
     """
-    collection, number = opened.collection, opened.last
-    folder = opened.folder.checkpoint(number)
-    if read_manifest(folder / "evaluation") is None:
-        return None
+    collection, config, number = opened.collection, opened.recipe.evaluation, opened.last
     with muted():
-        on = Evaluation.of(opened.recipe.evaluation, collection)
-    found = Run.read_trec(folder / "run.trec")
-    some = np.unique(np.linspace(0, len(found) - 1, QUERIES).round().astype(int)).tolist() if len(found) else []
-    if not some:
+        on = Evaluation.of(config, collection, "dev" if "dev" in collection.qrels else config.split)
+        retriever = opened.retriever(number)
+        best = retriever.search(on.qrels.queries, on.search_depth, f"searching for {on.split} queries")
+    found, _ = on.measure(best)
+    retriever.close(keep_vectors=True)
+    if not len(found):
         return None
+    some = np.unique(np.linspace(0, len(found) - 1, QUERIES).round().astype(int)).tolist()
     names = [found.query_ids[place] for place in some]
     listed = [found.passage_ids[place][:depth] for place in some]
     rows = collection.queries.rows(names)

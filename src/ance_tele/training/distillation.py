@@ -1,4 +1,4 @@
-"""Losses of a retriever that learns from a teacher, and of both together, as functions of their scores.
+"""Losses of a retriever that learns from a teacher, as functions of their scores.
 
 A query's list is the passages that were drawn for it, its positive among them. Scores are matrices of queries and all
 passages of a batch; ``own``, bool [b, p], is True where a passage is of the query's list. Everything is a mean over
@@ -39,25 +39,16 @@ def list_kl(ideal: Tensor, actual: Tensor, own: Tensor) -> Tensor:
     return ((first.exp() * (first - second)).masked_fill(~own, 0.0)).sum(1).mean()
 
 
-def joint_loss(retriever: Tensor, teacher: Tensor, own: Tensor, target: Tensor) -> Tensor:
-    """Return RocketQAv2's loss: KL(teacher's list || retriever's list) and the teacher's cross-entropy on the list.
-
-    Gradients of the KL flow to both, each learning from the other (Ren et al. 2021).
-
-    Args:
-        retriever: Scores, [b, p].
-        teacher: Scores, [b, p].
-        own: The lists, bool [b, p].
-        target: Index of each query's positive, int64 [b].
-    """
-    return list_kl(teacher, retriever, own) - _at(list_log_softmax(teacher, own), target).mean()
-
-
 def margin_mse(scores: Tensor, teacher: Tensor, own: Tensor, target: Tensor) -> Tensor:
     """Return the squared difference of the margins between positive and negative, a mean over all pairs of these.
 
-    The margin of sentence-transformers' MarginMSELoss; 0 where no query has a negative. Arguments as of
-    :func:`joint_loss`.
+    The margin of sentence-transformers' MarginMSELoss; 0 where no query has a negative.
+
+    Args:
+        scores: The retriever's, [b, p].
+        teacher: The teacher's, [b, p].
+        own: The lists, bool [b, p].
+        target: Index of each query's positive, int64 [b].
     """
     negatives = _negatives(own, target)
     apart = (_at(scores, target)[:, None] - scores) - (_at(teacher, target)[:, None] - teacher)
