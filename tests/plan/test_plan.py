@@ -12,7 +12,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.plan.assumed import BLOCK_QUERIES, BLOCK_ROWS, MARGIN, QUERY_ROWS, Assumed
 from ance_tele.plan.hardware import GPU, GPUS, ModelShape, gpu_of, model_shape
 from ance_tele.plan.plan import plan, plan_benchmark, refresh_seconds, scaled
-from ance_tele.plan.render import render
+from ance_tele.plan.render import notes, render
 from ance_tele.plan.work import Plan
 from ance_tele.recipes import RECIPES, recipe
 
@@ -247,7 +247,7 @@ def test_a_faster_gpu_takes_less_time_and_the_same_work() -> None:
 def test_without_bf16_float32_is_what_counts() -> None:
     made, other = (toy_plan(gpu=GPU("x", 100, 10, 10, 1000, bf16=bf16)) for bf16 in (False, True))
     assert made.of("encode corpus")[0].seconds == pytest.approx(10 * other.of("encode corpus")[0].seconds)
-    assert any("no bf16" in note for note in made.notes) and not any("no bf16" in note for note in other.notes)
+    assert any("no bf16" in note for note in notes(made)) and not any("no bf16" in note for note in notes(other))
     assert toy_plan(precision="float32").of("encode corpus")[0].seconds == made.of("encode corpus")[0].seconds
 
 

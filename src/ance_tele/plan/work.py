@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ance_tele.mining.mix import quota
-from ance_tele.mining.plugins import every_source
 from ance_tele.paper.figures import Hours
 from ance_tele.plan.assumed import BLOCK_QUERIES, BLOCK_ROWS, GIB, MARGIN, QUERY_ROWS, Assumed
 from ance_tele.plan.hardware import BERT_BASE, GPU, ModelShape
+from ance_tele.plan.pairs import pool_pairs, pools
 from ance_tele.settings import Recipe
-from ance_tele.store.plugins import is_plugin, plain_name
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,8 @@ class Plan:
             if self.recipe.teaching.distils:
                 if self.recipe.teaching.teacher_updates != "off":
                     yield self._train_teacher(episode)
-                yield self._score(episode, "score pool", self.pool_pairs[episode - 1])
+                each = pool_pairs(self.recipe)[episode - 1]
+                yield self._score(episode, "score pool", self.train_queries * each)
             yield self._train(episode)
             yield self._encode(episode)
             yield self._search(episode, "evaluate", self.eval_queries)
@@ -175,26 +174,6 @@ class Plan:
         unit = "positives" if name == "search positives" else "queries"
         reads = min(self.nodes, -(-queries // BLOCK_QUERIES))
         return Phase(episode, name, queries, unit, products + encoded, self._shared(seconds, reads))
-
-    @cached_property
-    def pools(self) -> list[tuple[int, int]]:
-        """Negatives of a query in each pool: newly mined, and in all."""
-        found, previous = [], 0
-        for episode in range(1, self.episodes + 1):
-            drawn = quota(self.recipe.mining, episode, previous)
-            previous = drawn.total
-            found.append((sum(drawn.new.values()), previous))
-        return found
-
-    @property
-    def pool_pairs(self) -> list[int]:
-        """Pairs of each episode's pool that a teacher scores: positives and momentum only once, unless it has learned.
-
-        At most: a passage that several sources name is one pair.
-        """
-        learns = self.recipe.teaching.teacher_updates != "off"
-        pairs = [1 + total if learns or not number else new for number, (new, total) in enumerate(self.pools)]
-        return [self.train_queries * each for each in pairs]
 
     @property
     def pair_flops(self) -> float:
@@ -264,7 +243,7 @@ class Plan:
         tokens = self.passages * a.passage_tokens + self.queries * a.query_tokens
         lists = (self.episodes + 1 if self.episodes else 0) * self.train_queries * mining.depth
         mined = sum(len(mining.sources_at(e)) for e in range(1, self.episodes + 1)) * self.train_queries * mining.depth
-        pools = self.train_queries * sum(total for _, total in self.pools)
+        drawn = self.train_queries * sum(total for _, total in pools(self.recipe))
         scored = sum(phase.amount for phase in self.phases if phase.unit == "pairs")
         learns = self.recipe.teaching.distils and self.recipe.teaching.teacher_updates != "off"
         kept = self.episodes + 1 if self.recipe.episode.keep_vectors else 1
@@ -272,7 +251,7 @@ class Plan:
             "tokens": width * tokens + 8.0 * (self.passages + self.queries),
             "vectors": kept * self.vectors,
             "candidates": a.candidate_bytes * (mined + lists),
-            "pools": a.pool_bytes * pools,
+            "pools": a.pool_bytes * drawn,
             **({"teacher scores": a.candidate_bytes * scored} if scored else {}),
             "models": self.episodes * (weights + (4.0 * self.teacher.parameters if learns else 0)),
             "checkpoints": 6 * weights if self.episodes else 0.0,
@@ -314,22 +293,3 @@ class Plan:
         most = max((len(self.recipe.mining.sources_at(e)) for e in range(1, self.episodes + 1)), default=0)
         searched = 24.0 * self.train_queries * (depth + MARGIN) if self.episodes else 0.0
         return 2.0 * GIB + 40.0 * self.passages + max(searched, 16.0 * self.train_queries * depth * most)
-
-    @property
-    def notes(self) -> Iterator[str]:
-        """Yield sentences on what the figures leave out."""
-        if self.recipe.lexical or "bm25" in self.recipe.evaluation.baselines:
-            yield "BM25 runs on the CPU; its hours are not in the plan."
-        elif any("bm25" in self.recipe.mining.sources_at(e) for e in range(1, self.episodes + 1)):
-            yield "BM25 negatives are searched on the CPU; those hours are not in the plan."
-        named = (*every_source(self.recipe.mining), *self.recipe.mining.filters)
-        own = [plain_name(name) for name in named if is_plugin(name)]
-        if own and self.episodes:
-            yield f"The hours of your own {' and '.join(own)} are not in the plan."
-        if self.recipe.teaching.unlabelled_queries and self.episodes:
-            yield "For how many unlabelled queries there are positives is not known: their steps are not in the plan."
-        if self.recipe.mining.filter_answers:
-            yield "Matching answers runs on the CPU; its hours are not in the plan."
-        if not self.gpu.bf16 and not self.recipe.lexical:
-            peak = f"{self.gpu.tflops_float32:g} TFLOP/s"
-            yield f"A {self.gpu.name} has no bf16: runs compute in float32, at a peak of {peak}."
