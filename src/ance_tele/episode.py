@@ -19,6 +19,7 @@ from ance_tele.runs.summarise import summarise
 from ance_tele.runs.teacher import Lessons, teach
 from ance_tele.runs.train import train
 from ance_tele.runs.training_set import TrainingSet
+from ance_tele.runs.unlabelled import with_unlabelled
 from ance_tele.search.retriever import Retriever
 from ance_tele.settings import Recipe
 
@@ -68,10 +69,11 @@ def run(
             learned = augmented(training, episode)
             pool = mix(candidates, learned, pools, episode)
             del candidates  # memory that training needs
-            lesson = teach(pool, learned, retriever, inputs, episode, lessons)
+            taught, learned = with_unlabelled(pool, learned, retriever, inputs.teacher, episode)
+            lesson = teach(taught, learned, retriever, inputs, episode, lessons)
             retriever.close(recipe.episode.keep_vectors)
             start = episode.start(inputs.start, retriever.checkpoint)
-            trained = train(start, pool, learned, inputs, episode, lesson)
+            trained = train(start, taught, learned, inputs, episode, lesson)
             pools.append(pool.on_disk())
             lessons.append(lesson and lesson.on_disk())
             retriever = inputs.retriever(trained, episode.number)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from processes import started
@@ -47,7 +48,12 @@ def test_a_teacher_learns_and_is_a_cross_encoder(
     assert made.facts["loss"][-1][1] < first  # of five passages, or of two verdicts, one guessed
     model = CrossEncoder(str(out))
     assert model.num_labels == 1 and model.max_seq_length == 32
+    reranked = made.facts["reranked"]
+    assert (reranked["split"], reranked["metric"], reranked["queries"], reranked["episode"]) == ("dev", "MRR@10", 24, 1)
+    assert 0 < reranked["before"] < 1 and 0 <= reranked["after"] <= 1
+    assert f"MRR@10 {reranked['before']:.3f} -> {reranked['after']:.3f}" in said
     card = (out / "README.md").read_text()
+    assert f"Reranking dev top-50: MRR@10 {reranked['before']:.3f}" in card
     assert "text-ranking" in card and "`q-neg`" in card and str(tmp_path) not in card
     assert {path.suffix for path in out.iterdir()} <= {".json", ".md", ".safetensors"}
     assert not list(tmp_path.glob(".teacher*"))
@@ -67,6 +73,43 @@ def test_killed_it_goes_on_to_the_same_weights(run: Path, tiny_model: Path, tmp_
     killed, undisturbed = read_manifest(out), read_manifest(whole)
     assert killed is not None and undisturbed is not None
     assert killed.facts == undisturbed.facts
+
+
+def test_reranked_as_by_sentence_transformers(run: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """The best ten of dev queries, sorted by the scores of CrossEncoder.predict."""
+    from ance_tele.evaluate.retrieval import run_of
+    from ance_tele.runs.folder import open_run
+    from ance_tele.runs.reranking import rerank
+
+    assert main(command(run, tiny_model, tmp_path / "teacher", rerank=0)) == 0
+    opened, model = open_run(run), CrossEncoder(str(tmp_path / "teacher"))
+    collection = opened.collection
+    relevant = collection.split("dev").relevant()
+    best = opened.retriever(1).search(relevant.queries, 100)
+    found = run_of(best, relevant.queries, collection)
+    expected, before = [], []
+    for name, passages in found.rankings():
+        row, top = int(collection.queries.rows([name])[0]), passages[:10]
+        shown = [collection.corpus[int(one)] for one in collection.corpus.rows(top)]
+        query = collection.queries[row]["text"]
+        scores = model.predict([(query, f"{one['title']} {one['text']}") for one in shown])
+        place = int(np.flatnonzero(relevant.queries == row)[0])
+        right = collection.corpus.take_ids(relevant.passages[relevant.offsets[place] : relevant.offsets[place + 1]])
+        order = [top[i] for i in np.lexsort((np.array(top), -scores))]
+        for values, ranking in ((before, top), (expected, order)):
+            values.append(next((1 / rank for rank, one in enumerate(ranking, 1) if one in right.to_pylist()), 0.0))
+    reranked = rerank(model, opened, 10, "float32")
+    assert reranked is not None and (reranked.depth, reranked.queries) == (10, len(found))
+    assert (reranked.before, reranked.after) == pytest.approx((np.mean(before), np.mean(expected)), abs=1e-3)
+
+
+def test_settings_by_what_is_at_hand() -> None:
+    usual = CrossEncoderConfig()
+    for queries, width, chosen in ((502_939, 768, (2, 2e-5)), (8_000, 128, (6, 1.2e-4)), (72, 0, (10, 2e-5))):
+        found = usual.suited(queries, width)
+        assert (found.epochs, found.learning_rate) == (chosen[0], pytest.approx(chosen[1]))
+    given = CrossEncoderConfig(epochs=1, learning_rate=3e-3)
+    assert given.suited(8_000, 128) == given
 
 
 def test_what_it_learns_from(run: Path, toy: Path, tmp_path: Path) -> None:

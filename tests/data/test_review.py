@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy import SETTINGS as TOY
 
 from ance_tele.cli.convert import convert
 from ance_tele.cli.main import main
@@ -191,16 +192,11 @@ def test_positives_and_what_is_known(tmp_path: Path) -> None:
 # ---- runs ----------------------------------------------------------------------------------------
 
 SETTINGS: dict[str, Any] = {
-    "query_max_len": 16,
-    "passage_max_len": 16,
-    "depth": 20,
-    "pool_per_source": 6,
-    "negatives_per_query": 4,
+    **TOY,
+    "learning_rate": 3e-3,
     "batch_queries": 24,
     "epochs": 1,
     "episodes": 2,
-    "precision": "float32",
-    "train_precision": "float32",
     "baselines": ["zero-shot"],
     "report_to": ["none"],
     "max_train_queries": 48,

@@ -49,6 +49,20 @@ def test_known_scores_are_taken_over(lists: list[list[int]], earlier: list[list[
             assert np.isnan(score)
 
 
+def test_how_often_a_positive_is_first() -> None:
+    """Of three queries: a positive above all others; one below a negative; two positives, one of them first."""
+    scored = TeacherScores.unscored(np.array([2, 5, 9]), CandidateLists.of([[1, 4, 6], [3, 4], [0, 1, 2]]))
+    scored.scores[:] = [0.5, 0.2, 0.4, 1.0, 2.0, -1.0, 0.3, 0.1]
+    rows, passages = np.array([2, 5, 9, 9]), np.array([1, 3, 0, 1])
+    positives = Qrels.from_arrays(rows, passages, np.ones(4, dtype=np.int64))
+    assert scored.positive_first(positives) == pytest.approx(2 / 3)
+    some = scored.at(np.array([0, 2]))
+    assert some.queries.tolist() == [2, 9] and some.passages.tolist() == [1, 4, 6, 0, 1, 2]
+    assert some.positive_first(positives.select(some.queries)) == 1
+    other = Qrels.from_arrays(np.array([2, 5, 9]), np.array([4, 99, 2]), np.ones(3, dtype=np.int64))
+    assert scored.positive_first(other) == 0  # passage 99 is in no list
+
+
 def test_probabilities_do_not_overflow() -> None:
     scored = TeacherScores(np.array([0]), np.array([0, 3]), np.arange(3), np.array([-1e4, 0.0, 1e4], dtype=np.float32))
     assert scored.probabilities.tolist() == [0.0, 0.5, 1.0]

@@ -12,7 +12,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.plan.assumed import BLOCK_QUERIES, BLOCK_ROWS, MARGIN, QUERY_ROWS, Assumed
 from ance_tele.plan.hardware import GPU, GPUS, ModelShape, gpu_of, model_shape
 from ance_tele.plan.plan import plan, plan_benchmark, refresh_seconds, scaled
-from ance_tele.plan.render import render
+from ance_tele.plan.render import notes, render
 from ance_tele.plan.work import Plan
 from ance_tele.recipes import RECIPES, recipe
 
@@ -61,6 +61,43 @@ def test_flops_of_a_step_and_of_the_corpus_by_hand() -> None:
     assert search.flops == 2 * 1_000 * 1_000_000 * 768 + 1_000 * asked
     products, moved = 2 * 1_000 * 1_000_000 * 768 / (0.4 * 10e12), 4 * 4 * 1_000 * 1_000_000 / 1e12
     assert search.seconds == pytest.approx(products + moved + 1_000 * asked / (0.3 * 100e12))
+
+
+def test_a_teacher_by_hand() -> None:
+    """RocketQA judges every mined passage; distilling scores positives and pool; momentum was scored before."""
+    assumed = Assumed(query_tokens=10, passage_tokens=91)
+    forward = 17_355_571_200  # at 10 + 91 - 1 = 100 tokens, as above
+
+    def made(name: str, **settings: object) -> Plan:
+        chosen = recipe(name).with_settings(**settings)
+        return plan(chosen, 1_000_000, 5_000, 1_000, 100, ModelShape(), ROUND, assumed=assumed)
+
+    judged = made("rocketqa", depth=50).of("judge")
+    assert [phase.amount for phase in judged] == [1_000 * 51] * 2
+    assert judged[0].flops == 51_000 * forward
+    assert judged[0].seconds == pytest.approx(51_000 * forward / (0.3 * 100e12))
+    pools = made("ance-tele+teacher", pool_per_source=30).of("score pool")
+    assert [phase.amount for phase in pools] == [61_000, 60_000, 60_000]  # of 60, then 120 negatives
+    mutual = made("rocketqav2", pool_per_source=30)
+    assert [phase.amount for phase in mutual.of("score pool")] == [61_000] * 2  # by another teacher each time
+    learned = mutual.of("train teacher")
+    assert [phase.amount for phase in learned] == [125] * 2  # 1,000 / 8
+    assert learned[0].flops == 125 * 3 * 8 * 32 * forward
+    more = made("rocketqa", depth=50, unlabelled_queries=2_000).of("judge unlabelled")
+    assert [(phase.episode, phase.amount) for phase in more] == [(2, 100_000)]
+    assert not any(phase.unit == "pairs" for phase in made("ance-tele").phases)
+
+
+def test_a_teacher_of_another_size(tiny_model: Path) -> None:
+    """Its own shape, where it is a folder; of several GPUs each scores a share, one trains it."""
+    small = toy_plan("ar2", teacher=str(tiny_model))
+    assert small.teacher.layers == 2 and toy_plan("ar2").teacher == ModelShape()
+    assert small.of("score pool")[0].flops < toy_plan("ar2").of("score pool")[0].flops
+    counts = 10_000, 1_200, 1_000, 200, ModelShape(), ROUND
+    one, four = (plan(recipe("ar2"), *counts, processes=count) for count in (1, 4))
+    assert four.of("score pool")[0].seconds == pytest.approx(one.of("score pool")[0].seconds / 4)
+    assert four.of("train teacher")[0].seconds == one.of("train teacher")[0].seconds
+    assert "pairs a second on one GPU" in render(one).replace("\n", " ")
 
 
 def test_gradient_caching_takes_one_more_forward_pass() -> None:
@@ -210,7 +247,7 @@ def test_a_faster_gpu_takes_less_time_and_the_same_work() -> None:
 def test_without_bf16_float32_is_what_counts() -> None:
     made, other = (toy_plan(gpu=GPU("x", 100, 10, 10, 1000, bf16=bf16)) for bf16 in (False, True))
     assert made.of("encode corpus")[0].seconds == pytest.approx(10 * other.of("encode corpus")[0].seconds)
-    assert any("no bf16" in note for note in made.notes) and not any("no bf16" in note for note in other.notes)
+    assert any("no bf16" in note for note in notes(made)) and not any("no bf16" in note for note in notes(other))
     assert toy_plan(precision="float32").of("encode corpus")[0].seconds == made.of("encode corpus")[0].seconds
 
 

@@ -122,6 +122,55 @@ def test_killed_while_the_teacher_scores_it_goes_on(
     assert np.allclose(*scores, atol=1e-5)
 
 
+def test_two_processes_score_as_one_does(
+    taught: Path, toy: Path, tiny_model: Path, judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same parts, of the first episode, by worker processes; what they do is not done here too."""
+    from ance_tele.data.ragged import owners
+    from ance_tele.encode.config import EncoderConfig
+    from ance_tele.engine.processes import Processes
+    from ance_tele.mining.storage import read_teacher_scores
+    from ance_tele.search.scorer import CrossEncoderScorer
+    from ance_tele.search.scoring import score_pairs
+
+    collection = load_collection(toy)
+    ids = sorted({row[0] for row in table(taught / "positives.parquet", "query_id")})
+    asked = np.sort(collection.queries.rows(ids))
+    path = taught / "episode-1/teacher_scores.parquet"
+    known = read_teacher_scores(path, asked, collection.queries, collection.corpus)
+    scorer = CrossEncoderScorer(str(judge), EncoderConfig(precision="float32"), collection)
+    assert len(scorer.key) == 64
+    monkeypatch.setattr(scorer, "logits", None)  # this process scores nothing
+    queries, size = asked[owners(known.offsets)], -(-len(known.scores) // 5)
+    processes = Processes(2)
+    try:
+        found = score_pairs(scorer, queries, known.passages, tmp_path / "parts", {}, size, processes)
+    finally:
+        processes.end()
+    assert len(list((tmp_path / "parts").glob("part-*.npy"))) == 5
+    assert np.allclose(found, known.scores, atol=1e-6)
+
+
+def test_a_teacher_that_ranks_worse_than_the_retriever_is_told(
+    taught: Path, toy: Path, tiny_model: Path, judge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a random cross-encoder and a trained retriever the latter ranks positives first more often: log and report."""
+    given = command(toy, taught / "episode-2/model", tmp_path / "run", teacher=judge, epochs=8, episodes=2)
+    assert main(given) == 0
+    told = capsys.readouterr()
+    found = summary(tmp_path / "run")["episodes"][1]["teacher"]
+    assert 0 <= found["teacher_first"] < found["retriever_first"] <= 1
+    assert "train it longer" in told.out + told.err
+    assert "there was little to learn from this teacher" in (tmp_path / "run/report.md").read_text()
+
+
+def test_without_negatives_the_sentence_says_what_to_do(
+    toy: Path, tiny_model: Path, judge: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    given = command(toy, tiny_model, tmp_path / "run", "rocketqa", teacher=judge, teacher_negatives=0.0)
+    assert "train the teacher longer" in refusal(*given)
+
+
 def test_another_teacher_is_refused(
     taught: Path, toy: Path, tiny_model: Path, judge: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:

@@ -56,6 +56,12 @@ class CandidateLists:
         offsets = offsets_of(keep)[self.offsets]
         return CandidateLists(offsets, self.passages[keep], self.scores[keep], self.ranks[keep])
 
+    def at(self, positions: np.ndarray) -> "CandidateLists":
+        """Return the lists of the queries at some positions, int64 [n]."""
+        sizes = np.diff(self.offsets)[positions]
+        place = ranges(self.offsets[positions], sizes)
+        return CandidateLists(offsets_of(sizes), self.passages[place], self.scores[place], self.ranks[place])
+
     @classmethod
     def of(cls, passages: Iterable[ArrayLike], scores: Iterable[ArrayLike] | None = None) -> "CandidateLists":
         """Return lists from the passage rows of each query, best first; scores default to 0."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ance_tele.data.collection import Qrels
-from ance_tele.data.ragged import owners, pair_keys
+from ance_tele.data.ragged import offsets_of, owners, pair_keys, ranges
 from ance_tele.mining.candidates import CandidateLists, Candidates, in_sorted
 from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.pool import Pool
@@ -54,6 +54,12 @@ class TeacherScores:
         part = slice(self.offsets[position], self.offsets[position + 1])
         return self.scores[part][np.searchsorted(self.passages[part], passages)]
 
+    def at(self, positions: np.ndarray) -> "TeacherScores":
+        """Return the pairs of the queries at some positions, int64, ascending."""
+        sizes = np.diff(self.offsets)[positions]
+        place = ranges(self.offsets[positions], sizes)
+        return TeacherScores(self.queries[positions], offsets_of(sizes), self.passages[place], self.scores[place])
+
     def filled(self, known: "TeacherScores") -> "TeacherScores":
         """Return these pairs with the scores that ``known``, of the same queries, has of some of them."""
         width = 1 + max(int(self.passages.max(initial=0)), int(known.passages.max(initial=0)))
@@ -67,6 +73,25 @@ class TeacherScores:
     def probabilities(self) -> np.ndarray:
         """How probably each passage is relevant by its logit, float32 [n]."""
         return (0.5 * (1 + np.tanh(0.5 * self.scores))).astype(np.float32)  # the sigmoid, which overflows as exp does
+
+    def positive_first(self, positives: Qrels) -> float:
+        """Return the share of the queries with a positive that scores above all other passages; 0 without queries.
+
+        Example:
+            >>> scores = TeacherScores(np.array([4]), np.array([0, 2]), np.array([2, 5]), np.array([0.5, -1.0]))
+            >>> scores.positive_first(Qrels(np.array([4]), np.array([0, 1]), np.array([2]), np.array([1])))
+            1.0
+        """
+        if not len(self.scores):
+            return 0.0
+        width = 1 + int(self.passages.max())
+        ours = pair_keys(self.offsets, self.passages.astype(np.int64), width)
+        known = positives.passages < width
+        theirs = owners(positives.offsets)[known] * width + positives.passages[known]
+        relevant = in_sorted(ours, np.sort(theirs))
+        best = np.maximum.reduceat(np.where(relevant, self.scores, -np.inf), self.offsets[:-1])
+        others = np.maximum.reduceat(np.where(relevant, -np.inf, self.scores), self.offsets[:-1])
+        return float((best > others).mean())
 
 
 def without_relevant(

@@ -58,6 +58,9 @@ class ModelShape:
         return tokens * self.layers * (18 * self.hidden + 4 * self.intermediate) * width / 2
 
 
+BERT_BASE = ModelShape()
+
+
 @dataclass(frozen=True)
 class Measured:
     """Shares of a GPU's peak that BERT-base has reached in bf16, as a plan counts operations.

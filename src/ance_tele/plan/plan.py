@@ -1,11 +1,13 @@
 """Estimated cost of a run from its settings and a few counts, without data, torch or a GPU."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from ance_tele.console.errors import UserError
 from ance_tele.paper.figures import benchmark_of, hours, sizes
 from ance_tele.plan.assumed import Assumed, assumed_for
 from ance_tele.plan.hardware import GPU, GPUS, ModelShape, gpu_of
+from ance_tele.plan.hardware import model_shape as model_shape_of
 from ance_tele.plan.work import Plan
 from ance_tele.settings import Recipe
 
@@ -74,7 +76,15 @@ def plan(
         hours(benchmark or "") if at_scale else None,
         processes,
         nodes,
+        _teacher(recipe, model_shape or ModelShape()),
     )
+
+
+def _teacher(recipe: Recipe, model: ModelShape) -> ModelShape:
+    """Return the shape of the teacher by its folder; the model's own where there is none."""
+    name = recipe.teaching.teacher
+    known = recipe.teaching.asks and name is not None and Path(name).is_dir()
+    return model_shape_of(name) if known else model
 
 
 def _cut(assumed: Assumed, recipe: Recipe) -> Assumed:

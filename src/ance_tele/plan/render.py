@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ance_tele.console.numbers import DASH, count, counted, duration, words
+from ance_tele.mining.plugins import every_source
 from ance_tele.plan.assumed import GIB
 from ance_tele.plan.plan import paper_share, refresh_seconds, scaled
 from ance_tele.plan.work import Plan
+from ance_tele.store.plugins import is_plugin, plain_name
 
 _FLOPS = (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
 
@@ -41,7 +43,7 @@ def render(made: Plan) -> str:
             console.print()
             console.print(part)
     console.print()
-    for note in (*_assumptions(made), *made.notes):
+    for note in (*_assumptions(made), *notes(made)):
         console.print(note)
     return out.getvalue()
 
@@ -114,6 +116,11 @@ def _assumptions(made: Plan) -> Iterator[str]:
     )
     if assumed.measured:
         yield f"Measured {assumed.measured}: {shares}."
+    if made.of("judge", "score pool"):
+        yield (
+            f"Teacher: {made.teacher.layers} layers x {made.teacher.hidden}; {made.pairs_per_second:,.0f} pairs a "
+            f"second on one GPU, at its share in encoding{', which all share' if made.gpus > 1 else ''}."
+        )
     if made.gpus > 1:
         link = f"{assumed.network:g} GB/s between nodes" if made.nodes > 1 else f"NVLink, {assumed.nvlink:g} GB/s"
         yield (
@@ -126,6 +133,27 @@ def _assumptions(made: Plan) -> Iterator[str]:
             f"The paper's hours (Table 6) are of {made.paper.gpus} x {made.paper.gpu} in fp16; by the FLOPs counted "
             f"here its training reached {paper_share(made):.0%} of their peak. Scaled: at that share of this GPU's."
         )
+
+
+def notes(made: Plan) -> Iterator[str]:
+    """Yield sentences on what the figures leave out."""
+    if made.recipe.lexical or "bm25" in made.recipe.evaluation.baselines:
+        yield "BM25 runs on the CPU; its hours are not in the plan."
+    elif any("bm25" in made.recipe.mining.sources_at(e) for e in range(1, made.episodes + 1)):
+        yield "BM25 negatives are searched on the CPU; those hours are not in the plan."
+    named = (*every_source(made.recipe.mining), *made.recipe.mining.filters)
+    own = [plain_name(name) for name in named if is_plugin(name)]
+    if own and made.episodes:
+        yield f"The hours of your own {' and '.join(own)} are not in the plan."
+    if made.recipe.teaching.unlabelled_queries and made.episodes:
+        yield "For how many unlabelled queries there are positives is not known: their steps are not in the plan."
+    if made.recipe.mining.filter_answers:
+        yield "Matching answers runs on the CPU; its hours are not in the plan."
+    if made.episodes and (made.recipe.training.lora_rank or made.recipe.training.gradient_checkpointing):
+        yield "Memory is planned for training all weights; lora_rank and gradient_checkpointing need less."
+    if not made.gpu.bf16 and not made.recipe.lexical:
+        peak = f"{made.gpu.tflops_float32:g} TFLOP/s"
+        yield f"A {made.gpu.name} has no bf16: runs compute in float32, at a peak of {peak}."
 
 
 def _each(sizes: Mapping[str, float]) -> str:

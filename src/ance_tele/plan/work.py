@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ance_tele.mining.plugins import every_source
-from ance_tele.mining.quota import quota
 from ance_tele.paper.figures import Hours
 from ance_tele.plan.assumed import BLOCK_QUERIES, BLOCK_ROWS, GIB, MARGIN, QUERY_ROWS, Assumed
-from ance_tele.plan.hardware import GPU, ModelShape
+from ance_tele.plan.hardware import BERT_BASE, GPU, ModelShape
+from ance_tele.plan.pairs import pool_pairs, pools
 from ance_tele.settings import Recipe
-from ance_tele.store.plugins import is_plugin, plain_name
 
 
 @dataclass(frozen=True)
@@ -19,8 +17,9 @@ class Phase:
 
     Attributes:
         episode: From 1; 0 for the initial model.
-        name: "tokenise", "encode corpus", "evaluate", "search queries", "search positives", "mix" or "train".
-        amount: Number of ``unit``: "tokens", "passages", "queries", "candidates" or "steps".
+        name: "tokenise", "encode corpus", "evaluate", "search queries", "search positives", "mix" or "train"; of a
+            teacher "judge", "score pool" or "train teacher".
+        amount: Number of ``unit``: "tokens", "passages", "queries", "candidates", "pairs" or "steps".
         flops: Operations of the GPU.
         seconds: Estimated time.
     """
@@ -46,6 +45,7 @@ class Plan:
         paper: The paper's hours for the same work (Table 6), if any.
         processes: Processes of a node, each with a GPU of its own.
         nodes: Machines, which share a disk.
+        teacher: Shape of the cross-encoder, for a recipe that learns from one.
     """
 
     recipe: Recipe
@@ -61,6 +61,7 @@ class Plan:
     paper: Hours | None = None
     processes: int = 1
     nodes: int = 1
+    teacher: ModelShape = BERT_BASE
 
     @property
     def gpus(self) -> int:
@@ -138,7 +139,17 @@ class Plan:
             if "lookahead" in sources:
                 yield self._search(episode, "search positives", self.positives)
             mixed = self.train_queries * self.recipe.mining.depth * len(sources)
+            if self.recipe.teaching.judges:
+                yield self._score(episode, "judge", mixed + self.train_queries)
             yield Phase(episode, "mix", mixed, "candidates", 0.0, mixed / self.assumed.mixed)
+            if episode == self.episodes and (more := self.recipe.teaching.unlabelled_queries):
+                yield self._search(episode, "search unlabelled", more)
+                yield self._score(episode, "judge unlabelled", more * self.recipe.mining.depth)
+            if self.recipe.teaching.distils:
+                if self.recipe.teaching.teacher_updates != "off":
+                    yield self._train_teacher(episode)
+                each = pool_pairs(self.recipe)[episode - 1]
+                yield self._score(episode, "score pool", self.train_queries * each)
             yield self._train(episode)
             yield self._encode(episode)
             yield self._search(episode, "evaluate", self.eval_queries)
@@ -165,6 +176,28 @@ class Plan:
         unit = "positives" if name == "search positives" else "queries"
         reads = min(self.nodes, -(-queries // BLOCK_QUERIES))
         return Phase(episode, name, queries, unit, products + encoded, self._shared(seconds, reads))
+
+    @property
+    def pair_flops(self) -> float:
+        """Operations of scoring a pair: the teacher reads query and passage as one text, with one [CLS]."""
+        return self.teacher.forward(self.assumed.query_tokens + self.assumed.passage_tokens - 1)
+
+    @property
+    def pairs_per_second(self) -> float:
+        """Pairs that one GPU scores a second, at its share of the peak in encoding."""
+        return self.gpu.peak(self.recipe.encoder.precision) * self.assumed.encoding / self.pair_flops
+
+    def _score(self, episode: int, name: str, pairs: int) -> Phase:
+        """Score pairs by the teacher: a forward pass each."""
+        return Phase(episode, name, pairs, "pairs", pairs * self.pair_flops, pairs / self.pairs_per_second / self.gpus)
+
+    def _train_teacher(self, episode: int) -> Phase:
+        """Train the teacher on the pool, on one GPU: forward, and twice that backward."""
+        steps = self.recipe.teaching.teacher_steps or -(-self.train_queries // self.recipe.training.batch_queries)
+        flops = 3 * self.step_passages * self.pair_flops
+        seconds = flops / (self.gpu.peak(self.recipe.training.train_precision) * self.assumed.training)
+        seconds += 28 * self.teacher.parameters / (self.gpu.bandwidth * 1e9)
+        return Phase(episode, "train teacher", steps, "steps", steps * flops, steps * seconds)
 
     def _shared(self, seconds: float, passes: int) -> float:
         """Divide a phase among all GPUs, but no further than their disk writes or reads all vectors so often."""
@@ -212,17 +245,17 @@ class Plan:
         tokens = self.passages * a.passage_tokens + self.queries * a.query_tokens
         lists = (self.episodes + 1 if self.episodes else 0) * self.train_queries * mining.depth
         mined = sum(len(mining.sources_at(e)) for e in range(1, self.episodes + 1)) * self.train_queries * mining.depth
-        pools, previous = 0, 0
-        for episode in range(1, self.episodes + 1):
-            previous = quota(mining, episode, previous).total
-            pools += previous * self.train_queries
+        drawn = self.train_queries * sum(total for _, total in pools(self.recipe))
+        scored = sum(phase.amount for phase in self.phases if phase.unit == "pairs")
+        learns = self.recipe.teaching.distils and self.recipe.teaching.teacher_updates != "off"
         kept = self.episodes + 1 if self.recipe.episode.keep_vectors else 1
         return {
             "tokens": width * tokens + 8.0 * (self.passages + self.queries),
             "vectors": kept * self.vectors,
             "candidates": a.candidate_bytes * (mined + lists),
-            "pools": a.pool_bytes * pools,
-            "models": self.episodes * weights,
+            "pools": a.pool_bytes * drawn,
+            **({"teacher scores": a.candidate_bytes * scored} if scored else {}),
+            "models": self.episodes * (weights + (4.0 * self.teacher.parameters if learns else 0)),
             "checkpoints": 6 * weights if self.episodes else 0.0,
         }
 
@@ -262,22 +295,3 @@ class Plan:
         most = max((len(self.recipe.mining.sources_at(e)) for e in range(1, self.episodes + 1)), default=0)
         searched = 24.0 * self.train_queries * (depth + MARGIN) if self.episodes else 0.0
         return 2.0 * GIB + 40.0 * self.passages + max(searched, 16.0 * self.train_queries * depth * most)
-
-    @property
-    def notes(self) -> Iterator[str]:
-        """Yield sentences on what the figures leave out."""
-        if self.recipe.lexical or "bm25" in self.recipe.evaluation.baselines:
-            yield "BM25 runs on the CPU; its hours are not in the plan."
-        elif any("bm25" in self.recipe.mining.sources_at(e) for e in range(1, self.episodes + 1)):
-            yield "BM25 negatives are searched on the CPU; those hours are not in the plan."
-        named = (*every_source(self.recipe.mining), *self.recipe.mining.filters)
-        own = [plain_name(name) for name in named if is_plugin(name)]
-        if own and self.episodes:
-            yield f"The hours of your own {' and '.join(own)} are not in the plan."
-        if self.recipe.mining.filter_answers:
-            yield "Matching answers runs on the CPU; its hours are not in the plan."
-        if self.episodes and (self.recipe.training.lora_rank or self.recipe.training.gradient_checkpointing):
-            yield "Memory is planned for training all weights; lora_rank and gradient_checkpointing need less."
-        if not self.gpu.bf16 and not self.recipe.lexical:
-            peak = f"{self.gpu.tflops_float32:g} TFLOP/s"
-            yield f"A {self.gpu.name} has no bf16: runs compute in float32, at a peak of {peak}."

@@ -1,5 +1,7 @@
 """Conditions of a run in sentences: data, evaluation, truncation, dropped candidates, times."""
 
+from collections.abc import Mapping
+
 from ance_tele.console.numbers import DASH, count, counted, duration, percent, score, words
 from ance_tele.runs.summary import EpisodeSummary, Summary
 
@@ -93,7 +95,14 @@ def unusual(summary: Summary) -> list[str]:
 
 def making(summary: Summary) -> list[str]:
     """Return sentences on dropped candidates, shortages, truncation and times."""
-    return [*_dropped(summary), *_pairs(summary), *_shortage(summary), *_cut(summary), *_times(summary)]
+    return [
+        *_dropped(summary),
+        *_pairs(summary),
+        *_shortage(summary),
+        *_teacher(summary),
+        *_cut(summary),
+        *_times(summary),
+    ]
 
 
 def _dropped(summary: Summary) -> list[str]:
@@ -132,6 +141,22 @@ def _troubles(episode: EpisodeSummary) -> list[str]:
     if pool.repeats:
         found.append(f"each pass of training repeated {counted(pool.repeats, 'negative', 'negatives')}")
     return found
+
+
+def _teacher(summary: Summary) -> list[str]:
+    """Return how well the teacher ranks the lists that are learned from, against the retriever that it teaches."""
+    return [
+        f"On the lists of episode {one.number} the teacher ranks a positive first for "
+        f"{percent(one.teacher.get('teacher_first'))}% of the queries, the retriever before that episode for "
+        f"{percent(one.teacher.get('retriever_first'))}%{_weak(one.teacher)}."
+        for one in summary.episodes
+        if one.teacher
+    ]
+
+
+def _weak(shares: Mapping[str, float]) -> str:
+    weak = shares.get("teacher_first", 1) < shares.get("retriever_first", 0)
+    return ": there was little to learn from this teacher" if weak else ""
 
 
 def _cut(summary: Summary) -> list[str]:

@@ -23,6 +23,7 @@ from ance_tele.runs.identity import (
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import check_given_negatives
+from ance_tele.runs.unlabelled import check_unlabelled
 from ance_tele.settings import Recipe
 from ance_tele.store.files import atomic, write_json
 from ance_tele.store.lock import lock
@@ -51,6 +52,7 @@ def acquire_run_folder(
     if recipe.episode.episodes:
         judged, collection = inputs.judged, inputs.collection
         check_given_negatives((judged or collection.split("train")).queries, collection, recipe)
+        check_unlabelled(collection, recipe)
         inputs.teacher  # noqa: B018 (refused before the folder is made)
     if inputs.start is not None:
         check_start(inputs.start, recipe)

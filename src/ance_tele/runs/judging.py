@@ -13,6 +13,7 @@ from ance_tele.runs.folder import Episode
 from ance_tele.runs.log import log_phase
 from ance_tele.runs.teacher import scores
 from ance_tele.runs.training_set import TrainingSet, hash_of, read_pairs, write_pairs
+from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.scorer import CrossEncoderScorer
 from ance_tele.store.artefacts import cached, writing
 from ance_tele.store.fingerprints import fingerprint
@@ -27,6 +28,7 @@ def judged(
     kept: Candidates,
     mined: Candidates,
     teacher: CrossEncoderScorer,
+    retriever: DenseRetriever,
     training: TrainingSet,
     episode: Episode,
     inputs: Mapping[str, Any],
@@ -37,6 +39,7 @@ def judged(
         kept: After all filters.
         mined: Before them: all are scored.
         teacher: The cross-encoder.
+        retriever: That has mined.
         training: Training queries.
         episode: Of the candidates.
         inputs: Of the candidates.
@@ -50,9 +53,9 @@ def judged(
         return TeacherScores.unscored(training.queries, training.positives, *mined.lists.values())
 
     lists = {name: value for name, value in inputs.items() if name not in ("teacher_negatives", *teacher.reads)}
-    scored = scores(
-        teacher, episode.path / "mined_scores.parquet", pairs, training, {"lists": lists}, episode.recipe.encoder
-    )
+    path, config = episode.path / "mined_scores.parquet", episode.recipe.encoder
+    executor = retriever.executor
+    scored = scores(teacher, path, pairs, training, {"lists": lists}, config, (), retriever, executor)
     values, dropped = scored.load(), Dropped()
     if teaching.teacher_positives is not None:
         path = found_positives(episode)

@@ -123,6 +123,13 @@ def nearest_passages(retriever: DenseRetriever, config: MiningConfig, rows: np.n
     return retriever.nearest(retriever.vectors.take(rows), config.depth, what, _search(config))
 
 
+def nearest_to_queries(retriever: DenseRetriever, config: MiningConfig, rows: np.ndarray, what: str) -> CandidateLists:
+    """Return the passages nearest to queries, given by row, by the search of mining."""
+    return CandidateLists.from_topk(
+        retriever.nearest(retriever.encode_queries(rows), config.depth, what, _search(config))
+    )
+
+
 def bm25_lists(training: TrainingSet, bm25: BM25Retriever, depth: int, out: Path) -> Artefact[CandidateLists]:
     """Search for the training queries with BM25."""
     collection, queries = training.collection, training.queries

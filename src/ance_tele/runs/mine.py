@@ -71,7 +71,7 @@ def mine(
             mined_lists = collect(context)
             kept, dropped = filter_candidates(context, mined_lists)
             if judge is not None:
-                kept, by_judge = judged(kept, mined_lists, judge, training, episode, inputs)
+                kept, by_judge = judged(kept, mined_lists, judge, retriever, training, episode, inputs)
                 dropped |= by_judge
             made.facts = mined_facts(kept, dropped)
             anchored = read_manifest(episode.before / "around_positives.parquet")

@@ -90,6 +90,11 @@ def no_negatives(training: TrainingSet, episode: Episode, mined: Manifest) -> st
     elif filters:
         why = f"found {sum(found.values()):,} passages, all relevant or left out by {', '.join(filters)}"
         remedy = "loosen what leaves them out"
+        if "teacher_negatives" in filters:
+            remedy = (
+                "train the teacher longer (ance-tele teach, with its --loss binary), so that it finds fewer of them "
+                "relevant, or raise teacher_negatives"
+            )
     else:
         why = f"found {sum(found.values()):,} passages, all of them relevant"
         remedy = "raise depth, or add passages that are not relevant"

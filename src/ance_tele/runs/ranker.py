@@ -37,7 +37,7 @@ _LISTS = pa.schema(
 )
 
 # Settings without effect on the result.
-_FREE = ("save_steps",)
+_FREE = ("rerank", "save_steps")
 
 
 def train_ranker(
@@ -51,7 +51,7 @@ def train_ranker(
     work: Path,
     inputs: Mapping[str, Any],
     retriever: Callable[[], TeacherScores] | None = None,
-    card: Callable[[dict[str, Any]], str] | None = None,
+    finish: Callable[[CrossEncoder, Path, dict[str, Any]], None] | None = None,
 ) -> Manifest:
     """Train a cross-encoder on a pool and save it as the artefact ``path``; return its manifest.
 
@@ -66,7 +66,7 @@ def train_ranker(
         work: Folder of lists and checkpoints, removed in the end.
         inputs: What it is made of, besides the settings.
         retriever: Returns a retriever's scores of all pairs, whose ranking is learned too (loss "list").
-        card: Returns the model card, given the manifest's facts.
+        finish: Gets the trained model, its folder, and the manifest's facts, to which it may add.
 
     Raises:
         UserError: No query has a negative, or training has diverged.
@@ -93,8 +93,8 @@ def train_ranker(
         with quiet():
             model.save_pretrained(str(made.target), create_model_card=False)
         made.facts = {"weights": weights_fingerprint(model), "steps": trained.steps, "loss": trained.loss[-1:]}
-        if card is not None:
-            (made.target / "README.md").write_text(card(made.facts), "utf-8")
+        if finish is not None:
+            finish(model, made.target, made.facts)
     remove(work)
     return made.manifest
 
@@ -112,7 +112,7 @@ def write_training_lists(
 
     Queries without a negative are left out. Arguments as of :func:`train_ranker`.
     """
-    steps = config.steps or plan.steps_per_epoch * config.epochs
+    steps = config.steps or plan.steps_per_epoch * (config.epochs or 1)
     schema = _PAIRS if config.loss == "binary" else _LISTS
     texts = collection.queries.table["text"]
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as stream:

@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -166,7 +166,8 @@ def _episode(run: RunFolder, number: int) -> EpisodeSummary:
             f"{folder} is not whole any more: something in it, or in {before.name}, was deleted or changed while the "
             "run was at work; run the same command again."
         )
-    taught = [read_manifest(folder / name) for name in ("teacher_scores.parquet", "teacher")]
+    scored = [read_manifest(folder / name) for name in ("teacher_scores.parquet", "mined_scores.parquet")]
+    taught = [scored[0], read_manifest(folder / "teacher")]
     several = trained.facts.get("pairs", 0) > trained.facts.get("queries", 0)
     dynamics = read_manifest(folder / "dynamics.json")
     learned = {} if dynamics is None else dynamics.facts
@@ -190,6 +191,7 @@ def _episode(run: RunFolder, number: int) -> EpisodeSummary:
         learned_rate=learned.get("learned"),
         unchanged_rate=learned.get("unchanged"),
         training_mrr=learned.get("training_mrr"),
+        teacher=_teacher(scored),
     )
 
 
@@ -204,6 +206,12 @@ def _pool(mined: Manifest, mixed: Manifest, trained: Manifest) -> PoolSummary:
         without=mixed.facts.get("without_negatives"),
         dropped={**answers, **mined.facts.get("filtered", {})},
     )
+
+
+def _teacher(scored: Sequence[Manifest | None]) -> dict[str, float]:
+    """Return how often teacher and retriever have ranked a positive first, of the first scores that were compared."""
+    names = ("teacher_first", "retriever_first")
+    return next(({name: one.facts[name] for name in names} for one in scored if one and names[0] in one.facts), {})
 
 
 def _recall(lists: Manifest, mined: Manifest) -> dict[str, float]:

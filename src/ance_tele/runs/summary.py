@@ -69,6 +69,8 @@ class EpisodeSummary:
         learned_rate: Share of the training queries that rank their positive higher.
         unchanged_rate: Share of the others.
         training_mrr: Of the training queries.
+        teacher: Share of the queries whose positive the teacher ranks first on its list ("teacher_first"), and the
+            share for which the retriever does, "retriever_first"; {} where no teacher has scored.
     """
 
     number: int
@@ -84,6 +86,7 @@ class EpisodeSummary:
     learned_rate: float | None = None
     unchanged_rate: float | None = None
     training_mrr: float | None = None
+    teacher: Mapping[str, float] = field(default_factory=dict)
 
     def spent(self, *phases: str) -> float | None:
         """Return the total seconds of some phases; None if none was timed."""

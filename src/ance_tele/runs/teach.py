@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sentence_transformers import CrossEncoder
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Qrels
@@ -16,6 +17,7 @@ from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.mining.storage import read_pool
 from ance_tele.runs.folder import OpenedRun, open_run
 from ance_tele.runs.ranker import train_ranker
+from ance_tele.runs.reranking import Reranked, rerank
 from ance_tele.runs.training_set import hash_of, read_pairs
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import Manifest, package_versions, read_manifest
@@ -44,7 +46,8 @@ def train_teacher(
         data: Where the collection lies now, if it was moved.
 
     Returns:
-        The manifest of the trained model, which lies next to its folder.
+        The manifest of the trained model, which lies next to its folder; "reranked" among its facts says how it ranks
+        what the run's retriever has found (:class:`ance_tele.runs.reranking.Reranked`).
 
     Raises:
         UserError: The run has no such pool, the model cannot be trained, or ``out`` holds something else.
@@ -64,6 +67,7 @@ def train_teacher(
     positives = Qrels.from_arrays(queries, passages, np.ones(len(queries), dtype=np.int64))
     pool = read_pool(path, positives.queries, collection.queries, collection.corpus)
     start = new_cross_encoder(model, encoder, config.seed)
+    config = config.suited(len(positives), int(getattr(start.config, "hidden_size", 0)))
     inputs = {
         "start": weights_fingerprint(start),
         "max_length": start.max_seq_length,
@@ -79,14 +83,41 @@ def train_teacher(
         "version": package_versions()["ance-tele"],
         "separator": separator_of(start.tokenizer, encoder.title_separator),
     }
-    log.info(f"training on {len(positives):,} queries and the {len(pool):,} negatives of episode {number}")
+    amount = f"{config.epochs} epochs" if config.steps is None else f"{config.steps:,} steps"
+    log.info(
+        f"training on {len(positives):,} queries and the {len(pool):,} negatives of episode {number}: {amount}, "
+        f"learning rate {config.learning_rate:g}"
+    )
     work = out.with_name(f".{out.name}.training")
     given = pool, positives, collection, encoder.title_separator, config, out, work, inputs
-    return train_ranker(lambda: start, *given, card=partial(_card, known, config))
+    found = train_ranker(lambda: start, *given, finish=partial(_finish, opened, known, config))
+    if reranked := found.facts.get("reranked"):
+        _log_reranked(Reranked(**reranked))
+    return found
 
 
-def _card(known: dict[str, Any], config: CrossEncoderConfig, facts: dict[str, Any]) -> str:
-    return model_card({**known, **facts}, asdict(config), RANKER_CARD)
+def _finish(
+    opened: OpenedRun,
+    known: dict[str, Any],
+    config: CrossEncoderConfig,
+    model: CrossEncoder,
+    target: Path,
+    facts: dict[str, Any],
+) -> None:
+    """Rerank what the run's retriever has found, and write the model card."""
+    found = rerank(model, opened, config.rerank, config.precision) if config.rerank else None
+    if found is not None:
+        facts["reranked"] = found.content()
+    measured = "" if found is None else f"\n\nR{found.line()[1:]}."
+    (target / "README.md").write_text(
+        model_card({**known, **facts, "measured": measured}, asdict(config), RANKER_CARD), "utf-8"
+    )
+
+
+def _log_reranked(found: Reranked) -> None:
+    log.info(found.line())
+    if found.after < found.before:
+        log.warning("it ranks worse than the retriever, which would learn little from it: train it longer (--epochs)")
 
 
 def _last_pool(opened: OpenedRun) -> int:

@@ -1,5 +1,6 @@
 """The teacher of a run: its scores, artefacts beside what they are of, and its own learning from episode to episode."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ance_tele.console.progress import Advance, progress
 from ance_tele.data.collection import Qrels
-from ance_tele.data.ragged import offsets_of, pair_keys
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.mining.candidates import in_sorted
+from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.mining.pool import Pool
 from ance_tele.mining.storage import read_teacher_scores, write_teacher_scores
 from ance_tele.mining.teacher_scores import TeacherScores
@@ -23,17 +22,22 @@ from ance_tele.runs.ranker import train_ranker
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.dense import DenseRetriever
 from ance_tele.search.scorer import CrossEncoderScorer, DenseScorer
-from ance_tele.store.artefacts import Artefact, build, cached, writing
+from ance_tele.search.scoring import score_pairs
+from ance_tele.store.artefacts import Artefact, cached, writing
 from ance_tele.store.files import remove
 from ance_tele.store.fingerprints import fingerprint
 from ance_tele.store.manifests import Manifest, read_manifest
-from ance_tele.store.tables import open_array, write_array
 from ance_tele.training.teaching import CrossEncoderConfig
 from ance_tele.training.trainer import resolve_temperature
+
+log = logging.getLogger(__name__)
 
 # About how many passages are encoded in the time in which a pair is scored: by so much is a part of the scores, the
 # unit of resume, smaller than a shard of vectors.
 SLOWER = 8
+
+# Queries on whose lists teacher and retriever are compared.
+COMPARED = 2000
 
 Scored = Artefact[TeacherScores]
 
@@ -62,7 +66,7 @@ def teach(
     path, inputs = episode.path / "teacher_scores.parquet", {"pool": fingerprint(pool.manifest.inputs)}
     pairs = partial(_pairs, training, pool)
     known = [one for one in history if one is not None]
-    scored = scores(teacher, path, pairs, training, inputs, episode.recipe.encoder, known)
+    scored = scores(teacher, path, pairs, training, inputs, episode.recipe.encoder, known, retriever, given.executor)
     log_phase(f"episode {episode.number}", "teach", _told(scored.manifest), scored.manifest)
     return scored
 
@@ -75,6 +79,8 @@ def scores(
     inputs: Mapping[str, Any],
     config: EncoderConfig,
     history: Sequence[Scored] = (),
+    retriever: DenseRetriever | None = None,
+    executor: Executor = IN_PROCESS,
 ) -> Scored:
     """Return the teacher's logits of pairs of training queries and passages, the artefact ``path``.
 
@@ -88,6 +94,8 @@ def scores(
         inputs: What decides the pairs.
         config: ``shard_passages`` decides how large parts are.
         history: Earlier scores.
+        retriever: Compared with the teacher on some of the lists; None for no comparison.
+        executor: Where pairs are scored.
     """
     collection, parts = training.collection, path.parent / "checkpoints" / path.stem
     inputs = {**inputs, "training": training.key, **teacher.reads}
@@ -98,17 +106,24 @@ def scores(
         with writing(path, "teacher scores", inputs) as made:
             whole = pairs()
             known = [one for one in history if _by(teacher, one.manifest)]
-            for one in known:
-                whole = whole.filled(one.load())
+            for one in map(Artefact.load, known):
+                if np.array_equal(one.queries, whole.queries):
+                    whole = whole.filled(one)
             missing = np.flatnonzero(np.isnan(whole.scores))
             of = {**inputs, "known": [fingerprint(one.manifest.inputs) for one in known]}
             size = max(1, config.shard_passages // SLOWER)
-            whole.scores[missing] = _in_parts(teacher, training, whole, missing, parts, of, size)
+            asked = training.queries[whole.positions[missing]], whole.passages[missing]
+            whole.scores[missing] = score_pairs(teacher, *asked, parts, of, size, executor)
             write_teacher_scores(made.target, whole, collection.queries, collection.corpus)
-            made.facts = {"pairs": len(whole.scores), "scored": len(missing), **_agreement(whole, training.positives)}
+            made.facts = {
+                "pairs": len(whole.scores),
+                "scored": len(missing),
+                **_first(whole, training.positives, retriever),
+            }
         scored = made.artefact(read, whole)
     teacher.release()  # memory that training needs
     remove(parts)
+    warn_of_weak(scored.manifest)
     return scored
 
 
@@ -163,56 +178,31 @@ def _ranking(pool: Artefact[Pool], training: TrainingSet, retriever: DenseRetrie
     return replace(pairs, scores=score(pairs.positions, pairs.passages) / temperature)
 
 
-def _in_parts(
-    teacher: CrossEncoderScorer,
-    training: TrainingSet,
-    pairs: TeacherScores,
-    missing: np.ndarray,
-    parts: Path,
-    inputs: dict[str, Any],
-    size: int,
-) -> np.ndarray:
-    """Score the pairs of these places, int64 [n], in parts of ``size`` pairs in the folder ``parts``: float32 [n]."""
-    positions, found = pairs.positions, [np.empty(0, dtype=np.float32)]
-    with progress("scoring by the teacher", len(missing), "pairs") as advance:
-        for number, start in enumerate(range(0, len(missing), size)):
-            part = missing[start : start + size]
-            asked, sizes = np.unique(positions[part], return_counts=True)
-            rows, passages = training.queries[asked], pairs.passages[part]
-            path, of = parts / f"part-{number:05d}.npy", {**inputs, "part": [start, len(part)]}
-            make = partial(_write, teacher, rows, offsets_of(sizes), passages, advance)
-            if build(path, "part of teacher scores", of, make).reused:
-                advance(len(part))
-            found.append(open_array(path))
-    return np.concatenate(found)
-
-
-def _write(
-    teacher: CrossEncoderScorer,
-    queries: np.ndarray,
-    offsets: np.ndarray,
-    passages: np.ndarray,
-    advance: Advance,
-    target: Path,
-) -> None:
-    write_array(target, teacher.logits(queries, offsets, passages, advance))
-
-
 def _by(teacher: CrossEncoderScorer, scored: Manifest) -> bool:
     """Return whether scores are by this teacher."""
     return all(scored.inputs.get(name) == value for name, value in teacher.reads.items())
 
 
-def _agreement(scored: TeacherScores, positives: Qrels) -> dict[str, float]:
-    """Return the share of queries with a positive that the teacher scores above all others of the query."""
-    if not len(scored.scores):
-        return {"positive_first": 0.0}
-    width = 1 + int(scored.passages.max())
-    ours = pair_keys(scored.offsets, scored.passages.astype(np.int64), width)
-    relevant = in_sorted(ours, np.sort(pair_keys(positives.offsets, positives.passages, width)))
-    best = np.maximum.reduceat(np.where(relevant, scored.scores, -np.inf), scored.offsets[:-1])
-    others = np.maximum.reduceat(np.where(relevant, -np.inf, scored.scores), scored.offsets[:-1])
-    return {"positive_first": round(float((best > others).mean()), 4)}
+def _first(scored: TeacherScores, positives: Qrels, retriever: DenseRetriever | None) -> dict[str, float]:
+    """Return how often the teacher ranks a positive first, and on some of the lists how often both scorers do."""
+    found = {"positive_first": scored.positive_first(positives)}
+    if retriever is not None and len(scored.scores):
+        some = scored.at(np.unique(np.linspace(0, len(scored.queries) - 1, COMPARED).round().astype(np.int64)))
+        theirs = replace(some, scores=DenseScorer(retriever).of(some.queries)(some.positions, some.passages))
+        of = positives.select(some.queries)
+        found |= {"teacher_first": some.positive_first(of), "retriever_first": theirs.positive_first(of)}
+    return {name: round(share, 4) for name, share in found.items()}
+
+
+def warn_of_weak(scored: Manifest) -> None:
+    """Log a warning where the retriever ranks positives first more often than the teacher on the same lists."""
+    facts = scored.facts
+    if facts.get("teacher_first", 1) < facts.get("retriever_first", 0):
+        log.warning(
+            f"the teacher ranks a positive first for {facts['teacher_first']:.1%} of the queries, the retriever itself "
+            f"for {facts['retriever_first']:.1%} of them: there is little to learn from this teacher; train it longer "
+            "(ance-tele teach), or take another"
+        )
 
 
 def _told(scored: Manifest) -> str:

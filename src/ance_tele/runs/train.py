@@ -51,7 +51,14 @@ log = logging.getLogger(__name__)
 _FORMER = {"negatives_cross_device": False}
 
 # Settings of the teacher that decide its scores, pools or positives, and so are in their manifests.
-_NOT_OF_THE_LOSS = ("teacher", "teacher_positives", "teacher_updates", "teacher_steps", "teacher_learning_rate")
+_NOT_OF_THE_LOSS = (
+    "teacher",
+    "teacher_positives",
+    "unlabelled_queries",
+    "teacher_updates",
+    "teacher_steps",
+    "teacher_learning_rate",
+)
 
 
 def train(

@@ -42,11 +42,11 @@ class CrossEncoderScorer:
     """A cross-encoder, by folder or hub name, loaded on first use."""
 
     def __init__(self, name: str, config: EncoderConfig, collection: Collection) -> None:
-        self._name, self._config, self._collection = name, config, collection
+        self.name, self.config, self.collection = name, config, collection
 
     @cached_property
     def _model(self) -> CrossEncoder:
-        return load_cross_encoder(self._name, self._config)
+        return load_cross_encoder(self.name, self.config)
 
     @cached_property
     def key(self) -> str:
@@ -57,14 +57,14 @@ class CrossEncoderScorer:
     def reads(self) -> dict[str, Any]:
         """Everything that decides its logits: weights, and how it reads pairs; for manifests."""
         model = self._model
-        how = [tokenizer_fingerprint(model.tokenizer), model.max_seq_length, self._config.title_separator]
-        precision = resolve_precision(self._config.precision, model.device)
+        how = [tokenizer_fingerprint(model.tokenizer), model.max_seq_length, self.config.title_separator]
+        precision = resolve_precision(self.config.precision, model.device)
         return {"teacher": self.key, "reads": fingerprint(how), "precision": precision}
 
     def of(self, queries: np.ndarray) -> PairScores:
         """Return the scores of queries; see :class:`ance_tele.search.retriever.Scorer`."""
-        texts, corpus = self._collection.queries.table["text"].take(queries), self._collection.corpus
-        model, separator = self._model, self._config.title_separator
+        texts, corpus = self.collection.queries.table["text"].take(queries), self.collection.corpus
+        model, separator = self._model, self.config.title_separator
 
         def score(positions: np.ndarray, passages: np.ndarray) -> np.ndarray:
             places, offsets = _grouped(positions)
@@ -77,8 +77,8 @@ class CrossEncoderScorer:
 
         The passages of ``queries[i]`` are ``offsets[i]:offsets[i + 1]``; in the precision of the encoder's settings.
         """
-        texts, corpus = self._collection.queries.table["text"].take(queries).to_pylist(), self._collection.corpus
-        config = self._config
+        texts, corpus = self.collection.queries.table["text"].take(queries).to_pylist(), self.collection.corpus
+        config = self.config
         given = (self._model, texts, offsets, passages, corpus, config.title_separator)
         return cross_logits(*given, config.precision, advance)
 

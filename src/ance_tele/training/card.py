@@ -57,7 +57,7 @@ tags:
 
 It scores a query and a passage together. Trained by [ance-tele](https://aclanthology.org/2022.emnlp-main.445) {version}
 from `{base}` on the collection `{collection}`: {steps} steps on the judged passages and on negatives that a run of the
-recipe `{recipe}` had mined in episode {episode}.
+recipe `{recipe}` had mined in episode {episode}.{measured}
 
 ## Use
 

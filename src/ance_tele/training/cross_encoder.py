@@ -54,6 +54,7 @@ def train_cross_encoder(
     Raises:
         UserError: A checkpoint cannot be read, or training has diverged.
     """
+    assert config.learning_rate is not None, "chosen by the caller"
     data = Dataset.from_file(str(lists))
     steps = math.ceil(len(data) / rows)
     schedule = Schedule(steps, steps, math.ceil(config.warmup_ratio * steps), config.learning_rate)

@@ -1,4 +1,4 @@
-"""Losses of a retriever that learns from a teacher, and of both together, as functions of their scores.
+"""Losses of a retriever that learns from a teacher, as functions of their scores.
 
 A query's list is the passages that were drawn for it, its positive among them. Scores are matrices of queries and all
 passages of a batch; ``own``, bool [b, p], is True where a passage is of the query's list. Everything is a mean over
@@ -39,25 +39,16 @@ def list_kl(ideal: Tensor, actual: Tensor, own: Tensor) -> Tensor:
     return ((first.exp() * (first - second)).masked_fill(~own, 0.0)).sum(1).mean()
 
 
-def joint_loss(retriever: Tensor, teacher: Tensor, own: Tensor, target: Tensor) -> Tensor:
-    """Return RocketQAv2's loss: KL(teacher's list || retriever's list) and the teacher's cross-entropy on the list.
-
-    Gradients of the KL flow to both, each learning from the other (Ren et al. 2021).
-
-    Args:
-        retriever: Scores, [b, p].
-        teacher: Scores, [b, p].
-        own: The lists, bool [b, p].
-        target: Index of each query's positive, int64 [b].
-    """
-    return list_kl(teacher, retriever, own) - _at(list_log_softmax(teacher, own), target).mean()
-
-
 def margin_mse(scores: Tensor, teacher: Tensor, own: Tensor, target: Tensor) -> Tensor:
     """Return the squared difference of the margins between positive and negative, a mean over all pairs of these.
 
-    The margin of sentence-transformers' MarginMSELoss; 0 where no query has a negative. Arguments as of
-    :func:`joint_loss`.
+    The margin of sentence-transformers' MarginMSELoss; 0 where no query has a negative.
+
+    Args:
+        scores: The retriever's, [b, p].
+        teacher: The teacher's, [b, p].
+        own: The lists, bool [b, p].
+        target: Index of each query's positive, int64 [b].
     """
     negatives = _negatives(own, target)
     apart = (_at(scores, target)[:, None] - scores) - (_at(teacher, target)[:, None] - teacher)
@@ -65,15 +56,24 @@ def margin_mse(scores: Tensor, teacher: Tensor, own: Tensor, target: Tensor) -> 
 
 
 def adversarial_loss(scores: Tensor, teacher: Tensor, own: Tensor, target: Tensor) -> Tensor:
-    """Return AR2's adversarial term for the retriever (Zhang et al. 2022): the sum over negatives d of r_d log p(d).
+    """Return AR2's adversarial term for the retriever (Zhang et al. 2022): the mean of r_d over its negatives d.
 
-    r_d is the log-probability that the teacher prefers the positive to d, and p the retriever's distribution over the
-    list; the positive itself has no part in the sum. A step raises the negatives that the teacher takes for relevant.
-    Arguments as of :func:`joint_loss`; the teacher gets no gradient.
+    r_d is the log-probability that the teacher prefers the positive to d, and d is drawn by the retriever's softmax
+    over the negatives of the list; the mean is exact. A step raises the negatives that the teacher takes for relevant,
+    at the cost of the other negatives: the positive has no part in it, and a teacher that finds all alike changes
+    nothing.
+    0 for a query without a negative. Arguments as of :func:`margin_mse`; the teacher gets no gradient.
+
+    Example:
+        >>> own, target = torch.ones(1, 3, dtype=torch.bool), torch.tensor([0])
+        >>> found = adversarial_loss(torch.zeros(1, 3), torch.tensor([[2.0, 2.0, -90.0]]), own, target)
+        >>> round(float(found), 4)  # half the logarithm of a half
+        -0.3466
     """
+    negatives = _negatives(own, target)
     reward = F.logsigmoid(_at(teacher, target)[:, None] - teacher).detach()
-    found = reward * list_log_softmax(scores, own)
-    return found.masked_fill(~_negatives(own, target), 0.0).sum(1).mean()
+    drawn = list_log_softmax(scores, negatives).exp()
+    return (drawn * reward).masked_fill(~negatives, 0.0).sum(1).mean()
 
 
 def passage_loss(

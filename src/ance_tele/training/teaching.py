@@ -1,9 +1,15 @@
 """Settings of a teacher: a cross-encoder whose scores a retriever learns from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from ance_tele.console.errors import UserError
+
+# Steps that a cross-encoder takes at least, if ten epochs have as many.
+STEPS = 3000
+
+# Learning rate of a cross-encoder of BERT-base's width; smaller ones take larger steps.
+BASE_RATE, BASE_WIDTH = 2e-5, 768
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class TeachingConfig:
             of its logit) are no negatives; None keeps all.
         teacher_positives: Those that it finds relevant with at least this probability are positives of the episode;
             None for none.
+        unlabelled_queries: At most so many queries of the collection that no split names train the last episode too:
+            those for which the teacher finds positives among what the retriever finds (RocketQA's fourth step).
         teacher_updates: After each mining the teacher learns from the episode's own pool: from judgements alone
             ("contrastive", AR2), or also from the retriever's ranking ("mutual", RocketQAv2).
         teacher_steps: Steps of such an update; None means one pass over the training queries.
@@ -40,6 +48,7 @@ class TeachingConfig:
     adversarial: Annotated[float, (0, 1)] = 0.0
     teacher_negatives: Annotated[float | None, (0, 1)] = None
     teacher_positives: Annotated[float | None, (0, 1)] = None
+    unlabelled_queries: Annotated[int, (0, 1 << 30)] = 0
     teacher_updates: Literal["off", "contrastive", "mutual"] = "off"
     teacher_steps: Annotated[int | None, (1, 1 << 30)] = None
     teacher_learning_rate: Annotated[float, (0, 10)] = 1e-5
@@ -48,6 +57,11 @@ class TeachingConfig:
         """Refuse what the type and the range of a field do not."""
         if not self.teacher_temperature > 0:
             raise UserError(f"teacher_temperature is {self.teacher_temperature}; it must be above zero.")
+        if self.unlabelled_queries and self.teacher_positives is None:
+            raise UserError(
+                f"unlabelled_queries is {self.unlabelled_queries}, but the teacher finds no positives for them; set "
+                "teacher_positives, such as 0.9."
+            )
         if self.adversarial and self.distillation != "kl":
             raise UserError(
                 f"adversarial is {self.adversarial}, but distillation is '{self.distillation}'; set "
@@ -84,37 +98,49 @@ class CrossEncoderConfig:
             is the cross-entropy over the list.
         batch_queries: Queries in a step.
         negatives_per_query: Drawn from the pool for each.
-        epochs: Passes over the training queries.
+        epochs: Passes over the training queries; None takes two, or up to ten for about 3,000 steps.
         steps: Steps instead, where given.
-        learning_rate: Peak of the linear schedule.
+        learning_rate: Peak of the linear schedule; None is chosen by the width of the model.
         warmup_ratio: Share of the steps that warm up.
         weight_decay: Of AdamW.
         max_grad_norm: Gradients are clipped to this norm.
         precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
         save_steps: Steps between two checkpoints; None means every ten minutes.
+        rerank: Passages of each query that the trained model reranks, to be compared with the retriever; 0 for none.
         seed: Of the new head, of batches and of dropout.
 
     Example:
         >>> CrossEncoderConfig(loss="list", negatives_per_query=15).check()
+        >>> chosen = CrossEncoderConfig().suited(queries=8000, width=384)
+        >>> chosen.epochs, chosen.learning_rate
+        (6, 4e-05)
     """
 
     loss: Literal["binary", "list"] = "binary"
     batch_queries: int = 16
     negatives_per_query: int = 4
-    epochs: int = 2
+    epochs: int | None = None
     steps: int | None = None
-    learning_rate: float = 1e-5
+    learning_rate: float | None = None
     warmup_ratio: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     precision: Literal["auto", "float32", "bf16"] = "auto"
     save_steps: int | None = None
+    rerank: int = 50
     seed: int = 42
+
+    def suited(self, queries: int, width: int) -> "CrossEncoderConfig":
+        """Return these settings with a choice of those that are None, by training queries and width of the model."""
+        epochs = self.epochs or max(2, min(10, -(-STEPS // -(-queries // self.batch_queries))))
+        rate = BASE_RATE * BASE_WIDTH / (width or BASE_WIDTH)
+        return replace(self, epochs=epochs, learning_rate=self.learning_rate or float(f"{rate:.1e}"))
 
     def check(self) -> None:
         """Refuse values that cannot work."""
-        for name, least in (("batch_queries", 1), ("negatives_per_query", 1), ("epochs", 1), ("learning_rate", 0)):
-            if getattr(self, name) < least:
+        least_of = {"batch_queries": 1, "negatives_per_query": 1, "epochs": 1, "learning_rate": 0, "rerank": 0}
+        for name, least in least_of.items():
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         for name in ("steps", "save_steps"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
