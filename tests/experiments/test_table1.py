@@ -112,7 +112,7 @@ def test_settings_of_pretrainings(passages: int, width: int) -> None:
 @pytest.mark.parametrize("queries", [1, 400, 502_939])
 def test_an_ignorant_teacher_still_leaves_negatives(queries: int) -> None:
     """What it takes for relevant before it knows anything lies below RocketQA's threshold."""
-    config = CrossEncoderConfig(**teacher_defaults(queries, 128))
+    config = CrossEncoderConfig(**teacher_defaults(queries))
     config.check()
     threshold = RECIPES["rocketqa"]().teaching.teacher_negatives
     assert config.loss == "binary" and threshold is not None

@@ -65,20 +65,18 @@ def pretraining_defaults(passages: int, width: int, longest: int) -> dict[str, A
     return {"batch_passages": batch, "epochs": epochs, "learning_rate": rate, "max_tokens": longest}
 
 
-def teacher_defaults(queries: int, width: int) -> dict[str, Any]:
-    """Return settings of a teacher that suit the training queries and a model.
+def teacher_defaults(queries: int) -> dict[str, Any]:
+    """Return settings of a teacher that suit the training queries; its rate goes by the width of the model.
 
     With 15 negatives to a positive a passage is relevant with a probability of 1/16 before anything is known of it.
     That is below RocketQA's threshold of 0.1, so that a teacher that has learned little still leaves negatives.
 
     Example:
-        >>> teacher_defaults(400, 128)
-        {'negatives_per_query': 15, 'epochs': 10, 'learning_rate': 0.00012}
+        >>> teacher_defaults(400)
+        {'negatives_per_query': 15, 'epochs': 10}
     """
     per_epoch = -(-queries // CrossEncoderConfig().batch_queries)
-    epochs = max(1, min(10, -(-TEACHER_STEPS // max(1, per_epoch))))
-    rate = round(min(1e-3, 2e-5 * BASE_WIDTH / (width or BASE_WIDTH)), 6)
-    return {"negatives_per_query": 15, "epochs": epochs, "learning_rate": rate}
+    return {"negatives_per_query": 15, "epochs": max(1, min(10, -(-TEACHER_STEPS // max(1, per_epoch))))}
 
 
 def make_starts(
@@ -126,8 +124,7 @@ def make_starts(
 
 def teacher_config(chosen: Recipe, at_hand: AtHand, settings: Mapping[str, Any]) -> CrossEncoderConfig:
     """Return the settings of the teacher that learns from a run of this recipe."""
-    facts = at_hand.facts(chosen)
-    return CrossEncoderConfig(**{**teacher_defaults(facts.queries, facts.width), **settings})
+    return CrossEncoderConfig(**{**teacher_defaults(at_hand.facts(chosen).queries), **settings})
 
 
 def seconds_of(*artefacts: Path) -> float:
