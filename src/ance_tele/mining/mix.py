@@ -67,6 +67,14 @@ def quota(config: MiningConfig, episode: int, previous: int = 0) -> Quota:
     return Quota({name: sizes[name] for name in sources}, momentum)
 
 
+def quota_at(config: MiningConfig, episode: int) -> Quota:
+    """Return the quota of an episode whose earlier pools had their target sizes."""
+    target = Quota({}, 0)
+    for number in range(1, episode + 1):
+        target = quota(config, number, target.total)
+    return target
+
+
 def mix(
     candidates: Candidates,
     positives: Qrels,
@@ -106,9 +114,7 @@ def mix(
         >>> set(pool.passages.tolist()) & {0, 7}
         set()
     """
-    target = Quota({}, 0)
-    for number in range(1, episode + 1):
-        target = quota(config, number, target.total)
+    target = quota_at(config, episode)
     _check(candidates, positives, target, episode, history)
     width = 1 + max(
         [int(lists.passages.max(initial=0)) for lists in candidates.lists.values()]
