@@ -59,9 +59,9 @@ def draw(pairs: Pairs, pool: Pool, count: int, seed: int, score: PairScores, top
         _, first = np.unique(order, return_index=True)
         chosen.append(order[np.sort(first)[:count]])
     offsets, passages = offsets_of([len(one) for one in chosen]), np.concatenate([*chosen, np.empty(0, np.int64)])
-    position = owners(offsets)
-    scores = score(position, passages)
-    order = np.lexsort((passages, -scores, position))  # as in lists: ties in the order of rows
+    of_anchor = owners(offsets)
+    scores = score(of_anchor, passages)
+    order = np.lexsort((passages, -scores, of_anchor))  # as in lists: ties in the order of rows
     relevant = score(owners(positives.offsets), positives.passages)
     return Drawn(pairs, offsets, passages[order], scores[order], relevant, count)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -92,7 +92,7 @@ def mine_teleportation_negatives(
 ) -> Mined:
     """Mine query, lookahead and momentum negatives for a dataset of (anchor, positive) pairs.
 
-    Arguments and datasets are those of :func:`sentence_transformers.util.mine_hard_negatives` where they have its names.
+    Arguments and datasets are those of ``sentence_transformers.util.mine_hard_negatives`` where they have its names.
     Different are: ``sampling_strategy`` is "random" by default, as training draws; texts are compared by the similarity
     that the model declares, where it is cosine for all models there; the anchor itself and copies of its positives but
     for white space are no negatives; a name of a column that is not there is an error; vectors are never kept.
@@ -176,8 +176,9 @@ def mine_teleportation_negatives(
         query_prompt=_prompt(model, query_prompt, query_prompt_name),
         passage_prompt=_prompt(model, corpus_prompt, corpus_prompt_name),
         precision=precision,
-        **({} if batch_size is None else {"encode_tokens": batch_size * _longest(model)}),
     )
+    if batch_size is not None:
+        encoder = replace(encoder, encode_tokens=batch_size * _longest(model))
     with searching(pairs, model, config, encoder, again=history is not None) as searched:
         score = searched.scores(cross_encoder)
         pool, dropped = searched.pool(past, seed, score, sampling_strategy == "top")

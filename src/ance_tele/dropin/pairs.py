@@ -71,8 +71,8 @@ class Pairs:
         for query, passage in rows:
             judged.setdefault(_id(query), {})[_id(passage)] = 1
         folder = cache or cache_folder()
-        ids = ({_id(row): text for text, row in numbers.items()} for numbers in (passages, queries))
-        collection = collection_from_dicts(*ids, {"train": judged}, name="dataset", cache=folder)
+        texts, asked = ({_id(row): text for text, row in numbers.items()} for numbers in (passages, queries))
+        collection = collection_from_dicts(texts, asked, {"train": judged}, name="dataset", cache=folder)
         training = TrainingSet.of(collection, MiningConfig())
         width = len(passages)
         pairs = training.positives.owners * width + training.positives.passages

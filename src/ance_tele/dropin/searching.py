@@ -151,7 +151,8 @@ def searching(
     Raises:
         UserError: The model or the settings cannot be used.
     """
-    check(model, config)
+    check_model(model)
+    check_settings(config)
     was_training = [(module, module.training) for module in model.modules()]
     with _random_untouched(), TemporaryDirectory(dir=_made(pairs.cache)) as folder:
         try:
@@ -167,18 +168,28 @@ def searching(
                 module.training = mode
 
 
-def check(model: object, config: MiningConfig) -> None:
-    """Refuse what cannot be mined with or from.
+def check_model(model: object) -> None:
+    """Refuse what is no dense encoder.
 
     Raises:
-        UserError: The model is no dense encoder, or a setting or source is not possible here.
+        UserError: It is something else.
     """
     if not isinstance(model, SentenceTransformer):
         raise UserError(f"The model is a {type(model).__name__}; negatives are mined with a SentenceTransformer.")
+
+
+def check_settings(config: MiningConfig) -> None:
+    """Refuse settings that need more than pairs of texts.
+
+    Raises:
+        UserError: A setting or source is not possible here.
+    """
     config.check()
     for source in (*config.sources, *(config.first_sources or ())):
         if source in _ELSEWHERE:
-            raise UserError(f"The source '{source}' needs a collection; take ance-tele run, or 'query' and 'lookahead'.")
+            raise UserError(
+                f"The source '{source}' needs a collection: ance-tele run; here there are query and lookahead."
+            )
     if config.search != "exact":
         raise UserError(f"search is '{config.search}', but here passages are found exactly; leave it out.")
 
