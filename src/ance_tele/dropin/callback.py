@@ -35,9 +35,10 @@ class TeleportationCallback(TrainerCallback):
     The trainer gets :attr:`train_dataset`, whose rows are an anchor, a positive and ``num_negatives`` negatives, and
     the callback; loss, collator, sampler and loader stay what they are. Every epoch reads the next negatives of the
     pool. Query, lookahead and momentum negatives are mixed as :class:`~ance_tele.mining.config.MiningConfig` says, each
-    mining being an episode. The model encodes in evaluation mode, and random number generators stay as they were, so that
-    dropout is that of a training without the callback. A checkpoint has its state in ``teleportation.safetensors``, and
-    ``resume_from_checkpoint`` goes on as if nothing had happened. Of several processes the first one mines.
+    mining being an episode. The model encodes in evaluation mode, and random number generators stay as they were, so
+    that dropout is that of a training without the callback. A checkpoint has its state in
+    ``teleportation.safetensors``, and ``resume_from_checkpoint`` goes on as if nothing had happened. Of several
+    processes the first one mines.
 
     After every mining, and after the last step, the training's log gets ``training_mrr`` (MRR@100 of the anchors) and,
     from the second on, the shares ``forgotten``, ``learned`` and ``unchanged`` of anchors whose positive ranks lower,
@@ -169,10 +170,15 @@ class TeleportationCallback(TrainerCallback):
         if not state.global_step:
             self._served.table.fill_(-1)
             return
-        folder = Path(self.resume_from or Path(args.output_dir) / f"checkpoint-{state.global_step}")
-        key, shape = self._pairs.training.key, (len(self.train_dataset), self.num_negatives)
-        queries, labelled = self._pairs.training.queries, self.teacher is not None
-        self._state, table, labels = load_state(folder / FILE, key, queries, shape, labelled)
+        loaded: list[Any] = [None]
+        if state.is_world_process_zero:
+            path = Path(self.resume_from or _checkpoint(args, state)) / FILE
+            shape, labelled = (len(self.train_dataset), self.num_negatives), self.teacher is not None
+            training = self._pairs.training
+            self._state, table, labels = load_state(path, training.key, training.queries, shape, labelled)
+            loaded = [(self._state.step, self._state.turn, table, labels)]
+        step, turn, table, labels = broadcast_object_list(loaded)[0]
+        self._state = replace(self._state, step=step, turn=turn)
         self._served.exchange(table, labels)
 
     def on_epoch_begin(
@@ -181,14 +187,13 @@ class TeleportationCallback(TrainerCallback):
         """Mine if it is time, and put the next negatives of the pool in place."""
         if not float(state.epoch or 0).is_integer():
             return  # resumed within an epoch, whose negatives are in place
-        first = self._state.step < 0
         due = self.every_steps is None and round(state.epoch or 0) % self.every_epochs == 0
-        if first or (due and self._state.step != state.global_step):
-            self._mine(state, control, kwargs["model"])
-        elif self._state.step != state.global_step:
-            self._state = replace(self._state, turn=self._state.turn + 1)
+        if self._state.step == state.global_step:  # mined after the last step
             self._serve()
-        else:  # mined after the last step
+        elif due or self._state.step < 0:
+            self._mine(state, control, kwargs["model"])
+        else:
+            self._state = replace(self._state, turn=self._state.turn + 1)
             self._serve()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -203,11 +208,10 @@ class TeleportationCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save the state beside the trainer's."""
-        if not args.should_save:
-            return
-        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
-        labels = None if self._served.labels is None else self._served.labels.numpy()
-        save_state(path, self._state, self._served.table.numpy(), labels, self._pairs.training.key)
+        if state.is_world_process_zero:
+            labels = None if self._served.labels is None else self._served.labels.numpy()
+            path, key = _checkpoint(args, state) / FILE, self._pairs.training.key
+            save_state(path, self._state, self._served.table.numpy(), labels, key)
 
     # ---- mining ---------------------------------------------------------------------------------------
 
@@ -286,3 +290,8 @@ class TeleportationCallback(TrainerCallback):
         wanted = control.should_log
         self.log(dict(figures))
         control.should_log = wanted  # logging marks as done what the trainer has yet to log of this step
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    """Return the folder of the trainer's checkpoint after the steps done so far."""
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
