@@ -45,6 +45,7 @@ def trainer_of(
     loss: Any = None,
     others: tuple[TrainerCallback, ...] = (),
     dataset: Dataset | None = None,
+    evaluated: Dataset | None = None,
     **settings: Any,
 ) -> SentenceTransformerTrainer:
     """Return a trainer with a callback (None: without) that trains for two epochs of nine steps."""
@@ -55,6 +56,7 @@ def trainer_of(
         model,
         args,
         train_dataset=callback.train_dataset if dataset is None else dataset,
+        eval_dataset=evaluated,
         loss=MultipleNegativesRankingLoss(model) if loss is None else loss,
         callbacks=[*([] if callback is None else [callback]), *others],
     )
