@@ -1,5 +1,9 @@
 """TeleportationCallback: an ordinary trainer, whose negatives are mined again while it trains."""
 
+import json
+import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -279,3 +283,22 @@ def test_a_second_training_begins_anew(data: tuple[Dataset, list[str]], tiny_mod
         trainer_of(callback, model, tmp_path).train()
     assert same(*map(weights, models)) and len(callback.pools) == 2
     assert isinstance(models[0], SentenceTransformer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"every_steps": 3}], ids=str)
+def test_the_first_of_several_processes_mines_and_all_read_the_same(
+    settings: dict[str, int], toy: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    script, launch = Path(__file__).with_name("rank_training.py"), [sys.executable, "-m", "torch.distributed.run"]
+    found = []
+    for _ in range(2):  # the second time it resumes after the third of eight steps
+        given = [script, toy, tiny_model, tmp_path, json.dumps(settings)]
+        subprocess.run([*launch, "--standalone", "--nproc_per_node=2", *map(str, given)], check=True)
+        ranks = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+        assert [rank.pop("pools") for rank in ranks] == [3 if settings else 2, 0]
+        assert ranks[0] == ranks[1] and ranks[0]["steps"] == 8
+        found.append(ranks[0])
+        for later in (6, 8):
+            shutil.rmtree(tmp_path / f"checkpoint-{later}")
+    assert found[0] == found[1]
