@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from sentence_transformers import SentenceTransformer
+from judges import write_judge
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
 from training_pairs import load, read_pairs
 
@@ -181,3 +182,31 @@ def test_other_models_and_empty_data_are_refused(model: SentenceTransformer) -> 
     with pytest.raises(UserError, match="is a Linear; negatives are mined with a SentenceTransformer"):
         pair = Dataset.from_dict({"a": ["t1"], "b": ["t2"]})
         at.mine_teleportation_negatives(pair, torch.nn.Linear(2, 2), corpus=["t3"])
+
+
+def test_a_cross_encoder_decides_and_orders_as_theirs(
+    data: tuple[Dataset, list[str]], model: SentenceTransformer, tiny_model: Path, tmp_path: Path
+) -> None:
+    judge = CrossEncoder(str(write_judge(tiny_model, tmp_path / "judge", labels=1)), device="cpu")
+    pairs, corpus = data[0].select(range(6)), data[1]
+    given: dict[str, Any] = {"corpus": corpus, "absolute_margin": 1.0, "max_score": 5.0, "output_scores": True}
+    theirs = mine_hard_negatives(
+        pairs, model, cross_encoder=judge, num_negatives=140, range_max=144, verbose=False, **given
+    )
+    ours = at.mine_teleportation_negatives(
+        pairs, model, cross_encoder=judge, num_negatives=140, pool_per_source=100, **given, **PLAIN
+    ).dataset
+    assert 20 < len(ours) == len(theirs) < 6 * 140
+    assert set(zip(ours["anchor"], ours["negative"], strict=True)) == set(
+        zip(theirs["anchor"], theirs["negative"], strict=True)
+    )
+    np.testing.assert_allclose(list(ours["scores"]), list(theirs["scores"]), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16], ids=str)
+def test_models_loaded_in_half_precision_mine_in_it(
+    kind: torch.dtype, data: tuple[Dataset, list[str]], model: SentenceTransformer
+) -> None:
+    whole = at.mine_teleportation_negatives(data[0], model, corpus=data[1], precision="float32")
+    half = at.mine_teleportation_negatives(data[0], model.to(kind), corpus=data[1], precision="float32")
+    assert half.training_mrr == pytest.approx(whole.training_mrr, abs=0.05)

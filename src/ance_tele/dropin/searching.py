@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -153,6 +153,7 @@ def searching(
     """
     check_model(model)
     check_settings(config)
+    encoder = _as_loaded(model, encoder)
     was_training = [(module, module.training) for module in model.modules()]
     with _random_untouched(), TemporaryDirectory(dir=_made(pairs.cache)) as folder:
         try:
@@ -192,6 +193,14 @@ def check_settings(config: MiningConfig) -> None:
             )
     if config.search != "exact":
         raise UserError(f"search is '{config.search}', but here passages are found exactly; leave it out.")
+
+
+def _as_loaded(model: SentenceTransformer, encoder: EncoderConfig) -> EncoderConfig:
+    """Return the settings with the precision of weights that were loaded in half precision."""
+    kind = next((one.dtype for one in model.parameters() if one.is_floating_point()), torch.float32)
+    if kind == torch.bfloat16:
+        return replace(encoder, precision="bf16")
+    return replace(encoder, precision="float32") if kind == torch.float16 else encoder
 
 
 @contextmanager
