@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"cli"},
     {"experiments", "explorer"},
     {"episode"},
-    {"analysis"},
+    {"analysis", "dropin"},
     {"plan"},
     {"report"},
     {"runs"},

@@ -11,7 +11,7 @@ from ance_tele.data.ragged import offsets_of, owners, pair_keys, spans, within
 from ance_tele.mining.candidates import Candidates, in_sorted
 from ance_tele.mining.config import MiningConfig
 from ance_tele.mining.pool import COLUMNS, Pool
-from ance_tele.mining.quota import Quota, quota
+from ance_tele.mining.quota import Quota, quota_at
 from ance_tele.mining.seeding import hashed
 from ance_tele.mining.sources import SOURCES
 
@@ -63,9 +63,7 @@ def mix(
         >>> set(pool.passages.tolist()) & {0, 7}
         set()
     """
-    target = other = Quota({}, 0)
-    for number in range(1, episode + 1):
-        target, other = (quota(config, number, target.total, each) for each in (False, True))
+    target, other = (quota_at(config, episode, each) for each in (False, True))
     _check(candidates, positives, target, episode, history)
     if forgotten is None:
         if config.by_forgetting and history:

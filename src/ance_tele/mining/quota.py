@@ -51,6 +51,15 @@ def quota(config: MiningConfig, episode: int, previous: int = 0, forgotten: bool
     return Quota({name: sizes[name] for name in sources}, momentum)
 
 
+def quota_at(config: MiningConfig, episode: int, forgotten: bool = False) -> Quota:
+    """Return the quota of an episode whose earlier pools had their target sizes."""
+    found, previous = Quota({}, 0), 0
+    for number in range(1, episode + 1):
+        found = quota(config, number, previous, forgotten)
+        previous = quota(config, number, previous).total
+    return found
+
+
 def _shared(total: int, previous: int, alpha: float) -> tuple[int, int]:
     """Return momentum and newly mined, at most ``previous`` and ``total``, of which momentum is the share alpha."""
     if not previous or alpha <= 0:

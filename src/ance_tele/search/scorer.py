@@ -39,14 +39,14 @@ class DenseScorer:
 
 
 class CrossEncoderScorer:
-    """A cross-encoder, by folder or hub name, loaded on first use."""
+    """A cross-encoder, by folder or hub name and loaded on first use, or in memory."""
 
-    def __init__(self, name: str, config: EncoderConfig, collection: Collection) -> None:
+    def __init__(self, name: str | CrossEncoder, config: EncoderConfig, collection: Collection) -> None:
         self.name, self.config, self.collection = name, config, collection
 
     @cached_property
     def _model(self) -> CrossEncoder:
-        return load_cross_encoder(self.name, self.config)
+        return load_cross_encoder(self.name, self.config) if isinstance(self.name, str) else self.name
 
     @cached_property
     def key(self) -> str:
