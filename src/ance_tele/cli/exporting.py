@@ -1,6 +1,8 @@
 """The verb `export`: vectors into a vector database, or files."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from ance_tele.cli.common import HINTS, LENIENT, echo
 from ance_tele.cli.flags import Flag, Given, Verb, switch
@@ -28,9 +30,7 @@ def export_verb(given: Given) -> int:
 
     names = ("episode", "best", "vectors", "table", "replace")
     options = {name: getattr(given, name) for name in names}
-    done = export_vectors(
-        **_source(given), to=given.to, **options, texts=not given.no_texts, index=not given.no_index
-    )
+    done = export_vectors(**_source(given), to=given.to, **options, texts=not given.no_texts, index=not given.no_index)
     there = f", {done.passages - done.written:,} of them before" if done.written < done.passages else ""
     echo(f"{done.to}: {done.passages:,} passages in '{done.table}'{there} ({duration(done.seconds)})")
     by_index = f" / {done.approximate.share:.1%} by the index" if done.approximate else ""
@@ -42,10 +42,8 @@ def export_verb(given: Given) -> int:
     return 0
 
 
-def _source(given: Given) -> dict[str, object]:
+def _source(given: Given) -> dict[str, Any]:
     """Return run or model, data and settings, as :func:`export_vectors` takes them."""
-    from pathlib import Path
-
     from ance_tele.data.load import load_collection
     from ance_tele.runs.working_copy import fetched
 
@@ -61,8 +59,8 @@ def _source(given: Given) -> dict[str, object]:
 
 EXPORT = Verb(
     export_verb,
-    "Write the vectors of a corpus into a vector database, or into Parquet and numpy files. Titles and texts come along; "
-    "the ten best passages of 100 queries are compared with ours; the same command resumes.",
+    "Write vectors into a vector database, or into Parquet and numpy files. Titles and texts come along; the "
+    "ten best passages of 100 queries are compared with ours; the same command resumes.",
     "vectors RUN|MODEL --to PLACE [--data DATA] [--episode N | --best]",
     [
         *(

@@ -61,7 +61,7 @@ def explained(one: Agreement, index: str | None) -> list[str]:
     if one.ties:
         lines.append(f"{one.ties:,} of {one.places:,} places: another passage with the same score, as copies have")
     if one.worse and index:
-        lines.append(f"{one.worse:,} of {one.places:,} places: passed over by the index, which is approximate ({index})")
+        lines.append(f"{one.worse:,} of {one.places:,} places: passed over by the approximate index ({index})")
     elif one.worse:
         lines.append(
             f"{one.worse:,} of {one.places:,} places: a passage with a lower score, in an exact search: the engine "

@@ -1,7 +1,7 @@
 """Which engine an address names."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ance_tele.console.errors import UserError
@@ -12,7 +12,10 @@ from ance_tele.export.postgres import Postgres
 from ance_tele.export.qdrant import Qdrant
 from ance_tele.export.target import Engine, asking, without_password
 
-ENGINES: dict[str, type[Engine]] = {
+Opening = Callable[[str, str], Engine]
+"""Opens an address for a table of this name."""
+
+ENGINES: dict[str, Opening] = {
     "qdrant": Qdrant,
     "qdrant+https": Qdrant,
     "postgresql": Postgres,
@@ -26,15 +29,15 @@ SERVERS = ("qdrant", "qdrant+https", "postgresql", "postgres")
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 
 
-def engine_of(to: str) -> tuple[type[Engine], str]:
-    """Return the class of engine that an address names, and the address without its password, for messages.
+def engine_of(to: str) -> tuple[Opening, str]:
+    """Return what opens the engine that an address names, and the address without its password, for messages.
 
     Raises:
         UserError: There is no such engine, or the address names no place.
 
     Example:
-        >>> engine_of("postgresql://me:secret@db/texts")[1], engine_of("vectors")[0].__name__
-        ('postgresql://me@db/texts', 'Files')
+        >>> engine_of("postgresql://me:secret@db/texts")[1], engine_of("vectors")[0] is Files
+        ('postgresql://me@db/texts', True)
     """
     scheme, colon, place = to.partition(":")
     if colon and scheme in ENGINES:
@@ -62,14 +65,14 @@ def opened(to: str, table: str) -> Iterator[Engine]:
     Raises:
         UserError: There is no such engine, it cannot be reached, its package is missing, or the block failed.
     """
-    kind, place = engine_of(to)
+    start, place = engine_of(to)
     if not _TABLE.fullmatch(table):
         raise UserError(
             f"The table '{table}' is not a name that all engines take: up to 48 letters of English, digits and _, with "
             "no digit first; give another --table."
         )
     with asking(place):
-        engine = kind(to, table)
+        engine = start(to, table)
         try:
             yield engine
         finally:

@@ -91,7 +91,8 @@ class Files:
         """Search vectors.npy by numpy."""
         self.build()
         vectors = open_array(self.folder / "vectors.npy")
-        scores, rows = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        scores: np.ndarray = np.empty((len(queries), 0), np.float32)
+        rows: np.ndarray = np.empty((len(queries), 0), np.int64)
         for start in range(0, len(vectors), BLOCK):
             new = queries @ vectors[start : start + BLOCK].T
             scores = np.concatenate([scores, new], axis=1)
@@ -100,11 +101,11 @@ class Files:
             scores, rows = (np.take_along_axis(one, best, 1) for one in (scores, rows))
         return rows
 
-    def code(self) -> tuple[str, str]:
+    def code(self) -> tuple[list[str], str]:
         """Return lines with numpy and pyarrow."""
         folder = str(self.folder)
         return (
-            "import numpy as np\nimport pyarrow.parquet as pq",
+            ["import numpy as np", "import pyarrow.parquet as pq"],
             f"vectors = np.load({folder + '/vectors.npy'!r}, mmap_mode='r')\n"
             f"ids = pq.read_table({folder + '/passages'!r}, columns=['id'])['id']\n"
             "scores = vectors @ query\n"

@@ -75,10 +75,10 @@ class Lance:
             found.append(asked.to_arrow()["row"].to_pylist())
         return padded(found, k)
 
-    def code(self) -> tuple[str, str]:
+    def code(self) -> tuple[list[str], str]:
         """Return lines with lancedb; without the name of the distance it would take another one."""
         return (
-            "import lancedb",
+            ["import lancedb"],
             f"table = lancedb.connect({self.place!r}).open_table({self.table!r})\n"
             "found = table.search(query).distance_type('dot').select(['id', '_distance']).limit(10)\n"
             "for passage in found.to_list():\n"

@@ -87,10 +87,10 @@ class Milvus:
         found = self.client.search(self.table, queries, limit=k, search_params={"params": {"ef": EF}})
         return padded([[int(hit["row"]) for hit in one] for one in found], k)
 
-    def code(self) -> tuple[str, str]:
+    def code(self) -> tuple[list[str], str]:
         """Return lines with pymilvus."""
         return (
-            "from pymilvus import MilvusClient",
+            ["from pymilvus import MilvusClient"],
             f"client = MilvusClient({self.place!r})\n"
             f"client.load_collection({self.table!r})\n"
             f"params = {{'params': {{'ef': {EF}}}}}\n"

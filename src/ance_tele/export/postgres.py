@@ -110,13 +110,13 @@ class Postgres:
                 found.append([row for (row,) in self.connection.execute(statement, [query]).fetchall()])
         return padded(found, k)
 
-    def code(self) -> tuple[str, str]:
+    def code(self) -> tuple[list[str], str]:
         """Return lines with psycopg and pgvector; a password in the address is left out."""
         address = without_password(self.place)
         secret = "" if address == self.place else "  # the password: in $PGPASSWORD or ~/.pgpass"
         column, parameter = self._terms()
         return (
-            "import psycopg\nfrom pgvector.psycopg import register_vector",
+            ["import psycopg", "from pgvector.psycopg import register_vector"],
             f"connection = psycopg.connect({address!r}){secret}\n"
             "register_vector(connection)\n"
             f"connection.execute('SET hnsw.ef_search = {EF_SEARCH}')\n"

@@ -95,17 +95,17 @@ class Qdrant:
 
     def search(self, queries: np.ndarray, k: int, exact: bool) -> np.ndarray:
         """Search all queries in one request."""
-        params = self.models.SearchParams(exact=exact)
+        params = None if self.local else self.models.SearchParams(exact=exact)
         asked = [self.models.QueryRequest(query=query.tolist(), limit=k, params=params) for query in queries]
         found = self.client.query_batch_points(self.table, asked)
         return padded([[int(point.id) for point in one.points] for one in found], k)
 
-    def code(self) -> tuple[str, str]:
+    def code(self) -> tuple[list[str], str]:
         """Return lines with qdrant-client."""
         options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         key = ", api_key=os.environ['QDRANT_API_KEY']" if self.secret else ""
         return (
-            ("import os\n\n" if key else "") + "from qdrant_client import QdrantClient",
+            [*(["import os"] if key else []), "from qdrant_client import QdrantClient"],
             f"client = QdrantClient({options}{key})\n"
             f"for point in client.query_points({self.table!r}, query=query.tolist(), limit=10).points:\n"
             "    print(point.payload['id'], point.score)\n"

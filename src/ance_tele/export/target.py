@@ -104,8 +104,8 @@ class Engine(Protocol):
         Queries are float32 [q, dimension]; ``exact`` goes past the index.
         """
 
-    def code(self) -> tuple[str, str]:
-        """Return Python: imports; and lines that print the ten best passages for ``query``, a float32 array [d]."""
+    def code(self) -> tuple[list[str], str]:
+        """Return Python: imports, and lines that print the ten best passages for ``query``, a float32 array [d]."""
 
     def close(self) -> None:
         """Release the engine."""

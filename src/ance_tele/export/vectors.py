@@ -131,9 +131,7 @@ def _source(
     return of_model(source, collection, config or EncoderConfig(), None if vectors is None else Path(vectors))
 
 
-def _export(
-    engine: Engine, source: Source, to: str, table: str, texts: bool, index: bool, replace: bool
-) -> Exported:
+def _export(engine: Engine, source: Source, to: str, table: str, texts: bool, index: bool, replace: bool) -> Exported:
     vectors, place = source.vectors, engine_of(to)[1]
     what = _description(source, vectors, texts)
     started = time.perf_counter()
@@ -145,7 +143,9 @@ def _export(
             engine.write(batch)
             advance(len(batch.ids))
     if (count := engine.count()) != what.passages:
-        raise UserError(f"{place} holds {count:,} passages after {what.passages:,} were written; export with --replace.")
+        raise UserError(
+            f"{place} holds {count:,} passages after {what.passages:,} were written; export with --replace."
+        )
     seconds = time.perf_counter() - started
 
     rows = source.queries(QUERIES)
@@ -233,9 +233,5 @@ def _code(engine: Engine, source: Source, query: str, vector: np.ndarray, normal
     libraries, asking = engine.code()
     library, load = loading(source.retriever, query, vector)
     length = "of length one, as the passages: the score is the cosine" if normalised else "the score is the dot product"
-    if "os" in libraries.split("\n")[0]:
-        libraries, _, rest = libraries.partition("\n\n")
-        library = f"{libraries}\n\n{library}"
-        libraries = rest
-    imports = "\n".join(sorted([library, libraries], key=lambda line: (line.startswith("from"), line)))
+    imports = "\n".join(sorted([library, *libraries], key=lambda line: (line.startswith("from"), line)))
     return f"{imports}\n\n{load}\nquery = model.encode_query({query!r})  # {length}\n{asking}"
