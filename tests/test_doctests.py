@@ -9,7 +9,7 @@ import pytest
 import ance_tele
 from ance_tele import _MODULES
 
-MODULES = sorted({*_MODULES.values(), "ance_tele.data.ragged"})
+MODULES = sorted({*_MODULES.values(), "ance_tele.data.ragged", "ance_tele.export.check", "ance_tele.export.choose"})
 FOUND = [test for name in MODULES for test in doctest.DocTestFinder().find(import_module(name))]
 
 # Without an example: those that take a whole run.

