@@ -28,7 +28,6 @@ from ance_tele.evaluate.statistics import permutation_test as permutation_test
 from ance_tele.experiments.compare import compare_systems as compare_systems
 from ance_tele.experiments.grid import system as system
 from ance_tele.explorer.search import search_run as search_run
-from ance_tele.export.vectors import Exported as Exported
 from ance_tele.export.vectors import export_vectors as export_vectors
 from ance_tele.mining.candidates import CandidateLists as CandidateLists
 from ance_tele.mining.candidates import Candidates as Candidates

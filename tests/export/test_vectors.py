@@ -7,6 +7,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,10 +17,13 @@ from processes import called
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
+from ance_tele.data.load import load_collection
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.vectors import Vectors
 from ance_tele.export.check import Agreement, agreement, explained
 from ance_tele.export.choose import engine_of, opened
 from ance_tele.export.files import Files
+from ance_tele.export.source import Source
 from ance_tele.export.target import Batch, Description
 from ance_tele.export.vectors import export_vectors
 from ance_tele.search.topk import TopK
@@ -219,9 +224,9 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password(
 
 def test_a_qdrant_server_is_reached_by_its_address() -> None:
     pytest.importorskip("qdrant_client")
-    with pytest.raises(UserError, match=r"^qdrant://127\.0\.0\.1:1 cannot be read or written \("):
-        with opened("qdrant://127.0.0.1:1", "passages") as engine:
-            engine.found()
+    refused = pytest.raises(UserError, match=r"^qdrant://127\.0\.0\.1:1 cannot be read or written \(")
+    with refused, opened("qdrant://127.0.0.1:1", "passages") as engine:
+        engine.found()
 
 
 def test_postgres_indexes_long_vectors_in_half_precision_and_takes_zero_characters(server: str) -> None:
@@ -240,6 +245,12 @@ def test_postgres_indexes_long_vectors_in_half_precision_and_takes_zero_characte
             engine.create(Description("k", 1, 16_001, False, "m", False))
         engine.drop()
         assert engine.found() is None
+
+
+def test_several_vectors_a_passage_are_refused(toy: Path) -> None:
+    retriever: Any = SimpleNamespace(vectors=Vectors((np.zeros((288, 4), np.float32),), "k"))
+    with pytest.raises(UserError, match="has 288 vectors for 144 passages; only one vector a passage can be exported"):
+        Source("late", load_collection(toy), retriever).vectors  # noqa: B018
 
 
 def test_files_that_are_no_whole_prefix_do_not_count(tmp_path: Path) -> None:

@@ -174,6 +174,6 @@ def padded(found: list[list[int]], k: int) -> np.ndarray:
 def without_password(address: str) -> str:
     """Return a URL without the password in it."""
     parts = urlsplit(address)
-    if parts.password is None:
+    if not parts.password:
         return address
     return parts._replace(netloc=f"{parts.username or ''}@{parts.netloc.rpartition('@')[2]}").geturl()
