@@ -60,9 +60,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     for name in PACKAGES.get(request.param, ()):
         pytest.importorskip(name)
     if request.param == "postgresql":
+        address: str = request.getfixturevalue("server")
         import psycopg
 
-        address: str = request.getfixturevalue("server")
         with psycopg.connect(address) as connection:
             connection.execute("DROP TABLE IF EXISTS passages")
         return address
