@@ -59,7 +59,8 @@ def explained(one: Agreement, index: str | None) -> list[str]:
     """Return a line for each reason why places differ; ``index`` names it where the search went by one."""
     lines = []
     if one.ties:
-        lines.append(f"{one.ties:,} of {one.places:,} places: another passage with the same score, as copies have")
+        by = " by the index" if index else ""
+        lines.append(f"{one.ties:,} of {one.places:,} places{by}: another passage with the same score, as copies have")
     if one.worse and index:
         lines.append(f"{one.worse:,} of {one.places:,} places: passed over by the approximate index ({index})")
     elif one.worse:
