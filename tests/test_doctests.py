@@ -9,7 +9,8 @@ import pytest
 import ance_tele
 from ance_tele import _MODULES
 
-MODULES = sorted({*_MODULES.values(), "ance_tele.data.ragged"})
+EXPORT = [f"ance_tele.export.{name}" for name in ("check", "choose", "milvus", "target")]
+MODULES = sorted({*_MODULES.values(), "ance_tele.data.ragged", *EXPORT})
 FOUND = [test for name in MODULES for test in doctest.DocTestFinder().find(import_module(name))]
 
 # Without an example: those that take a whole run.

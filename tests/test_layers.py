@@ -20,7 +20,7 @@ MODULES = {
 # The floors, top first. A module may import from floors below its own, and from its own floor only within its room.
 FLOORS: list[set[str]] = [
     {"cli"},
-    {"experiments", "explorer"},
+    {"experiments", "explorer", "export"},
     {"episode"},
     {"analysis", "dropin"},
     {"plan"},

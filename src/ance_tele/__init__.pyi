@@ -31,6 +31,7 @@ from ance_tele.evaluate.statistics import permutation_test as permutation_test
 from ance_tele.experiments.compare import compare_systems as compare_systems
 from ance_tele.experiments.grid import system as system
 from ance_tele.explorer.search import search_run as search_run
+from ance_tele.export.vectors import export_vectors as export_vectors
 from ance_tele.mining.candidates import CandidateLists as CandidateLists
 from ance_tele.mining.candidates import Candidates as Candidates
 from ance_tele.mining.config import MiningConfig as MiningConfig

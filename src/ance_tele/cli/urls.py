@@ -14,6 +14,8 @@ _TAKE_URLS = {
     ("suspects", "run"),
     ("report", "runs"),
     ("merge", "run"),
+    ("export", "source"),
+    ("export", "to"),
 }
 
 # Flags that are files and folders of this machine everywhere else.
@@ -33,5 +35,5 @@ def refuse_urls(verb: str, given: Given) -> None:
             if is_url(one) and not taken:
                 raise UserError(
                     f"{one} is a URL, and {verb} takes none as {key}: only run, compare and reproduce --out, search, "
-                    "serve, suspects, report, merge and evaluate --on take one. Give a file or folder."
+                    "serve, suspects, report, merge, export and evaluate --on take one. Give a file or folder."
                 )

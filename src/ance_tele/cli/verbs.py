@@ -6,6 +6,7 @@ from pathlib import Path
 from ance_tele.cli.alone import ENCODE, RETRIEVE
 from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, echo
 from ance_tele.cli.comparing import COMPARE, REPRODUCE
+from ance_tele.cli.exporting import EXPORT
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.measuring import EVALUATE
 from ance_tele.cli.merging import MERGE
@@ -158,6 +159,7 @@ VERBS: dict[str, Verb] = {
     "merge": MERGE,
     "encode": ENCODE,
     "retrieve": RETRIEVE,
+    "export": EXPORT,
     "search": Verb(
         search_verb,
         "Ask a trained run one question. Its last model searches the corpus of the run.",
