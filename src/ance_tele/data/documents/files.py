@@ -14,6 +14,7 @@ from ance_tele.data.documents.blocks import Document
 from ance_tele.data.documents.html import read_html, read_markdown
 from ance_tele.data.documents.plain import read_rst, read_text
 
+OTHER_KIND = "files of another kind: "
 LARGEST = 1 << 24
 """Bytes of a file."""
 
@@ -72,7 +73,7 @@ def _names(folder: Path, left_out: Counter[str]) -> Iterator[str]:
             if _hidden_or_linked(path, left_out):
                 continue
             if path.suffix.lower() not in KINDS:
-                left_out[f"files of another kind ({path.suffix.lower()[:12] or 'no suffix'})"] += 1
+                left_out[f"{OTHER_KIND}{path.suffix.lower()[:12] or 'no suffix'}"] += 1
             elif not stat.S_ISREG(path.lstat().st_mode):
                 left_out["files that are none (pipes, devices)"] += 1
             elif not path.relative_to(folder).as_posix().isprintable():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.documents.files import KINDS, read_documents
+from ance_tele.data.documents.files import KINDS, OTHER_KIND, read_documents
 from ance_tele.data.documents.how import FromFolder
 from ance_tele.data.documents.packing import Sizes, words_in
 from ance_tele.data.documents.passages import Passages, passages_of
@@ -36,7 +36,22 @@ class Written:
         made = ", ".join(f"{count:,} {_MADE[name]}" for name, count in self.made.items())
         found = [f"{self.documents:,} documents, {self.passages:,} passages; queries: {splits}"]
         found += [f"queries: {made}; none was asked by people"] if made else []
-        return found + [f"left out: {count:,} {reason}" for reason, count in sorted(self.left_out.items())]
+        return found + [f"left out: {reason}" for reason in reasons(self.left_out)]
+
+
+def reasons(left_out: Mapping[str, int]) -> list[str]:
+    """Return counts with their reasons, those of files of other kinds together.
+
+    >>> reasons({"files of another kind: .png": 30, "files of another kind: .css": 7, "files: empty": 1})
+    ['1 files: empty', '37 files of other kinds (.png 30, .css 7)']
+    """
+    kinds = {key.removeprefix(OTHER_KIND): count for key, count in left_out.items() if key.startswith(OTHER_KIND)}
+    found = [f"{count:,} {key}" for key, count in sorted(left_out.items()) if count and not key.startswith(OTHER_KIND)]
+    if not kinds:
+        return found
+    most = sorted(kinds, key=lambda kind: (-kinds[kind], kind))[:6]
+    shown = ", ".join(f"{kind} {kinds[kind]:,}" for kind in most) + (", ..." if len(kinds) > len(most) else "")
+    return [*found, f"{sum(kinds.values()):,} files of other kinds ({shown})"]
 
 
 _MADE = {
@@ -99,7 +114,7 @@ def write_documents(
         found += some
     if not read:
         kinds = ", ".join(KINDS)
-        why = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or "it is empty"
+        why = "; ".join(reasons(left_out)) or "nothing, it is empty"
         raise UserError(f"{docs} holds no document that can be read ({kinds}); left out: {why}.")
     asked = ask(found, how.make, left_out)
     hidden = {} if how.whole else {name: one.section for name, one in asked.items()}
@@ -117,7 +132,7 @@ def write_documents(
     if how.queries is None and how.make == "none":
         splits: dict[str, list[Query]] = {}
     elif not queries:
-        why = "; ".join(f"{count:,} {reason}" for reason, count in left_out.items() if count) or "no heading fits"
+        why = "; ".join(reasons(left_out)) or "no heading fits"
         raise UserError(f"No query is left ({why}); generate queries, or try --make both.")
     else:
         splits = split(queries, {one.id: one.document for one in passages.by_id.values()}, how.dev, how.test, left_out)

@@ -56,7 +56,7 @@ def passages_of(
     for one in found:
         section = hidden.get(one.name, one)
         if not section.blocks:
-            made.counts["headings with nothing under them that are no part of another title"] += one.leaf
+            made.counts["headings with nothing under them"] += one.leaf
             continue
         title, shortened = _title(section, size, sizes)
         made.counts["titles shortened to leave room for the text"] += shortened

@@ -91,6 +91,7 @@ class _Reader:
         self.rst = rst
         self.blocks: list[Block] = []
         self.styles: list[str] = []
+        self.target: Block | None = None  # what a directive without content has made
 
     def read(self, text: str) -> Document:
         """Return the title, which is the first heading, and the blocks."""
@@ -116,6 +117,8 @@ class _Reader:
             return False
         for _ in range(3 if over else 2):
             lines.popleft()
+        if self.blocks and self.blocks[-1] is self.target:
+            self.blocks.pop()  # it named this heading for references
         if mark not in self.styles:
             self.styles.append(mark)
         self.blocks.append(Block("heading", self._inline(title), self.styles.index(mark) + 1))
@@ -133,11 +136,14 @@ class _Reader:
         while content and re.match(r"\s*:[\w-]+:(?:\s|$)", content[0]):
             content.pop(0)
         if found[1] in _CODE:
-            self._add("code", "\n".join(content))
+            self._add("code", "\n".join(content).strip("\n"))
+        elif not content and found[2]:
+            self._add("text", self._inline(found[2]))
+            self.target = self.blocks[-1]
         else:
             first = [found[2]] if found[2] else []
-            joined = bool(first and content and content[0])  # a paragraph that begins in the line of the directive
-            self.lines.extendleft(reversed([*first, *([] if joined else [""]), *content, ""]))
+            apart = [""] if first and not content[0] else []  # else the paragraph goes on in the content
+            self.lines.extendleft(reversed([*first, *apart, *content, ""]))
         return True
 
     def _indented(self) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from ance_tele.data.documents.packing import sentences, words_in
 from ance_tele.data.documents.passages import Passages
 from ance_tele.data.documents.sections import Section
 from ance_tele.data.formats.objects import identifier, need, read_objects, text
+from ance_tele.data.scripts import may_lack_spaces
 
 FEWEST_WORDS = 3
 """Of a heading; a shorter one is asked for together with the one above it."""
@@ -47,8 +48,9 @@ class Asked:
 def ask(found: Sequence[Section], make: Make, left_out: Counter[str]) -> dict[str, Asked]:
     """Return by name the sections that a query can be made of.
 
-    A heading is one if its section has no sections below it, whose titles it would be in. One that another section has
-    too, word for word, says nothing of either and is left out.
+    A heading is one if its section has no sections below it, whose titles it would be in. A short one, and one that
+    another section has too, is asked for together with the heading above it; where that is not the only one either, it
+    is left out.
 
     Example:
         >>> from ance_tele.data.documents.blocks import Block
@@ -56,22 +58,19 @@ def ask(found: Sequence[Section], make: Make, left_out: Counter[str]) -> dict[st
         >>> ask([section], "headings", Counter())["a.md#x"].query
         'Copy a key'
     """
-    candidates: list[tuple[Section, list[Asked]]] = []
+    ways: list[list[Asked]] = []
     for section in found:
-        ways = []
-        if make in ("headings", "both") and (asked := _of_heading(section, left_out)):
-            ways.append(asked)
-        if make in ("sentences", "both") and (asked := _of_sentence(section)):
-            ways.append(asked)
-        candidates.append((section, ways))
-    times = Counter(normal(asked.query) for _, ways in candidates for asked in ways)
+        of = list(_of_heading(section, left_out)) if make in ("headings", "both") else []
+        sentence = _of_sentence(section) if make in ("sentences", "both") else None
+        ways.append([*of, *([sentence] if sentence else [])])
+    times = Counter(normal(asked.query) for of in ways for asked in of)
     made: dict[str, Asked] = {}
-    for section, ways in candidates:
-        for asked in ways:
-            if times[normal(asked.query)] == 1:
-                made.setdefault(section.name, asked)
-            else:
-                left_out[f"{asked.made}s that more than one section has"] += 1
+    for section, of in zip(found, ways, strict=True):
+        unique = [asked for asked in of if times[normal(asked.query)] == 1]
+        if unique:
+            made[section.name] = unique[0]
+        elif of:
+            left_out[f"{of[0].made}s that more than one section has"] += 1
     return made
 
 
@@ -80,26 +79,24 @@ def normal(query: str) -> str:
     return " ".join(re.findall(r"\w+", query.casefold()))
 
 
-def _of_heading(section: Section, left_out: Counter[str]) -> Asked | None:
+def _of_heading(section: Section, left_out: Counter[str]) -> Iterator[Asked]:
+    """Yield the heading, unless it is short, and the heading behind the one above it."""
     if not section.heading or not section.blocks or not section.leaf:
-        return None
+        return
     own = _NUMBER.sub("", section.heading).strip(" :#-")
     above = [part for part in (section.title, *section.path) if part != section.heading]
-    words, query = words_in([own])[0], own
+    alone = words_in([own])[0] >= FEWEST_WORDS and sum(len(word) > 2 for word in _WORD.findall(own)) >= FEWEST_WORDS - 1
     if not _WORD.search(own):
         left_out["headings without a word"] += 1
-        return None
-    if words < FEWEST_WORDS:
-        if not above:
-            left_out["headings that are too short"] += 1
-            return None
-        query = f"{above[-1]}: {own}"
-    if words_in([query])[0] > MOST_WORDS:
-        left_out["headings that are too long"] += 1
-        return None
+        return
+    queries = [own] * (alone or may_lack_spaces(own)) + [f"{part}: {own}" for part in above[-1:]]
+    fit = [query for query in queries if words_in([query])[0] <= MOST_WORDS]
+    if not fit:
+        left_out["headings that are too long" if queries else "headings that are too short"] += 1
     title = "" if section.title == section.heading else section.title
     without = replace(section, title=title, path=tuple(part for part in section.path if part != section.heading))
-    return Asked(query, "heading", without)
+    for query in fit:
+        yield Asked(query, "heading", without)
 
 
 def _of_sentence(section: Section) -> Asked | None:

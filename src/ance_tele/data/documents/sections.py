@@ -1,5 +1,6 @@
 """Sections of a document: what stands under one heading, and the path of headings to it."""
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -71,7 +72,10 @@ def sections(document: str, read: Document) -> list[Section]:
 def _path_id(document: str) -> str:
     """Return a path as the beginning of an id: what separates the parts of one is escaped."""
     escaped = _ESCAPED.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), document)
-    return escaped if len(escaped) <= LONGEST_PATH else f"{escaped[:300]}%...%{escaped[-200:]}"
+    if len(escaped) <= LONGEST_PATH:
+        return escaped
+    digest = hashlib.blake2b(document.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{digest}...{escaped[-LONGEST_PATH + 100 :]}"
 
 
 def _anchor(heading: Block, taken: Counter[str]) -> str:
