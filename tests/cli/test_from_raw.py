@@ -1,5 +1,8 @@
 """`ance-tele data from-folder` and `from-csv`, from the words to a run."""
 
+import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -46,8 +49,6 @@ def test_generated_queries_that_do_not_come_back_are_left_out(
     assert main(["data", "from-folder", str(docs), "--out", str(tmp_path / "all"), "--make", "none"]) == 0
     assert "Generate queries for" in capsys.readouterr().out
     corpus = (tmp_path / "all" / "corpus.jsonl").read_text().splitlines()
-    import json
-
     ids = [json.loads(line)["_id"] for line in corpus]
     rows = [
         {"passage_id": key, "query": f"{key[1:].partition('.')[0]} t{key[1:].partition('.')[0]} {place % 4}"}
@@ -85,6 +86,38 @@ def test_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }  # fmt: skip
 
 
+SHORT = "--depth 10 --pool_per_source 4 --negatives_per_query 3 --epochs 1 --report_to [none]"
+
+
+def test_the_commands_of_the_page_run(
+    docs: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In their order, in a folder with documents, a model, generated queries and a table."""
+    page = (Path(__file__).parents[2] / "docs" / "from-raw-text.md").read_text("utf-8")
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(docs)
+    (tmp_path / "MODEL").symlink_to(tiny_model)
+    rows = [{"question": f"what is {n}", "answer": f"the number {n}"} for n in range(30)]
+    lines = [",".join(row.values()) for row in rows]
+    (tmp_path / "faq.csv").write_text("\n".join(["question,answer", *lines]) + "\n")
+    served: list[Path] = []
+    monkeypatch.setattr("ance_tele.explorer.serve.serve", lambda run, *given: served.append(run))
+    for command in commands:
+        if "--queries queries.jsonl" in command:
+            ids = [json.loads(line)["_id"] for line in Path("passages/corpus.jsonl").read_text().splitlines()]
+            generated = [{"passage_id": key, "query": f"w{place} {key[1:3]}"} for place, key in enumerate(ids)]
+            Path("queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in generated))
+        verb, *words = shlex.split(command)
+        assert verb == "ance-tele"
+        assert main([*words, *(SHORT.split() if words[0] == "run" else [])]) == 0, command
+    assert len(commands) == 10 and len(served) == 1
+    assert Path("run.trec").is_file() and {"train.tsv", "dev.tsv", "test.tsv"} <= {
+        p.name for p in Path("pairs/qrels").iterdir()
+    }
+    assert Path("whole/queries.jsonl").read_text() == Path("data/queries.jsonl").read_text()
+
+
 def test_what_is_wrong_is_one_sentence(docs: Path, tiny_model: Path, tmp_path: Path, refusal: Refusal) -> None:
     out, empty = tmp_path / "out", tmp_path / "empty"
     empty.mkdir()
@@ -97,7 +130,7 @@ def test_what_is_wrong_is_one_sentence(docs: Path, tiny_model: Path, tmp_path: P
         (*folder, docs, "--out", docs / "data"): "lies within",
         (*folder, docs, "--out", docs): "is there already",
         (*folder, docs, "--out", out, "--size", 3): "size is 3; it must lie between 16 and",
-        (*folder, docs, "--out", out, "--size", 500, "--model", tiny_model): "reads 62 tokens of a passage",
+        (*folder, docs, "--out", out, "--size", 500, "--model", tiny_model): "reads 126 tokens of a passage",
         (*folder, docs, "--out", out, "--make", "poems"): "make is 'poems'; it must be one of headings, ",
         (*folder, docs, "--out", out, "--make", "none", "--round_trip", 3): "--round_trip needs queries",
         (*folder, docs, "--out", out, "--round_trip", 0): "round_trip is 0; it must lie between 1",

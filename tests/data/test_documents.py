@@ -196,7 +196,7 @@ def documents(draw: st.DrawFn) -> tuple[list[tuple[str, int, list[str]]], int]:
     for kind in draw(st.lists(st.sampled_from(["heading", "text", "item", "code", "nav"]), max_size=14)):
         size = draw(st.integers(1, 3 if kind == "heading" else 40))
         words = [
-            f"w{number}" + "." * draw(st.booleans()) * (kind != "heading") for number in range(count, count + size)
+            f"wd{number}" + "." * draw(st.booleans()) * (kind != "heading") for number in range(count, count + size)
         ]
         count += size
         blocks.append((kind, draw(st.integers(1, 4)), words))
@@ -281,6 +281,11 @@ def test_packing_cuts_only_where_it_must(text: str, kind: Any, room: int) -> Non
     assert all(words_in([one])[0] <= room for one in texts)
 
 
+def test_passages_of_numbers_alone_are_counted(tmp_path: Path) -> None:
+    found = sections("a.txt", read_text("1.5e-03 2.5\n\n3 4\n"))
+    assert passages_of(found, 16, words_in, {}).counts == {"passages without a word (numbers, signs)": 1}
+
+
 def test_a_word_larger_than_a_passage_is_cut_between_characters() -> None:
     letters = "x" * 50
     texts = list(pack([Block("code", letters)], 8, lambda texts: [len(text) for text in texts]))
@@ -326,7 +331,9 @@ def folder(path: Path, count: int = 12) -> Path:
         text = f"# About {topic}\n\n"
         for part in ("begin", "end"):
             text += (
-                f"## How does {topic} {part}\n\nFirst {topic} {part}s slowly. " + f"word{number}{part} " * 20 + "\n\n"
+                f"## How does {topic} {part}\n\nThe {topic} {part}s at first very slowly. "
+                + f"word{number}{part} " * 20
+                + "\n\n"
             )
         file = path / f"part{number % 3}" / f"{topic}.md"
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ def passage_sizes(model: str | Path) -> tuple[Callable[[list[str]], list[int]], 
     Example:
         >>> sizes, longest = passage_sizes("my-model")
         >>> sizes(["t1 u7", ""]), longest
-        ([2, 0], 62)
+        ([2, 0], 126)
     """
     config = EncoderConfig()
     loaded = load_model(model, config, "cpu")

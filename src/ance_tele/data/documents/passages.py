@@ -1,5 +1,6 @@
 """Sections to passages: title, id, text of bounded size; copies of earlier ones are dropped."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from ance_tele.data.documents.packing import Sizes, pack
 from ance_tele.data.documents.sections import Section
 
 SEPARATOR = " > "
+_WORD = re.compile(r"[^\W\d_]{2}")
 LEAST_OF_A_COPY = 12
 """Words of a text that is a copy whatever its title; a shorter one must have the title of the other, too."""
 
@@ -65,6 +67,9 @@ def passages_of(
         for number, text in enumerate(_bounded(section, title, room, size, sizes), start=1):
             key = f"{section.name}~{number}" if number > 1 else section.name
             content = plain("" if len(text.split()) >= LEAST_OF_A_COPY else title, text)
+            if not _WORD.search(text):
+                made.counts["passages without a word (numbers, signs)"] += 1
+                continue
             first = kept.setdefault(content, key)
             if first == key:
                 made.by_id[key] = Passage(key, title, text, section.document)

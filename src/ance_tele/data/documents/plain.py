@@ -11,7 +11,7 @@ from ance_tele.data.documents.blocks import Block, Document
 
 _RULE = re.compile(r"([=\-~^\"'`#*+.:_<>!$%&(),/;?@\[\\\]{|}])\1{2,}\s*$")
 _DIRECTIVE = re.compile(r"\.\. (?:\|[^|]*\| )?([\w:+.-]+)::(?:\s+(.*))?$")
-_IS_RST = re.compile(r"^(?:\.\. (?:[\w:+.-]+::|_[^:\n]+:)|.*:[\w:+.-]+:`[^`]+`)", re.MULTILINE)
+_IS_RST = re.compile(r"^(?:\.\. (?:[\w:+.-]+::|_[^:\n]+:)|.*:[\w:+.-]+:`[^`]+`|.*``[^`\n]+``)", re.MULTILINE)
 _TABLE = re.compile(r"\+[-=+]{3,}\+\s*$|={2,}(?: +={2,})+\s*$")
 _ITEM = re.compile(r"(?:[-*+•]|\(?(?:\d+|#|[a-z])[.)])\s+\S")
 _CODE = frozenset(
@@ -71,7 +71,7 @@ def read_rst(text: str) -> Document:
 
 
 def read_text(text: str) -> Document:
-    """Return the blocks of plain text; one with directives, labels or roles is read as reStructuredText.
+    """Return the blocks of plain text; one with directives, labels, roles or ``literals`` is read as reStructuredText.
 
     Example:
         >>> [(block.kind, block.text) for block in read_text("Notes\\n-----\\none\\ntwo\\n\\nthree").blocks]
