@@ -111,7 +111,7 @@ def test_the_commands_of_the_page_run(
         verb, *words = shlex.split(command)
         assert verb == "ance-tele"
         assert main([*words, *(SHORT.split() if words[0] == "run" else [])]) == 0, command
-    assert len(commands) == 10 and len(served) == 1
+    assert len(commands) == 11 and len(served) == 1
     assert Path("run.trec").is_file() and {"train.tsv", "dev.tsv", "test.tsv"} <= {
         p.name for p in Path("pairs/qrels").iterdir()
     }

@@ -11,7 +11,7 @@ from ance_tele.data.documents.packing import Sizes, pack
 from ance_tele.data.documents.sections import Section
 
 SEPARATOR = " > "
-_WORD = re.compile(r"[^\W\d_]{2}")
+_NUMBERS = re.compile(r"(?:[\W\d_]|(?<=\d)[eE](?=[+-]?\d))*")
 LEAST_OF_A_COPY = 12
 """Words of a text that is a copy whatever its title; a shorter one must have the title of the other, too."""
 
@@ -67,7 +67,7 @@ def passages_of(
         for number, text in enumerate(_bounded(section, title, room, size, sizes), start=1):
             key = f"{section.name}~{number}" if number > 1 else section.name
             content = plain("" if len(text.split()) >= LEAST_OF_A_COPY else title, text)
-            if not _WORD.search(text):
+            if _NUMBERS.fullmatch(text):
                 made.counts["passages without a word (numbers, signs)"] += 1
                 continue
             first = kept.setdefault(content, key)
