@@ -9,7 +9,9 @@ import pytest
 import ance_tele
 from ance_tele import _MODULES
 
-MODULES = sorted({*_MODULES.values(), "ance_tele.data.ragged"})
+DOCUMENTS = [f"ance_tele.data.documents.{name}" for name in ("html", "packing", "plain", "queries", "sections")]
+OTHERS = ["ance_tele.data.ragged", "ance_tele.encode.passage_sizes", "ance_tele.evaluate.round_trip"]
+MODULES = sorted({*_MODULES.values(), *DOCUMENTS, *OTHERS})
 FOUND = [test for name in MODULES for test in doctest.DocTestFinder().find(import_module(name))]
 
 # Without an example: those that take a whole run.

@@ -42,6 +42,10 @@ class Pairs:
         delimiter: What separates the columns of CSV; by default a comma, of TSV a tab.
         dev: Share of the queries that is dev.
         test: Share that is test.
+
+    Example:
+        >>> Pairs("question", "answer", score="stars", relevant_from=4).columns
+        ['question', 'answer', 'stars']
     """
 
     query: str
