@@ -9,7 +9,9 @@ import pytest
 import ance_tele
 from ance_tele import _MODULES
 
-DOCUMENTS = [f"ance_tele.data.documents.{name}" for name in ("html", "packing", "plain", "queries", "sections")]
+DOCUMENTS = [
+    f"ance_tele.data.documents.{name}" for name in ("html", "markdown", "packing", "plain", "queries", "sections")
+]
 OTHERS = ["ance_tele.data.ragged", "ance_tele.encode.passage_sizes", "ance_tele.evaluate.round_trip"]
 MODULES = sorted({*_MODULES.values(), *DOCUMENTS, *OTHERS})
 FOUND = [test for name in MODULES for test in doctest.DocTestFinder().find(import_module(name))]

@@ -16,7 +16,8 @@ from ance_tele.data.documents.blocks import Block, Document
 from ance_tele.data.documents.files import KINDS, read_documents
 from ance_tele.data.documents.folder import write_documents
 from ance_tele.data.documents.how import FromFolder
-from ance_tele.data.documents.html import DEEPEST, read_html, read_markdown
+from ance_tele.data.documents.html import DEEPEST, read_html
+from ance_tele.data.documents.markdown import read_markdown
 from ance_tele.data.documents.packing import pack, words_in
 from ance_tele.data.documents.passages import passages_of
 from ance_tele.data.documents.plain import read_rst, read_text

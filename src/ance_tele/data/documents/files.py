@@ -11,7 +11,8 @@ from pathlib import Path
 from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
 from ance_tele.data.documents.blocks import Document
-from ance_tele.data.documents.html import read_html, read_markdown
+from ance_tele.data.documents.html import read_html
+from ance_tele.data.documents.markdown import read_markdown
 from ance_tele.data.documents.plain import read_rst, read_text
 
 OTHER_KIND = "files of another kind: "
