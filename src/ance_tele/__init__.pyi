@@ -6,7 +6,11 @@ from ance_tele.console.errors import UserError as UserError
 from ance_tele.data.answers import has_answer as has_answer
 from ance_tele.data.collection import Collection as Collection
 from ance_tele.data.collection import Qrels as Qrels
+from ance_tele.data.documents.folder import write_documents as write_documents
+from ance_tele.data.documents.how import FromFolder as FromFolder
 from ance_tele.data.expansion import expand as expand
+from ance_tele.data.formats.pairs import Pairs as Pairs
+from ance_tele.data.formats.pairs import write_pairs as write_pairs
 from ance_tele.data.formats.write import write_beir as write_beir
 from ance_tele.data.load import collection_from_dicts as collection_from_dicts
 from ance_tele.data.load import load_collection as load_collection

@@ -8,6 +8,8 @@ from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, echo
 from ance_tele.cli.comparing import COMPARE, REPRODUCE
 from ance_tele.cli.exporting import EXPORT
 from ance_tele.cli.flags import Flag, Given, Verb, switch
+from ance_tele.cli.from_raw import FLAGS as FROM_RAW
+from ance_tele.cli.from_raw import check_flags, from_csv, from_folder
 from ance_tele.cli.measuring import EVALUATE
 from ance_tele.cli.merging import MERGE
 from ance_tele.cli.pretraining import PRETRAIN
@@ -49,10 +51,15 @@ def serve_verb(given: Given) -> int:
 
 
 def data_verb(given: Given) -> int:
-    """Check a collection, or convert one, or what a run has made."""
+    """Check a collection, make one of documents or pairs, or convert one, or what a run has made."""
     from ance_tele.data.describe import describe
     from ance_tele.data.load import load_collection
 
+    check_flags(given)
+    if given.data == "from-folder":
+        return from_folder(given)
+    if given.data == "from-csv":
+        return from_csv(given)
     if given.data == "convert":
         if not given.source or not given.target:
             raise UserError("data convert takes what to read and where to write: data convert FROM TO --to FORMAT.")
@@ -180,16 +187,21 @@ VERBS: dict[str, Verb] = {
     ),
     "data": Verb(
         data_verb,
-        "Check or convert a collection. Checking prints counts, lengths, problems found.",
-        "DATA, or data convert FROM TO --to FORMAT",
+        "Check, make or convert a collection. Checking prints counts, lengths, problems found.",
+        "DATA, or data from-folder DOCS --out DATA, data from-csv FILE --query COLUMN --passage COLUMN --out DATA, "
+        "data convert FROM TO --to FORMAT",
         [
-            Flag("data", HINTS["data"] + "; or 'convert'", str),
-            Flag("source", "convert: a collection, or a run folder"),
+            Flag("data", HINTS["data"] + "; or 'from-folder', 'from-csv', 'convert'", str),
+            Flag(
+                "source",
+                "from-folder: a folder of documents; from-csv: a table; convert: a collection, or a run folder",
+            ),
             Flag("target", "convert: the file or folder to write"),
             Flag("--to", "beir, tevatron, tevatron2, flagembedding, triplets, dpr", str, "beir"),
-            Flag("--model", "how long are the texts for this model?"),
+            Flag("--model", "how long are the texts for this model? from-folder: in whose tokens sizes are"),
             Flag("--episode", "convert a run: which episode; the last one", int | None),
             LENIENT,
+            *FROM_RAW,
         ],
     ),
     "report": Verb(

@@ -33,8 +33,15 @@ def description(summary: Summary) -> str:
         run = f"Recipe {recipe} searched {on}{' with ' + words(names) if names else ''}, without any training"
     queries = count(data.queries.get(split))
     measured = f"measured on the {'' if queries == DASH else queries + ' '}{split} queries."
-    conditions = (expanded, given, approximate, unusual)
+    conditions = (made, expanded, given, approximate, unusual)
     return " ".join([f"{run}; {measured}", *(sentence for of in conditions for sentence in of(summary))])
+
+
+def made(summary: Summary) -> list[str]:
+    """Return a sentence on queries that nobody has asked: figures of them are of such queries only."""
+    notes = summary.data.notes.items()
+    found = [f"{count(amount)} {note}" for note, amount in notes if note.startswith("queries are made, not asked")]
+    return [f"Of all queries, {words(found)}."] if found else []
 
 
 def expanded(summary: Summary) -> list[str]:

@@ -210,6 +210,7 @@ def _describe(
         "base": start.name,
         "recipe": recipe.name,
         "collection": training.collection.name,
+        "notes": training.collection.notes,
         "episode": episode.number,
         "version": package_versions()["ance-tele"],
         "score": score,

@@ -20,7 +20,7 @@ tags:
 A dense retriever: queries and passages become vectors whose {score} ranks passages for a query. Trained by
 [ance-tele](https://aclanthology.org/2022.emnlp-main.445) {version} from `{base}` on the collection `{collection}`,
 recipe `{recipe}`, episode {episode}: {steps} of {scheduled} scheduled steps, with hard negatives that the model itself
-had mined.
+had mined.{made}
 
 ## Use
 
@@ -91,4 +91,7 @@ def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any], card: str 
     base = Path(str(facts["base"])).name if Path(str(facts["base"])).exists() else facts["base"]
     usual = {"options": "", "compared": "model.similarity(queries, passages)"}
     joined = "" if separator == " " else f" by {separator}"
-    return card.format(**{**usual, **facts, "base": base}, joined=joined, settings=rows)
+    notes = facts.get("notes", {}).items()
+    found = [f"{count:,} {note}." for note, count in notes if note.startswith("queries are made, not asked")]
+    made = f"\n\nOf its queries, {' '.join(found)}" if found else ""
+    return card.format(**{**usual, **facts, "base": base}, joined=joined, settings=rows, made=made)

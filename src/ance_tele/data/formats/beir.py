@@ -2,17 +2,18 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ance_tele.console.errors import UserError
+from ance_tele.console.errors import UserError, printable
 from ance_tele.data.formats.examples import Read
 from ance_tele.data.formats.fields import passage_of, query_of, score_of
 from ance_tele.data.formats.lines import read_fields
 from ance_tele.data.formats.objects import identifier, items, need, read_objects
 from ance_tele.data.formats.trec import read_trec_qrels
 from ance_tele.data.grades import whole_grade
-from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection
+from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection, Record
 from ance_tele.data.splits import our_splits
 
 # What the third column is called; a first line of anything else is a judgement, and refused if its grade is none.
@@ -28,8 +29,8 @@ def read_beir(folder: Path) -> Read:
             (TREC's four fields), each plain or ``.gz``.
             Answer strings, where there are any, are in ``questions.jsonl`` (``_id``, ``text``, ``answers``: a list);
             ``questions/SPLIT.jsonl`` puts its questions into the split, judged or not. A query's ``prompt`` (or
-            ``instruction``) is kept. ``given.jsonl`` has negatives and a teacher's scores: ``_id``, ``negatives``
-            (ids), ``scores`` (by id).
+            ``instruction``) is kept; queries that say how they were ``made`` are counted. ``given.jsonl`` has
+            negatives and a teacher's scores: ``_id``, ``negatives`` (ids), ``scores`` (by id).
     """
     corpus, queries = (_find(folder, name) for name in ("corpus.jsonl", "queries.jsonl"))
     qrels, trec = _by_split(folder / "qrels", ".tsv"), _by_split(folder / "qrels", ".trec")
@@ -45,17 +46,27 @@ def read_beir(folder: Path) -> Read:
         answers[ANY_SPLIT] = anywhere[0].name, read_questions(anywhere[0])
     judged = {names[split]: (f"qrels/{path.name}", read_trec_qrels(path)) for split, path in trec.items()}
     judged |= {names[split]: (f"qrels/{path.name}", read_qrels(path)) for split, path in qrels.items()}
+    notes = Counter[str]()
     raw = RawCollection(
         folder.resolve().name,
         (passage_of(row, f"{corpus.name} line {number}", number, "_id") for number, row in read_objects(corpus)),
-        (query_of(row, f"{queries.name} line {number}", number, "_id") for number, row in read_objects(queries)),
+        _read_queries(queries, notes),
         judged,
         corpus.name,
         queries.name,
         answers,
         {ANY_SPLIT: (given[0].name, read_given(given[0]))} if given else {},
+        notes=notes,
     )
     return raw, [corpus, queries, *qrels.values(), *trec.values(), *questions.values(), *anywhere, *given]
+
+
+def _read_queries(path: Path, notes: Counter[str]) -> Iterator[Record]:
+    """Yield the queries of a file; those that say how they were ``made`` are counted in ``notes``."""
+    for number, row in read_objects(path):
+        if isinstance(made := row.get("made"), str) and made:
+            notes[f"queries are made, not asked by people ({printable(made, 60)})"] += 1
+        yield query_of(row, f"{path.name} line {number}", number, "_id")
 
 
 def _optional(folder: Path, name: str) -> list[Path]:

@@ -56,15 +56,18 @@ def read_tsv(path: Path) -> Iterator[tuple[int, list[str]]]:
         yield first, row
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of a .jsonl, .csv, .tsv or .parquet file with their numbers (JSON: of the line), from 1."""
+def read_rows(path: Path, delimiter: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a .jsonl, .csv, .tsv or .parquet file with their numbers (JSON: of the line), from 1.
+
+    ``delimiter`` separates the columns; by default those of .csv a comma, of .tsv a tab.
+    """
     name = path.name.removesuffix(".gz")
     if name.endswith(".jsonl"):
         yield from read_objects(path)
         return
     number = 0  # of rows read
     try:
-        for batch in _batches(path, name):
+        for batch in _batches(path, name, delimiter):
             _check_columns(path, batch.schema.names)
             for row in batch.to_pylist():
                 number += 1
@@ -90,7 +93,7 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
             raise UserError(f"{path.name} has two columns '{name:.60}'; rename one of them.")
 
 
-def _batches(path: Path, name: str) -> Iterator[Any]:
+def _batches(path: Path, name: str, delimiter: str | None) -> Iterator[Any]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
@@ -101,7 +104,7 @@ def _batches(path: Path, name: str) -> Iterator[Any]:
             yield from file.iter_batches(batch_size=1024)
         return
     quoted = name.endswith(".csv") or is_quoted(path)
-    delimiter = "," if name.endswith(".csv") else "\t"
+    delimiter = delimiter or ("," if name.endswith(".csv") else "\t")
     if quoted and (line := _left_open(path, delimiter)):
         raise UserError(
             f"{path.name} ends inside a quoted field that opens in line {line}; close it, or double the quotation mark."
