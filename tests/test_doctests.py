@@ -14,7 +14,7 @@ DOCUMENTS = [
     f"ance_tele.data.documents.{name}" for name in ("html", "markdown", "packing", "plain", "queries", "sections")
 ]
 OTHERS = ["ance_tele.data.ragged", "ance_tele.encode.passage_sizes", "ance_tele.evaluate.round_trip"]
-MODULES = sorted({*_MODULES.values(), "ance_tele.data.ragged", *EXPORT, *DOCUMENTS})
+MODULES = sorted({*_MODULES.values(), *EXPORT, *DOCUMENTS, *OTHERS})
 FOUND = [test for name in MODULES for test in doctest.DocTestFinder().find(import_module(name))]
 
 # Without an example: those that take a whole run.
