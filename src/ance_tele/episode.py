@@ -73,7 +73,7 @@ def run(
             lesson = teach(taught, learned, retriever, inputs, episode, lessons)
             retriever.close(recipe.episode.keep_vectors)
             start = episode.start(inputs.start, retriever.checkpoint)
-            trained = train(start, taught, learned, inputs, episode, lesson)
+            trained = train(start, taught, learned, inputs, episode, lesson, training.queries)
             pools.append(pool.on_disk())
             lessons.append(lesson and lesson.on_disk())
             retriever = inputs.retriever(trained, episode.number)

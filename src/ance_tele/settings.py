@@ -181,17 +181,21 @@ class Recipe:
         """Check what passages with several vectors do not go together with."""
         if self.encoder.passage_vectors == 1:
             return
+        for name, remedy in self.of_one_vector.items():
+            raise UserError(
+                f"passage_vectors is {self.encoder.passage_vectors}, and {name} {self.settings()[name]}, which "
+                f"takes one vector a passage; set {name} to {remedy}, or passage_vectors to 1."
+            )
+
+    @property
+    def of_one_vector(self) -> dict[str, str]:
+        """Settings in effect that passages with several vectors do not go together with, each with what it must be."""
         others = {
             "ensemble": (self.episode.ensemble, "false"),
             "passage_loss": (self.training.passage_loss > 0, "0"),
             "search": (self.mining.search != "exact", "exact"),
         }
-        for name, (given, remedy) in others.items():
-            if given:
-                raise UserError(
-                    f"passage_vectors is {self.encoder.passage_vectors}, and {name} {self.settings()[name]}, which "
-                    f"takes one vector a passage; set {name} to {remedy}, or passage_vectors to 1."
-                )
+        return {name: remedy for name, (given, remedy) in others.items() if given}
 
     def _check_sources(self) -> None:
         """Check names of sources and filters; user-defined ones are imported when a run begins."""

@@ -203,6 +203,12 @@ def test_bf16_is_for_frozen_weights() -> None:
     TrainingConfig(weights="bf16", lora_rank=4).check()
 
 
+def test_adapters_that_add_nothing_are_refused() -> None:
+    with pytest.raises(UserError, match="lora_alpha is 0"):
+        TrainingConfig(lora_rank=4, lora_alpha=0).check()
+    TrainingConfig(lora_alpha=0).check()  # without adapters it has no effect
+
+
 def test_idle_settings_are_no_part_of_a_training() -> None:
     """A run that was begun before they came resumes: its manifests name these alone."""
     older = {

@@ -156,3 +156,12 @@ def test_several_vectors_are_not_truncated(tiny_model: Path) -> None:
         load_model(tiny_model, replace(CONFIG, truncate_dim=8), "cpu")
     with pytest.raises(UserError, match=r"matryoshka_dims is \[8\], but a passage has 4 vectors"):
         check_sizes(load_model(tiny_model, CONFIG, "cpu"), [8])
+
+
+def test_several_vectors_are_not_projected_again(tiny_model: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, projection=8)
+    for untie in (False, True):
+        load_model(tiny_model, replace(config, untie_encoders=untie), "cpu").save_pretrained(str(tmp_path / "saved"))
+        assert vectors_each(load_model(tmp_path / "saved", config, "cpu")) == 4
+        with pytest.raises(UserError, match="has vectors of 8 numbers, and projection is 16"):
+            load_model(tmp_path / "saved", replace(config, projection=16), "cpu")

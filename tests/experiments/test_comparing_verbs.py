@@ -29,6 +29,10 @@ def test_what_a_comparison_needs(toy: Path, tiny_model: Path, tmp_path: Path, re
     assert refusal(*some, data, model, out, "--seeds", 1, "x") == (
         "seeds is [1, 'x']; it must be numbers such as 1 2 3, as a setting or in a file [1, 2, 3]."
     )
+    taught = *some, "ance-tele+teacher", data, model, out
+    assert refusal(*taught).startswith("Recipe ance-tele+teacher learns from a teacher: give")
+    assert refusal(*taught, "--teacher", tmp_path / "a").endswith("folder nor a hub name (owner/name); check the path.")
+    assert not (tmp_path / "out").exists()
     assert refusal(*some, "dpr alpha=3", data, model, out) == "alpha is 3.0; it must lie between 0 and 1."
     assert refusal(*some, "dpr alpha", data, model, out).startswith("'alpha' in 'dpr alpha' is no setting;")
     assert refusal(*some, "--recipe=dpr", data, model, out).endswith("did you mean --recipes?")

@@ -200,6 +200,11 @@ def test_what_the_verb_refuses(toy: Path, tiny_model: Path, tmp_path: Path, refu
     assert refusal(*given, "--teaching", "epochs=0") == "epochs is 0; it must be at least 1."
     sentence = refusal(*given, "--teacher_negatives", 0.5)
     assert sentence.startswith("The settings make every row learn from a teacher, also DPR")
+    nowhere = tmp_path / "nowhere"
+    for flag in ("--teacher", "--t5"):  # before hours of other rows
+        assert f"{nowhere} is neither a folder nor a hub name" in refusal(*given, flag, nowhere)
+    assert "nowhere is neither a folder" in refusal(*some, f"--model={nowhere}")
+    assert "is no cross-encoder" in refusal(*given, "--teacher", tiny_model)
     table3 = ("reproduce", "table3", f"--data={toy}", f"--model={tiny_model}", f"--out={tmp_path / 'out'}")
     assert refusal(*table3, "--starts", "mlm") == "--starts is a flag of table1; leave it out for table3."
     assert not (tmp_path / "out").exists()

@@ -270,6 +270,7 @@ def test_a_cross_encoder_decides_as_in_sentence_transformers(
 
 def test_what_is_no_cross_encoder_is_refused(tiny_model: Path, judge: Path, tmp_path: Path) -> None:
     from ance_tele.encode.cross_encoder import load_cross_encoder
+    from ance_tele.encode.loading import load_model
 
     pickled = tmp_path / "pickled"
     pickled.mkdir()
@@ -278,11 +279,17 @@ def test_what_is_no_cross_encoder_is_refused(tiny_model: Path, judge: Path, tmp_
     damaged = tmp_path / "damaged"
     shutil.copytree(judge, damaged)
     (damaged / "model.safetensors").write_bytes(b"x")
+    apart, run = tmp_path / "apart", tmp_path / "run"
+    load_model(tiny_model, EncoderConfig(untie_encoders=True), "cpu").save_pretrained(str(apart))
+    run.mkdir()
+    (run / "run.json").write_text("{}")
     for folder, sentence in (
         (tiny_model, "is no cross-encoder \\(it is BertModel\\)"),
         (write_judge(tiny_model, tmp_path / "two", 2), "gives 2 scores for a pair; it must give one"),
         (pickled, "holds no .safetensors file"),
         (damaged, "cannot be loaded"),
+        (apart, "is no cross-encoder \\(it encodes queries and passages apart\\)"),
+        (run, "is a run folder, not a cross-encoder; `ance-tele teach "),
         (tmp_path / "nowhere", "neither a folder nor a hub name"),
     ):
         with pytest.raises(UserError, match=sentence):

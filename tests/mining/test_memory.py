@@ -110,3 +110,5 @@ def test_what_does_not_go_together_is_refused() -> None:
     for name in ("momentum_decay", "alpha_forgotten"):
         with pytest.raises(UserError, match=f"{name} is 0.5, but momentum 'all' takes the whole previous pool"):
             MiningConfig(momentum="all", **{name: 0.5}).check()
+    with pytest.raises(UserError, match="alpha_forgotten is 0, but momentum 'all'"):
+        MiningConfig(momentum="all", alpha_forgotten=0).check()  # no momentum for these queries, which is not null

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,19 @@ def test_an_ensemble_is_one_model_for_every_verb(
     assert "trust_remote_code=True" in (model / "README.md").read_text()
 
 
+def test_settings_that_a_start_cannot_follow_are_refused(
+    boosted: tuple[Path, int], toy: Path, tiny_model: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    """An ensemble keeps its encoders: nothing that was asked of it is left out in silence."""
+    model = boosted[0] / "episode-3" / "model"
+    for name, value in {"projection": 4, "passage_vectors": 2, "untie_encoders": "true"}.items():
+        sentence = refusal(*run_command(toy, model, tmp_path / "run", **{**QUICK, name: value}))
+        assert "is an ensemble, whose encoders stay what they are" in sentence and f"set {name} to" in sentence
+    sentence = refusal(*run_command(toy, tiny_model, tmp_path / "run", "drboost", **{**BOOSTED, "truncate_dim": 4}))
+    assert "has vectors of 4 numbers by truncation" in sentence
+    assert not (tmp_path / "run").exists()
+
+
 # Killed while the newest member's shards are written, beside those before, and when its ensemble is saved.
 DEATHS: list[Death] = [
     ("ance_tele.runs.train", "ensemble", 2),
@@ -162,6 +176,17 @@ def test_alone_as_in_the_run(several: Path, toy: Path, tmp_path: Path, capsys: p
     assert [line for line in ranking(several / "episode-2" / "run.trec") if int(line[2]) <= 20] == alone
     assert "reshape(-1, queries.shape[1])" in (model / "README.md").read_text()
     assert [hit.rank for hit in search_run(several, "t3 u20", k=3, data=toy)] == [1, 2, 3]
+
+
+def test_a_start_of_several_vectors_is_refused_where_one_is_taken(
+    several: Path, toy: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    """The settings do not say how many vectors the model that is given has."""
+    model = several / "episode-2" / "model"
+    for name, value, remedy in (("ensemble", "true", "false"), ("search", "ivf", "exact"), ("passage_loss", 0.1, "0")):
+        sentence = refusal(*run_command(toy, model, tmp_path / "run", **{**QUICK, name: value}))
+        assert "has 3 vectors a passage, and" in sentence and sentence.endswith(f"set {name} to {remedy}.")
+    assert not (tmp_path / "run").exists()
 
 
 def test_me_bert_learns(toy: Path, tiny_model: Path, tmp_path: Path, logged: list[str]) -> None:

@@ -27,6 +27,7 @@ from ance_tele.mining.never import NeverNegative
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.runs.unlabelled import joined_pools, joined_sets, unlabelled_rows
 from ance_tele.store.manifests import read_manifest
+from ance_tele.training.batches import BatchPlan
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -114,6 +115,34 @@ def test_beside_distillation(data: Path, tiny_model: Path, judge: Path, tmp_path
     names = {row[0] for row in table(tmp_path / "run/episode-2/teacher_scores.parquet", "query_id")}
     pool = {row[0] for row in table(tmp_path / "run/episode-2/taught_pool.parquet", "query_id")}
     assert pool <= names and names & set(MORE)
+
+
+def test_beside_replay_the_forgotten_ones_come_again(
+    data: Path, tiny_model: Path, judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where unlabelled queries stand before judged ones in the file of queries."""
+    turned = tmp_path / "turned"
+    shutil.copytree(data, turned)
+    lines = (turned / "queries.jsonl").read_text().splitlines()
+    (turned / "queries.jsonl").write_text("\n".join(reversed(lines)) + "\n")
+    plans: list[BatchPlan] = []
+
+    def kept(*given: Any) -> BatchPlan:
+        plans.append(BatchPlan(*given))
+        return plans[-1]
+
+    monkeypatch.setattr("ance_tele.runs.train.BatchPlan", kept)
+    given = {"teacher": judge, "replay": 0.5, "teacher_positives": 0.5, "unlabelled_queries": 12}
+    assert main(command(turned, tiny_model, tmp_path / "run", **given)) == 0
+    before, after = (
+        dict(table(tmp_path / f"run/episode-{number}/per_training_query.parquet", "query_id", "MRR@20"))
+        for number in (0, 1)
+    )
+    worse = {name for name, rank in after.items() if rank < before[name]}
+    queries = at.load_collection(turned).queries
+    last = next(one for one in plans if one.replay and len(one.positives) > 24)
+    assert last.forgotten is not None and 0 < len(worse) < 24
+    assert set(queries.take_ids(last.positives.queries[last.forgotten]).to_pylist()) == worse
 
 
 def test_what_cannot_be_is_refused(

@@ -91,6 +91,8 @@ def test_what_cannot_be_is_refused(tiny_model: Path) -> None:
     for settings in ({"matryoshka_dims": (8, 0)}, {"matryoshka_dims": (8,), "matryoshka_weights": (1.0, 2.0)}):
         with pytest.raises(UserError, match="matryoshka"):
             TrainingConfig(**settings).check()
+    with pytest.raises(UserError, match="names a size twice"):
+        TrainingConfig(matryoshka_dims=(8, 8)).check()
 
 
 @pytest.mark.parametrize("untied", [False, True])

@@ -18,6 +18,7 @@ from ance_tele.encode.declared import separator_of
 from ance_tele.encode.loading import WEIGHTS, seeded
 from ance_tele.encode.pairs import pair_logits
 from ance_tele.encode.refusals import cannot_load, check_executed
+from ance_tele.store.files import json_or_none
 
 # Pairs tokenised and sorted by length at a time: bounds the memory of texts.
 PAIRS_AT_A_TIME = 1 << 15
@@ -28,6 +29,17 @@ _HEADS = ("ForSequenceClassification", "ForCausalLM", "ForConditionalGeneration"
 
 def load_cross_encoder(name: str, config: EncoderConfig) -> CrossEncoder:
     """Load a cross-encoder with one output, in float32, from safetensors."""
+    if (Path(name) / "run.json").exists():
+        raise UserError(
+            f"{name} is a run folder, not a cross-encoder; `ance-tele teach {name} --model MODEL --out FOLDER` trains "
+            "one on what it has mined."
+        )
+    declares = json_or_none(Path(name) / "config_sentence_transformers.json", dict) or {}
+    if declares.get("model_type") == "SentenceTransformer":
+        raise UserError(
+            f"{name} is no cross-encoder (it encodes queries and passages apart); give cross_encoder one that scores "
+            "pairs of texts, such as `ance-tele teach` trains."
+        )
     model = _load(name, config).eval()
     declared = getattr(model.config, "architectures", None) or []
     if not any(architecture.endswith(_HEADS) for architecture in declared):

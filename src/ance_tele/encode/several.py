@@ -103,6 +103,11 @@ def projected(model: SentenceTransformer, config: EncoderConfig, name: str) -> l
                 f"{name} has {each} vectors a passage, and passage_vectors is {config.passage_vectors}; leave that "
                 "out, or begin with another model."
             )
+        if size != dimension:
+            raise UserError(
+                f"{name} has vectors of {dimension} numbers, and projection is {size}; what has several vectors a "
+                "passage is not projected again: leave projection out, or begin with another model."
+            )
         return None
     normal = [module for module in modules if isinstance(module, Normalize)]
     if config.passage_vectors == 1:

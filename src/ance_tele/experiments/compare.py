@@ -13,6 +13,8 @@ from typing import Any
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.cross_encoder import load_cross_encoder
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.evaluate.config import ANSWER_METRICS
 from ance_tele.evaluate.evaluation import Evaluation
@@ -25,7 +27,7 @@ from ance_tele.mining.plugins import load_all
 from ance_tele.paper.figures import benchmark_of
 from ance_tele.runs.folder import Episode, RunFolder
 from ance_tele.runs.identity import agreeing
-from ance_tele.runs.inputs import RunInputs
+from ance_tele.runs.inputs import RunInputs, teacher_of
 from ance_tele.runs.lists import anchor_lists, bm25_lists
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final
 from ance_tele.runs.mine import search
@@ -80,7 +82,8 @@ def compare_systems(
     if len(held := {one.episode.hold_out for one in systems}) > 1:
         raise UserError(f"hold_out differs between the systems ({', '.join(map(str, held))}); give all the same.")
     for one in systems:
-        load_all(one.mining)
+        teacher_of(one)
+    load_named(systems)
     plain = load_collection(data, cache, systems[0].episode.strict).held_out(systems[0].episode.hold_out)
     collections = {expansions(one): agreeing(one, plain, cache)[1] for one in systems}
     with acquire_comparison_folder(out):
@@ -99,6 +102,22 @@ def compare_systems(
     check_all_done("cells", len(cells), failed, out if result is not None else None)
     assert result is not None
     return result.content()
+
+
+def load_named(recipes: Sequence[Recipe]) -> None:
+    """Load the functions and cross-encoders that recipes name, so that errors show before anything is computed.
+
+    Raises:
+        UserError: One of them is missing or cannot be used.
+    """
+    judges: dict[str, EncoderConfig] = {}
+    for one in recipes:
+        load_all(one.mining)
+        if one.episode.episodes:
+            names = one.mining.cross_encoder, one.teaching.teacher if one.teaching.asks else None
+            judges |= {name: one.encoder for name in names if name is not None}
+    for name, encoder in judges.items():
+        load_cross_encoder(name, encoder)
 
 
 def check_all_done(what: str, all_of_them: int, failed: Mapping[str, str], tables: Path | None) -> None:

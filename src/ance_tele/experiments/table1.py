@@ -16,6 +16,7 @@ from ance_tele.console.errors import UserError
 from ance_tele.console.numbers import duration
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import cache_folder, load_collection
+from ance_tele.encode.files import resolve
 from ance_tele.engine.executor import IN_PROCESS, Executor
 from ance_tele.evaluate.comparison import ComparisonResult, System
 from ance_tele.evaluate.statistics import rank_agreement
@@ -24,6 +25,7 @@ from ance_tele.experiments.compare import (
     acquire_comparison_folder,
     check_all_done,
     headline,
+    load_named,
     measure_others,
     share_first_minings,
 )
@@ -32,7 +34,6 @@ from ance_tele.experiments.rows import Row, figures
 from ance_tele.experiments.starts import Starts, make_starts, seconds_of, seconds_of_run, teacher_config
 from ance_tele.experiments.tables import write_comparison
 from ance_tele.experiments.tabulate import Entry, Measured, tabulate
-from ance_tele.mining.plugins import load_all
 from ance_tele.plan.facts import AtHand
 from ance_tele.pretraining.config import Objective
 from ance_tele.runs.folder import RunFolder
@@ -99,12 +100,14 @@ def reproduce_table1(
     out, cache = Path(out), cache or cache_folder()
     recipes = [recipe for _, recipe in asked.rows]
     for row, one in asked.rows:
-        load_all(one.mining)
         if row.label == "DPR" and _lacks_teacher(one):
             raise UserError(
                 "The settings make every row learn from a teacher, also DPR, on whose negatives the teacher is "
                 "trained; give one with --teacher, or leave these settings out."
             )
+    load_named(recipes)
+    for name in filter(None, (asked.model, asked.t5)):
+        resolve(name)
     plain = load_collection(data, cache, recipes[0].episode.strict).held_out(recipes[0].episode.hold_out)
     collections = {expansions(one): agreeing(one, plain, cache)[1] for one in recipes}
     placed = suit and (lambda one, model, folder: suit(one, model, out / folder))

@@ -87,8 +87,11 @@ class MiningConfig:
             raise UserError(
                 f"range_min is {self.range_min}; it must be below depth ({self.depth}), or nothing is left."
             )
-        for name in ("momentum_decay", "alpha_forgotten"):
-            if self.momentum == "all" and getattr(self, name):
+        for name, given in (
+            ("momentum_decay", self.momentum_decay > 0),
+            ("alpha_forgotten", self.alpha_forgotten is not None),
+        ):
+            if self.momentum == "all" and given:
                 raise UserError(
                     f"{name} is {getattr(self, name)}, but momentum 'all' takes the whole previous pool; set momentum "
                     f"to 'weighted', or leave {name} out."

@@ -92,8 +92,14 @@ def sources_in_order(names: Iterable[str]) -> list[str]:
 
 
 def run_look(place: int) -> tuple[str, str]:
-    """Return colour and mark of a run by its place."""
-    return RUNS[place % len(RUNS)]
+    """Return colour and mark of a run by its place; no two of the first 64 have both in common.
+
+    Example:
+        >>> run_look(0), run_look(8)
+        (('#1A1A1A', 'o'), ('#1A1A1A', 's'))
+    """
+    again, place = divmod(place, len(RUNS))
+    return RUNS[place][0], RUNS[(place + again) % len(RUNS)][1]
 
 
 def ink_on(colour: str) -> str:

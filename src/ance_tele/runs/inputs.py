@@ -107,15 +107,8 @@ class RunInputs:
         Raises:
             UserError: The recipe learns from one, and none is given.
         """
-        teaching = self.recipe.teaching
-        if not (teaching.asks and self.recipe.episode.episodes):
-            return None  # one may be given all the same, for other systems of a comparison
-        if teaching.teacher is None:
-            raise UserError(
-                f"Recipe {self.recipe.name} learns from a teacher: give a cross-encoder's folder or hub name with "
-                "--teacher; `ance-tele teach` trains one."
-            )
-        return CrossEncoderScorer(teaching.teacher, self.recipe.encoder, self.collection)
+        name = teacher_of(self.recipe)
+        return None if name is None else CrossEncoderScorer(name, self.recipe.encoder, self.collection)
 
     @cached_property
     def judged(self) -> TrainingSet | None:
@@ -169,3 +162,20 @@ class RunInputs:
             return "bm25"
         name = f"{self.recipe.name}-s{self.recipe.episode.seed}-e{number}" if number else "zero-shot"
         return f"{name}-{retriever.checkpoint.weights[:6]}"
+
+
+def teacher_of(recipe: Recipe) -> str | None:
+    """Return the name of the cross-encoder that a recipe learns from; None where it learns from none.
+
+    Raises:
+        UserError: The recipe learns from one, and none is given.
+    """
+    teaching = recipe.teaching
+    if not (teaching.asks and recipe.episode.episodes):
+        return None  # one may be given all the same, for other systems of a comparison
+    if teaching.teacher is None:
+        raise UserError(
+            f"Recipe {recipe.name} learns from a teacher: give a cross-encoder's folder or hub name with "
+            "--teacher; `ance-tele teach` trains one."
+        )
+    return teaching.teacher

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Router
 
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
@@ -15,7 +16,7 @@ from ance_tele.encode.adapters import check_trainable
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, weights_fingerprint
-from ance_tele.encode.ensemble import OWN, ensemble
+from ance_tele.encode.ensemble import OWN, ensemble, members_of
 from ance_tele.encode.loading import load_model, quiet
 from ance_tele.encode.lora import check_adaptable
 from ance_tele.encode.precision import emulated_bf16
@@ -68,11 +69,13 @@ def train(
     given: RunInputs,
     episode: Episode,
     scored: Artefact[TeacherScores] | None = None,
+    judged: np.ndarray | None = None,
 ) -> Checkpoint:
     """Train the encoder of an episode from ``start``, the initial model or the previous checkpoint.
 
     The ranks of the executor that the run was ``given`` train it together; their number changes no batch and no step.
-    ``scored`` are the teacher's scores of the pool, for a recipe that distils.
+    ``scored`` are the teacher's scores of the pool, for a recipe that distils. ``judged`` are the rows of the queries
+    that are compared from episode to episode, where ``training`` has unlabelled ones too; None means all.
 
     Raises:
         UserError: No training query has a negative, or training has diverged.
@@ -81,7 +84,10 @@ def train(
     config, teaching, seed = recipe.training, recipe.teaching, recipe.episode.seed
     if episode.last:
         config = replace(config, passage_loss=0.0)
-    forgotten = np.flatnonzero(forgotten_queries(episode)) if config.replay and episode.number > 1 else np.empty(0, int)
+    forgotten = np.empty(0, int)
+    if config.replay and episode.number > 1:
+        rows = (training.queries if judged is None else judged)[forgotten_queries(episode)]
+        forgotten = np.searchsorted(training.queries, rows)
     if not len(forgotten):
         config = replace(config, replay=0.0)
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
@@ -247,11 +253,34 @@ def check_start(start: Checkpoint, recipe: Recipe) -> None:
     """Refuse a model that cannot be trained as configured; log frozen weights and emulated bf16.
 
     Raises:
-        UserError: It has no weight to train, cannot have adapters, its vectors are too short, or it has several
-            vectors a passage for an ensemble.
+        UserError: It has no weight to train, cannot have adapters, its vectors are too short, it has several vectors
+            a passage for settings that take one, or it is an ensemble for settings that would change its encoders.
     """
-    if recipe.episode.ensemble and (each := vectors_each(start.model)) > 1:
-        raise UserError(f"{start.name} has {each} vectors a passage; an ensemble takes one: set ensemble to false.")
+    if (each := vectors_each(start.model)) > 1:
+        for name, remedy in recipe.of_one_vector.items():
+            raise UserError(
+                f"{start.name} has {each} vectors a passage, and {name} is {recipe.settings()[name]}, which takes one; "
+                f"set {name} to {remedy}."
+            )
+    if recipe.episode.ensemble and (size := start.model.truncate_dim) is not None:
+        raise UserError(
+            f"{start.name} has vectors of {size} numbers by truncation (truncate_dim), which an ensemble's encoders do "
+            "not take; leave truncate_dim out, projection sets the numbers of each; or begin with another model."
+        )
+    if members := members_of(start.model):
+        encoder = recipe.encoder
+        untied = all(any(isinstance(module, Router) for module in one.modules()) for one in members)
+        changes = {
+            "projection": (encoder.projection is not None, "null"),
+            "passage_vectors": (encoder.passage_vectors > 1, "1"),
+            "untie_encoders": (encoder.untie_encoders and not untied, "false"),
+        }
+        for name, (given, remedy) in changes.items():
+            if given:
+                raise UserError(
+                    f"{start.name} is an ensemble, whose encoders stay what they are, and {name} is "
+                    f"{recipe.settings()[name]}; set {name} to {remedy}, or begin with another model."
+                )
     training = recipe.training
     if recipe.episode.episodes:
         adapters = check_adaptable(start.model, training.lora_rank, training.lora_targets, str(start.name))

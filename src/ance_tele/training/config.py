@@ -95,6 +95,10 @@ class TrainingConfig:
             )
         if self.gradient_checkpointing and self.compile != "off":
             raise UserError("gradient_checkpointing and compile do not go together; leave one of them out.")
+        if self.lora_rank and not self.lora_alpha:
+            raise UserError(
+                "lora_alpha is 0, by which what adapters add is scaled: nothing is learned; set it above 0."
+            )
         if self.weights == "bf16" and not self.lora_rank:
             raise UserError(
                 "weights is bf16, in which most updates of AdamW are lost: it is for frozen weights, with lora_rank. "
@@ -104,6 +108,11 @@ class TrainingConfig:
             raise UserError("weights is bf16 and train_precision float32; weights in bf16 are computed with in bf16.")
         if any(size < 1 for size in self.matryoshka_dims):
             raise UserError(f"matryoshka_dims is {list(self.matryoshka_dims)}; sizes of vectors must be above zero.")
+        if len(set(self.matryoshka_dims)) < len(self.matryoshka_dims):
+            raise UserError(
+                f"matryoshka_dims is {list(self.matryoshka_dims)}, which names a size twice; name it once, and give it "
+                "more weight with matryoshka_weights."
+            )
         weights = self.matryoshka_weights
         if weights and (len(weights) != len(self.matryoshka_dims) or min(weights) < 0 or not any(weights)):
             raise UserError(
