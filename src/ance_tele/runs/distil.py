@@ -69,18 +69,6 @@ def distil(
 
     Raises:
         UserError: The run has no trained model, the encoder cannot be trained, or ``out`` holds something else.
-
-    Example:
-        >>> import ance_tele as at
-        >>> passages, queries = {"p1": "t1 u1", "p2": "t2 u2", "p3": "t3 u3"}, {"q1": "t1", "q2": "t2"}
-        >>> judged = {"q1": {"p1": 1}, "q2": {"p2": 1}}
-        >>> collection = at.collection_from_dicts(passages, queries, {"train": judged, "dev": judged})
-        >>> at.write_beir(collection, Path("data"))
-        >>> boosted = at.recipe("drboost").with_settings(episodes=2, projection=8, epochs=1, report_to=("none",))
-        >>> _ = at.run(boosted, at.load_collection("data"), "my-model", "run")
-        >>> found = at.distil("run", "my-model", "queries", at.DistilConfig(steps=2), data="data")
-        >>> found.facts["dimension"], sorted(found.facts["ranked"])
-        (16, ['dev'])
     """
     config, run, out = config or DistilConfig(), Path(run), Path(out)
     config.check()
