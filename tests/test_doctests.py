@@ -21,6 +21,7 @@ FOUND = [test for name in MODULES for test in doctest.DocTestFinder().find(impor
 WITHOUT = {
     "analyse",
     "compare_systems",
+    "distil",
     "evaluate_out_of_domain",
     "merge_run",
     "run",

@@ -49,11 +49,13 @@ from ance_tele.plan.suited import recipe_for as recipe_for
 from ance_tele.pretraining.config import PretrainingConfig as PretrainingConfig
 from ance_tele.pretraining.pretrain import pretrain as pretrain
 from ance_tele.recipes import recipe as recipe
+from ance_tele.runs.distil import distil as distil
 from ance_tele.runs.teach import train_teacher as train_teacher
 from ance_tele.search.topk import exact_topk as exact_topk
 from ance_tele.settings import Recipe as Recipe
 from ance_tele.training.config import TrainingConfig as TrainingConfig
 from ance_tele.training.teaching import CrossEncoderConfig as CrossEncoderConfig
+from ance_tele.training.teaching import DistilConfig as DistilConfig
 from ance_tele.training.teaching import TeachingConfig as TeachingConfig
 from ance_tele.training.trainer import train as train
 

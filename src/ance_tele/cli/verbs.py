@@ -6,6 +6,7 @@ from pathlib import Path
 from ance_tele.cli.alone import ENCODE, RETRIEVE
 from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, echo
 from ance_tele.cli.comparing import COMPARE, REPRODUCE
+from ance_tele.cli.distilling import DISTIL
 from ance_tele.cli.exporting import EXPORT
 from ance_tele.cli.flags import Flag, Given, Verb, switch
 from ance_tele.cli.from_raw import FLAGS as FROM_RAW
@@ -160,6 +161,7 @@ VERBS: dict[str, Verb] = {
     "compare": COMPARE,
     "reproduce": REPRODUCE,
     "teach": TEACH,
+    "distil": DISTIL,
     "recipes": Verb(recipes_verb, "List the recipes."),
     "pretrain": PRETRAIN,
     "evaluate": EVALUATE,

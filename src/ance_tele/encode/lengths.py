@@ -28,9 +28,9 @@ def route(router: Router, task: Task) -> list[Any]:
 def first_module(model: SentenceTransformer, task: Task) -> Any:
     """Return the module that reads texts of this task."""
     first = model[0]
-    if isinstance(first, Ensemble):
-        return first_module(first.members[0], task)
-    return route(first, task)[0] if isinstance(first, Router) else first
+    if isinstance(first, Router):
+        first = route(first, task)[0]
+    return first_module(first.members[0], task) if isinstance(first, Ensemble) else first
 
 
 def declared_length(model: SentenceTransformer, task: Task) -> int | None:

@@ -19,7 +19,7 @@ from ance_tele.encode.adapters import thaw_adapters
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.declared import check_similarity, log_separator, resolve_prompts, resolve_similarity
 from ance_tele.encode.encoder import tokenizer_of
-from ance_tele.encode.ensemble import members_of, opened
+from ance_tele.encode.ensemble import OWN, members_of, opened
 from ance_tele.encode.files import check_tokenizer, declared, is_plain, resolve
 from ance_tele.encode.in_use import LENGTHS, Task
 from ance_tele.encode.lengths import resolve_lengths, route
@@ -96,6 +96,9 @@ def load_pair(
 ) -> SentenceTransformer:
     """Load a query encoder and a passage encoder as one model that routes by task.
 
+    Both are as they were trained: the configuration's ``projection`` and ``passage_vectors`` are not for them, nor is
+    ``normalize`` where the passages' is an ensemble, whose vectors are not of length one.
+
     Args:
         query_model: Folder or hub name; of a model with separate encoders, its query encoder is taken.
         passage_model: Likewise; of a model with separate encoders, its passage encoder is taken.
@@ -110,8 +113,9 @@ def load_pair(
         >>> pair.encode_query("t1 u7").shape, pair.encode_document("t1 u7 w9").shape
         ((32,), (32,))
     """
-    alone = replace(config, untie_encoders=False)
-    query, passage = (load_model(model, alone, device) for model in (query_model, passage_model))
+    alone = replace(config, untie_encoders=False, projection=None, passage_vectors=1)
+    passage = load_model(passage_model, alone, device)
+    query = load_model(query_model, replace(alone, normalize=None) if members_of(passage) else alone, device)
     sizes = query.get_embedding_dimension(), passage.get_embedding_dimension()
     if sizes[0] != sizes[1]:
         raise UserError(
@@ -119,7 +123,7 @@ def load_pair(
             "a passage encoder must be of one pair."
         )
     routes = _route(query, "query"), _route(passage, "document")
-    normal = [any(isinstance(module, Normalize) for module in route) for route in routes]
+    normal = normalizes(query, "query"), normalizes(passage, "document")
     if normal[0] != normal[1]:
         raise UserError(
             f"Of {query_model} and {passage_model} only one scales its vectors to length one; set normalize to true."
@@ -131,6 +135,48 @@ def load_pair(
         truncate_dim=query.truncate_dim or passage.truncate_dim,
         device=str(query.device),
     )
+
+
+def load_query_encoder(
+    model: str | Path,
+    config: EncoderConfig,
+    dimension: int,
+    normalize: bool,
+    seed: int = 0,
+    device: str | None = None,
+) -> SentenceTransformer:
+    """Load an encoder to be trained on the query vectors of another model.
+
+    Args:
+        model: Folder or hub name; of a model with separate encoders, its query encoder is taken.
+        config: Pooling, prompt and length of queries.
+        dimension: Numbers of a vector; by a projection without bias, orthogonal at first, if the encoder has others.
+        normalize: Whether vectors are of length one, whatever the encoder declares.
+        seed: Of the projection.
+        device: Where to put it; the best there is by default.
+
+    Raises:
+        UserError: It cannot be loaded, or is an ensemble or has several vectors a passage.
+
+    Example:
+        >>> load_query_encoder("my-model", EncoderConfig(), 48, False, device="cpu").encode_query("t1 u7").shape
+        (48,)
+    """
+    alone = replace(config, projection=None, passage_vectors=1, truncate_dim=None, untie_encoders=False)
+    alone = replace(alone, passage_max_len=config.query_max_len, passage_prompt=config.query_prompt)
+    loaded = load_model(model, replace(alone, normalize=normalize), device)
+    if any(type(module) in OWN.values() for module in loaded.modules()):
+        raise UserError(
+            f"{model} is an ensemble or has several vectors a passage; take an encoder with one, such as its start."
+        )
+    loaded.truncate_dim = None
+    bare = _rebuilt(loaded, _route(loaded, "query"))
+    with seeded(seed):
+        modules = projected(bare, EncoderConfig(projection=dimension), str(model)) or list(bare.children())
+    kept = [module for module in modules if not isinstance(module, Normalize)]
+    ready = _rebuilt(bare, [*kept, Normalize()] if normalize else kept)
+    ready.similarity_fn_name = "cosine" if normalize else "dot"
+    return ready
 
 
 def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTransformer:
@@ -152,6 +198,11 @@ def adopt_model(model: SentenceTransformer, config: EncoderConfig) -> SentenceTr
     finally:
         for (module, setting), length in lengths.items():
             setattr(module, setting, length)
+
+
+def normalizes(model: SentenceTransformer, task: Task) -> bool:
+    """Return whether a model scales its vectors of a task to length one; an ensemble scales those of its members."""
+    return any(isinstance(module, Normalize) for module in _route(model, task))
 
 
 def _route(model: SentenceTransformer, task: Task) -> list[torch.nn.Module]:

@@ -80,6 +80,48 @@ Weights (sha-256 of all tensors): `{weights}`
 """
 
 
+QUERY_CARD = """---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags:
+- sentence-transformers
+- feature-extraction
+- dense-retrieval
+- ance-tele
+---
+
+# {base} as the query encoder of {recipe} on {collection}
+
+It encodes queries for the passage vectors of another model, and no passages: those of episode {episode} of a run of the
+recipe `{recipe}` on the collection `{collection}` (weights `{teacher}`). Trained by
+[ance-tele](https://aclanthology.org/2022.emnlp-main.445) {version} from `{base}` to give the query vectors of that
+model, {dimension} numbers each, by mean squared error: {steps} steps on {queries} training queries.
+
+{measured}
+
+## Use
+
+```python
+from sentence_transformers import SentenceTransformer
+
+queries = SentenceTransformer("path/to/this/folder").encode_query(["how do I restart a service"])
+model = SentenceTransformer("path/to/the/run/episode-{episode}/model"{options})
+passages = model.encode_document(["title and text of a passage, joined{joined}"])
+print({compared})
+```
+
+`ance-tele evaluate --query_model FOLDER --passage_model RUN/episode-{episode}/model --data DATA` measures the pair.
+
+## Settings
+
+| setting | value |
+| --- | --- |
+{settings}
+
+Weights (sha-256 of all tensors): `{weights}`
+"""
+
+
 # How vectors are compared where a passage has several.
 LARGEST = "(queries @ passages.reshape(-1, queries.shape[1]).T).reshape(len(queries), len(passages), -1).max(-1)"
 

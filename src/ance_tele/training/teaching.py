@@ -1,4 +1,4 @@
-"""Settings of a teacher: a cross-encoder whose scores a retriever learns from."""
+"""Settings of a teacher: a cross-encoder whose scores a retriever learns from, or a model whose vectors are learned."""
 
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -10,6 +10,9 @@ STEPS = 3000
 
 # Learning rate of a cross-encoder of BERT-base's width; smaller ones take larger steps.
 BASE_RATE, BASE_WIDTH = 2e-5, 768
+
+# That of a query encoder that learns vectors: the usual one of an encoder.
+DISTIL_RATE = 5e-5
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,56 @@ class TeachingConfig:
     def judges(self) -> bool:
         """Whether the teacher judges what is mined."""
         return self.teacher_negatives is not None or self.teacher_positives is not None
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """How a query encoder is trained on the query vectors of another model, by mean squared error.
+
+    Attributes:
+        batch_queries: Queries in a step.
+        epochs: Passes over the training queries; None takes two, or up to forty for about 3,000 steps.
+        steps: Steps instead, where given.
+        learning_rate: Peak of the linear schedule; None is chosen by the width of the model.
+        warmup_ratio: Share of the steps that warm up.
+        weight_decay: Of AdamW.
+        max_grad_norm: Gradients are clipped to this norm; 0 for not at all.
+        precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
+        save_steps: Steps between two checkpoints; None means every ten minutes.
+        seed: Of the projection, of batches and of dropout.
+
+    Example:
+        >>> chosen = DistilConfig().suited(queries=8000, width=384)
+        >>> chosen.steps, chosen.learning_rate
+        (3000, 0.0001)
+    """
+
+    batch_queries: int = 32
+    epochs: int | None = None
+    steps: int | None = None
+    learning_rate: float | None = None
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    save_steps: int | None = None
+    seed: int = 42
+
+    def suited(self, queries: int, width: int) -> "DistilConfig":
+        """Return these settings with steps and learning rate by the training queries and the width of the model."""
+        each = -(-queries // self.batch_queries)
+        epochs = self.epochs or max(2, min(40, -(-STEPS // each)))
+        rate = DISTIL_RATE * BASE_WIDTH / (width or BASE_WIDTH)
+        steps, rate = self.steps or epochs * each, self.learning_rate or float(f"{rate:.1e}")
+        return replace(self, epochs=None, steps=steps, learning_rate=rate)
+
+    def check(self) -> None:
+        """Refuse values that cannot work."""
+        for name in ("batch_queries", "epochs", "steps", "save_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise UserError(f"learning_rate is {self.learning_rate}; it must be above zero.")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,60 @@
+"""The verb `distil`: train one encoder to give the query vectors of a run's model, such as an ensemble."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal
+
+from ance_tele.cli.common import MOVED, echo
+from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.console.errors import UserError
+from ance_tele.console.garbage import importing
+from ance_tele.paper.settings import start_of
+from ance_tele.training.teaching import DistilConfig
+
+_USUAL = DistilConfig()
+
+
+def distil_verb(given: Given) -> int:
+    """Train a query encoder on the query vectors of a run's last model."""
+    for name, hint in (("model", "folder or hub name of an encoder"), ("out", "folder of the query encoder")):
+        if not getattr(given, name):
+            raise UserError(f"--{name} is missing: {hint}.")
+    config = DistilConfig(**{one.name: getattr(given, one.name) for one in fields(DistilConfig)})
+    config.check()
+
+    with importing():  # loads torch
+        from ance_tele.runs.distil import distil
+
+    found = distil(given.run, start_of(given.model), given.out, config, given.data)
+    echo(f"{'cached' if found.reused else 'trained'}: {found.facts['steps']:,} steps; {Path(given.out)}")
+    passages = Path(given.run) / f"episode-{found.facts['episode']}" / "model"
+    echo(f"Try:  ance-tele evaluate --query_model {given.out} --passage_model {passages} --data DATA")
+    return 0
+
+
+DISTIL = Verb(
+    distil_verb,
+    "Train one encoder to give the query vectors of a run's model, such as an ensemble. The same command resumes.",
+    "RUN --model ENCODER --out FOLDER [settings]",
+    [
+        Flag("run", "a run folder", str),
+        Flag("--model", "folder or hub name of an encoder"),
+        Flag("--out", "folder of the query encoder"),
+        MOVED,
+        Flag("--batch_queries", "queries in a step", int, _USUAL.batch_queries),
+        Flag("--epochs", "passes over the training queries; 2 to 40, for about 3,000 steps", int | None),
+        Flag("--steps", "steps instead of epochs", int | None),
+        Flag("--learning_rate", "peak of the linear schedule; by the model's width", float | None),
+        Flag("--warmup_ratio", "share of the steps that warm up", float, _USUAL.warmup_ratio),
+        Flag("--weight_decay", "of AdamW", float, _USUAL.weight_decay),
+        Flag("--max_grad_norm", "gradients are clipped to this norm; 0 for not at all", float, _USUAL.max_grad_norm),
+        Flag(
+            "--precision",
+            "of training; auto is bf16 where the hardware is faster with it",
+            Literal["auto", "float32", "bf16"],
+            _USUAL.precision,
+        ),
+        Flag("--save_steps", "steps between two checkpoints; ten minutes", int | None),
+        Flag("--seed", "of the projection, of batches and of dropout", int, _USUAL.seed),
+    ],
+)
