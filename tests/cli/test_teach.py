@@ -105,7 +105,7 @@ def test_reranked_as_by_sentence_transformers(run: Path, tiny_model: Path, tmp_p
 
 def test_settings_by_what_is_at_hand() -> None:
     usual = CrossEncoderConfig()
-    for queries, width, chosen in ((502_939, 768, (2, 2e-5)), (8_000, 128, (6, 1.2e-4)), (72, 0, (10, 2e-5))):
+    for queries, width, chosen in ((502_939, 768, (2, 5e-5)), (8_000, 128, (6, 3e-4)), (72, 0, (10, 5e-5))):
         found = usual.suited(queries, width)
         assert (found.epochs, found.learning_rate) == (chosen[0], pytest.approx(chosen[1]))
     given = CrossEncoderConfig(epochs=1, learning_rate=3e-3)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 # Steps that the defaults aim at.
 PRETRAINING_STEPS = 250
-TEACHER_STEPS = 300
+TEACHER_STEPS = 1000
 
 # Sources of negatives for which no model encodes the corpus.
 _WITHOUT_MODEL = {"bm25", "random", "given"}

@@ -8,11 +8,8 @@ from ance_tele.console.errors import UserError
 # Steps that a cross-encoder takes at least, if ten epochs have as many.
 STEPS = 3000
 
-# Learning rate of a cross-encoder of BERT-base's width; smaller ones take larger steps.
-BASE_RATE, BASE_WIDTH = 2e-5, 768
-
-# That of a query encoder that learns vectors: the usual one of an encoder.
-DISTIL_RATE = 5e-5
+# Learning rate of a model of BERT-base's width; smaller ones take larger steps.
+BASE_RATE, BASE_WIDTH = 5e-5, 768
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class DistilConfig:
         """Return these settings with steps and learning rate by the training queries and the width of the model."""
         each = -(-queries // self.batch_queries)
         epochs = self.epochs or max(2, min(40, -(-STEPS // each)))
-        rate = DISTIL_RATE * BASE_WIDTH / (width or BASE_WIDTH)
+        rate = BASE_RATE * BASE_WIDTH / (width or BASE_WIDTH)
         steps, rate = self.steps or epochs * each, self.learning_rate or float(f"{rate:.1e}")
         return replace(self, epochs=None, steps=steps, learning_rate=rate)
 
@@ -166,7 +163,7 @@ class CrossEncoderConfig:
         >>> CrossEncoderConfig(loss="list", negatives_per_query=15).check()
         >>> chosen = CrossEncoderConfig().suited(queries=8000, width=384)
         >>> chosen.epochs, chosen.learning_rate
-        (6, 4e-05)
+        (6, 0.0001)
     """
 
     loss: Literal["binary", "list"] = "binary"
