@@ -179,7 +179,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"momentum": "al"}, ["momentum is 'al'", "one of weighted, all"]),
     ({"restart": None}, ["restart is None", "one of scratch, continue"]),
     ({"pooling": "average"}, ["pooling is 'average'", "cls, mean, max, lasttoken or null"]),
-    ({"sources": "query"}, ["sources is 'query'", "a list, such as '[bm25]'"]),
+    ({"sources": "query"}, ["sources is 'query'", "a list, such as '[one, two]'"]),
     ({"sources": [1]}, ["sources is [1]", "a list"]),
     ({"title_separator": None}, ["title_separator is None", "a text"]),
     ({"query_prompt": 5}, ["query_prompt is 5", "a text or null"]),

@@ -25,7 +25,7 @@ CALLS = {"torch.load", "pd.read_pickle", "pandas.read_pickle", "os.system", "os.
 EXECUTED = {"eval", "exec", "compile", "__import__"}
 YAML = {"load", "load_all"}
 SAFE_LOADERS = {"SafeLoader", "CSafeLoader"}
-TRUST = "config.trust_remote_code"
+TRUST = ("config.trust_remote_code", "trust_remote_code")  # the setting, or an argument of that name handed on
 
 
 def dotted(node: ast.expr) -> str:
@@ -64,7 +64,7 @@ def dangers(source: str) -> Iterator[str]:
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
             given = {key.value: dotted(value) for key, value in pairs if isinstance(key, ast.Constant)}
-            if given.get("trust_remote_code", TRUST) != TRUST:
+            if given.get("trust_remote_code", TRUST[0]) not in TRUST:
                 yield "trust_remote_code"
 
 
@@ -83,7 +83,7 @@ def _calls(node: ast.Call, loaders: set[str]) -> Iterator[str]:
             yield f"{name}({word.arg}=)"
         if word.arg == "weights_only" and off:
             yield f"{name}(weights_only=)"
-        if word.arg == "trust_remote_code" and not (off or dotted(word.value) == TRUST):
+        if word.arg == "trust_remote_code" and not (off or dotted(word.value) in TRUST):
             yield f"{name}(trust_remote_code=)"
 
 
@@ -108,7 +108,8 @@ def test_the_scan_sees(line: str) -> None:
     [
         "np.load(path, mmap_mode='r')", "model.eval()", "ast.literal_eval(text)", "subprocess.run(words)",
         "class Mine(yaml.SafeLoader): ...\nyaml.load(text, Mine)", "yaml.safe_load(text)",
-        "S(name, trust_remote_code=config.trust_remote_code)", "from pickle import UnpicklingError", "re.compile(text)",
+        "S(name, trust_remote_code=config.trust_remote_code)", "opened(place, trust_remote_code=trust_remote_code)",
+        "from pickle import UnpicklingError", "re.compile(text)",
     ],
 )  # fmt: skip
 def test_the_scan_passes(line: str) -> None:

@@ -50,7 +50,7 @@ from ance_tele.settings import setting_kinds
         (["serve", "x", "--port", "http"], "port is 'http'; it must be a whole number."),
         (
             ["run", "dpr", "--sources", "bm25,query"],
-            "sources is 'bm25,query'; it must be a list, such as '[one, two]', or one name.",
+            "sources is 'bm25,query'; it must be a list, such as '[one, two]'.",
         ),
         (["run", "dpr", "--report_to", "[none"], "report_to is '[none'; it must be a list, such as"),
         (["search", "x", "y", "-k", "many"], "k is 'many'; it must be a whole number."),

@@ -220,7 +220,7 @@ def test_idle_settings_are_no_part_of_a_training() -> None:
     idle = TrainingConfig(lora_alpha=3.0, lora_targets=("query",))
     assert {one.name for one in fields(idle)} - idle.idle == older
     used = TrainingConfig(lora_rank=2, gradient_checkpointing=True, matryoshka_dims=(4,), matryoshka_weights=(1.0,))
-    assert used.idle == {"compile", "passage_loss"}
+    assert used.idle == {"compile", "passage_loss", "replay"}
 
 
 # ---- runs ----------------------------------------------------------------------------------------

@@ -71,9 +71,9 @@ def test_only_the_folder_of_a_comparison_is_taken(
 
 def test_a_config_file(tmp_path: Path, refusal: Callable[..., str]) -> None:
     config = tmp_path / "grid.yaml"
-    config.write_text("recipes: dpr\n")
+    config.write_text("recipes: 3\n")
     assert refusal("compare", "--config", config) == (
-        f"{config} line 1: recipes is 'dpr'; it must be a list, such as '[bm25]'."
+        f"{config} line 1: recipes is 3; it must be a list, such as '[one, two]'."
     )
     config.write_text("seeds: 1\n")
     assert "seeds is 1; it must be numbers such as 1 2 3, as a setting or in a file [1, 2, 3]." in refusal(

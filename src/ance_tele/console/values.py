@@ -82,7 +82,7 @@ def _words(kind: Any) -> str:
         return "one of " + ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
         return (
-            "a list, such as '[one, two]', or one name"
+            "a list, such as '[one, two]'"
             if str in get_args(kind)
             else "numbers such as 1 2 3, as a setting or in a file [1, 2, 3]"
         )
