@@ -1,4 +1,7 @@
-"""A share of a BEIR collection: passages by the hash of their ids, and the queries whose relevant passages are all among them."""
+"""Take a share of a BEIR collection: passages by the hash of their ids, and the queries whose positives are all there.
+
+python benchmarks/laboratory/sample.py DEBIAN debian-25 --percent 25
+"""
 
 import argparse
 import gzip
@@ -48,4 +51,5 @@ def main() -> None:
     print(f"{len(passages):,} passages")
 
 
-main()
+if __name__ == "__main__":
+    main()
