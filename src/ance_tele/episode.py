@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.analysis.analyse import analyse
+from ance_tele.console.progress import Finished, announce
 from ance_tele.data.collection import Collection
 from ance_tele.data.grades import ReviewAs, ReviewUse
 from ance_tele.engine.executor import IN_PROCESS, Executor
@@ -15,6 +16,7 @@ from ance_tele.runs.judging import augmented
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final, evaluate_given
 from ance_tele.runs.mine import mine, search
 from ance_tele.runs.mix import Pools, mix
+from ance_tele.runs.phases import announced
 from ance_tele.runs.summarise import summarise
 from ance_tele.runs.teacher import Lessons, teach
 from ance_tele.runs.train import train
@@ -55,7 +57,7 @@ def run(
         UserError: The folder belongs to another run, or the data, the model or the review cannot be used.
     """
     inputs = RunInputs.of(recipe, collection, model, out, cache, review, review_as, executor=executor, beside=beside)
-    with acquire_run_folder(inputs, data, adopted):
+    with acquire_run_folder(inputs, data, adopted), announced(recipe):
         evaluate_given(inputs)
         if "bm25" in recipe.evaluation.baselines:
             evaluate_bm25(inputs)
@@ -88,5 +90,6 @@ def finish(inputs: RunInputs, training: TrainingSet | None, retriever: Retriever
     """Evaluate the last retriever on the final split, analyse, write the report; return the summary's content."""
     summary = summarise(inputs, training, inputs.recipe.episode.episodes, evaluate_final(inputs, retriever))
     analyse(inputs.folder.path, opened=inputs.opened())
+    announce("analyse", finished=Finished("run", "analyse", None))
     write_report(inputs.folder.path)
     return summary.content()

@@ -9,9 +9,9 @@ from ance_tele.cli.common import echo
 from ance_tele.cli.flags import parse
 from ance_tele.cli.urls import refuse_urls
 from ance_tele.cli.verbs import VERBS
+from ance_tele.console.display import Display
 from ance_tele.console.errors import UserError, unknown
 from ance_tele.console.garbage import skip_last_collection
-from ance_tele.console.log import log_to
 from ance_tele.console.signals import STOPPED, exit_code, stoppable
 from ance_tele.console.system_errors import refused_by_system
 from ance_tele.console.waiting import wait_well
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # the process is the command's own
         skip_last_collection()
     try:
-        with stoppable(), log_to(echo):
+        with stoppable(), Display(echo).shown():
             return _main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         return _fail(str(error))

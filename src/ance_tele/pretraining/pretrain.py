@@ -156,8 +156,7 @@ def _train(
     def after(done: int) -> Iterator[tuple[Feature]]:
         return in_background((moved(batches(step), device),) for step in range(done, total))
 
-    each = min(config.batch_passages, len(batches.rows))
-    pace = Pace("passages", each, config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
+    pace = Pace(config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
     optimizer = adamw(model, config.weight_decay)
     trained = optimise(model, optimizer, model, after, pace, work, schedule, config.seed, inputs)
     return {

@@ -127,12 +127,12 @@ def train(
         loss_of = loss_for(model, config, rank, ranks, teaching)
         forwards = loss_of.query_forward, loss_of.passage_forward
         collate = Collator(plan, queries, passages, *forwards, rank, ranks)
-        optimizer, count, device = adamw(model, config.weight_decay), config.batch_queries, model.device
+        optimizer, device = adamw(model, config.weight_decay), model.device
 
         def made(done: int) -> Iterator[tuple[Feature, Feature]]:
             return batches(collate, schedule, done, device)
 
-        pace = Pace("queries", count, config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
+        pace = Pace(config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
         return optimise(model, optimizer, loss_of, made, pace, work, schedule, plan.seed, inputs, rank, ranks)
 
 
@@ -141,16 +141,12 @@ class Pace:
     """What the loop over the steps takes of a configuration.
 
     Attributes:
-        unit: What progress counts.
-        each: How many of them a step has.
         max_grad_norm: Gradients are clipped to this norm; 0 for not at all.
         logging_steps: Steps between two points of the loss curve.
         save_steps: Steps between two checkpoints; None means every ten minutes.
         report_to: Trackers.
     """
 
-    unit: str
-    each: int
     max_grad_norm: float
     logging_steps: int
     save_steps: int | None
@@ -177,7 +173,7 @@ def optimise(
         optimizer: Over its weights.
         loss_of: The loss of a batch, given its features.
         batches_after: Returns the batches of the steps after so many.
-        pace: Size of a step for progress, clipping, how often to log and to save.
+        pace: Clipping, how often to log and to save, trackers.
         work: Folder for checkpoints, to be removed by the caller.
         schedule: Steps, learning rates.
         seed: Of dropout; the caller has seeded torch with it.
@@ -196,10 +192,9 @@ def optimise(
     if (last := last_checkpoint(work, inputs, clean=ranks == 1)) is not None:
         done, curve = last[0], load_checkpoint(last[1], model, optimizer, rank)
     model.train()
-    saved, shown = time.monotonic(), 0 if rank else schedule.steps * pace.each
+    saved, shown = time.monotonic(), 0 if rank else schedule.steps
     trackers = nullcontext(None) if rank else tracked(pace.report_to, work.parent, model, schedule.steps, done)
-    with progress("training", shown, pace.unit) as advance, held_signals() as stopping, trackers as track:
-        advance(done * pace.each)
+    with progress("training", shown, "steps", done) as advance, held_signals() as stopping, trackers as track:
         steps = range(done + 1, schedule.steps + 1)
         for step, batch in zip(steps, batches_after(done), strict=True):
             rate = schedule.peak * schedule.share(schedule.begin + step - 1)
@@ -213,7 +208,7 @@ def optimise(
             optimizer.step()
             optimizer.zero_grad()
             curve.add(loss)
-            advance(pace.each)
+            advance(1)
             ended = step == schedule.steps
             if step == 1 or step % pace.logging_steps == 0 or ended:
                 mean = finite(curve.close(step, rate), step)
