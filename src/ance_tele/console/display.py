@@ -185,12 +185,12 @@ class Display(logging.Handler):
         from rich.console import Group
 
         plain = not console.encoding.startswith("utf")
-        rows = [*self._rows(plain), *([_drawn(self._bars[-1], console.width)] if self._bars else [])]
+        bar = _drawn(self._bars[-1], console.width) if self._bars else _cut("  ...")
+        if not self._phases:
+            return Group(bar)
         left, figures = self._left(), self._figures()
         below = ", ".join([*([f"about {duration(left)} left of the run"] if left else []), *figures])
-        if self._phases and below:
-            rows.append(_cut(f"  {below}"))
-        return Group(*rows)
+        return Group(*self._rows(plain), bar, _cut(f"  {below}"))  # always as many rows, so that nothing jumps
 
     def _rows(self, plain: bool) -> list["RenderableType"]:
         """Return a row for each episode: its phases, done, running or to come."""

@@ -24,8 +24,11 @@ def phases_of(recipe: Recipe) -> Phases:
 
     Example:
         >>> import ance_tele as at
-        >>> phases_of(at.recipe("ance-tele").with_settings(episodes=1, baselines=("zero-shot",)))
-        [('zero-shot', ['evaluate']), ('episode 1', ['mine', 'mix', 'train', 'evaluate']), ('run', ['analyse', 'report'])]
+        >>> for phases in phases_of(at.recipe("ance-tele").with_settings(episodes=1, baselines=("zero-shot",))):
+        ...     print(*phases)
+        zero-shot ['evaluate']
+        episode 1 ['mine', 'mix', 'train', 'evaluate']
+        run ['analyse', 'report']
     """
     each = [name for name in MADE if name != "teach" or recipe.teaching.distils]
     phases: Phases = [("bm25", ["evaluate"])] if "bm25" in recipe.evaluation.baselines or recipe.lexical else []
@@ -38,7 +41,7 @@ def phases_of(recipe: Recipe) -> Phases:
 def artefact_of(run: Path, where: str, phase: str) -> Path:
     """Return what a phase leaves in a run folder."""
     folder = {"bm25": "bm25", "zero-shot": "episode-0", "run": ""}.get(where, where.replace(" ", "-"))
-    name = {"analyse": "analysis.json", "report": "report.html"}.get(phase) or MADE[phase]
+    name = {"analyse": "analysis", "report": "report.html"}.get(phase) or MADE[phase]
     return run / folder / name
 
 
