@@ -102,9 +102,9 @@ def _table1(given: Given) -> Result:
     for line in left_out:
         echo(line)
     if given.dry_run:
-        found = [f"{row.label} ({row.system})" for row in rows]
+        labels = [f"{row.label} ({row.system})" for row in rows]
         echo(f"would train and measure {len(rows) * len(asked.seeds):,} runs in {given.out}, {state(given.out)}")
-        return {"folder": given.out, "state": state(given.out), "rows": found, "seeds": list(asked.seeds)}
+        return {"folder": given.out, "state": state(given.out), "rows": labels, "seeds": list(asked.seeds)}
     table = Table1(
         list(zip(rows, asked.systems, strict=True)), model, starts, left_out, pretraining, teaching, given.t5
     )
@@ -230,7 +230,8 @@ def _would_run(cells: "Sequence[Cell]", given: Given) -> Result:
     """Print the cells of a comparison, which of them are done, and their steps; return them."""
     from ance_tele.runs.identity import collection_for
 
-    found, counts = [], {}
+    found: list[dict[str, Any]] = []
+    counts: dict[int, int] = {}
     for cell in cells:
         recipe, folder = cell.recipe, Path(given.out) / cell.folder
         made = (folder / "summary.json").is_file()
