@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.analysis.analyse import analyse
-from ance_tele.console.progress import Finished, announce
+from ance_tele.console.events import Finished, announce
 from ance_tele.data.collection import Collection
 from ance_tele.data.grades import ReviewAs, ReviewUse
 from ance_tele.engine.executor import IN_PROCESS, Executor

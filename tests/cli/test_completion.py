@@ -51,9 +51,7 @@ def test_bash_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_every_verb_and_recipe(
-    shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_shells_get_every_verb_and_recipe(shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = script(shell, tmp_path, capsys)
     text = file.read_text()
     assert all(name in text for name in (*VERBS, *RECIPES, "learning_rate"))

@@ -59,7 +59,7 @@ def _fail(words: list[str], sentence: str, code: int = REFUSED) -> int:
         raise
     print(f"ance-tele: {sentence}", file=sys.stderr)
     if "--json" in words:
-        print(document(words[0], error=sentence, exit_code=code), flush=True)
+        print(document(words[0], __version__, error=sentence, exit_code=code), flush=True)
     return code
 
 
@@ -79,7 +79,7 @@ def _main(words: list[str]) -> int:
     with redirect_stdout(sys.stderr) if given.json else nullcontext():
         result = (verb.dry if verb.dry and given.dry_run else verb.run)(given)
     if given.json and result is not None:
-        print(document(words[0], result=result), flush=True)
+        print(document(words[0], __version__, result=result), flush=True)
     return DONE
 
 

@@ -7,19 +7,17 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ance_tele import __version__
-
 SCHEMA = 1
 
 
-def document(verb: str, **content: Any) -> str:
+def document(verb: str, version: str, **content: Any) -> str:
     """Return the document: schema, version and verb, then "result", or "error" and "exit_code".
 
     Example:
-        >>> print(document("search", result={"share": float("nan")}).replace(__version__, "1.0"))
+        >>> print(document("search", "1.0", result={"share": float("nan")}))
         {"schema": 1, "version": "1.0", "verb": "search", "result": {"share": null}}
     """
-    whole = {"schema": SCHEMA, "version": __version__, "verb": verb, **content}
+    whole = {"schema": SCHEMA, "version": version, "verb": verb, **content}
     return json.dumps(plain(whole), ensure_ascii=False, allow_nan=False)
 
 

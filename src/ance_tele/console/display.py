@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ance_tele.console.events import EVENTS, Bar, Finished, pace
 from ance_tele.console.log import log_to
 from ance_tele.console.numbers import duration
-from ance_tele.console.progress import EVENTS, Bar, Finished, pace
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

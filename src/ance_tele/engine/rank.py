@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.events import leave_bars
 from ance_tele.console.garbage import importing, skip_last_collection
-from ance_tele.console.progress import leave_bars
 from ance_tele.engine.processes import variables
 
 # Where a rank is killed, the others fail in the message they wait for. The launcher ends them within this time, in

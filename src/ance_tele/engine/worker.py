@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any, TextIO
 
 from ance_tele.console.errors import UserError
-from ance_tele.console.progress import leave_bars
+from ance_tele.console.events import leave_bars
 from ance_tele.console.signals import GRACE_SECONDS
 from ance_tele.console.system_errors import refused_by_system
 from ance_tele.engine.work import Facts, Work, opened

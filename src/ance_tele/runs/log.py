@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Mapping
 
+from ance_tele.console.events import Finished, announce
 from ance_tele.console.numbers import duration
-from ance_tele.console.progress import Finished, announce
 from ance_tele.evaluate.config import headline
 from ance_tele.store.manifests import Manifest
 from ance_tele.store.plugins import plain_name

@@ -2,8 +2,8 @@
 
 import logging
 
+from ance_tele.console.events import announce
 from ance_tele.console.numbers import duration
-from ance_tele.console.progress import announce
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.search.dense import DenseRetriever

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ance_tele.console.progress import announce
+from ance_tele.console.events import announce
 from ance_tele.settings import Recipe
 
 # What an episode's phases leave, in its folder.
