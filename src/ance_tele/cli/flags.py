@@ -146,7 +146,7 @@ class _Parser(ArgumentParser):
         headings = [*dict.fromkeys(flag.heading for flag in verb.flags)] or [COMMON[0].heading]
         groups = {heading: self.add_argument_group(heading) for heading in headings}
         for flag in flags:
-            groups.get(flag.heading, groups[headings[0]]).add_argument(
+            groups.get(flag.heading, groups.get("More", groups[headings[0]])).add_argument(
                 flag.name, action=_Take, flag=flag, **_shape(flag)
             )
         groups[headings[0]].add_argument("-h", "--help", action=_Help, nargs=0, default=SUPPRESS, help="print this")
