@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.analysis.analyse import analyse
+from ance_tele.console.events import Finished, announce
 from ance_tele.data.collection import Collection
 from ance_tele.data.grades import ReviewAs, ReviewUse
 from ance_tele.engine.executor import IN_PROCESS, Executor
@@ -15,8 +16,10 @@ from ance_tele.runs.judging import augmented
 from ance_tele.runs.measure import evaluate, evaluate_bm25, evaluate_final, evaluate_given
 from ance_tele.runs.mine import mine, search
 from ance_tele.runs.mix import Pools, mix
+from ance_tele.runs.phases import announced
 from ance_tele.runs.summarise import summarise
 from ance_tele.runs.teacher import Lessons, teach
+from ance_tele.runs.tracked import track_figures
 from ance_tele.runs.train import train
 from ance_tele.runs.training_set import TrainingSet
 from ance_tele.runs.unlabelled import with_unlabelled
@@ -55,7 +58,7 @@ def run(
         UserError: The folder belongs to another run, or the data, the model or the review cannot be used.
     """
     inputs = RunInputs.of(recipe, collection, model, out, cache, review, review_as, executor=executor, beside=beside)
-    with acquire_run_folder(inputs, data, adopted):
+    with acquire_run_folder(inputs, data, adopted), announced(recipe):
         evaluate_given(inputs)
         if "bm25" in recipe.evaluation.baselines:
             evaluate_bm25(inputs)
@@ -64,6 +67,7 @@ def run(
         retriever = inputs.retriever(inputs.start, 0)
         evaluate(inputs, retriever, 0)
         training, pools, lessons = inputs.training_set(), Pools(), Lessons()
+        track_figures(inputs, training, 0)
         for episode in inputs.episodes():
             candidates = mine(training, retriever, inputs.bm25, episode, inputs.cross_encoder, inputs.teacher)
             learned = augmented(training, episode)
@@ -81,12 +85,17 @@ def run(
             if episode.last:
                 search(training, retriever, episode.after)  # for learned and forgotten queries
             summarise(inputs, training, episode.number)
+            track_figures(inputs, training, episode.number)
         return finish(inputs, training, retriever)
 
 
 def finish(inputs: RunInputs, training: TrainingSet | None, retriever: Retriever) -> dict[str, Any]:
     """Evaluate the last retriever on the final split, analyse, write the report; return the summary's content."""
-    summary = summarise(inputs, training, inputs.recipe.episode.episodes, evaluate_final(inputs, retriever))
+    final, last = evaluate_final(inputs, retriever), inputs.recipe.episode.episodes
+    summary = summarise(inputs, training, last, final)
+    if training is not None:
+        track_figures(inputs, training, last, final)
     analyse(inputs.folder.path, opened=inputs.opened())
+    announce("analyse", finished=Finished("run", "analyse", None))
     write_report(inputs.folder.path)
     return summary.content()

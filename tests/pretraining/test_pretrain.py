@@ -244,10 +244,6 @@ def test_a_tracker_is_told_the_loss(
     told: list[float] = []
 
     class Tracker(TrainerCallback):  # type: ignore[misc]
-        def on_train_begin(self, *given: Any, **named: Any) -> None:
-            if hasattr(named["model"], "config"):
-                named["model"].config.to_json_string()
-
         def on_log(self, *given: Any, **named: Any) -> None:
             told.append(named["logs"]["loss"])
 

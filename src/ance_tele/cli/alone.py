@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ance_tele.cli.common import ADDRESS, ENGINE, HINTS, LENIENT, PROCESSES, echo
-from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.cli.dry import shown, would_write
+from ance_tele.cli.flags import Flag, Given, Result, Verb
 from ance_tele.cli.measuring import EXPANSION_FLAGS, echo_scores, encoder_config, expanded, usual_split, writable
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
@@ -17,7 +18,7 @@ from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.paper.settings import start_of
 
 
-def encode_verb(given: Given) -> int:
+def encode_verb(given: Given) -> Result:
     """Encode a corpus, or the part of it that falls to this task of an array."""
     from ance_tele.data.load import load_collection
 
@@ -25,7 +26,7 @@ def encode_verb(given: Given) -> int:
     task = ArrayTask.of(given.unit_index, given.unit_count)
     config = encoder_config(given.model, given.settings)
     if serve_other_ranks():
-        return 0
+        return None
     collection = expanded(load_collection(given.data, strict=not given.lenient), given.settings)
 
     with importing():  # loads torch
@@ -40,10 +41,22 @@ def encode_verb(given: Given) -> int:
         else f"task {task.index} of {task.count}: {counted(found.own, 'shard', 'shards')} of its own done; "
     )
     echo(f"{own}{found.done:,} of {found.units:,} shards of {len(collection.corpus):,} passages are in {folder}")
-    return 0
+    return {"vectors": folder, **vars(found)}
 
 
-def retrieve_verb(given: Given) -> int:
+def encode_dry(given: Given) -> Result:
+    """Print how many shards `encode` would fill, and how many are there."""
+    from ance_tele.data.load import load_collection
+
+    _require(given, model="folder or hub name", data=HINTS["data"], out=_FOLDER)
+    config = encoder_config(given.model, given.settings)
+    passages = len(load_collection(given.data, strict=not given.lenient).corpus)
+    there, shards = len(list(Path(given.out).glob("*.npy"))), -(-passages // config.shard_passages)
+    found = shown("vectors", given.out, passages=passages, shards=shards, of_them_there=there)
+    return {"would_make": [found]}
+
+
+def retrieve_verb(given: Given) -> Result:
     """Search an encoded corpus for the queries of a split, or do the part that falls to this task of an array."""
     from ance_tele.data.load import load_collection
 
@@ -54,7 +67,7 @@ def retrieve_verb(given: Given) -> int:
     task = ArrayTask.of(given.unit_index, given.unit_count)
     config = encoder_config(given.model, given.settings)
     if serve_other_ranks():
-        return 0
+        return None
     collection = expanded(load_collection(given.data, strict=not given.lenient), given.settings)
     split = given.settings.get("split") or usual_split(collection)
 
@@ -74,14 +87,13 @@ def retrieve_verb(given: Given) -> int:
         echo(f"{own}; {progress.done:,} of {progress.units:,} parts are in {given.vectors}")
     if found is None:
         echo("when all are, the last task, or this command outside the array, merges them")
-        return 0
+        return {"run_file": None, **vars(progress)}
     run, scores = on.measure(found)
     out = Path(given.out)
     with atomic(out) as temporary:
         run.write_trec(temporary, given.model)
     echo(f"all parts are merged: {out}")
-    echo_scores(given.model, collection, split, scores)
-    return 0
+    return {"run_file": out, **vars(progress), **echo_scores(given.model, collection, split, scores)}
 
 
 def _require(given: Given, **hints: str) -> None:
@@ -127,6 +139,7 @@ ENCODE = Verb(
         *_headed(*_MORE, *EXPANSION_FLAGS, heading="More"),
         *_ENCODING,
     ],
+    encode_dry,
 )
 
 RETRIEVE = Verb(
@@ -149,4 +162,5 @@ RETRIEVE = Verb(
         _EVALUATION["exclude_self"],
         *_ENCODING,
     ],
+    would_write("TREC run", "out"),
 )

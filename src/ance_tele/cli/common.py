@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ance_tele.cli.flags import Flag, Given, switch
+from ance_tele.cli.flags import COMMON, DRY, Flag, Given, Result, switch
 from ance_tele.console.errors import UserError
 from ance_tele.engine.choose import EngineName
 from ance_tele.paper.settings import OFFICIAL
@@ -52,14 +52,15 @@ def chosen_recipe(given: Given) -> Recipe:
     return recipe(given.recipe).with_settings(**settings_given(given))
 
 
-def print_config(given: Given, settings: Mapping[str, Any]) -> int:
+def print_config(given: Given, settings: Mapping[str, Any]) -> Result:
     """Print flags and settings as a --config file."""
     import yaml
 
-    flags = {name: value for name, value in vars(given).items() if name not in ("settings", "config", "print_config")}
+    other = {"settings", "config", "print_config", *(flag.key for flag in (*COMMON, DRY))}
+    flags = {name: value for name, value in vars(given).items() if name not in other}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in {**flags, **settings}.items()}
     echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).rstrip())
-    return 0
+    return plain
 
 
 def introduce(collection: "Collection") -> None:
@@ -81,8 +82,12 @@ def introduce(collection: "Collection") -> None:
         echo(f"held out as dev: {len(collection.qrels['dev']):,} training queries{final}")
 
 
-def conclude(out: Path, named: str | None = None) -> int:
-    """Print a finished run's table of results and the path of its report; ``named`` is how the run was given."""
+def conclude(out: Path, named: str | None = None) -> Result:
+    """Print a finished run's table of results and the path of its report; ``named`` is how the run was given.
+
+    Returns:
+        Its summary, and where report and model lie.
+    """
     from rich.console import Console
 
     from ance_tele.report.renderers import terminal
@@ -96,8 +101,10 @@ def conclude(out: Path, named: str | None = None) -> int:
     for line in significance(summary):
         echo(line)
     echo(f"\nReport: {out / 'report.html'}  (in short: {out / 'report.md'})")
+    found: dict[str, Any] = {"summary": summary.content(), "report": out / "report.html", "model": None}
     if summary.episodes:
         number = summary.episodes[-1].number
-        echo(f"Model:  {out / f'episode-{number}' / 'model'}  (load it with SentenceTransformer)")
+        found["model"] = out / f"episode-{number}" / "model"
+        echo(f"Model:  {found['model']}  (load it with SentenceTransformer)")
         echo(f'Try:    ance-tele search {named or out} "your words"')
-    return 0
+    return found

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from ance_tele.cli.common import ADDRESS, BESIDE, ENGINE, HINTS, echo, introduce, need, print_config, settings_given
-from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.cli.dry import state
+from ance_tele.cli.flags import Flag, Given, Result, Verb
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError, unknown
 from ance_tele.console.garbage import importing
@@ -20,19 +21,22 @@ from ance_tele.pretraining.config import TERMS, PretrainingConfig
 from ance_tele.settings import EpisodeConfig, Recipe
 from ance_tele.training.teaching import CrossEncoderConfig
 
+if TYPE_CHECKING:
+    from ance_tele.experiments.grid import Cell
+
 # Flags that table1 alone has.
 _TABLE1 = ("starts", "pretraining", "teaching", "t5")
 _STARTS = tuple(TERMS)
 
 
-def compare_verb(given: Given) -> int:
+def compare_verb(given: Given) -> Result:
     """Compare recipes, models and seeds."""
     if not given.recipes:
         raise UserError(f"--recipes is missing: {HINTS['recipes']}.")
     return _comparison(given, given.recipes, None)
 
 
-def reproduce_verb(given: Given) -> int:
+def reproduce_verb(given: Given) -> Result:
     """Compare the systems of one of the paper's tables."""
     from ance_tele.experiments.reproduce import systems_of
 
@@ -47,26 +51,29 @@ def reproduce_verb(given: Given) -> int:
     return _comparison(given, names, given.table)
 
 
-def _comparison(given: Given, names: Any, table: str | None) -> int:
+def _comparison(given: Given, names: Any, table: str | None) -> Result:
     if given.print_config:
         return print_config(given, given.settings)
     models = _checked(given)
     if serve_other_ranks():
-        return 0
+        return None
     from ance_tele.runs.working_copy import kept_at
 
     with importing():  # loads torch
         from ance_tele.experiments.compare import compare_systems
 
     asked = _asked(given, names, settings_given(given))
+    if given.dry_run:
+        from ance_tele.experiments.grid import grid
+
+        return _would_run(grid(asked.systems, models, asked.seeds, asked.suit), given)
     with executor_for(given.parallel, given.engine, given.address) as executor, kept_at(given.out) as out:
         more = executor, table, asked.suit, asked.beside
         found = compare_systems(asked.systems, models, asked.seeds, given.data, out, None, *more)
-    _print(found, out)
-    return 0
+    return _print(found, out)
 
 
-def _table1(given: Given) -> int:
+def _table1(given: Given) -> Result:
     """Train and measure the rows of Table 1, each from its own start."""
     from ance_tele.experiments.rows import rows_of, starts_wanted
     from ance_tele.runs.working_copy import kept_at
@@ -82,7 +89,7 @@ def _table1(given: Given) -> int:
     PretrainingConfig(**pretraining).check()
     CrossEncoderConfig(**teaching).check()
     if serve_other_ranks():
-        return 0
+        return None
     with importing():  # loads torch
         from ance_tele.experiments.table1 import Table1, reproduce_table1
 
@@ -94,14 +101,17 @@ def _table1(given: Given) -> int:
         echo(f"{row.label:<24} {row.system}{'' if row.recipe == 'bm25' else f', from {row.start}'}")
     for line in left_out:
         echo(line)
+    if given.dry_run:
+        labels = [f"{row.label} ({row.system})" for row in rows]
+        echo(f"would train and measure {len(rows) * len(asked.seeds):,} runs in {given.out}, {state(given.out)}")
+        return {"folder": given.out, "state": state(given.out), "rows": labels, "seeds": list(asked.seeds)}
     table = Table1(
         list(zip(rows, asked.systems, strict=True)), model, starts, left_out, pretraining, teaching, given.t5
     )
     with executor_for(given.parallel, given.engine, given.address) as executor, kept_at(given.out) as out:
         more = executor, asked.suit, asked.beside
         found = reproduce_table1(table, asked.seeds, given.data, out, None, *more)
-    _print(found, out)
-    return 0
+    return _print(found, out)
 
 
 def settings_of_words(flag: str, words: Sequence[str], config: type, without: Sequence[str] = ()) -> dict[str, Any]:
@@ -197,8 +207,8 @@ def _asked(given: Given, names: Sequence[str], settings: dict[str, Any], taken: 
     return _Asked(systems, seeds, beside, suit)
 
 
-def _print(found: dict[str, Any], out: Path) -> None:
-    """Print the tables of a comparison and where they lie."""
+def _print(found: dict[str, Any], out: Path) -> Result:
+    """Print the tables of a comparison and where they lie; return its figures."""
     from rich.console import Console
 
     from ance_tele.evaluate.comparison import ComparisonResult
@@ -213,6 +223,30 @@ def _print(found: dict[str, Any], out: Path) -> None:
         echo(note)
     echo(cost(result))
     echo(f"Tables: {out}/{stem(result)}.md, .tex, .csv; curves: .png; all figures: .json")
+    return {"folder": out, "comparison": found}
+
+
+def _would_run(cells: "Sequence[Cell]", given: Given) -> Result:
+    """Print the cells of a comparison, which of them are done, and their steps; return them."""
+    from ance_tele.runs.identity import collection_for
+
+    found: list[dict[str, Any]] = []
+    counts: dict[int, int] = {}
+    for cell in cells:
+        recipe, folder = cell.recipe, Path(given.out) / cell.folder
+        made = (folder / "summary.json").is_file()
+        there = "cached" if made else "begun" if (folder / "run.json").is_file() else "to be made"
+        key = recipe.mining.positive_level
+        if recipe.episode.episodes and key not in counts:
+            counts[key] = len(collection_for(recipe, given.data).split("train").relevant(key))
+        examples = min(counts.get(key, 0), recipe.episode.max_train_queries or counts.get(key, 0))
+        numbers = range(1, recipe.episode.episodes + 1)
+        steps = sum(recipe.schedule(number, examples).steps for number in numbers)
+        found.append({"cell": cell.label, "folder": folder, "state": there, "steps": steps})
+        echo(f"{cell.label}: {there}, {steps:,} steps")
+    left = sum(one["steps"] for one in found if one["state"] != "cached")
+    echo(f"{len(found):,} cells; at most {left:,} steps to come")
+    return {"folder": given.out, "cells": found, "steps_to_come": left}
 
 
 def _flags(what: Flag, *more: Flag) -> list[Flag]:
@@ -244,6 +278,7 @@ COMPARE = Verb(
     "for all systems, but for what makes a recipe what it is: DPR keeps its one episode.",
     "--recipes q-neg 'ance-tele alpha=0.3' --seeds 1 2 3 --data DATA --model MODEL --out FOLDER [settings]",
     _flags(Flag("--recipes", HINTS["recipes"], tuple[str, ...], ())),
+    compare_verb,
 )
 
 REPRODUCE = Verb(
@@ -257,4 +292,5 @@ REPRODUCE = Verb(
         Flag("--teaching", "table1: settings of its teacher, NAME=VALUE, as of teach", tuple[str, ...], ()),
         Flag("--t5", "table1: folder or hub name of a T5, for GTR"),
     ),
+    reproduce_verb,
 )

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from ance_tele.cli.common import MOVED, echo
-from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.cli.dry import shown
+from ance_tele.cli.flags import Flag, Given, Result, Verb
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
@@ -14,13 +15,9 @@ from ance_tele.training.teaching import DistilConfig
 _USUAL = DistilConfig()
 
 
-def distil_verb(given: Given) -> int:
+def distil_verb(given: Given) -> Result:
     """Train a query encoder on the query vectors of a run's last model."""
-    for name, hint in (("model", "folder or hub name of an encoder"), ("out", "folder of the query encoder")):
-        if not getattr(given, name):
-            raise UserError(f"--{name} is missing: {hint}.")
-    config = DistilConfig(**{one.name: getattr(given, one.name) for one in fields(DistilConfig)})
-    config.check()
+    config = _config(given)
 
     with importing():  # loads torch
         from ance_tele.runs.distil import distil
@@ -29,7 +26,29 @@ def distil_verb(given: Given) -> int:
     echo(f"{'cached' if found.reused else 'trained'}: {found.facts['steps']:,} steps; {Path(given.out)}")
     passages = Path(given.run) / f"episode-{found.facts['episode']}" / "model"
     echo(f"Try:  ance-tele evaluate --query_model {given.out} --passage_model {passages} --data DATA")
-    return 0
+    return {"query_encoder": given.out, "cached": found.reused, "seconds": found.seconds, **found.facts}
+
+
+def distil_dry(given: Given) -> Result:
+    """Print what `distil` would train, and in how many steps."""
+    from ance_tele.plan.hardware import model_shape
+    from ance_tele.runs.folder import open_run
+    from ance_tele.runs.training_set import read_pairs
+
+    config = _config(given)
+    opened = open_run(Path(given.run), given.data)
+    queries = len(set(read_pairs(opened.folder.path / "positives.parquet", opened.collection)[0].tolist()))
+    steps = config.suited(queries, model_shape(start_of(given.model)).hidden).steps
+    return {"would_make": [shown("query encoder", given.out, training_queries=queries, steps=steps)]}
+
+
+def _config(given: Given) -> DistilConfig:
+    for name, hint in (("model", "folder or hub name of an encoder"), ("out", "folder of the query encoder")):
+        if not getattr(given, name):
+            raise UserError(f"--{name} is missing: {hint}.")
+    config = DistilConfig(**{one.name: getattr(given, one.name) for one in fields(DistilConfig)})
+    config.check()
+    return config
 
 
 DISTIL = Verb(
@@ -57,4 +76,5 @@ DISTIL = Verb(
         Flag("--save_steps", "steps between two checkpoints; ten minutes", int | None),
         Flag("--seed", "of the projection, of batches and of dropout", int, _USUAL.seed),
     ],
+    distil_dry,
 )

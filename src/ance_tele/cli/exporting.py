@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.cli.common import HINTS, LENIENT, echo
-from ance_tele.cli.flags import Flag, Given, Verb, switch
+from ance_tele.cli.dry import would_write
+from ance_tele.cli.flags import Flag, Given, Result, Verb, switch
 from ance_tele.cli.measuring import EXPANSION_FLAGS, encoder_config, expanded
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError, unknown
@@ -17,7 +18,7 @@ from ance_tele.paper.settings import start_of
 KINDS = ("vectors",)
 
 
-def export_verb(given: Given) -> int:
+def export_verb(given: Given) -> Result:
     """Export vectors, and print what the engine finds of our best passages and how to ask it."""
     if given.what not in KINDS:
         raise UserError(unknown("export", given.what, KINDS))
@@ -39,7 +40,7 @@ def export_verb(given: Given) -> int:
         for line in explained(one, index) if one else ():
             echo(f"  {line}")
     echo(f"\n{done.code}")
-    return 0
+    return vars(done)
 
 
 def _source(given: Given) -> dict[str, Any]:
@@ -92,4 +93,5 @@ EXPORT = Verb(
         ),
         *setting_flags(EncoderConfig(), "Encoding").values(),
     ],
+    would_write("vectors", "to"),
 )

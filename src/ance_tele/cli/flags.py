@@ -2,7 +2,7 @@
 
 import json
 from argparse import SUPPRESS, Action, ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NoReturn, get_origin
@@ -49,20 +49,38 @@ def switch(name: str, help: str) -> Flag:
     return Flag(name, help, bool, False)
 
 
+# Flags of every verb.
+COMMON = (switch("--json", "print one JSON document, and all other lines on standard error"),)
+DRY = switch("--dry_run", "print what would be done, and touch nothing")
+
+
 class Given(Namespace):
     """The parsed command line and --config files: flags as attributes, settings of the recipe in a dictionary."""
 
     settings: dict[str, Any]
 
 
+Result = Mapping[str, Any] | None
+
+
 @dataclass(frozen=True)
 class Verb:
-    """A verb; ``run`` returns the exit code. The first sentence of ``help`` is shown in the list of verbs."""
+    """A verb; the first sentence of ``help`` is shown in the list of verbs.
 
-    run: Callable[[Given], int]
+    ``run`` prints for people, and returns what ``--json`` prints as "result"; None where another process prints.
+    ``dry`` does the same of what would be done, for a verb that writes or takes long.
+    """
+
+    run: Callable[[Given], Result]
     help: str
     usage: str = ""
     flags: Sequence[Flag] = ()
+    dry: Callable[[Given], Result] | None = None
+
+    @property
+    def every_flag(self) -> list[Flag]:
+        """Its flags, and those of every verb."""
+        return [*self.flags, *COMMON, *([DRY] if self.dry else [])]
 
 
 def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
@@ -85,7 +103,7 @@ def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
                 _take_from_file(given, parser.flag_in_file(key), value)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
-    for key, flag in parser.flags.items():
+    for key, flag in {DRY.key: DRY, **parser.flags}.items():
         if not flag.setting and key not in given:
             setattr(given, key, flag.default)
     return given
@@ -122,12 +140,15 @@ class _Parser(ArgumentParser):
     def __init__(self, name: str, verb: Verb) -> None:
         usage = f"ance-tele {name} {verb.usage}".strip()
         super().__init__(usage=usage, description=verb.help, add_help=False, allow_abbrev=False)
-        self.verb, self.flags = name, {flag.key: flag for flag in verb.flags}
+        flags = verb.every_flag
+        self.verb, self.flags = name, {flag.key: flag for flag in flags}
         self.names = {flag.name: key for key, flag in self.flags.items()}
-        headings = [*dict.fromkeys(flag.heading for flag in verb.flags)] or ["Flags"]
+        headings = [*dict.fromkeys(flag.heading for flag in verb.flags)] or [COMMON[0].heading]
         groups = {heading: self.add_argument_group(heading) for heading in headings}
-        for flag in verb.flags:
-            groups[flag.heading].add_argument(flag.name, action=_Take, flag=flag, **_shape(flag))
+        for flag in flags:
+            groups.get(flag.heading, groups.get("More", groups[headings[0]])).add_argument(
+                flag.name, action=_Take, flag=flag, **_shape(flag)
+            )
         groups[headings[0]].add_argument("-h", "--help", action=_Help, nargs=0, default=SUPPRESS, help="print this")
 
     def error(self, message: str) -> NoReturn:
@@ -194,6 +215,11 @@ class _Help(Action):
         parser.explain(getattr(given, "recipe", None))
         parser.print_help()
         parser.exit()
+
+
+def parser_of(name: str, verb: Verb) -> ArgumentParser:
+    """Return the parser of a verb, for what reads its flags."""
+    return _Parser(name, verb)
 
 
 _METAVARS = {"a number": "X", "a whole number": "N", "true or false": "true|false", "a list": "[A,B]", "a text": "TEXT"}

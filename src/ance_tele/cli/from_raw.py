@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ance_tele.cli.common import echo
-from ance_tele.cli.flags import Flag, Given
+from ance_tele.cli.flags import Flag, Given, Result
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
 from ance_tele.data.documents.how import FromFolder, Make
@@ -83,7 +83,7 @@ def _places(given: Given, what: str) -> tuple[Path, Path]:
     return Path(given.source), Path(given.out)
 
 
-def from_folder(given: Given) -> int:
+def from_folder(given: Given) -> Result:
     """Make a collection of a folder of documents."""
     from ance_tele.data.documents.folder import write_documents
     from ance_tele.data.documents.packing import words_in
@@ -101,7 +101,7 @@ def from_folder(given: Given) -> int:
         echo(line)
     if not written.queries:
         echo(f"Generate queries for {out / 'corpus.jsonl'} and pass them, with the same words, as --queries FILE.")
-    return 0
+    return {"written": out, **vars(written)}
 
 
 def _in_tokens(model: str, how: FromFolder, size: int | None) -> "tuple[Sizes, str, FromFolder]":
@@ -131,7 +131,7 @@ def _round_trip(k: int | None, model: str | None) -> "Filter | None":
     return keep
 
 
-def from_csv(given: Given) -> int:
+def from_csv(given: Given) -> Result:
     """Make a collection of a table of pairs."""
     from ance_tele.data.formats.pairs import Pairs, write_pairs
 
@@ -141,8 +141,8 @@ def from_csv(given: Given) -> int:
     if given.relevant_from is not None and not given.score:
         raise UserError("--relevant_from needs --score, the column of the numbers that it goes by.")
     how = Pairs(given.query, given.passage, **_given(given, *(name for name in (*_OF_CSV[2:], "dev", "test"))))
-    lines = write_pairs(path, out, how, not given.lenient)
+    lines = list(write_pairs(path, out, how, not given.lenient))
     echo(str(out))
     for line in lines:
         echo(line)
-    return 0
+    return {"written": out, "lines": lines}

@@ -3,47 +3,63 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 
 from ance_tele import __version__
 from ance_tele.cli.common import echo
 from ance_tele.cli.flags import parse
+from ance_tele.cli.output import document
 from ance_tele.cli.urls import refuse_urls
 from ance_tele.cli.verbs import VERBS
+from ance_tele.console.display import Display
 from ance_tele.console.errors import UserError, unknown
 from ance_tele.console.garbage import skip_last_collection
-from ance_tele.console.log import log_to
-from ance_tele.console.signals import STOPPED, exit_code, stoppable
+from ance_tele.console.signals import STOPPED, Terminated, exit_code, stoppable
 from ance_tele.console.system_errors import refused_by_system
 from ance_tele.console.waiting import wait_well
 
+# An error that is none of the user's or the system's ends Python itself, with 1 and a traceback.
+DONE, FAILED, REFUSED, PIPE_CLOSED = 0, 1, 2, 141
+EXIT_CODES = {
+    DONE: "done, or all of it was done before",
+    FAILED: "an error of ours: a traceback on standard error",
+    REFUSED: "refused: one sentence on standard error says what was found, where, and what to do",
+    exit_code(KeyboardInterrupt()): "stopped by Ctrl-C (SIGINT); the same command goes on",
+    PIPE_CLOSED: "the reader of a pipe, such as `head`, has gone",
+    exit_code(Terminated()): "stopped by SIGTERM; the same command goes on",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0; 2 after one sentence on what is wrong; 130 or 143 if stopped."""
+    """Run the command line; returns the exit code, one of :data:`EXIT_CODES`."""
     if argv is None:  # the process is the command's own
         skip_last_collection()
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with stoppable(), log_to(echo):
-            return _main(list(sys.argv[1:] if argv is None else argv))
+        with stoppable(), Display(echo).shown():
+            return _main(words)
     except UserError as error:
-        return _fail(str(error))
+        return _fail(words, str(error))
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return PIPE_CLOSED
     except KeyboardInterrupt as stop:
-        return _fail(STOPPED, exit_code(stop))
+        return _fail(words, STOPPED, exit_code(stop))
     except MemoryError:
-        return _fail("Out of memory; give the process more, or smaller files or settings.")
+        return _fail(words, "Out of memory; give the process more, or smaller files or settings.")
     except Exception as error:
         sentence = refused_by_system(error)
         if sentence is None:
             raise
-        return _fail(sentence)
+        return _fail(words, sentence)
 
 
-def _fail(sentence: str, code: int = 2) -> int:
+def _fail(words: list[str], sentence: str, code: int = REFUSED) -> int:
     if os.environ.get("ANCE_TELE_DEBUG"):
         raise
     print(f"ance-tele: {sentence}", file=sys.stderr)
+    if "--json" in words:
+        print(document(words[0], __version__, error=sentence, exit_code=code), flush=True)
     return code
 
 
@@ -60,7 +76,11 @@ def _main(words: list[str]) -> int:
     given = parse(words[0], verb, words[1:])
     refuse_urls(words[0], given)
     wait_well()
-    return verb.run(given)
+    with redirect_stdout(sys.stderr) if given.json else nullcontext():
+        result = (verb.dry if verb.dry and given.dry_run else verb.run)(given)
+    if given.json and result is not None:
+        print(document(words[0], __version__, result=result), flush=True)
+    return DONE
 
 
 def help_text() -> str:

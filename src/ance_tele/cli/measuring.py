@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ance_tele.cli.common import HINTS, LENIENT, echo, need
-from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.cli.flags import Flag, Given, Result, Verb
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ance_tele.evaluate.metrics import Scores
 
 
-def evaluate_verb(given: Given) -> int:
+def evaluate_verb(given: Given) -> Result:
     """Evaluate a model or a pair of encoders; show published figures of a published checkpoint."""
     from ance_tele.data.load import load_collection
     from ance_tele.paper.published import known
@@ -59,8 +59,8 @@ def evaluate_verb(given: Given) -> int:
     if given.run_file:
         run.write_trec(Path(given.run_file), name)
     published = known(main)
-    echo_scores(name, collection, split, scores, published.figures if published is not None else {})
-    return 0
+    figures = published.figures if published is not None else {}
+    return {**echo_scores(name, collection, split, scores, figures), "published": figures}
 
 
 def writable(flag: str, file: str) -> None:
@@ -94,8 +94,8 @@ def usual_split(collection: "Collection") -> str:
 
 def echo_scores(
     name: str, collection: "Collection", split: str, scores: "Scores", published: Mapping[str, float] | None = None
-) -> None:
-    """Print the mean of every metric, next to published figures, if any."""
+) -> dict[str, Any]:
+    """Print the mean of every metric, next to published figures, if any; return what was measured."""
     echo(f"{name} on {collection.name}, split {split}: {len(scores.query_ids):,} queries")
     figures = published or {}
     if figures:
@@ -103,9 +103,11 @@ def echo_scores(
     for metric, value in scores.means().items():
         figure = f"     {figures[metric]:.3f}" if metric in figures else ""
         echo(f"{metric:<12}   {value:.4f}{figure}")
+    measured = {"model": name, "collection": collection.name, "split": split, "queries": len(scores.query_ids)}
+    return {**measured, "metrics": scores.means()}
 
 
-def out_of_domain_verb(given: Given) -> int:
+def out_of_domain_verb(given: Given) -> Result:
     """Evaluate a run's initial and trained model on other collections."""
     if not given.model or given.data or given.query_model or given.passage_model:
         raise UserError("--on comes between a run folder and collections: evaluate RUN --on DATA [DATA ...].")
@@ -124,7 +126,7 @@ def out_of_domain_verb(given: Given) -> int:
         figures = f"{before:>9} {after:>7}  {signed(one.difference)}, {p_value(one.p)}"
         echo(f"{one.collection:<24.24} {one.split:<8.8} {count(one.queries):>8}  {one.metric:<10} {figures}")
     echo(f"\nIn the report: ance-tele report {given.model}")
-    return 0
+    return {"run": given.model, "collections": found}
 
 
 EXPANSIONS = ("expand_passages", "expand_queries")

@@ -1,14 +1,16 @@
 """The verb `merge`: models between a run's trained model and its start."""
 
+from pathlib import Path
 from typing import Literal
 
 from ance_tele.cli.common import MOVED, echo
-from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.cli.dry import shown
+from ance_tele.cli.flags import Flag, Given, Result, Verb
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
 
 
-def merge_verb(given: Given) -> int:
+def merge_verb(given: Given) -> Result:
     """Measure merges of a run's trained model with its start along the weight, and save the best."""
     from rich.console import Console
 
@@ -29,7 +31,13 @@ def merge_verb(given: Given) -> int:
         echo(line)
     echo(f"\nModel:  {run / 'merged' / 'model'}  (load it with SentenceTransformer)")
     echo(f"In the report: ance-tele report {given.run}")
-    return 0
+    return {"model": run / "merged" / "model", "merge": found}
+
+
+def merge_dry(given: Given) -> Result:
+    """Print how many merges `merge` would measure on how many collections."""
+    measured = len(given.weight) * (1 + len(given.on))
+    return {"would_make": [shown("merged model", Path(given.run) / "merged" / "model", evaluations=measured)]}
 
 
 MERGE = Verb(
@@ -52,4 +60,5 @@ MERGE = Verb(
         Flag("--within", "with --rule retain: the share of the best own score that may be lost", float, 0.01),
         MOVED,
     ],
+    merge_dry,
 )

@@ -1,6 +1,7 @@
 """The verb `run`: carry out a recipe, or estimate its cost."""
 
-from typing import TYPE_CHECKING, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from ance_tele.cli.common import (
     ADDRESS,
@@ -15,7 +16,7 @@ from ance_tele.cli.common import (
     need,
     print_config,
 )
-from ance_tele.cli.flags import Flag, Given, Verb, switch
+from ance_tele.cli.flags import Flag, Given, Result, Verb, switch
 from ance_tele.cli.setting_flags import CONFIG, recipe_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
@@ -24,12 +25,13 @@ from ance_tele.engine.choose import executor_for, serve_other_ranks
 from ance_tele.evaluate.config import BASELINES
 from ance_tele.paper.settings import START_OF_SCALE, start_of
 from ance_tele.settings import Recipe
+from ance_tele.store.urls import is_url
 
 if TYPE_CHECKING:
     from ance_tele.data.collection import Collection
 
 
-def run_verb(given: Given) -> int:
+def run_verb(given: Given) -> Result:
     """Carry out a recipe, or print a plan of its cost."""
     from ance_tele.evaluate.given import named_runs
     from ance_tele.mining.plugins import load_all
@@ -40,13 +42,13 @@ def run_verb(given: Given) -> int:
     if given.print_config:
         return print_config(given, chosen.settings())
     load_all(chosen.mining)  # before data of any size are read
-    if given.plan:
+    if given.plan or given.dry_run:
         return plan_verb(chosen, given)
     if given.nodes != 1:
         raise UserError("--nodes goes with --plan; processes on several machines are started by torchrun, srun or Ray.")
     need(given, "data", "out")
     if serve_other_ranks():
-        return 0
+        return None
     model = None if chosen.lexical else given.model or START_OF_SCALE.get(given.recipe.partition("/")[0])
     if not chosen.lexical and not model:
         need(given, "model")
@@ -72,14 +74,34 @@ def run_verb(given: Given) -> int:
     return conclude(out, given.out)
 
 
-def plan_verb(chosen: Recipe, given: Given) -> int:
+def there(chosen: Recipe, out: Path) -> dict[str, Any]:
+    """Print the phases of a run and which of them its folder holds already; return them."""
+    from ance_tele.runs.identity import other_settings
+    from ance_tele.runs.phases import artefact_of, phases_of
+    from ance_tele.store.manifests import read_manifest
+
+    if other := other_settings(out, chosen):
+        raise UserError(f"{out} belongs to a run of other settings ({', '.join(other)}); give another --out.")
+    phases = []
+    for where, names in phases_of(chosen):
+        for name in names:
+            path = artefact_of(out, where, name)
+            made = path.is_file() if name == "report" else read_manifest(path) is not None
+            phases.append({"where": where, "phase": name, "state": "cached" if made else "to be made"})
+        states = ", ".join(f"{one['phase']} {one['state']}" for one in phases if one["where"] == where)
+        echo(f"{where:<10}  {states}")
+    echo("")
+    return {"phases": phases}
+
+
+def plan_verb(chosen: Recipe, given: Given) -> Result:
     """Print the estimated cost of a run, without loading a model; data are read only if --data is given."""
     from ance_tele.console.numbers import duration
     from ance_tele.paper.figures import benchmark_of
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.hardware import GPUS, gpu_of, model_shape
     from ance_tele.plan.plan import plan, plan_benchmark
-    from ance_tele.plan.render import render
+    from ance_tele.plan.render import content, render
     from ance_tele.plan.suited import suited
     from ance_tele.runs.working_copy import working_copy
 
@@ -105,11 +127,13 @@ def plan_verb(chosen: Recipe, given: Given) -> int:
         raise UserError(
             f"--plan counts a collection: give --data, or a benchmark's recipe such as marco/{chosen.name}."
         )
-    echo(render(plans[gpu_of(given.gpu or "H100").name]))
+    shown = plans[gpu_of(given.gpu or "H100").name]
+    found = there(chosen, Path(given.out)) if given.out and not is_url(given.out) else {}
+    echo(render(shown))
     gpus, of = many["processes"] * many["nodes"], {True: "measured", False: "assumed"}
     hours = (f"{gpu}: {duration(made.seconds)} ({of[bool(made.assumed.measured)]})" for gpu, made in plans.items())
     echo(f"Hours in all, on {'one' if gpus == 1 else f'{gpus:,} of'} {', '.join(hours)}")
-    return 0
+    return {**found, **content(shown), "gpus": {gpu: made.seconds for gpu, made in plans.items()}}
 
 
 def _on_dev_without_test(chosen: Recipe, collection: "Collection", given: Given) -> Recipe:
@@ -134,7 +158,7 @@ RUN = Verb(
             Flag("--model", HINTS["model"]),
             Flag("--out", HINTS["out"] + ", or its URL, such as s3://bucket/run"),
             CONFIG,
-            switch("--plan", "print steps, disk, memory and hours; touch nothing"),
+            switch("--plan", "the same as --dry_run: steps, disk, memory, hours, and what --out holds already"),
             *("episodes", "negatives_per_query", "epochs", "batch_queries", "learning_rate"),
         ],
         [
@@ -153,4 +177,5 @@ RUN = Verb(
             ADDRESS,
         ],
     ),
+    run_verb,
 )

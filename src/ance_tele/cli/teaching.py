@@ -5,21 +5,19 @@ from pathlib import Path
 from typing import Literal
 
 from ance_tele.cli.common import MOVED, echo
-from ance_tele.cli.flags import Flag, Given, Verb
+from ance_tele.cli.dry import shown
+from ance_tele.cli.flags import Flag, Given, Result, Verb
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
+from ance_tele.paper.settings import start_of
 from ance_tele.training.teaching import CrossEncoderConfig
 
 _USUAL = CrossEncoderConfig()
 
 
-def teach_verb(given: Given) -> int:
+def teach_verb(given: Given) -> Result:
     """Train a cross-encoder on a run's positives and negatives."""
-    for name, hint in (("model", "folder or hub name of an encoder"), ("out", "folder of the cross-encoder")):
-        if not getattr(given, name):
-            raise UserError(f"--{name} is missing: {hint}.")
-    config = CrossEncoderConfig(**{one.name: getattr(given, one.name) for one in fields(CrossEncoderConfig)})
-    config.check()
+    config = _config(given)
 
     with importing():  # loads torch
         from ance_tele.runs.teach import train_teacher
@@ -27,7 +25,30 @@ def teach_verb(given: Given) -> int:
     found = train_teacher(given.run, given.model, given.out, config, given.episode, given.data)
     echo(f"{'cached' if found.reused else 'trained'}: {found.facts['steps']:,} steps; {Path(given.out)}")
     echo(f"Try:  ance-tele run ance-tele+teacher --teacher {given.out} ...")
-    return 0
+    return {"teacher": given.out, "cached": found.reused, "seconds": found.seconds, **found.facts}
+
+
+def teach_dry(given: Given) -> Result:
+    """Print what `teach` would train, and in how many steps."""
+    from ance_tele.plan.hardware import model_shape
+    from ance_tele.runs.folder import open_run
+    from ance_tele.runs.training_set import read_pairs
+
+    config = _config(given)
+    opened = open_run(Path(given.run), given.data)
+    queries = len(set(read_pairs(opened.folder.path / "positives.parquet", opened.collection)[0].tolist()))
+    config = config.suited(queries, model_shape(start_of(given.model)).hidden)
+    steps = config.steps or -(-queries // config.batch_queries) * (config.epochs or 1)
+    return {"would_make": [shown("cross-encoder", given.out, training_queries=queries, steps=steps)]}
+
+
+def _config(given: Given) -> CrossEncoderConfig:
+    for name, hint in (("model", "folder or hub name of an encoder"), ("out", "folder of the cross-encoder")):
+        if not getattr(given, name):
+            raise UserError(f"--{name} is missing: {hint}.")
+    config = CrossEncoderConfig(**{one.name: getattr(given, one.name) for one in fields(CrossEncoderConfig)})
+    config.check()
+    return config
 
 
 TEACH = Verb(
@@ -64,4 +85,5 @@ TEACH = Verb(
         Flag("--save_steps", "steps between two checkpoints; ten minutes", int | None),
         Flag("--seed", "of the new head, of batches and of dropout", int, _USUAL.seed),
     ],
+    teach_dry,
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 from ance_tele.cli.alone import ENCODE, RETRIEVE
 from ance_tele.cli.common import HINTS, LENIENT, MOVED, conclude, echo
 from ance_tele.cli.comparing import COMPARE, REPRODUCE
+from ance_tele.cli.completion import completion
 from ance_tele.cli.distilling import DISTIL
+from ance_tele.cli.dry import shown, would_write
 from ance_tele.cli.exporting import EXPORT
-from ance_tele.cli.flags import Flag, Given, Verb, switch
+from ance_tele.cli.flags import Flag, Given, Result, Verb, switch
 from ance_tele.cli.from_raw import FLAGS as FROM_RAW
 from ance_tele.cli.from_raw import check_flags, from_csv, from_folder
 from ance_tele.cli.measuring import EVALUATE
@@ -22,38 +24,40 @@ from ance_tele.paper.settings import start_of
 from ance_tele.recipes import RECIPES
 
 
-def recipes_verb(given: Given) -> int:
+def recipes_verb(given: Given) -> Result:
     """List the recipes."""
-    for name, make in RECIPES.items():
-        echo(f"{name:<19} {(make.__doc__ or '').strip().splitlines()[0]}")
-    return 0
+    found = {name: (make.__doc__ or "").strip().splitlines()[0] for name, make in RECIPES.items()}
+    for name, what in found.items():
+        echo(f"{name:<19} {what}")
+    return {"recipes": [{"name": name, "what": what} for name, what in found.items()]}
 
 
-def search_verb(given: Given) -> int:
+def search_verb(given: Given) -> Result:
     """Search with a run."""
     from ance_tele.explorer.search import search_run
     from ance_tele.report.run_tables import cut
     from ance_tele.runs.working_copy import fetched
 
-    for hit in search_run(fetched(given.run), given.words, given.k, given.data):
+    hits = search_run(fetched(given.run), given.words, given.k, given.data)
+    for hit in hits:
         echo(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
         echo(f"      {cut(hit.text, 160)}")
-    return 0
+    return {"hits": hits}
 
 
-def serve_verb(given: Given) -> int:
+def serve_verb(given: Given) -> Result:
     """Serve the explorer of a run until it is interrupted."""
     from ance_tele.explorer.serve import serve
     from ance_tele.runs.working_copy import kept_at
 
     with kept_at(given.run, begun=True) as run:  # where verdicts are marked
         serve(run, given.data, given.host, given.port, given.episodes)
-    return 0
+    return {}
 
 
-def data_verb(given: Given) -> int:
+def data_verb(given: Given) -> Result:
     """Check a collection, make one of documents or pairs, or convert one, or what a run has made."""
-    from ance_tele.data.describe import describe
+    from ance_tele.data.describe import counted_parts, describe
     from ance_tele.data.load import load_collection
 
     check_flags(given)
@@ -67,34 +71,47 @@ def data_verb(given: Given) -> int:
         from ance_tele.cli.convert import convert
 
         echo(convert(given.source, Path(given.target), given.to, given.episode, not given.lenient))
-        return 0
+        return {"written": given.target, "format": given.to}
     if given.source:
         whole = " ".join(word for word in (given.data, given.source, given.target) if word)
         raise UserError(f"data takes one collection; to convert it: data convert {whole} --to FORMAT.")
     collection = load_collection(given.data, strict=not given.lenient)
     for line in describe(collection):
         echo(line)
+    lengths = []
     if given.model:
         with importing():  # loads torch
             from ance_tele.evaluate.model import lengths_for
 
-        for line in lengths_for(start_of(given.model), collection):
+        lengths = list(lengths_for(start_of(given.model), collection))
+        for line in lengths:
             echo(line)
-    return 0
+    return {**counted_parts(collection), "lengths": lengths}
 
 
-def report_verb(given: Given) -> int:
+def data_dry(given: Given) -> Result:
+    """Print what `data` would write."""
+    check_flags(given)
+    return would_write("collection", "out" if given.data in ("from-folder", "from-csv") else "target")(given)
+
+
+def report_dry(given: Given) -> Result:
+    """Print what `report` would write."""
+    places = [Path(given.out)] if given.out else [Path(run) / "report.html" for run in given.runs]
+    return {"would_make": [shown("report", place) for place in places]}
+
+
+def report_verb(given: Given) -> Result:
     """Write the report of a run into its folder, or of several runs into a folder of its own."""
     from ance_tele.runs.working_copy import kept_at
 
     if len(given.runs) > 1 and not given.out:
         raise UserError("--out is missing: several runs take a folder for their common report.")
     with ExitStack() as open_runs:
-        _report([open_runs.enter_context(kept_at(run, begun=True)) for run in given.runs], given)
-    return 0
+        return _report([open_runs.enter_context(kept_at(run, begun=True)) for run in given.runs], given)
 
 
-def _report(runs: list[Path], given: Given) -> None:
+def _report(runs: list[Path], given: Given) -> Result:
     from ance_tele.report.write import write_report, write_reports
     from ance_tele.runs.summary import Summary
 
@@ -106,13 +123,16 @@ def _report(runs: list[Path], given: Given) -> None:
     for run in runs:
         analyse(run, data=given.data)
     if given.out:
-        echo(str(write_reports(runs, Path(given.out), given.paper)))
-    else:
-        write_report(runs[0], given.paper, figures=True)
-        echo(f"{runs[0] / 'report.html'}\n{runs[0] / 'report.md'}  (figures: {runs[0] / 'figures'})")
+        page = write_reports(runs, Path(given.out), given.paper)
+        echo(str(page))
+        return {"page": page}
+    write_report(runs[0], given.paper, figures=True)
+    written = {"page": runs[0] / "report.html", "markdown": runs[0] / "report.md", "figures": runs[0] / "figures"}
+    echo(f"{written['page']}\n{written['markdown']}  (figures: {written['figures']})")
+    return written
 
 
-def suspects_verb(given: Given) -> int:
+def suspects_verb(given: Given) -> Result:
     """Show or write a run's suspects."""
     for name in ("k", "sample"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
@@ -137,14 +157,14 @@ def suspects_verb(given: Given) -> int:
         write_review(given.to, found)
         echo(f"{len(found):,} written to {given.to}: put 'relevant' or 'negative' into the column verdict, then")
         echo(f"ance-tele run RECIPE ... --review {given.to} --review_as exclude     (or positives)")
-        return 0
+        return {"counts": counts, "written": given.to, "suspects": found}
     for one in found:
         echo(f"\n{one.query_id}  {one.query}   ({one.reasons}; from {one.sources})")
         echo(f"    {one.passage_id}  {one.title}{'  ' if one.title else ''}{cut(one.text, 200)}")
-    return 0
+    return {"counts": counts, "suspects": found}
 
 
-def demo_verb(given: Given) -> int:
+def demo_verb(given: Given) -> Result:
     """Train on the embedded demo data."""
     with importing():  # loads torch
         from ance_tele.experiments.demo import demo
@@ -205,6 +225,7 @@ VERBS: dict[str, Verb] = {
             LENIENT,
             *FROM_RAW,
         ],
+        data_dry,
     ),
     "report": Verb(
         report_verb,
@@ -217,6 +238,7 @@ VERBS: dict[str, Verb] = {
             switch("--paper", "the paper's curves (MS MARCO) next to the runs' own"),
             MOVED,
         ],
+        report_dry,
     ),
     "suspects": Verb(
         suspects_verb,
@@ -232,11 +254,14 @@ VERBS: dict[str, Verb] = {
             Flag("--sources", "only of these, such as lookahead", tuple[str, ...], ()),
             MOVED,
         ],
+        would_write("review", "to"),
     ),
     "demo": Verb(
         demo_verb,
         "Train on the embedded demo data. This is the command behind `make demo`.",
         "[--out FOLDER]",
         [Flag("--out", "the run folder", str, "runs/demo"), Flag("--model", "another model to start from")],
+        would_write("run", "out"),
     ),
+    "completion": completion(lambda: VERBS),
 }

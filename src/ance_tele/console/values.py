@@ -15,21 +15,21 @@ def read(written: Any, kind: Any) -> Any:
         written: A word of the command line, or a value of YAML (1.1, which parses 1e-4 as a text).
         kind: Type of the value: a type hint of numbers, texts, true or false, None, Literal, or tuples of them.
     """
-    items = next((get_args(one)[0] for one in _types(kind) if get_origin(one) is tuple), None)
+    items = next((get_args(one)[0] for one in alternatives(kind) if get_origin(one) is tuple), None)
     if isinstance(written, list):
         return written if items is None else tuple(read(item, items) for item in written)
-    if isinstance(written, int) and not isinstance(written, bool) and float in _types(kind):
+    if isinstance(written, int) and not isinstance(written, bool) and float in alternatives(kind):
         return float(written)
     if not isinstance(written, str):
         return written
-    if NoneType in _types(kind) and written == "null":
+    if NoneType in alternatives(kind) and written == "null":
         return None
     if items is not None and written[:1] == "[" and written[-1:] == "]":
         words = [word.strip(" '\"") for word in written[1:-1].split(",")]
         return tuple(read(word, items) for word in words if word)
     if items is str and written and not set(written) & set("[],"):
         return (written,)
-    for one in _types(kind):
+    for one in alternatives(kind):
         if one is bool:
             return {"true": True, "false": False}.get(written.lower(), written)
         if one in (int, float):
@@ -46,7 +46,7 @@ def check(name: str, value: Any, kind: Any) -> None:
     Raises:
         UserError: States name, value, and allowed values.
     """
-    if not any(_fits(value, one) for one in _types(kind)):
+    if not any(_fits(value, one) for one in alternatives(kind)):
         shown = list(value) if isinstance(value, tuple) else value
         raise UserError(f"{name} is {shown!r}; it must be {wanted(kind)}.")
     if get_origin(kind) is Annotated and value is not None:
@@ -57,10 +57,10 @@ def check(name: str, value: Any, kind: Any) -> None:
 
 def wanted(kind: Any) -> str:
     """Return a description of the values that a type allows."""
-    return " or ".join(map(_words, _types(kind)))
+    return " or ".join(map(_words, alternatives(kind)))
 
 
-def _types(kind: Any) -> tuple[Any, ...]:
+def alternatives(kind: Any) -> tuple[Any, ...]:
     """Return the alternatives of a type hint, None last."""
     kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     is_union = get_origin(kind) not in (None, Literal, tuple)

@@ -13,6 +13,25 @@ from ance_tele.data.detection import detect, sample
 from ance_tele.data.languages import LANGUAGES, UNSPACED_SCRIPTS
 
 
+def counted_parts(collection: Collection) -> dict[str, Any]:
+    """Return a collection in numbers: passages, queries, splits, what was left out, notes and warnings."""
+    splits = {
+        split: {"queries": len(qrels.queries), "judged": len(qrels.judged()), "judgements": len(qrels.passages)}
+        for split, qrels in collection.qrels.items()
+    }
+    return {
+        "name": collection.name,
+        "fingerprint": collection.fingerprint,
+        "passages": len(collection.corpus),
+        "queries": len(collection.queries),
+        "splits": splits,
+        "answers": len(collection.answers),
+        "problems": dict(collection.problems),
+        "notes": dict(collection.notes),
+        "warnings": list(warnings(collection)),
+    }
+
+
 def describe(collection: Collection) -> Iterator[str]:
     """Yield lines that describe a collection."""
     yield f"{collection.name}  (fingerprint {collection.fingerprint[:12]})"

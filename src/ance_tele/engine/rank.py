@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.events import leave_bars
 from ance_tele.console.garbage import importing, skip_last_collection
 from ance_tele.engine.processes import variables
 
@@ -30,6 +31,7 @@ TIMEOUT = timedelta(minutes=10)
 
 def main(handed: Path, backend: str, gpus: int = 0) -> int:
     """Do this rank's unit; return the exit code."""
+    leave_bars()  # the terminal is that of the process that has started the ranks
     rank, ranks, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     os.environ.update(variables(local, int(os.environ.get("LOCAL_WORLD_SIZE", ranks)), gpus))
     if gpus:

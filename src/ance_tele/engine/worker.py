@@ -18,6 +18,7 @@ from threading import Thread
 from typing import Any, TextIO
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.events import leave_bars
 from ance_tele.console.signals import GRACE_SECONDS
 from ance_tele.console.system_errors import refused_by_system
 from ance_tele.engine.work import Facts, Work, opened
@@ -72,6 +73,7 @@ def serve(lines: TextIO, out: TextIO) -> None:
 def main() -> None:
     """Serve; what libraries print goes to standard error, so that it is not taken for an answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's, which the other end answers
+    leave_bars()  # likewise
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     serve(sys.stdin, out)

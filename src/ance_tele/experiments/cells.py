@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from ance_tele.console.display import Display
 from ance_tele.console.errors import UserError
-from ance_tele.console.log import log_to
 from ance_tele.console.numbers import duration
 from ance_tele.engine.executor import Executor
 from ance_tele.engine.work import Facts, Unit, Work
@@ -144,7 +144,7 @@ def _written_to(path: Path | None) -> Iterator[None]:
     with _appended(path) as file:
         before, sys.stderr = sys.stderr, file
         try:
-            with log_to(lambda line: print(line, file=file, flush=True)):
+            with Display(lambda line: print(line, file=file, flush=True), terminal=False).shown():
                 yield
         finally:
             sys.stderr = before

@@ -1,7 +1,9 @@
 """Plans as plain text."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from io import StringIO
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,6 +17,20 @@ from ance_tele.plan.work import Plan
 from ance_tele.store.plugins import is_plugin, plain_name
 
 _FLOPS = (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9))
+
+
+def content(made: Plan) -> dict[str, Any]:
+    """Return a plan in numbers: work by phase, seconds, bytes."""
+    return {
+        "recipe": made.recipe.name,
+        "gpu": made.gpu.name,
+        "work": [asdict(phase) for phase in made.phases],
+        "steps": sum(phase.amount for phase in made.of("train")) if made.phases else 0,
+        "seconds": made.seconds if made.phases else 0.0,
+        "disk_bytes": sum(made.disk.values()) if made.phases else 0.0,
+        "gpu_bytes": max(made.gpu_memory.values()) if made.phases else 0.0,
+        "host_bytes": made.host_memory if made.phases else 0.0,
+    }
 
 
 def render(made: Plan) -> str:

@@ -31,6 +31,7 @@ from ance_tele.store.lock import lock
 from ance_tele.store.manifests import difference, manifest_path, package_versions, read_manifest
 from ance_tele.training.batches import Feature, moved
 from ance_tele.training.schedule import Schedule
+from ance_tele.training.tracking import Tracking
 from ance_tele.training.trainer import Pace, adamw, optimise
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,8 @@ def pretrain(
         manifest = cached(out, inputs)
         if manifest is None:
             with writing(out, "pretrained encoder", inputs) as made, quiet():
-                made.facts |= _train(start, batches, config, work, inputs)
+                tracking = Tracking(config.report_to, str(out.with_name(f"{out.name}.tracking")), 0, asdict(config))
+                made.facts |= _train(start, batches, config, work, inputs, tracking)
                 _save(start, made.target, made.facts, config, str(model), collection)
             manifest = made.manifest
         remove(work)
@@ -144,7 +146,12 @@ def _check_passages(batches: PassageBatches, config: PretrainingConfig) -> None:
 
 
 def _train(
-    start: Start, batches: PassageBatches, config: PretrainingConfig, work: Path, inputs: dict[str, Any]
+    start: Start,
+    batches: PassageBatches,
+    config: PretrainingConfig,
+    work: Path,
+    inputs: dict[str, Any],
+    tracking: Tracking,
 ) -> dict[str, Any]:
     """Train the encoder with its heads, in place; return what is known of it."""
     model, device = start.pretrained, _at(start)
@@ -156,8 +163,7 @@ def _train(
     def after(done: int) -> Iterator[tuple[Feature]]:
         return in_background((moved(batches(step), device),) for step in range(done, total))
 
-    each = min(config.batch_passages, len(batches.rows))
-    pace = Pace("passages", each, config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
+    pace = Pace(config.max_grad_norm, config.logging_steps, config.save_steps, tracking)
     optimizer = adamw(model, config.weight_decay)
     trained = optimise(model, optimizer, model, after, pace, work, schedule, config.seed, inputs)
     return {

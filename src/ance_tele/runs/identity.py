@@ -105,6 +105,14 @@ def recipe_of(out: Path) -> Recipe:
     return Recipe(str(settings.pop("recipe", ""))).with_settings(**settings)
 
 
+def other_settings(out: Path, recipe: Recipe) -> list[str]:
+    """Return the settings in which the run of a folder differs from a recipe; none where there is no run."""
+    if not (out / "run.json").is_file():
+        return []
+    own, asked = recipe_of(out).settings(), recipe.settings()
+    return [name for name, value in asked.items() if name not in FREE_SETTINGS and own[name] != value]
+
+
 def settings_of(model: str | Path) -> dict[str, Any]:
     """Return the settings of the run that a model folder belongs to; {} for other models."""
     run = Path(model).resolve().parent.parent

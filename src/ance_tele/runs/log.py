@@ -1,7 +1,9 @@
 """Log lines of the phases of a run."""
 
 import logging
+from collections.abc import Mapping
 
+from ance_tele.console.events import Finished, announce
 from ance_tele.console.numbers import duration
 from ance_tele.evaluate.config import headline
 from ance_tele.store.manifests import Manifest
@@ -13,19 +15,26 @@ log = logging.getLogger(__name__)
 def log_phase(where: str, phase: str, found: str, *manifests: Manifest) -> None:
     """Log a phase in one line, with the time of the artefacts that were made now."""
     made = [manifest.seconds for manifest in manifests if not manifest.reused]
+    metrics = _shown(manifests[0].facts.get("metrics", {})) if manifests else {}
+    announce(phase, finished=Finished(where, phase, sum(made) if made else None, metrics))
     log.info(f"{where:<10}  {phase:<9} {duration(sum(made)) if made else 'cached':>7}   {found}")
 
 
 def evaluated(measured: Manifest) -> str:
     """Return the main metrics of an evaluation."""
     facts = measured.facts
-    shown = dict.fromkeys([headline(facts["metrics"]), "nDCG@10", "Answer@20"])
-    found = ", ".join(f"{name} {facts['metrics'][name]:.3f}" for name in shown if name in facts["metrics"])
+    found = ", ".join(f"{name} {value:.3f}" for name, value in _shown(facts["metrics"]).items())
     if facts.get("found_nothing"):
         found += f"; found nothing for {facts['found_nothing']:,} of {facts['queries']:,} queries"
         if not facts["usable"]:
             found += ": no baseline to test against"
     return found
+
+
+def _shown(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the main metrics, the first of them first."""
+    names = dict.fromkeys([headline(metrics), "nDCG@10", "Answer@20"]) if metrics else {}
+    return {name: metrics[name] for name in names if name in metrics}
 
 
 def mined(lists: Manifest, candidates: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 
+from ance_tele.console.events import announce
 from ance_tele.console.numbers import duration
 from ance_tele.runs.folder import Episode
 from ance_tele.runs.training_set import TrainingSet
@@ -38,4 +39,5 @@ def log_outlook(training: TrainingSet, retriever: DenseRetriever, episode: Episo
         step = TRAINED * recipe.training.batch_queries * each * encoded / max(1, int(passages.offsets[-1]))
     seconds = steps * step + len(numbers) * (1 + BESIDES) * encoded
     times = "once" if len(numbers) == 1 else f"{len(numbers)} times"
+    announce("to come", to_come=seconds)
     log.info(f"to come: {steps:,} training steps, the corpus encoded {times}: about {duration(seconds)}")

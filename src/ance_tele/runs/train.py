@@ -31,6 +31,7 @@ from ance_tele.runs.identity import FREE_SETTINGS
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.log import log_phase, trained
 from ance_tele.runs.look_back import forgotten_queries
+from ance_tele.runs.tracked import tracking_of
 from ance_tele.runs.training_set import TrainingSet, hash_of
 from ance_tele.settings import Recipe
 from ance_tele.store.artefacts import Artefact, cached, writing
@@ -45,6 +46,7 @@ from ance_tele.training.loss import check_sizes
 from ance_tele.training.ranks import TrainJob, write_plan
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.teaching import TeachingConfig
+from ance_tele.training.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +126,8 @@ def train(
             # Inputs as in the manifest, to recognise checkpoints of the same training.
             same = {"training": fingerprint(inputs)}
             settings = config, teaching
-            result, model = _together(given.executor, start, plan, tokens, settings, work, schedule, same, made.target)
+            what = settings, work, schedule, same, made.target, tracking_of(training, episode)
+            result, model = _together(given.executor, start, plan, tokens, *what)
             if recipe.episode.ensemble:
                 model = _joined(model, made.target, episode, start.config)
                 result |= {"weights": weights_fingerprint(model)}
@@ -157,6 +160,7 @@ def _together(
     schedule: Schedule,
     inputs: dict[str, Any],
     target: Path,
+    tracking: Tracking,
 ) -> tuple[Facts, SentenceTransformer]:
     """Have all ranks train, and rank 0 save to ``target``; return what is known of it, and the trained model."""
     stores = tokens.queries, tokens.passages
@@ -172,6 +176,7 @@ def _together(
         inputs,
         str(target.resolve()),
         {} if plan.teacher is None else asdict(settings[1]),
+        asdict(tracking),
     )
     if executor.ranks == 1 or start.name is None or any(folder is None for folder, _ in folders):
         model = start.take()

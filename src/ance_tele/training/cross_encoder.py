@@ -22,6 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, TrainerCallback
 
+from ance_tele.console.progress import Advance, progress
 from ance_tele.console.signals import held_signals
 from ance_tele.encode.loading import quiet
 from ance_tele.encode.precision import resolve_precision
@@ -69,8 +70,8 @@ def train_cross_encoder(
     for group in optimizer.param_groups:
         group["initial_lr"] = config.learning_rate
     rates = LambdaLR(optimizer, lambda step: schedule.share(done + step))
-    with held_signals() as stopping, quiet():
-        keep = _Keep(model, optimizer, curve, inputs, work, done, schedule, config.save_steps, stopping)
+    with progress("training", steps, "steps", done) as advance, held_signals() as stopping, quiet():
+        keep = _Keep(model, optimizer, curve, inputs, work, done, schedule, config.save_steps, stopping, advance)
         loss = (BinaryCrossEntropyLoss if config.loss == "binary" else ListNetLoss)(model)
         loss.register_forward_hook(lambda module, given, found: curve.add(found))
         trainer = CrossEncoderTrainer(
@@ -127,6 +128,7 @@ class _Keep(TrainerCallback):
     schedule: Schedule
     every: int | None
     stopping: Callable[[], bool]
+    advance: Advance
 
     def __post_init__(self) -> None:
         self.saved = time.monotonic()
@@ -143,6 +145,7 @@ class _Keep(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Add a point to the curve; save a checkpoint if one is due, or if training ends before its time."""
         self.done += 1
+        self.advance(1)
         ended, stop = self.done == self.schedule.steps, self.stopping()
         if self.done % LOGGING_STEPS == 0 or ended:
             rate = self.schedule.peak * self.schedule.share(self.done - 1)

@@ -21,6 +21,7 @@ from ance_tele.mining.seeding import hashed
 from ance_tele.training.batches import Feature, moved
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.teaching import DistilConfig
+from ance_tele.training.tracking import Tracking
 from ance_tele.training.trainer import Pace, Trained, adamw, optimise
 
 LOGGING_STEPS = 10
@@ -105,8 +106,7 @@ def train_query_encoder(
     def after(done: int) -> Iterator[tuple[Feature]]:
         return in_background((moved(made(step), device),) for step in range(done, steps))
 
-    each = min(config.batch_queries, len(rows))
-    pace = Pace("queries", each, config.max_grad_norm, LOGGING_STEPS, config.save_steps, ("none",))
+    pace = Pace(config.max_grad_norm, LOGGING_STEPS, config.save_steps, Tracking(("none",), str(work)))
     torch.manual_seed(config.seed)
     optimizer = adamw(model, config.weight_decay)
     return optimise(model, optimizer, loss_of, after, pace, work, schedule, config.seed, inputs)

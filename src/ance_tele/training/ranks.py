@@ -23,6 +23,7 @@ from ance_tele.training.batches import BatchPlan
 from ance_tele.training.config import TrainingConfig
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.teaching import TeachingConfig
+from ance_tele.training.tracking import Tracking
 from ance_tele.training.trainer import train
 
 # What a rank trains: the model, its batches, the tokens of queries and of passages.
@@ -44,6 +45,7 @@ class TrainJob:
         inputs: What the training is made of.
         target: Where rank 0 saves the trained model.
         teaching: Settings of the teacher whose scores the plan has.
+        tracking: Where it is logged.
     """
 
     model: str | None
@@ -56,6 +58,7 @@ class TrainJob:
     inputs: dict[str, Any]
     target: str
     teaching: dict[str, Any] = field(default_factory=dict)
+    tracking: dict[str, Any] | None = None
     _held: Held | None = field(default=None, compare=False)
 
     def open(self) -> Work:
@@ -76,7 +79,8 @@ class TrainJob:
             schedule = Schedule(**self.schedule)
             with quiet(), muted(rank > 0):
                 place = Path(self.work), schedule, self.inputs, rank, ranks
-                trained = train(model, plan, queries, passages, config, *place, TeachingConfig(**self.teaching))
+                logged = None if self.tracking is None else Tracking(**self.tracking)
+                trained = train(model, plan, queries, passages, config, *place, TeachingConfig(**self.teaching), logged)
                 if rank == 0:
                     model.save_pretrained(self.target, create_model_card=False)
             return {**asdict(trained), "weights": weights_fingerprint(model) if rank == 0 else ""}

@@ -33,7 +33,7 @@ from ance_tele.training.loss import TeleportationLoss
 from ance_tele.training.schedule import Schedule
 from ance_tele.training.teaching import TeachingConfig
 from ance_tele.training.together import agreed, sum_gradients
-from ance_tele.training.tracking import tracked
+from ance_tele.training.tracking import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ def train(
     rank: int = 0,
     ranks: int = 1,
     teaching: TeachingConfig | None = None,
+    tracking: Tracking | None = None,
 ) -> Trained:
     """Train a model in place; interrupted training resumes from the last complete checkpoint in ``work``.
 
@@ -97,6 +98,7 @@ def train(
         rank: Rank of this process; its process group is initialised already.
         ranks: Number of processes that share each step.
         teaching: What is learned from the teacher whose scores the plan has; None for nothing.
+        tracking: Where it is logged; next to ``work`` by default.
 
     Raises:
         UserError: The model has no weight that can be trained, a checkpoint cannot be read, or training has diverged.
@@ -127,12 +129,13 @@ def train(
         loss_of = loss_for(model, config, rank, ranks, teaching)
         forwards = loss_of.query_forward, loss_of.passage_forward
         collate = Collator(plan, queries, passages, *forwards, rank, ranks)
-        optimizer, count, device = adamw(model, config.weight_decay), config.batch_queries, model.device
+        optimizer, device = adamw(model, config.weight_decay), model.device
 
         def made(done: int) -> Iterator[tuple[Feature, Feature]]:
             return batches(collate, schedule, done, device)
 
-        pace = Pace("queries", count, config.max_grad_norm, config.logging_steps, config.save_steps, config.report_to)
+        tracking = tracking or Tracking(config.report_to, str(work.parent / "tracking"))
+        pace = Pace(config.max_grad_norm, config.logging_steps, config.save_steps, tracking)
         return optimise(model, optimizer, loss_of, made, pace, work, schedule, plan.seed, inputs, rank, ranks)
 
 
@@ -141,20 +144,16 @@ class Pace:
     """What the loop over the steps takes of a configuration.
 
     Attributes:
-        unit: What progress counts.
-        each: How many of them a step has.
         max_grad_norm: Gradients are clipped to this norm; 0 for not at all.
         logging_steps: Steps between two points of the loss curve.
         save_steps: Steps between two checkpoints; None means every ten minutes.
-        report_to: Trackers.
+        tracking: Where points of the loss curve are logged.
     """
 
-    unit: str
-    each: int
     max_grad_norm: float
     logging_steps: int
     save_steps: int | None
-    report_to: tuple[str, ...]
+    tracking: Tracking
 
 
 def optimise(
@@ -177,7 +176,7 @@ def optimise(
         optimizer: Over its weights.
         loss_of: The loss of a batch, given its features.
         batches_after: Returns the batches of the steps after so many.
-        pace: Size of a step for progress, clipping, how often to log and to save.
+        pace: Clipping, how often to log and to save, trackers.
         work: Folder for checkpoints, to be removed by the caller.
         schedule: Steps, learning rates.
         seed: Of dropout; the caller has seeded torch with it.
@@ -196,10 +195,9 @@ def optimise(
     if (last := last_checkpoint(work, inputs, clean=ranks == 1)) is not None:
         done, curve = last[0], load_checkpoint(last[1], model, optimizer, rank)
     model.train()
-    saved, shown = time.monotonic(), 0 if rank else schedule.steps * pace.each
-    trackers = nullcontext(None) if rank else tracked(pace.report_to, work.parent, model, schedule.steps, done)
-    with progress("training", shown, pace.unit) as advance, held_signals() as stopping, trackers as track:
-        advance(done * pace.each)
+    saved, shown = time.monotonic(), 0 if rank else schedule.steps
+    trackers = nullcontext(None) if rank else pace.tracking.opened()
+    with progress("training", shown, "steps", done) as advance, held_signals() as stopping, trackers as track:
         steps = range(done + 1, schedule.steps + 1)
         for step, batch in zip(steps, batches_after(done), strict=True):
             rate = schedule.peak * schedule.share(schedule.begin + step - 1)
@@ -213,13 +211,13 @@ def optimise(
             optimizer.step()
             optimizer.zero_grad()
             curve.add(loss)
-            advance(pace.each)
+            advance(1)
             ended = step == schedule.steps
             if step == 1 or step % pace.logging_steps == 0 or ended:
                 mean = finite(curve.close(step, rate), step)
                 if track is not None:
                     norms = {} if norm is None else {"grad_norm": float(norm)}
-                    track(step, {"loss": mean, **norms, "learning_rate": rate})
+                    track("training", step, {"loss": mean, **norms, "learning_rate": rate})
             every = pace.save_steps
             due = time.monotonic() - saved > SAVE_SECONDS if every is None else step % every == 0
             due, stop = agreed((due and not ended, stopping()), ranks)
