@@ -1,4 +1,4 @@
-"""Saved folders as other programs read them: releases of sentence-transformers, text-embeddings-inference, fastembed."""
+"""Saved folders as other programs read them: sentence-transformers 5, text-embeddings-inference, fastembed."""
 
 import json
 import shutil

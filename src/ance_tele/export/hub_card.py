@@ -1,4 +1,4 @@
-"""The card of an uploaded model: metadata that the hub reads, what was measured, what was forgotten, and the versions."""
+"""The card of an uploaded model: metadata for the hub, what was measured and forgotten, and the versions."""
 
 import re
 from collections.abc import Mapping
