@@ -2,8 +2,8 @@
 
     python benchmarks/deployed.py MODEL DATA [--texts 2000] [--threads N]
 
-MODEL is a model's folder, DATA a collection. Each encodes the same tokens in batches of 32, sorted by length, once to warm
-up and three times measured; the median counts. Tokenising is left out.
+MODEL is a model's folder, DATA a collection. Each encodes the same tokens in batches of 32, sorted by length, once to
+warm up and three times measured; the median counts. Tokenising is left out.
 """
 
 import argparse
