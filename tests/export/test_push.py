@@ -42,6 +42,7 @@ def test_a_run_is_uploaded_with_its_figures(explored: Path) -> None:
     folder = explored / "episode-2" / "model"
     assert hub.files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     assert {"modules.json", "tokenizer.json", "1_Pooling/config.json", "README.md"} <= hub.files.keys()
+    assert b"sentence_transformers.models.Normalize" in hub.files["modules.json"]  # as training has saved it
     card = ModelCard(hub.files["README.md"].decode())
     summary = json.loads((explored / "summary.json").read_text("utf-8"))
     measured = {one.metric_name: one.metric_value for one in card.data.eval_results or ()}
