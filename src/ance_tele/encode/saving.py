@@ -42,11 +42,12 @@ def settle(folder: Path) -> None:
     ``tokenizer_config.json`` (fastembed takes the smaller of two).
 
     Example:
-        >>> model = load_model("my-model", EncoderConfig(passage_max_len=16, query_max_len=16), "cpu")
+        >>> import ance_tele as at
+        >>> model = at.load_model("my-model", at.EncoderConfig(passage_max_len=16, query_max_len=16), "cpu")
         >>> save_model(model, "settled")
-        >>> declared("settled", "sentence_bert_config.json")["max_seq_length"]
+        >>> json_or_none(Path("settled/sentence_bert_config.json"), dict)["max_seq_length"]
         16
-        >>> declared("settled", "1_Pooling/config.json")["pooling_mode_mean_tokens"]
+        >>> json_or_none(Path("settled/1_Pooling/config.json"), dict)["pooling_mode_mean_tokens"]
         True
     """
     for path in sorted(folder.rglob("*.json")):
