@@ -20,8 +20,9 @@ from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.encode.checkpoint import Checkpoint
 from ance_tele.encode.encoder import weights_fingerprint
-from ance_tele.encode.loading import load_model, quiet
+from ance_tele.encode.loading import load_model
 from ance_tele.encode.merging import Merge, MergeMethod
+from ance_tele.encode.saving import save_model
 from ance_tele.evaluate.config import EvaluateConfig, headline
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.evaluate.model import evaluate_model
@@ -288,8 +289,7 @@ def _save(made: Merging, summary: MergeSummary) -> None:
 
     def make(target: Path) -> dict[str, Any]:
         model = made.merge.at(summary.weight)
-        with quiet():
-            model.save_pretrained(str(target), create_model_card=False)
+        save_model(model, target)
         weights = weights_fingerprint(model)
         trained = Path(str(made.trained.name)) / "README.md"
         before = trained.read_text("utf-8") if trained.is_file() else ""

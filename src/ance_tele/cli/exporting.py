@@ -1,4 +1,4 @@
-"""The verb `export`: vectors into a vector database, or files."""
+"""The verb `export`: vectors into a vector database, or files; a model as ONNX."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +15,18 @@ from ance_tele.console.numbers import duration
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.paper.settings import start_of
 
-KINDS = ("vectors",)
+KINDS = ("vectors", "onnx")
 
 
 def export_verb(given: Given) -> Result:
     """Export vectors, and print what the engine finds of our best passages and how to ask it."""
     if given.what not in KINDS:
         raise UserError(unknown("export", given.what, KINDS))
+    idle = _ONNX if given.what == "vectors" else _VECTORS
+    if wrong := [name for name in idle if getattr(given, name)]:
+        raise UserError(f"export {given.what} takes no --{', --'.join(wrong)}; see ance-tele export --help.")
+    if given.what == "onnx":
+        return _onnx(given)
     if not given.source or not given.to:
         raise UserError("export vectors takes a run or a model, and where to: export vectors RUN --to qdrant:FOLDER.")
     from ance_tele.export.check import explained
@@ -43,6 +48,32 @@ def export_verb(given: Given) -> Result:
     return vars(done)
 
 
+def _onnx(given: Given) -> Result:
+    if not given.source or not given.out:
+        raise UserError("export onnx takes a run or a model, and a new folder: export onnx RUN --out DIR.")
+    with importing():  # loads torch
+        from ance_tele.export.onnx_model import export_onnx
+
+    source = given.source
+    chosen = _source(given) if given.data is not None else {"source": _fetched(source)}
+    if given.data is None and not (Path(chosen["source"]) / "run.json").is_file():
+        model = str(start_of(source))
+        chosen = {"source": model, "config": encoder_config(model, given.settings)}
+    names = ("episode", "best", "int8", "openvino")
+    done = export_onnx(**chosen, out=given.out, **{name: getattr(given, name) for name in names})
+    for name in done.files:
+        echo(str(done.out / name))
+    for line in done.lines():
+        echo(f"  {line}")
+    return vars(done)
+
+
+def _fetched(source: str) -> Path:
+    from ance_tele.runs.working_copy import fetched
+
+    return Path(fetched(source))
+
+
 def _source(given: Given) -> dict[str, Any]:
     """Return run or model, data and settings, as :func:`export_vectors` takes them."""
     from ance_tele.data.load import load_collection
@@ -58,16 +89,20 @@ def _source(given: Given) -> dict[str, Any]:
     return {"source": model, "data": collection, "config": encoder_config(model, given.settings)}
 
 
+# Flags of one kind of export alone.
+_ONNX = ("out", "int8", "openvino")
+_VECTORS = ("to", "vectors", "no_texts", "no_index", "replace")
+
 EXPORT = Verb(
     export_verb,
-    "Write vectors into a vector database, or into Parquet and numpy files. Titles and texts come along; the "
-    "ten best passages of 100 queries are compared with ours; the same command resumes.",
-    "vectors RUN|MODEL --to PLACE [--data DATA] [--episode N | --best]",
+    "Write vectors into a vector database or files, or a model as ONNX. Titles and texts come along; the ten best "
+    "passages of 100 queries are compared with ours; the same command resumes. ONNX: what 8 bits lose is measured.",
+    "vectors RUN|MODEL --to PLACE [--data DATA] [--episode N | --best], or export onnx RUN|MODEL --out DIR [--int8]",
     [
         *(
             replace(flag, heading="Most used")
             for flag in (
-                Flag("what", "vectors"),
+                Flag("what", "vectors, or onnx"),
                 Flag("source", "a run folder or its URL; or folder or hub name of a model, with --data"),
                 Flag(
                     "--to",
@@ -81,6 +116,9 @@ EXPORT = Verb(
                 switch("--no_texts", "leave titles and texts out"),
                 switch("--no_index", "leave the approximate index out"),
                 switch("--replace", "delete an export of other vectors that is there"),
+                Flag("--out", "onnx: a new folder"),
+                switch("--int8", "onnx: weights of 8 bits too, and what they lose"),
+                switch("--openvino", "onnx: an OpenVINO model too"),
             )
         ),
         *(

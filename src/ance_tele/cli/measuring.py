@@ -27,6 +27,8 @@ def evaluate_verb(given: Given) -> Result:
 
     if given.on:
         return out_of_domain_verb(given)
+    if given.mteb:
+        return mteb_verb(given)
     need(given, "data")
     pair = (given.query_model, given.passage_model)
     if any(pair) and (not all(pair) or given.model):
@@ -61,6 +63,25 @@ def evaluate_verb(given: Given) -> Result:
     published = known(main)
     figures = published.figures if published is not None else {}
     return {**echo_scores(name, collection, split, scores, figures), "published": figures}
+
+
+def mteb_verb(given: Given) -> Result:
+    """Evaluate a model on tasks of mteb, or on collections as mteb does."""
+    if not given.model or given.data or given.query_model or given.passage_model:
+        raise UserError("--mteb comes between a model and tasks or collections: evaluate MODEL --mteb SciFact.")
+    if own := given.settings.keys() - {one.name for one in fields(EncoderConfig)}:
+        raise UserError(f"mteb measures in its own way; leave out --{', --'.join(sorted(own))}.")
+    model = start_of(given.model)
+    config = encoder_config(given.model, given.settings)
+    with importing():  # loads torch
+        from ance_tele.evaluate.with_mteb import evaluate_mteb
+
+    found = evaluate_mteb(model, given.mteb, config)
+    for task, metrics in found.items():
+        echo(f"{given.model} on {task} by mteb")
+        for metric, value in metrics.items():
+            echo(f"{metric:<12}   {value:.4f}")
+    return {"model": given.model, "tasks": found}
 
 
 def writable(flag: str, file: str) -> None:
@@ -137,12 +158,14 @@ _FIRST, _EVALUATION = "Most used", setting_flags(EvaluateConfig())
 EVALUATE = Verb(
     evaluate_verb,
     "Measure a model, or a pair of encoders, on a split of a collection.",
-    "MODEL --data DATA [--split SPLIT] [settings], or evaluate RUN --on DATA [DATA ...]",
+    "MODEL --data DATA [--split SPLIT] [settings], or evaluate RUN --on DATA [DATA ...], "
+    "or evaluate MODEL --mteb TASK [TASK ...]",
     [
         Flag("model", "folder or hub name of a model; with --on, a run folder", heading=_FIRST),
         Flag("--data", HINTS["data"], heading=_FIRST),
         replace(_EVALUATION["split"], help="which split", default="test, or dev if there is none", heading=_FIRST),
         Flag("--on", "collections: is a run's model worse there than its start?", tuple[str, ...], (), heading=_FIRST),
+        Flag("--mteb", "tasks of mteb, or collections, by mteb's code", tuple[str, ...], (), heading=_FIRST),
         Flag("--run_file", "write the run here, in TREC format", heading=_FIRST),
         Flag("--query_model", "with --passage_model: a pair instead", heading=_FIRST),
         Flag("--passage_model", "the passages' encoder of a pair", heading=_FIRST),

@@ -16,6 +16,7 @@ _TAKE_URLS = {
     ("merge", "run"),
     ("export", "source"),
     ("export", "to"),
+    ("push", "to"),
 }
 
 # Flags that are files and folders of this machine everywhere else.

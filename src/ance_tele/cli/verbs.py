@@ -16,6 +16,7 @@ from ance_tele.cli.from_raw import check_flags, from_csv, from_folder
 from ance_tele.cli.measuring import EVALUATE
 from ance_tele.cli.merging import MERGE
 from ance_tele.cli.pretraining import PRETRAIN
+from ance_tele.cli.pushing import PUSH
 from ance_tele.cli.running import RUN
 from ance_tele.cli.teaching import TEACH
 from ance_tele.console.errors import UserError
@@ -189,6 +190,7 @@ VERBS: dict[str, Verb] = {
     "encode": ENCODE,
     "retrieve": RETRIEVE,
     "export": EXPORT,
+    "push": PUSH,
     "search": Verb(
         search_verb,
         "Ask a trained run one question. Its last model searches the corpus of the run.",

@@ -66,7 +66,7 @@ def of_run(run: str, episode: int | None = None, best: bool = False, data: str |
         raise UserError(f"{run} is a run without a model (recipe '{opened.recipe.name}'); it has no vectors.")
     if best and episode is not None:
         raise UserError("--best and --episode name two checkpoints; give one of them.")
-    number = _best(Path(run)) if best else opened.last if episode is None else episode
+    number = best_of(Path(run)) if best else opened.last if episode is None else episode
     if not 0 <= number <= opened.last:
         raise UserError(f"{run} has no episode {number}; its last one is {opened.last}.")
     retriever = opened.retriever(number)
@@ -79,7 +79,7 @@ def of_run(run: str, episode: int | None = None, best: bool = False, data: str |
     return Source(name, opened.collection, DenseRetriever(checkpoint, tokens, config, folder, kept))
 
 
-def _best(run: Path) -> int:
+def best_of(run: Path) -> int:
     """Return the number of the checkpoint with the highest headline metric on the split of the episodes."""
     summary = Summary.read(run)
     metric = headline({name for episode in summary.episodes for name in episode.metrics})

@@ -18,6 +18,7 @@ from ance_tele.encode.declared import separator_of
 from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.loading import quiet
 from ance_tele.encode.precision import resolve_precision
+from ance_tele.encode.saving import save_model
 from ance_tele.paper.settings import start_of
 from ance_tele.pretraining.batches import PassageBatches
 from ance_tele.pretraining.card import model_card
@@ -200,7 +201,7 @@ def _save(
         start.pretrained.body.save_pretrained(target)
         start.tokenizer.save_pretrained(target)
     else:
-        start.model.save_pretrained(str(target), create_model_card=False)
+        save_model(start.model, target)
     save_heads(start.pretrained, target)
     facts["weights"] = weights_fingerprint(start.model)
     curve = {name: facts.pop(name) for name in ("loss", "learning_rate")}

@@ -18,8 +18,9 @@ from ance_tele.encode.encoder import text_format, weights_fingerprint
 from ance_tele.encode.ensemble import OWN
 from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.lengths import first_module
-from ance_tele.encode.loading import load_query_encoder, normalizes, quiet
+from ance_tele.encode.loading import load_query_encoder, normalizes
 from ance_tele.encode.precision import resolve_precision
+from ance_tele.encode.saving import save_model
 from ance_tele.encode.several import vectors_each
 from ance_tele.evaluate.config import headline
 from ance_tele.evaluate.evaluation import Evaluation
@@ -129,8 +130,7 @@ def distil(
                 "mse": {"split": splits[0].split, "queries": len(held_out), **found},
                 "ranked": {on.split: _ranked(retriever, on, encode(rows=on.qrels.queries)) for on in splits},
             }
-            with quiet():
-                student.save_pretrained(str(made.target), create_model_card=False)
+            save_model(student, made.target)
             card = _card(made.facts, opened, teacher, str(model), config)
             (made.target / "README.md").write_text(card, "utf-8")
         manifest = made.manifest

@@ -17,9 +17,10 @@ from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, weights_fingerprint
 from ance_tele.encode.ensemble import OWN, ensemble, members_of
-from ance_tele.encode.loading import load_model, quiet
+from ance_tele.encode.loading import load_model
 from ance_tele.encode.lora import check_adaptable
 from ance_tele.encode.precision import emulated_bf16
+from ance_tele.encode.saving import save_model
 from ance_tele.encode.several import vectors_each
 from ance_tele.encode.shards import located
 from ance_tele.engine.executor import IN_PROCESS, Executor
@@ -200,8 +201,7 @@ def _joined(newest: SentenceTransformer, target: Path, episode: Episode, config:
             earlier = load_model(episode.before / "model", config, str(newest.device))
     model = ensemble(earlier, newest)
     remove(target)
-    with quiet():
-        model.save_pretrained(str(target), create_model_card=False)
+    save_model(model, target)
     return model
 
 

@@ -14,6 +14,7 @@ from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import weights_fingerprint
 from ance_tele.encode.loading import load_model, quiet
+from ance_tele.encode.saving import save_model
 from ance_tele.engine.work import Facts, Unit, Work
 from ance_tele.mining.never import NeverNegative
 from ance_tele.mining.pool import COLUMNS, Pool
@@ -82,7 +83,7 @@ class TrainJob:
                 logged = None if self.tracking is None else Tracking(**self.tracking)
                 trained = train(model, plan, queries, passages, config, *place, TeachingConfig(**self.teaching), logged)
                 if rank == 0:
-                    model.save_pretrained(self.target, create_model_card=False)
+                    save_model(model, self.target)
             return {**asdict(trained), "weights": weights_fingerprint(model) if rank == 0 else ""}
 
         return work

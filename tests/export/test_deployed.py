@@ -1,0 +1,89 @@
+"""One model through sentence-transformers, onnxruntime and mteb: the same vectors and figures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from ance_tele.cli.main import main
+from ance_tele.data.load import load_collection
+from ance_tele.data.tokens import TokenStore
+from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.loading import load_model
+from ance_tele.encode.saving import save_model
+from ance_tele.evaluate.model import evaluate_model
+
+CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32")
+TEXTS = ["t1 u7 w9", "t2 " * 40, "u8", "w9 w1 t3 u2"]
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def saved(tiny_model: Path, tmp_path: Path) -> Path:
+    save_model(load_model(tiny_model, CONFIG, "cpu"), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_graph_gives_the_vectors_of_the_model(
+    saved: Path, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    from ance_tele.export.onnx_files import FLOAT, INT8, OnnxEncoder
+
+    out = tmp_path / "out"
+    assert main(["export", "onnx", str(saved), "--data", str(toy), "--out", str(out), "--int8"]) == 0
+    shown = capsys.readouterr().out
+    assert "int8: cosine to float32 " in shown and "nDCG@10 " in shown and " -> " in shown
+    assert "nDCG@10" in (out / "README.md").read_text("utf-8")
+    assert not [*out.rglob("*.safetensors")] and (out / "tokenizer.json").is_file()
+    model = SentenceTransformer(str(saved), device="cpu")
+    graph, coarse = (OnnxEncoder(out / name, model.tokenizer.pad_token_id) for name in (FLOAT, INT8))
+    ours = model.encode_document(TEXTS)
+    for texts in (TEXTS[:1], TEXTS):  # any number of texts, of any lengths
+        ids = model.tokenizer(texts, truncation=True, max_length=16)["input_ids"]
+        tokens = TokenStore.from_lists(ids)
+        assert np.abs(graph.encode(tokens) - ours[: len(texts)]).max() < 1e-5
+        assert ((coarse.encode(tokens) * ours[: len(texts)]).sum(1) > 0.9).all()
+
+
+def test_an_export_needs_a_new_folder_and_its_own_flags(saved: Path, refusal: Callable[..., str]) -> None:
+    assert "is there already" in refusal("export", "onnx", saved, "--out", saved)
+    assert "takes no --to" in refusal("export", "onnx", saved, "--out", saved, "--to", "x")
+    assert "takes no --int8" in refusal("export", "vectors", saved, "--to", "x", "--int8")
+
+
+def test_mteb_measures_what_we_measure_of_each_model(saved: Path, toy: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mteb")
+    from ance_tele.evaluate.with_mteb import evaluate_mteb
+
+    collection, other = load_collection(str(toy)), tmp_path / "other" / "model"
+    changed = load_model(saved, CONFIG, "cpu")
+    weights = changed[0].model.embeddings.word_embeddings.weight
+    weights.data = weights.data.flip(0).contiguous()
+    save_model(changed, other)
+    found = []
+    for folder in (saved, other):  # two models of one name
+        (measured,) = evaluate_mteb(folder, [collection], CONFIG, tmp_path / "cache").values()
+        ours = evaluate_model(folder, collection, "test", CONFIG)[1].means()
+        assert measured["nDCG@10"] == pytest.approx(ours["nDCG@10"], abs=1e-4)
+        found.append(measured["nDCG@10"])
+    assert found[0] != found[1]
+
+
+def test_mteb_takes_prompts_and_lengths_as_the_model_declares(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mteb")
+    from dataclasses import replace
+
+    from ance_tele.evaluate.with_mteb import evaluate_mteb
+
+    own = replace(CONFIG, query_prompt="t5 u5 ", query_max_len=4, passage_max_len=9)
+    collection = load_collection(str(toy))
+    (measured,) = evaluate_mteb(tiny_model, [collection], own, tmp_path).values()
+    ours = evaluate_model(tiny_model, collection, "test", own)[1].means()
+    plain = evaluate_model(tiny_model, collection, "test", CONFIG)[1].means()
+    assert measured["nDCG@10"] == pytest.approx(ours["nDCG@10"], abs=1e-4)
+    assert abs(ours["nDCG@10"] - plain["nDCG@10"]) > 1e-3
