@@ -93,7 +93,7 @@ def described(text: str) -> tuple[str, str]:
     title, _, rest = text.partition("\n")
     rest = re.sub(r"(?ms)^```.*?^```$|^[#<|!].*?$", "", rest)
     first = next(part for part in re.split(r"\n\s*\n", rest) if part.strip())
-    plain = re.sub(r"[*_]{1,2}(\S[^*_]*)[*_]{1,2}", r"\1", LINK.sub(r"\2", " ".join(first.split())))
+    plain = re.sub(r"\*{1,2}(\S[^*]*)\*{1,2}", r"\1", LINK.sub(r"\2", " ".join(first.split())))
     return title.lstrip("# "), re.split(r"(?<=[.!?])\s", plain)[0].removesuffix(":").removesuffix(".") + "."
 
 
@@ -101,7 +101,7 @@ def index(link: Callable[[str], str], generated: dict[str, str]) -> str:
     """Return llms.txt: every page of the site with a line on it.
 
     Args:
-        link: The address of a page by its name on the site; "" leaves the page out.
+        link: The address of a page by its name on the site; "" where there is none.
         generated: The text of the pages that are made at build time.
     """
     written = sources()
@@ -112,6 +112,6 @@ def index(link: Callable[[str], str], generated: dict[str, str]) -> str:
         for _, name in pages:
             text = generated[name] if name in generated else written[name].read_text("utf-8")
             title, line = described(text)
-            if address := link(name):
-                lines.append(f"- [{title}]({address}): {line}")
+            address = link(name)
+            lines.append(f"- [{title}]({address}): {line}" if address else f"- {title} (on the site): {line}")
     return "\n".join(lines) + "\n"
