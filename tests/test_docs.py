@@ -145,7 +145,9 @@ def test_quoted_sentences_are_the_packages_own() -> None:
 
 
 def test_the_results_are_those_of_the_laboratory_and_the_paper() -> None:
-    laboratory = (ROOT / "benchmarks" / "laboratory" / "README.md").read_text("utf-8").partition("from minilm-0, three seeds")[0]
+    laboratory = (
+        (ROOT / "benchmarks" / "laboratory" / "README.md").read_text("utf-8").partition("from minilm-0, three seeds")[0]
+    )
     facts = yaml.safe_load((ROOT / "src" / "ance_tele" / "paper" / "facts.yaml").read_text("utf-8"))
     published = facts["table3"]["bert-base"]
     rows = re.findall(r"(?m)^\| `(.+?)` \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", PAGES["docs/results.md"])
@@ -188,7 +190,10 @@ def test_links_are_those_of_the_site(tmp_path: Path) -> None:
     for path in (page, other, source):
         path.parent.mkdir(exist_ok=True)
         path.write_text("")
-    text = "[t](../b/README.md#x) [`x.py`](../src/x.py) [u](https://a.b) [w](gone.md)\n```sh\n[k](../src/x.py)\n```\n- a\n  - b\n"
+    text = (
+        "[t](../b/README.md#x) [`x.py`](../src/x.py) [u](https://a.b) [w](gone.md)\n"
+        "```sh\n[k](../src/x.py)\n```\n- a\n  - b\n"
+    )
     made = relinked(text, page, {other: "b.md"}, str)
     assert made == "[t](b.md#x) `x.py` [u](https://a.b) [w](gone.md)\n```sh\n[k](../src/x.py)\n```\n- a\n    - b\n"
     assert described("# T\n\n![p](p.svg)\n\n*One* [two](b.md): `three`. Four.\n") == ("T", "One two: `three`.")

@@ -1,4 +1,4 @@
-"""Put the pages together and build the site: ``python -m docsite.build [FOLDER]``, by default build/site."""
+"""Put the pages together and build the site: ``python -m docsite.build [FOLDER]``, by default build/docsite."""
 
 import shutil
 import subprocess

@@ -28,7 +28,7 @@ _Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 
 def config() -> dict[str, Any]:
     """Return mkdocs.yml."""
-    loaded: dict[str, Any] = yaml.load((ROOT / "mkdocs.yml").read_text("utf-8"), _Loader)  # noqa: S506
+    loaded: dict[str, Any] = yaml.load((ROOT / "mkdocs.yml").read_text("utf-8"), _Loader)
     return loaded
 
 
@@ -60,8 +60,8 @@ def sources() -> dict[str, Path]:
 def relinked(text: str, file: Path, names: dict[Path, str], image: Callable[[Path], str]) -> str:
     """Return a page of the repository as a page of the site.
 
-    Links to other pages become links of the site; of a link to a file that the site does not have the text stays. Nested
-    lists are indented as Python-Markdown needs them.
+    Links to other pages become links of the site; of a link to a file that the site does not have the text stays.
+    Nested lists are indented as Python-Markdown needs them.
 
     Args:
         text: The page.

@@ -61,7 +61,7 @@ def _around(centre: np.ndarray, radius: float, count: int, seed: int) -> np.ndar
 
 
 def picture(look: Look) -> Figure:
-    """Return the figure: passages as points, the query now and an episode ago, its positive, three kinds of negatives."""
+    """Return the figure: passages as points, the query now and before, its positive, three kinds of negatives."""
     figure = Figure(figsize=(8.6, 4.6))
     FigureCanvasSVG(figure)
     axes = figure.add_axes((0, 0, 1, 1))

@@ -40,7 +40,9 @@ def _flags(flags: list[Flag]) -> list[str]:
     for flag in flags:
         plain = flag.kind is bool and not flag.setting
         several = get_origin(flag.kind) is tuple and not flag.setting
-        value = "" if plain else _cell(wanted(flag.kind)).removesuffix(" or null") + (", several words" if several else "")
+        value = (
+            "" if plain else _cell(wanted(flag.kind)).removesuffix(" or null") + (", several words" if several else "")
+        )
         unset = flag.default in (None, (), False) or (not flag.name.startswith("-") and flag.default is None)
         rows.append(f"| `{flag.name}` | {value} | {'' if unset else _default(flag.default)} | {_cell(flag.help)} |")
     return rows
@@ -51,15 +53,18 @@ def command_line() -> str:
     lines = [
         "# Command line",
         "",
-        "Every verb with its flags, made from the parsers when this site is built; `ance-tele VERB --help` prints the same.",
+        "Every verb with its flags, made from the parsers, as `ance-tele VERB --help` prints them.",
         "",
-        "A flag may be written with dashes or underscores. `--config FILE` gives any of them in YAML, and the command line wins. "
-        "Exit codes: 0; 2 after one sentence on what is wrong; 130 or 143 when stopped. With `ANCE_TELE_DEBUG=1` such a "
-        "sentence comes with its traceback.",
+        "A flag may be written with dashes or underscores. `--config FILE` gives any of them in YAML, and the command "
+        "line wins. Exit codes: 0; 2 after one sentence on what is wrong; 130 or 143 when stopped. With "
+        "`ANCE_TELE_DEBUG=1` such a sentence comes with its traceback.",
         "",
         "| verb | |",
         "| --- | --- |",
-        *(f"| [`{name}`](#ance-tele-{name}) | {_cell(verb.help.partition('. ')[0].rstrip('.'))} |" for name, verb in VERBS.items()),
+        *(
+            f"| [`{name}`](#ance-tele-{name}) | {_cell(verb.help.partition('. ')[0].rstrip('.'))} |"
+            for name, verb in VERBS.items()
+        ),
     ]
     for name, verb in VERBS.items():
         own = [flag for flag in verb.flags if not flag.setting]
@@ -83,8 +88,8 @@ def settings() -> str:
         "Every setting of a run, by room, with its values and default, made from the code when this site is built.",
         "",
         "Each is a flag (`--alpha 0.3`), a line of a `--config` file (`alpha: 0.3`), part of a system of `compare` "
-        '(`"ance-tele alpha=0.3"`) and an argument of `at.recipe` and `at.recipe_for`. Defaults are those of the classes; a '
-        "recipe may have its own, and some go [by what is at hand](recipes.md#defaults-by-what-is-at-hand).",
+        '(`"ance-tele alpha=0.3"`) and an argument of `at.recipe` and `at.recipe_for`. Defaults are those of the '
+        "classes; a recipe may have its own, and some go [by what is at hand](recipes.md#defaults-by-what-is-at-hand).",
     ]
     for title, config in [*parts, *more]:
         about = inspect.cleandoc(type(config).__doc__ or "").partition("\n\nAttributes")[0].partition("\n\n")[0]
@@ -96,7 +101,8 @@ def settings() -> str:
             lines.append(f"| `{flag.key}` | {_cell(wanted(flag.kind))} | {shown} | {_cell(flag.help)} |")
         for one in fields(config):
             if one.name in OFFICIAL:
-                lines.append(f"| `{one.name}` | in a `--config` file | {_default(getattr(config, one.name))} | see `--official` |")
+                default = _default(getattr(config, one.name))
+                lines.append(f"| `{one.name}` | in a `--config` file | {default} | see `--official` |")
     return "\n".join(lines) + "\n"
 
 
@@ -173,7 +179,8 @@ def python() -> str:
     lines = [
         "# Python",
         "",
-        "Every public name of `import ance_tele as at`, made from the docstrings when this site is built; their examples are tests.",
+        "Every public name of `import ance_tele as at`, made from the docstrings when this site is built; their "
+        "examples are tests.",
     ]
     for title, rooms in ROOMS.items():
         lines += ["", f"## {title}"]
@@ -207,7 +214,12 @@ def every_sentence() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UserError" and node.args):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "UserError"
+                and node.args
+            ):
                 continue
             text = " ".join(_template(node.args[0]).split())
             room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -222,11 +234,11 @@ def sentences() -> str:
     lines = [
         "# All sentences",
         "",
-        "What the package says when something is wrong, sentence by sentence, read off the source when this site is built.",
+        "What the package says when something is wrong, sentence by sentence, read off the source when this is built.",
         "",
-        "The first part of a sentence says what was found and where, the part after the last semicolon what to do. … stands for what "
-        "is filled in. The frequent ones are explained in [troubleshooting](troubleshooting.md). Sentences that are put together of "
-        "parts elsewhere in the code are not here.",
+        "The first part of a sentence says what was found and where, the part after the last semicolon what to do. … "
+        "stands for what is filled in. The frequent ones are explained in [troubleshooting](troubleshooting.md). "
+        "Sentences that are put together of parts elsewhere in the code are not here.",
     ]
     for room, texts in sorted(found.items()):
         lines += ["", f"## {room}", "", *(f"- {_escaped(text)}" for text in sorted(texts))]
