@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/ance-tele
 
-.PHONY: setup demo test check audit bench clean
+.PHONY: setup demo test check audit bench docs clean
 
 setup: .venv/installed
 
@@ -30,6 +30,10 @@ audit: setup  ## known vulnerabilities of what is installed, where pip-audit and
 
 bench: setup  ## one table: ours beside every competitor, small sizes; kept in benchmarks/results
 	$(BIN)/python benchmarks/bench.py
+
+docs: setup  ## the site, strictly, into build/docsite/site; and llms.txt
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	PYTHONPATH=tools $(BIN)/python -m docsite.build
 
 clean:
 	rm -rf .venv build dist

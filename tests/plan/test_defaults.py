@@ -368,7 +368,7 @@ def test_the_help_says_so_but_for_the_papers_scales(capsys: pytest.CaptureFixtur
 
 
 def test_the_rules_are_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
     rules = text.partition("## Defaults by what is at hand")[2].partition("\n## ")[0]
     assert tuple(line.split("`")[1] for line in rules.splitlines() if line.startswith("| `")) == SETTINGS
 
