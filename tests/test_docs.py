@@ -95,7 +95,11 @@ def test_commands_are_understood(page: str, line: str) -> None:
 
 def test_commands_are_found() -> None:
     assert len(COMMANDS) > 100 and {page for page, _ in COMMANDS} >= {"README.md", "SKILL.md", "docs/tutorial.md"}
-    assert {line.split("ance-tele ")[1].split()[0] for _, line in COMMANDS} >= set(VERBS) - {"recipes", "demo", "completion"}
+    assert {line.split("ance-tele ")[1].split()[0] for _, line in COMMANDS} >= set(VERBS) - {
+        "recipes",
+        "demo",
+        "completion",
+    }
 
 
 @pytest.mark.parametrize("page", [page for page, text in WRITTEN.items() if "```python" in text])
