@@ -1,13 +1,12 @@
 """The verb `distil`: train one encoder to give the query vectors of a run's model, such as an ensemble."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
 from ance_tele.cli.common import MOVED, echo
 from ance_tele.cli.dry import shown
 from ance_tele.cli.flags import Flag, Given, Result, Verb
-from ance_tele.console.errors import UserError
+from ance_tele.cli.teaching import settings_of, training_queries
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
 from ance_tele.training.teaching import DistilConfig
@@ -32,21 +31,14 @@ def distil_verb(given: Given) -> Result:
 def distil_dry(given: Given) -> Result:
     """Print what `distil` would train, and in how many steps."""
     from ance_tele.plan.hardware import model_shape
-    from ance_tele.runs.folder import open_run
-    from ance_tele.runs.training_set import read_pairs
 
-    config = _config(given)
-    opened = open_run(Path(given.run), given.data)
-    queries = len(set(read_pairs(opened.folder.path / "positives.parquet", opened.collection)[0].tolist()))
+    config, queries = _config(given), training_queries(given)
     steps = config.suited(queries, model_shape(start_of(given.model)).hidden).steps
     return {"would_make": [shown("query encoder", given.out, training_queries=queries, steps=steps)]}
 
 
 def _config(given: Given) -> DistilConfig:
-    for name, hint in (("model", "folder or hub name of an encoder"), ("out", "folder of the query encoder")):
-        if not getattr(given, name):
-            raise UserError(f"--{name} is missing: {hint}.")
-    config = DistilConfig(**{one.name: getattr(given, one.name) for one in fields(DistilConfig)})
+    config = DistilConfig(**settings_of(given, DistilConfig, "query encoder"))
     config.check()
     return config
 

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ance_tele.cli.common import MOVED, echo
 from ance_tele.cli.dry import shown
@@ -31,22 +31,36 @@ def teach_verb(given: Given) -> Result:
 def teach_dry(given: Given) -> Result:
     """Print what `teach` would train, and in how many steps."""
     from ance_tele.plan.hardware import model_shape
-    from ance_tele.runs.folder import open_run
-    from ance_tele.runs.training_set import read_pairs
 
-    config = _config(given)
-    opened = open_run(Path(given.run), given.data)
-    queries = len(set(read_pairs(opened.folder.path / "positives.parquet", opened.collection)[0].tolist()))
+    config, queries = _config(given), training_queries(given)
     config = config.suited(queries, model_shape(start_of(given.model)).hidden)
     steps = config.steps or -(-queries // config.batch_queries) * (config.epochs or 1)
     return {"would_make": [shown("cross-encoder", given.out, training_queries=queries, steps=steps)]}
 
 
-def _config(given: Given) -> CrossEncoderConfig:
-    for name, hint in (("model", "folder or hub name of an encoder"), ("out", "folder of the cross-encoder")):
+def training_queries(given: Given) -> int:
+    """Return how many training queries the named run has."""
+    from ance_tele.runs.folder import open_run
+    from ance_tele.runs.training_set import read_pairs
+
+    opened = open_run(Path(given.run), given.data)
+    return len(set(read_pairs(opened.folder.path / "positives.parquet", opened.collection)[0].tolist()))
+
+
+def settings_of(given: Given, kind: type, made: str) -> dict[str, Any]:
+    """Return the flags that are fields of a configuration; ``made`` is what the verb makes.
+
+    Raises:
+        UserError: --model or --out is missing.
+    """
+    for name, hint in (("model", "folder or hub name of an encoder"), ("out", f"folder of the {made}")):
         if not getattr(given, name):
             raise UserError(f"--{name} is missing: {hint}.")
-    config = CrossEncoderConfig(**{one.name: getattr(given, one.name) for one in fields(CrossEncoderConfig)})
+    return {one.name: getattr(given, one.name) for one in fields(kind)}
+
+
+def _config(given: Given) -> CrossEncoderConfig:
+    config = CrossEncoderConfig(**settings_of(given, CrossEncoderConfig, "cross-encoder"))
     config.check()
     return config
 
