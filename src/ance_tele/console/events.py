@@ -88,7 +88,7 @@ class Finished:
 
 
 def announce(what: str, **carried: Any) -> None:
-    """Tell what shows progress, if anything does: ``carried`` are the attributes of a record of ``EVENTS``."""
+    """Log a record of ``EVENTS``, which a display of progress reads if there is one; ``carried`` are its attributes."""
     EVENTS.debug(what, extra=carried)
 
 

@@ -47,7 +47,7 @@ def artefact_of(run: Path, where: str, phase: str) -> Path:
 
 @contextmanager
 def announced(recipe: Recipe) -> Iterator[None]:
-    """Tell what shows progress which phases there are, while the block carries them out."""
+    """Announce the phases of a run to a display of progress, while the block carries them out."""
     announce("phases", phases=phases_of(recipe))
     try:
         yield
