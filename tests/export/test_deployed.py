@@ -8,7 +8,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.cli.main import main
-from ance_tele.data.load import load_collection
+from ance_tele.data.load import collection_from_dicts, load_collection
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.loading import load_model
@@ -87,3 +87,15 @@ def test_mteb_takes_prompts_and_lengths_as_the_model_declares(tiny_model: Path, 
     plain = evaluate_model(tiny_model, collection, "test", CONFIG)[1].means()
     assert measured["nDCG@10"] == pytest.approx(ours["nDCG@10"], abs=1e-4)
     assert abs(ours["nDCG@10"] - plain["nDCG@10"]) > 1e-3
+
+
+def test_mteb_reads_the_texts_that_training_reads_also_where_titles_are_empty(tmp_path: Path) -> None:
+    pytest.importorskip("mteb")
+    from ance_tele.evaluate.with_mteb import collection_task
+
+    corpus = {"a": "alone", "b": ("name", "both")}
+    collection = collection_from_dicts(corpus, {"q": "alone"}, {"test": {"q": {"a": 1}}}, cache=tmp_path)
+    for separator, expected in ((" ", ["alone", "name both"]), ("[SEP]", ["[SEP]alone", "name[SEP]both"])):
+        task = collection_task(collection, separator)
+        task.load_data()
+        assert task.dataset["default"]["test"]["corpus"]["text"] == expected

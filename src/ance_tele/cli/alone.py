@@ -6,7 +6,7 @@ from pathlib import Path
 from ance_tele.cli.common import ADDRESS, ENGINE, HINTS, LENIENT, PROCESSES, echo
 from ance_tele.cli.dry import shown, would_write
 from ance_tele.cli.flags import Flag, Given, Result, Verb
-from ance_tele.cli.measuring import EXPANSION_FLAGS, echo_scores, encoder_config, expanded, usual_split, writable
+from ance_tele.cli.measuring import EXPANSION_FLAGS, echo_scores, encoder_config, expanded, writable
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
@@ -69,7 +69,7 @@ def retrieve_verb(given: Given) -> Result:
     if serve_other_ranks():
         return None
     collection = expanded(load_collection(given.data, strict=not given.lenient), given.settings)
-    split = given.settings.get("split") or usual_split(collection)
+    split = given.settings.get("split") or collection.usual_split
 
     with importing():  # loads torch
         from ance_tele.evaluate.alone import retrieve_part

@@ -41,7 +41,7 @@ def evaluate_verb(given: Given) -> Result:
     config = encoder_config(main, given.settings)
     collection = expanded(load_collection(given.data, strict=not given.lenient), given.settings)
     collection = collection.held_out(given.settings.get("hold_out"))
-    split = given.settings.get("split") or usual_split(collection)
+    split = given.settings.get("split") or collection.usual_split
 
     with importing():  # loads torch
         from ance_tele.evaluate.model import evaluate_model
@@ -106,11 +106,6 @@ def expanded(collection: "Collection", settings: Mapping[str, Any]) -> "Collecti
     from ance_tele.data.expansion import expand
 
     return expand(collection, *(settings.get(name) for name in EXPANSIONS))
-
-
-def usual_split(collection: "Collection") -> str:
-    """Return "test", or "dev" if there is only that."""
-    return "test" if "test" in collection.qrels or "dev" not in collection.qrels else "dev"
 
 
 def echo_scores(

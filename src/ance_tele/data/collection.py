@@ -243,6 +243,11 @@ class Collection:
             dict(manifest.facts.get("notes", {})),
         )
 
+    @property
+    def usual_split(self) -> str:
+        """The split that a model is measured on unless another is named: "test", or "dev" if there is only that."""
+        return "test" if "test" in self.qrels or "dev" not in self.qrels else "dev"
+
     def split(self, name: str) -> Qrels:
         """Return the queries of a split and their judgements; "validation" and its synonyms mean dev if there is none.
 

@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
+from ance_tele.data.text_format import TextFormat
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, weights_fingerprint
 from ance_tele.encode.loading import load_model, quiet
@@ -100,13 +101,10 @@ def collection_task(collection: Collection, separator: str = " ", split: str | N
     retrieval = importlib.import_module("mteb.abstasks.retrieval")
     metadata = importlib.import_module("mteb.abstasks.task_metadata").TaskMetadata
     datasets = importlib.import_module("datasets")
-    split = split or ("test" if "test" in collection.qrels else "dev")
-    if split not in collection.qrels:
-        raise UserError(f"{collection.name} has no split {split}; it has {', '.join(collection.qrels)}.")
-    qrels, table = collection.qrels[split], collection.corpus.table
+    split = split or collection.usual_split
+    qrels, table = collection.split(split), collection.corpus.table
     ids = table["id"].to_pylist()
-    titles, texts = table["title"].to_pylist(), table["text"].to_pylist()
-    joined = [f"{title}{separator}{text}" if title else text for title, text in zip(titles, texts, strict=True)]
+    joined = TextFormat(title_separator=separator).render(table["title"].to_pylist(), table["text"].to_pylist())
     asked = [collection.queries[int(row)] for row in qrels.queries]
     queries = {"id": [one["id"] for one in asked], "text": [one["text"] for one in asked]}
     judged = {
