@@ -207,6 +207,8 @@ def test_adapters_that_add_nothing_are_refused() -> None:
     with pytest.raises(UserError, match="lora_alpha is 0"):
         TrainingConfig(lora_rank=4, lora_alpha=0).check()
     TrainingConfig(lora_alpha=0).check()  # without adapters it has no effect
+    with pytest.raises(UserError, match="lora_targets is \\['query'\\], but lora_rank is 0"):
+        TrainingConfig(lora_targets=("query",)).check()
 
 
 def test_idle_settings_are_no_part_of_a_training() -> None:

@@ -99,6 +99,11 @@ class TrainingConfig:
             raise UserError(
                 "lora_alpha is 0, by which what adapters add is scaled: nothing is learned; set it above 0."
             )
+        if self.lora_targets and not self.lora_rank:
+            raise UserError(
+                f"lora_targets is {list(self.lora_targets)}, but lora_rank is 0, which trains all weights; set "
+                "lora_rank, such as 16, or leave lora_targets out."
+            )
         if self.weights == "bf16" and not self.lora_rank:
             raise UserError(
                 "weights is bf16, in which most updates of AdamW are lost: it is for frozen weights, with lora_rank. "
