@@ -197,7 +197,7 @@ def test_what_the_verb_refuses(toy: Path, tiny_model: Path, tmp_path: Path, refu
     )
     assert refusal(*given, "--pretraining", "2") == "pretraining is '2'; it must be NAME=VALUE, such as epochs=2."
     assert refusal(*given, "--teaching", "epochs=x") == "epochs is 'x'; it must be a whole number or null."
-    assert refusal(*given, "--teaching", "epochs=0") == "epochs is 0; it must be at least 1."
+    assert refusal(*given, "--teaching", "epochs=0") == "epochs is 0; it must lie between 1 and 1048576."
     sentence = refusal(*given, "--teacher_negatives", 0.5)
     assert sentence.startswith("The settings make every row learn from a teacher, also DPR")
     nowhere = tmp_path / "nowhere"

@@ -150,9 +150,9 @@ def updated(
         inputs["retriever"] = fingerprint([dict(retriever.key), config.temperature])
         ranking = partial(_ranking, pool, training, retriever, episode)
     settings = CrossEncoderConfig(
-        "list",
-        config.batch_queries,
-        config.negatives_per_query,
+        loss="list",
+        batch_queries=config.batch_queries,
+        negatives_per_query=config.negatives_per_query,
         epochs=1,
         steps=teaching.teacher_steps,
         learning_rate=teaching.teacher_learning_rate,

@@ -1,9 +1,10 @@
 """Settings of a teacher: a cross-encoder whose scores a retriever learns from, or a model whose vectors are learned."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.values import check
 
 # Steps that a cross-encoder takes at least, if ten epochs have as many.
 STEPS = 3000
@@ -90,12 +91,12 @@ class TeachingConfig:
 
 
 @dataclass(frozen=True)
-class DistilConfig:
-    """How a query encoder is trained on the query vectors of another model, by mean squared error.
+class StepsConfig:
+    """Steps, learning rate and seed of a model that is trained beside the retriever.
 
     Attributes:
         batch_queries: Queries in a step.
-        epochs: Passes over the training queries; None takes two, or up to forty for about 3,000 steps.
+        epochs: Passes over the training queries; None is chosen by their number.
         steps: Steps instead, where given.
         learning_rate: Peak of the linear schedule; None is chosen by the width of the model.
         warmup_ratio: Share of the steps that warm up.
@@ -103,7 +104,45 @@ class DistilConfig:
         max_grad_norm: Gradients are clipped to this norm; 0 for not at all.
         precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
         save_steps: Steps between two checkpoints; None means every ten minutes.
-        seed: Of the projection, of batches and of dropout.
+        seed: Of new layers, of batches and of dropout.
+    """
+
+    batch_queries: Annotated[int, (1, 1 << 20)] = 16
+    epochs: Annotated[int | None, (1, 1 << 20)] = None
+    steps: Annotated[int | None, (1, 1 << 30)] = None
+    learning_rate: Annotated[float | None, (0, 10)] = None
+    warmup_ratio: Annotated[float, (0, 1)] = 0.1
+    weight_decay: Annotated[float, (0, 10)] = 0.01
+    max_grad_norm: Annotated[float, (0, 1 << 30)] = 1.0
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    save_steps: Annotated[int | None, (1, 1 << 30)] = None
+    seed: Annotated[int, (0, (1 << 32) - 1)] = 42
+
+    def check(self) -> None:
+        """Refuse a value of the wrong type or out of its range.
+
+        Raises:
+            UserError: States the value and what is allowed.
+        """
+        for name, kind in get_type_hints(type(self), include_extras=True).items():
+            check(name, getattr(self, name), kind)
+        if self.learning_rate == 0:
+            raise UserError("learning_rate is 0, with which nothing is learned; it must be above zero.")
+
+    def rate(self, width: int) -> float:
+        """Return the learning rate; that of a model of BERT-base's width, scaled to ``width``, if none is given."""
+        return self.learning_rate or float(f"{BASE_RATE * BASE_WIDTH / (width or BASE_WIDTH):.1e}")
+
+    def passes(self, queries: int, most: int) -> int:
+        """Return the epochs; from two to ``most`` for about 3,000 steps, if none are given."""
+        return self.epochs or max(2, min(most, -(-STEPS // -(-queries // self.batch_queries))))
+
+
+@dataclass(frozen=True)
+class DistilConfig(StepsConfig):
+    """How a query encoder is trained on the query vectors of another model, by mean squared error.
+
+    Attributes are those of :class:`StepsConfig`.
 
     Example:
         >>> chosen = DistilConfig().suited(queries=8000, width=384)
@@ -111,53 +150,25 @@ class DistilConfig:
         (3000, 0.0001)
     """
 
-    batch_queries: int = 32
-    epochs: int | None = None
-    steps: int | None = None
-    learning_rate: float | None = None
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    save_steps: int | None = None
-    seed: int = 42
+    batch_queries: Annotated[int, (1, 1 << 20)] = 32
 
     def suited(self, queries: int, width: int) -> "DistilConfig":
         """Return these settings with steps and learning rate by the training queries and the width of the model."""
-        each = -(-queries // self.batch_queries)
-        epochs = self.epochs or max(2, min(40, -(-STEPS // each)))
-        rate = BASE_RATE * BASE_WIDTH / (width or BASE_WIDTH)
-        steps, rate = self.steps or epochs * each, self.learning_rate or float(f"{rate:.1e}")
-        return replace(self, epochs=None, steps=steps, learning_rate=rate)
-
-    def check(self) -> None:
-        """Refuse values that cannot work."""
-        for name in ("batch_queries", "epochs", "steps", "save_steps"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise UserError(f"learning_rate is {self.learning_rate}; it must be above zero.")
+        steps = self.steps or self.passes(queries, most=40) * -(-queries // self.batch_queries)
+        return replace(self, epochs=None, steps=steps, learning_rate=self.rate(width))
 
 
 @dataclass(frozen=True)
-class CrossEncoderConfig:
+class CrossEncoderConfig(StepsConfig):
     """How a cross-encoder is trained on a query's positive and drawn negatives.
 
     Attributes:
         loss: "binary" judges each passage alone, so that its sigmoid is a probability, which thresholds need; "list"
             is the cross-entropy over the list.
-        batch_queries: Queries in a step.
         negatives_per_query: Drawn from the pool for each.
-        epochs: Passes over the training queries; None takes two, or up to ten for about 3,000 steps.
-        steps: Steps instead, where given.
-        learning_rate: Peak of the linear schedule; None is chosen by the width of the model.
-        warmup_ratio: Share of the steps that warm up.
-        weight_decay: Of AdamW.
-        max_grad_norm: Gradients are clipped to this norm.
-        precision: "auto" is bf16 autocast where the hardware is faster with it, float32 otherwise.
-        save_steps: Steps between two checkpoints; None means every ten minutes.
         rerank: Passages of each query that the trained model reranks, to be compared with the retriever; 0 for none.
-        seed: Of the new head, of batches and of dropout.
+
+    The others are those of :class:`StepsConfig`.
 
     Example:
         >>> CrossEncoderConfig(loss="list", negatives_per_query=15).check()
@@ -167,31 +178,9 @@ class CrossEncoderConfig:
     """
 
     loss: Literal["binary", "list"] = "binary"
-    batch_queries: int = 16
-    negatives_per_query: int = 4
-    epochs: int | None = None
-    steps: int | None = None
-    learning_rate: float | None = None
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    save_steps: int | None = None
-    rerank: int = 50
-    seed: int = 42
+    negatives_per_query: Annotated[int, (1, 1 << 20)] = 4
+    rerank: Annotated[int, (0, 1 << 20)] = 50
 
     def suited(self, queries: int, width: int) -> "CrossEncoderConfig":
         """Return these settings with a choice of those that are None, by training queries and width of the model."""
-        epochs = self.epochs or max(2, min(10, -(-STEPS // -(-queries // self.batch_queries))))
-        rate = BASE_RATE * BASE_WIDTH / (width or BASE_WIDTH)
-        return replace(self, epochs=epochs, learning_rate=self.learning_rate or float(f"{rate:.1e}"))
-
-    def check(self) -> None:
-        """Refuse values that cannot work."""
-        least_of = {"batch_queries": 1, "negatives_per_query": 1, "epochs": 1, "learning_rate": 0, "rerank": 0}
-        for name, least in least_of.items():
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
-        for name in ("steps", "save_steps"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        return replace(self, epochs=self.passes(queries, most=10), learning_rate=self.rate(width))
