@@ -32,9 +32,12 @@ from ance_tele.evaluate.metrics import measure as measure
 from ance_tele.evaluate.model import evaluate_model as evaluate_model
 from ance_tele.evaluate.run import Run as Run
 from ance_tele.evaluate.statistics import permutation_test as permutation_test
+from ance_tele.evaluate.with_mteb import evaluate_mteb as evaluate_mteb
 from ance_tele.experiments.compare import compare_systems as compare_systems
 from ance_tele.experiments.grid import system as system
 from ance_tele.explorer.search import search_run as search_run
+from ance_tele.export.hub import push as push
+from ance_tele.export.onnx_model import export_onnx as export_onnx
 from ance_tele.export.vectors import export_vectors as export_vectors
 from ance_tele.mining.candidates import CandidateLists as CandidateLists
 from ance_tele.mining.candidates import Candidates as Candidates

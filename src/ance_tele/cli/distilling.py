@@ -1,17 +1,15 @@
 """The verb `distil`: train one encoder to give the query vectors of a run's model, such as an ensemble."""
 
 from pathlib import Path
-from typing import Literal
 
 from ance_tele.cli.common import MOVED, echo
 from ance_tele.cli.dry import shown
 from ance_tele.cli.flags import Flag, Given, Result, Verb
-from ance_tele.cli.teaching import settings_of, training_queries
+from ance_tele.cli.setting_flags import setting_flags
+from ance_tele.cli.teaching import need_names, training_queries
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
 from ance_tele.training.teaching import DistilConfig
-
-_USUAL = DistilConfig()
 
 
 def distil_verb(given: Given) -> Result:
@@ -38,7 +36,8 @@ def distil_dry(given: Given) -> Result:
 
 
 def _config(given: Given) -> DistilConfig:
-    config = DistilConfig(**settings_of(given, DistilConfig, "query encoder"))
+    need_names(given, "query encoder")
+    config = DistilConfig(**given.settings)
     config.check()
     return config
 
@@ -52,21 +51,7 @@ DISTIL = Verb(
         Flag("--model", "folder or hub name of an encoder"),
         Flag("--out", "folder of the query encoder"),
         MOVED,
-        Flag("--batch_queries", "queries in a step", int, _USUAL.batch_queries),
-        Flag("--epochs", "passes over the training queries; 2 to 40, for about 3,000 steps", int | None),
-        Flag("--steps", "steps instead of epochs", int | None),
-        Flag("--learning_rate", "peak of the linear schedule; by the model's width", float | None),
-        Flag("--warmup_ratio", "share of the steps that warm up", float, _USUAL.warmup_ratio),
-        Flag("--weight_decay", "of AdamW", float, _USUAL.weight_decay),
-        Flag("--max_grad_norm", "gradients are clipped to this norm; 0 for not at all", float, _USUAL.max_grad_norm),
-        Flag(
-            "--precision",
-            "of training; auto is bf16 where the hardware is faster with it",
-            Literal["auto", "float32", "bf16"],
-            _USUAL.precision,
-        ),
-        Flag("--save_steps", "steps between two checkpoints; ten minutes", int | None),
-        Flag("--seed", "of the projection, of batches and of dropout", int, _USUAL.seed),
+        *setting_flags(DistilConfig(), "Training").values(),
     ],
     distil_dry,
 )

@@ -22,9 +22,12 @@ MORE = (
 
 
 def setting_flags(config: Any, heading: str = "More") -> dict[str, Flag]:
-    """Return flags for the settings of a config, by name, with help from its docstring; without those of --official."""
-    section = cleandoc(type(config).__doc__ or "").partition("Attributes:\n")[2]
-    entries = dict(re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE))
+    """Return flags for the settings of a config, by name, without those of --official.
+
+    Help is from its docstring, and from those of its bases.
+    """
+    sections = (cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2] for kind in reversed(type(config).__mro__))
+    entries = dict(re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", "\n".join(sections), re.MULTILINE))
     kinds = get_type_hints(type(config), include_extras=True)
     texts = {name: " ".join(text.replace("``", "").replace("None", "null").split()) for name, text in entries.items()}
     return {

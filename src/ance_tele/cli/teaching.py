@@ -1,18 +1,15 @@
 """The verb `teach`: train a cross-encoder on what a run has mined, to be the teacher of another run."""
 
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
 
 from ance_tele.cli.common import MOVED, echo
 from ance_tele.cli.dry import shown
 from ance_tele.cli.flags import Flag, Given, Result, Verb
+from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
 from ance_tele.training.teaching import CrossEncoderConfig
-
-_USUAL = CrossEncoderConfig()
 
 
 def teach_verb(given: Given) -> Result:
@@ -47,8 +44,8 @@ def training_queries(given: Given) -> int:
     return len(set(read_pairs(opened.folder.path / "positives.parquet", opened.collection)[0].tolist()))
 
 
-def settings_of(given: Given, kind: type, made: str) -> dict[str, Any]:
-    """Return the flags that are fields of a configuration; ``made`` is what the verb makes.
+def need_names(given: Given, made: str) -> None:
+    """Check that a model and a folder are named; ``made`` is what the verb makes.
 
     Raises:
         UserError: --model or --out is missing.
@@ -56,11 +53,11 @@ def settings_of(given: Given, kind: type, made: str) -> dict[str, Any]:
     for name, hint in (("model", "folder or hub name of an encoder"), ("out", f"folder of the {made}")):
         if not getattr(given, name):
             raise UserError(f"--{name} is missing: {hint}.")
-    return {one.name: getattr(given, one.name) for one in fields(kind)}
 
 
 def _config(given: Given) -> CrossEncoderConfig:
-    config = CrossEncoderConfig(**settings_of(given, CrossEncoderConfig, "cross-encoder"))
+    need_names(given, "cross-encoder")
+    config = CrossEncoderConfig(**given.settings)
     config.check()
     return config
 
@@ -75,29 +72,7 @@ TEACH = Verb(
         Flag("--out", "folder of the cross-encoder"),
         Flag("--episode", "whose pool; the last one's", int | None),
         MOVED,
-        Flag(
-            "--loss",
-            "binary: each passage judged alone, so that scores are probabilities; list: the positive against the list",
-            Literal["binary", "list"],
-            _USUAL.loss,
-        ),
-        Flag("--batch_queries", "queries in a step", int, _USUAL.batch_queries),
-        Flag("--negatives_per_query", "drawn from the pool for each", int, _USUAL.negatives_per_query),
-        Flag("--epochs", "passes over the training queries; 2 to 10, for about 3,000 steps", int | None),
-        Flag("--steps", "steps instead of epochs", int | None),
-        Flag("--learning_rate", "peak of the linear schedule; by the model's width", float | None),
-        Flag("--warmup_ratio", "share of the steps that warm up", float, _USUAL.warmup_ratio),
-        Flag("--weight_decay", "of AdamW", float, _USUAL.weight_decay),
-        Flag("--max_grad_norm", "gradients are clipped to this norm", float, _USUAL.max_grad_norm),
-        Flag(
-            "--precision",
-            "auto is bf16 where the hardware is faster with it",
-            Literal["auto", "float32", "bf16"],
-            _USUAL.precision,
-        ),
-        Flag("--rerank", "passages of each query to rerank by it in the end; 0 for none", int, _USUAL.rerank),
-        Flag("--save_steps", "steps between two checkpoints; ten minutes", int | None),
-        Flag("--seed", "of the new head, of batches and of dropout", int, _USUAL.seed),
+        *setting_flags(CrossEncoderConfig(), "Training").values(),
     ],
     teach_dry,
 )

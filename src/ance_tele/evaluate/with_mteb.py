@@ -35,6 +35,11 @@ def evaluate_mteb(
 
     Raises:
         UserError: mteb is not installed or has no such task, or the model cannot be loaded.
+
+    Example:
+        >>> figures = evaluate_mteb("my-model", ["SciFact"], EncoderConfig())  # doctest: +SKIP
+        >>> sorted(figures["SciFact"])  # doctest: +SKIP
+        ['MRR@10', 'Recall@100', 'main score', 'nDCG@10']
     """
     mteb = _mteb()
     loaded = load_model(model, config)

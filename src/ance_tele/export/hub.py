@@ -63,6 +63,11 @@ def push(
 
     Raises:
         UserError: There is no such model, the name is no repository's, or the hub refuses.
+
+    Example:
+        >>> shown = push("my-model", "me/my-retriever", dry_run=True)
+        >>> "model.safetensors" in shown.files, shown.url is None
+        (True, True)
     """
     if to.count("/") != 1:
         raise UserError(f"--to is {to}; it takes owner/name.")

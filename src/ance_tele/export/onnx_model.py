@@ -90,6 +90,11 @@ def export_onnx(
 
     Raises:
         UserError: A package is missing, the folder holds something, or the model is of several encoders.
+
+    Example:
+        >>> done = export_onnx("my-model", "my-onnx", int8=True)  # doctest: +SKIP
+        >>> done.files  # doctest: +SKIP
+        ('onnx/model.onnx', 'onnx/model_int8.onnx')
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -96,7 +96,8 @@ class StepsConfig:
 
     Attributes:
         batch_queries: Queries in a step.
-        epochs: Passes over the training queries; None is chosen by their number.
+        epochs: Passes over the training queries; None takes at least two, and more of few queries, for about 3,000
+            steps.
         steps: Steps instead, where given.
         learning_rate: Peak of the linear schedule; None is chosen by the width of the model.
         warmup_ratio: Share of the steps that warm up.
