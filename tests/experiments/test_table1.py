@@ -265,6 +265,7 @@ def test_the_whole_table_killed_and_resumed(
     text = (out / "table1.md").read_text()
     assert "| ANCE-Tele | cocondenser |" in text and re.search(r"\| \*39\.1\* \| \*84\.9\* \|\n", text)
     assert "Kendall's tau" in text and "Kendall's tau" in printed and "- Teacher: one for all rows" in text
+    assert "; reranking dev top-" in text
     assert {path.name for path in out.glob("table1.*")} == {
         f"table1.{end}" for end in ("md", "tex", "csv", "json", "png")
     }

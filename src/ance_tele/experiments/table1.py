@@ -38,6 +38,7 @@ from ance_tele.plan.facts import AtHand
 from ance_tele.pretraining.config import Objective
 from ance_tele.runs.folder import RunFolder
 from ance_tele.runs.identity import agreeing
+from ance_tele.runs.reranking import Reranked
 from ance_tele.runs.teach import train_teacher
 from ance_tele.settings import Recipe
 
@@ -247,7 +248,9 @@ class _Work:
             return
         self.teacher, of = folder, f"{found.facts['steps']:,} steps, {duration(found.seconds)}"
         log.info(f"teacher {'cached' if found.reused else of}")
-        self.notes.append(f"Teacher: one for all rows and seeds, of DPR's negatives with seed {self.seeds[0]}; {of}.")
+        shown = f"; {Reranked(**ranked).line()}" if (ranked := found.facts.get("reranked")) else ""
+        whose = f"one for all rows and seeds, of DPR's negatives with seed {self.seeds[0]}"
+        self.notes.append(f"Teacher: {whose}; {of}{shown}.")
 
     def described(self, row: System, of: Row) -> System:
         """Return a row of the result with its start, its mean seconds and its published figures."""

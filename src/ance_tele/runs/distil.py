@@ -1,7 +1,7 @@
 """The query side of a run's model learned by another encoder, for the passage vectors that there are."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from sentence_transformers import SentenceTransformer
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
 from ance_tele.console.numbers import counted
+from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.encoder import text_format, weights_fingerprint
 from ance_tele.encode.ensemble import OWN
@@ -110,35 +111,44 @@ def distil(
             f"learning the query vectors of episode {number}, {dimension} numbers each, from {len(rows):,} queries: "
             f"{config.steps:,} steps, learning rate {config.learning_rate:g}"
         )
-        encode = partial(encode_texts, student, tokens, task="query", config=encoder)
-        splits = _splits(opened)
-        held_out = splits[0].qrels.queries
-        aims = retriever.encode_queries(held_out)
-        before = _error(encode(rows=held_out), aims)
         with writing(out, _KIND, inputs) as made:
             same = {"training": fingerprint(inputs)}
-            targets = retriever.encode_queries(rows)
-            trained = train_query_encoder(student, tokens, rows, targets, config, work, same)
-            found = {"before": before, "after": _error(encode(rows=held_out), aims)}
-            made.facts |= {
-                "weights": weights_fingerprint(student),
-                "steps": trained.steps,
-                "queries": len(rows),
-                "dimension": dimension,
-                "episode": number,
-                "loss": trained.loss[-1:],
-                "mse": {"split": splits[0].split, "queries": len(held_out), **found},
-                "ranked": {on.split: _ranked(retriever, on, encode(rows=on.qrels.queries)) for on in splits},
-            }
+            made.facts |= {"episode": number, "queries": len(rows), "dimension": dimension}
+            made.facts |= _trained(student, tokens, rows, retriever, _splits(opened), config, work, same)
             save_model(student, made.target)
-            card = _card(made.facts, opened, teacher, str(model), config)
-            (made.target / "README.md").write_text(card, "utf-8")
+            (made.target / "README.md").write_text(_card(made.facts, opened, teacher, str(model), config), "utf-8")
         manifest = made.manifest
     retriever.close(keep_vectors=True)
     remove(work)
     for line in lines(manifest.facts):
         log.info(line)
     return manifest
+
+
+def _trained(
+    student: SentenceTransformer,
+    tokens: TokenStore,
+    rows: np.ndarray,
+    retriever: DenseRetriever,
+    splits: Sequence[Evaluation],
+    config: DistilConfig,
+    work: Path,
+    same: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Train an encoder on a retriever's vectors of queries; return what is known of it, measured on held-out splits."""
+    encode = partial(encode_texts, student, tokens, task="query", config=retriever.config)
+    held_out = splits[0].qrels.queries
+    aims = retriever.encode_queries(held_out)
+    before = _error(encode(rows=held_out), aims)
+    trained = train_query_encoder(student, tokens, rows, retriever.encode_queries(rows), config, work, dict(same))
+    found = {"before": before, "after": _error(encode(rows=held_out), aims)}
+    return {
+        "weights": weights_fingerprint(student),
+        "steps": trained.steps,
+        "loss": trained.loss[-1:],
+        "mse": {"split": splits[0].split, "queries": len(held_out), **found},
+        "ranked": {on.split: _ranked(retriever, on, encode(rows=on.qrels.queries)) for on in splits},
+    }
 
 
 def lines(facts: Mapping[str, Any]) -> list[str]:

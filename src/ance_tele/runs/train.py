@@ -84,36 +84,10 @@ def train(
         UserError: No training query has a negative, or training has diverged.
     """
     recipe, tokens = episode.recipe, given.tokens
-    config, teaching, seed = recipe.training, recipe.teaching, recipe.episode.seed
-    if episode.last:
-        config = replace(config, passage_loss=0.0)
-    forgotten = np.empty(0, int)
-    if config.replay and episode.number > 1:
-        rows = (training.queries if judged is None else judged)[forgotten_queries(episode)]
-        forgotten = np.searchsorted(training.queries, rows)
-    if not len(forgotten):
-        config = replace(config, replay=0.0)
+    teaching, seed = recipe.teaching, recipe.episode.seed
+    config, forgotten = _settings(training, episode, judged)
     schedule = recipe.schedule(episode.number, training.examples(config.positives))
-    several = len(training.positives.passages) > len(training)
-    # Settings that came later, without effect.
-    free = {*FREE_SETTINGS, *config.idle, *(() if several else ("positives",))}
-    inputs = {
-        "pool": fingerprint(pool.manifest.inputs),
-        "training": training.key,
-        "start": start.weights,
-        "tokens": [tokens.queries.key, tokens.passages.key],
-        "untie_encoders": recipe.encoder.untie_encoders,
-        "settings": {**{name: value for name, value in asdict(config).items() if name not in free}, **_FORMER},
-        "schedule": asdict(schedule),
-        "seed": seed,
-        **training.same_texts,
-        **({"forgotten": hash_of(forgotten)} if config.replay else {}),
-    }
-    if recipe.episode.ensemble:
-        inputs["ensemble"] = episode.folder.weights(episode.number - 1)
-    if scored is not None:
-        own = {name: value for name, value in asdict(teaching).items() if name not in _NOT_OF_THE_LOSS}
-        inputs["teaching"] = {"scores": fingerprint(scored.manifest.inputs), **own}
+    inputs = _inputs(start, pool, training, given, episode, config, schedule, scored, forgotten)
     path, work = episode.path / "model", episode.path / "checkpoints"
     manifest, model = cached(path, inputs), None
     if manifest is None:
@@ -149,6 +123,53 @@ def train(
     remove(work)
     log_phase(f"episode {episode.number}", "train", trained(manifest), manifest)
     return Checkpoint(path, start.config, manifest.facts["weights"], model, trained=True)
+
+
+def _settings(training: TrainingSet, episode: Episode, judged: np.ndarray | None) -> tuple[TrainingConfig, np.ndarray]:
+    """Return the settings that an episode trains with, and the places of the forgotten queries that it sees again."""
+    config, forgotten = episode.recipe.training, np.empty(0, int)
+    if episode.last:
+        config = replace(config, passage_loss=0.0)
+    if config.replay and episode.number > 1:
+        rows = (training.queries if judged is None else judged)[forgotten_queries(episode)]
+        forgotten = np.searchsorted(training.queries, rows)
+    return config if len(forgotten) else replace(config, replay=0.0), forgotten
+
+
+def _inputs(
+    start: Checkpoint,
+    pool: Artefact[Pool],
+    training: TrainingSet,
+    given: RunInputs,
+    episode: Episode,
+    config: TrainingConfig,
+    schedule: Schedule,
+    scored: Artefact[TeacherScores] | None,
+    forgotten: np.ndarray,
+) -> dict[str, Any]:
+    """Return all that decides an episode's weights."""
+    recipe, tokens = episode.recipe, given.tokens
+    several = len(training.positives.passages) > len(training)
+    # Settings that came later, without effect.
+    free = {*FREE_SETTINGS, *config.idle, *(() if several else ("positives",))}
+    inputs = {
+        "pool": fingerprint(pool.manifest.inputs),
+        "training": training.key,
+        "start": start.weights,
+        "tokens": [tokens.queries.key, tokens.passages.key],
+        "untie_encoders": recipe.encoder.untie_encoders,
+        "settings": {**{name: value for name, value in asdict(config).items() if name not in free}, **_FORMER},
+        "schedule": asdict(schedule),
+        "seed": recipe.episode.seed,
+        **training.same_texts,
+        **({"forgotten": hash_of(forgotten)} if config.replay else {}),
+    }
+    if recipe.episode.ensemble:
+        inputs["ensemble"] = episode.folder.weights(episode.number - 1)
+    if scored is not None:
+        own = {name: value for name, value in asdict(recipe.teaching).items() if name not in _NOT_OF_THE_LOSS}
+        inputs["teaching"] = {"scores": fingerprint(scored.manifest.inputs), **own}
+    return inputs
 
 
 def _together(
