@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/ance-tele
 
-.PHONY: setup demo test check audit bench docs clean
+.PHONY: setup demo test check audit bench docs package clean
 
 setup: .venv/installed
 
@@ -34,6 +34,9 @@ bench: setup  ## one table: ours beside every competitor, small sizes; kept in b
 docs: setup  ## the site, strictly, into build/docsite/site; and llms.txt
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	PYTHONPATH=tools $(BIN)/python -m docsite.build
+
+package: setup  ## wheel and source distribution into dist; the wheel installed into a fresh environment, and used there
+	$(BIN)/python tools/package.py --python $(PYTHON)
 
 clean:
 	rm -rf .venv build dist
