@@ -14,6 +14,7 @@ ELSEWHERE = {
     "changelog.md": "CHANGELOG.md",
     "benchmarks.md": "benchmarks/README.md",
     "laboratory.md": "benchmarks/laboratory/README.md",
+    "laboratory-table1.md": "benchmarks/laboratory/table1.md",
     "findings.md": "findings/README.md",
 }
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
