@@ -20,6 +20,7 @@ from ance_tele.cli.verbs import VERBS
 from ance_tele.console.errors import UserError
 from ance_tele.data.load import NAMED, READERS
 from ance_tele.experiments.reproduce import TABLES
+from ance_tele.experiments.rows import figures
 from ance_tele.paper.published import CHECKPOINTS
 from ance_tele.paper.settings import STARTS
 from ance_tele.recipes import RECIPES
@@ -161,6 +162,19 @@ def test_the_results_are_those_of_the_laboratory_and_the_paper() -> None:
         (line,) = re.findall(rf"(?m)^\| \w \| {re.escape(name)} \|(.*)$", laboratory)
         cells = [re.sub(r"<sup>.*?</sup>|\*", "", cell).strip() for cell in line.split("|")]
         assert cells[2:4] == ours
+
+
+def test_the_short_table_1_is_that_of_the_laboratory_and_the_paper() -> None:
+    whole = (ROOT / "benchmarks" / "laboratory" / "table1.md").read_text("utf-8")
+    rows = re.findall(
+        r"(?m)^\| (\S+) \| (bert|condenser|cocondenser|dpr) \| (.+?) \| (.+?) \| ([\d.]+) \|$", PAGES["docs/results.md"]
+    )
+    assert len(rows) == 8
+    for name, start, *ours, marco in rows:
+        assert round(100 * figures(name)["MARCO MRR@10"], 1) == float(marco)
+        (line,) = re.findall(rf"(?m)^\| \w \| {name} \| {start} \|(.*)$", whole)
+        cells = [re.sub(r"<sup>.*?</sup>|\*", "", cell).strip() for cell in line.split("|")]
+        assert [cells[0], cells[2], cells[5]] == [*ours, marco]
 
 
 def test_the_index_is_current() -> None:
