@@ -23,6 +23,7 @@ def run_bm25(toy: Path, out: Path, *more: str) -> list[str]:
 def test_a_run_folder_of_another_configuration_is_refused_and_stays_as_it_is(
     toy: Path, lexical: Path, tiny_model: Path, tmp_path: Path, refusal: Refusal
 ) -> None:
+    lexical = shutil.copytree(lexical, tmp_path / "lexical")
     before = {path.name: path.read_bytes() for path in lexical.iterdir() if path.is_file()}
     mine = ("--learning_rate", "1e-4")
     assert "(seed was 42, is 7)" in refusal(*run_bm25(toy, lexical, *mine, "--seed", "7"))
@@ -90,6 +91,21 @@ def test_a_run_folder_with_a_damaged_config_is_refused(
         f"{out / 'config.yaml'} is missing or damaged; restore it from a copy, or begin again with another --out."
     )
     assert refusal(*run_bm25(toy, out, "--learning_rate", "1e-4")) == sentence
+
+
+def test_a_run_folder_with_a_setting_of_a_later_version_is_refused_and_left_as_it_is(
+    toy: Path, lexical: Path, tmp_path: Path, refusal: Refusal
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(lexical, out)
+    with (out / "config.yaml").open("a") as file:
+        file.write("horizon: 3\n")
+    before = (out / "config.yaml").read_bytes()
+    sentence = refusal(*run_bm25(toy, out))
+    assert sentence.startswith(
+        f"{out / 'config.yaml'} is of another version of ance-tele: There is no setting 'horizon'"
+    )
+    assert (out / "config.yaml").read_bytes() == before
 
 
 def test_two_processes_in_one_run_folder(toy: Path, tmp_path: Path, refusal: Refusal) -> None:

@@ -18,13 +18,13 @@ from ance_tele.runs.identity import (
     model_files,
     read_identity,
     read_settings,
+    recipe_of,
     relative,
 )
 from ance_tele.runs.inputs import RunInputs
 from ance_tele.runs.train import check_start
 from ance_tele.runs.training_set import check_given_negatives
 from ance_tele.runs.unlabelled import check_unlabelled
-from ance_tele.settings import Recipe
 from ance_tele.store.files import atomic, write_json
 from ance_tele.store.lock import lock
 from ance_tele.store.manifests import SCHEMA, adopt
@@ -134,7 +134,7 @@ def _only_lock(out: Path) -> bool:
 
 def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     before = read_identity(out)
-    old = _plain(Recipe("").settings()) | read_settings(out)  # newer settings had their defaults
+    old = {"recipe": read_settings(out).get("recipe"), **_plain(recipe_of(out).settings())}
     differ = [
         f"{name} was {old.get(name)!r}, is {value!r}"
         for name, value in {"recipe": identity["recipe"], **settings}.items()

@@ -102,7 +102,11 @@ def recipe_of(out: Path) -> Recipe:
         UserError: Its ``config.yaml`` is missing or damaged, or holds a setting that this version does not know.
     """
     settings = read_settings(out)
-    return Recipe(str(settings.pop("recipe", ""))).with_settings(**settings)
+    recipe = Recipe(str(settings.pop("recipe", "")))
+    try:
+        return recipe.with_settings(**settings)
+    except UserError as error:
+        raise UserError(f"{out / 'config.yaml'} is of another version of ance-tele: {error}") from None
 
 
 def other_settings(out: Path, recipe: Recipe) -> list[str]:
