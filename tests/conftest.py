@@ -6,6 +6,7 @@ import gc
 import importlib.metadata
 import json
 import os
+import signal
 
 # Tiny models gain nothing from threads, and the tests may run in parallel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -42,6 +43,9 @@ def pytest_configure() -> None:
 
     Garbage is not looked for while tests are collected, which imports nearly everything, nor at the end.
     """
+    # A shell that starts them in the background has them, and what they start, ignore the interrupts that some send.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     importlib.metadata.metadata = functools.cache(importlib.metadata.metadata)
     gc.disable()
     atexit.register(gc.freeze)

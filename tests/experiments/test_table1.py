@@ -215,6 +215,7 @@ def made_at(out: Path) -> dict[str, int]:
     return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in paths}
 
 
+@pytest.mark.slow  # a minute: starts, a teacher, every family
 def test_the_whole_table_killed_and_resumed(
     toy: Path,
     tiny_model: Path,
