@@ -14,6 +14,7 @@ from ance_tele.data.text_format import TextFormat
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import text_format, weights_fingerprint
 from ance_tele.encode.loading import load_model, quiet
+from ance_tele.evaluate.retrieval import qrels_dict
 from ance_tele.store.fingerprints import fingerprint
 
 OWNER = "ance-tele"
@@ -108,23 +109,13 @@ def collection_task(collection: Collection, separator: str = " ", split: str | N
     datasets = importlib.import_module("datasets")
     split = split or collection.usual_split
     qrels, table = collection.split(split), collection.corpus.table
-    ids = table["id"].to_pylist()
     joined = TextFormat(title_separator=separator).render(table["title"].to_pylist(), table["text"].to_pylist())
-    asked = [collection.queries[int(row)] for row in qrels.queries]
-    queries = {"id": [one["id"] for one in asked], "text": [one["text"] for one in asked]}
-    judged = {
-        one["id"]: {
-            ids[int(passage)]: int(grade)
-            for passage, grade in zip(
-                qrels.passages[qrels.offsets[at] : qrels.offsets[at + 1]],
-                qrels.grades[qrels.offsets[at] : qrels.offsets[at + 1]],
-                strict=True,
-            )
-        }
-        for at, one in enumerate(asked)
-    }
+    asked = collection.queries.table.take(qrels.queries)
+    queries = {name: asked[name].to_pylist() for name in ("id", "text")}
+    judged: dict[str, dict[str, int]] = {one: {} for one in queries["id"]}  # those without a judgement too
+    judged |= qrels_dict(qrels, collection)
     data = {
-        "corpus": datasets.Dataset.from_dict({"id": ids, "text": joined}),
+        "corpus": datasets.Dataset.from_dict({"id": table["id"].to_pylist(), "text": joined}),
         "queries": datasets.Dataset.from_dict(queries),
         "relevant_docs": judged,
         "top_ranked": None,
