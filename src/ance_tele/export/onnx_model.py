@@ -9,7 +9,6 @@ import numpy as np
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.data.load import load_collection
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.inference import encode_texts
@@ -18,7 +17,7 @@ from ance_tele.encode.vectors import Vectors
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.evaluate.evaluation import Evaluation
 from ance_tele.export.onnx_files import INT8, OnnxEncoder, write_onnx
-from ance_tele.export.source import SPLITS, Source, of_model, of_run
+from ance_tele.export.source import SPLITS, Source, is_run, source_of
 from ance_tele.search.topk import exact_topk
 
 # Passages that 8 bits are measured on, at most; and texts that vectors are compared on.
@@ -124,15 +123,11 @@ def _source(
     source: str, data: str | Path | Collection | None, episode: int | None, best: bool, config: EncoderConfig | None
 ) -> Any:
     """Return the source over its collection, or of a model without data the model alone."""
-    if (Path(source) / "run.json").is_file():
-        if isinstance(data, Collection):
-            raise UserError(f"{source} is a run, which has its own data; leave that out.")
-        return of_run(source, episode, best, None if data is None else str(data))
-    if episode is not None or best:
-        raise UserError(f"{source} is no run folder, and has no episodes; leave out --episode and --best.")
-    if data is None:
+    if is_run(source) and isinstance(data, Collection):
+        raise UserError(f"{source} is a run, which has its own data; leave that out.")
+    if not is_run(source) and data is None and episode is None and not best:
         return load_model(source, config or EncoderConfig(), "cpu")
-    return of_model(source, data if isinstance(data, Collection) else load_collection(data), config or EncoderConfig())
+    return source_of(source, data, episode, best, config)
 
 
 def _texts(found: Any, model: Any) -> TokenStore:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.collection import Collection
-from ance_tele.data.load import cache_folder
+from ance_tele.data.load import cache_folder, load_collection
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.shards import located
@@ -107,6 +107,32 @@ def of_model(model: str, collection: Collection, config: EncoderConfig, folder: 
     if kept is None:
         log.info(f"{len(collection.corpus):,} passages are encoded; their vectors are kept in {place}")
     return Source(Path(model).name, collection, DenseRetriever(checkpoint, tokens, config, place, kept))
+
+
+def is_run(source: str) -> bool:
+    """Return whether a source is a run folder, and no model."""
+    return (Path(source) / "run.json").is_file()
+
+
+def source_of(
+    source: str,
+    data: str | Path | Collection | None,
+    episode: int | None,
+    best: bool,
+    config: EncoderConfig | None,
+    folder: Path | None = None,
+) -> Source:
+    """Return a run's checkpoint (:func:`of_run`), or a model over the collection in ``data`` (:func:`of_model`).
+
+    Raises:
+        UserError: As of these two; or a model is asked for an episode.
+    """
+    if is_run(source):
+        return of_run(source, episode, best, None if data is None else str(data))
+    if episode is not None or best:
+        raise UserError(f"{source} is no run folder, and has no episodes; leave out --episode and --best.")
+    collection = data if isinstance(data, Collection) else load_collection(str(data))
+    return of_model(source, collection, config or EncoderConfig(), folder)
 
 
 def loading(retriever: DenseRetriever, query: str, vector: np.ndarray) -> tuple[str, str]:

@@ -12,12 +12,11 @@ import numpy as np
 from ance_tele.console.errors import UserError
 from ance_tele.console.progress import progress
 from ance_tele.data.collection import Collection
-from ance_tele.data.load import load_collection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.vectors import Vectors
 from ance_tele.export.check import Agreement, agreement
 from ance_tele.export.choose import engine_of, opened
-from ance_tele.export.source import Source, loading, of_model, of_run
+from ance_tele.export.source import Source, is_run, loading, source_of
 from ance_tele.export.target import Batch, Description, Engine
 from ance_tele.search.topk import TopK
 from ance_tele.store.fingerprints import fingerprint
@@ -119,16 +118,11 @@ def _source(
     config: EncoderConfig | None,
     vectors: str | Path | None,
 ) -> Source:
-    if (Path(source) / "run.json").is_file():
-        if isinstance(data, Collection) or config is not None or vectors is not None:
-            raise UserError(f"{source} is a run, which has its own data, settings and vectors; leave those out.")
-        return of_run(source, episode, best, None if data is None else str(data))
-    if data is None:
+    if is_run(source) and (isinstance(data, Collection) or config is not None or vectors is not None):
+        raise UserError(f"{source} is a run, which has its own data, settings and vectors; leave those out.")
+    if not is_run(source) and data is None:
         raise UserError(f"{source} is no run folder; if it is a model, say with --data what it shall encode.")
-    if episode is not None or best:
-        raise UserError(f"{source} is no run folder, and has no episodes; leave out --episode and --best.")
-    collection = data if isinstance(data, Collection) else load_collection(data)
-    return of_model(source, collection, config or EncoderConfig(), None if vectors is None else Path(vectors))
+    return source_of(source, data, episode, best, config, None if vectors is None else Path(vectors))
 
 
 def _export(engine: Engine, source: Source, to: str, table: str, texts: bool, index: bool, replace: bool) -> Exported:
