@@ -6,7 +6,7 @@ from ance_tele.cli.common import MOVED, echo
 from ance_tele.cli.dry import shown
 from ance_tele.cli.flags import Flag, Given, Result, Verb
 from ance_tele.cli.setting_flags import setting_flags
-from ance_tele.cli.teaching import need_names, training_queries
+from ance_tele.cli.teaching import config_of, training_queries
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
 from ance_tele.training.teaching import DistilConfig
@@ -14,7 +14,7 @@ from ance_tele.training.teaching import DistilConfig
 
 def distil_verb(given: Given) -> Result:
     """Train a query encoder on the query vectors of a run's last model."""
-    config = _config(given)
+    config = config_of(given, DistilConfig, "query encoder")
 
     with importing():  # loads torch
         from ance_tele.runs.distil import distil
@@ -30,16 +30,9 @@ def distil_dry(given: Given) -> Result:
     """Print what `distil` would train, and in how many steps."""
     from ance_tele.plan.hardware import model_shape
 
-    config, queries = _config(given), training_queries(given)
+    config, queries = config_of(given, DistilConfig, "query encoder"), training_queries(given)
     steps = config.suited(queries, model_shape(start_of(given.model)).hidden).steps
     return {"would_make": [shown("query encoder", given.out, training_queries=queries, steps=steps)]}
-
-
-def _config(given: Given) -> DistilConfig:
-    need_names(given, "query encoder")
-    config = DistilConfig(**given.settings)
-    config.check()
-    return config
 
 
 DISTIL = Verb(

@@ -1,6 +1,7 @@
 """The verb `teach`: train a cross-encoder on what a run has mined, to be the teacher of another run."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from ance_tele.cli.common import MOVED, echo
 from ance_tele.cli.dry import shown
@@ -9,12 +10,14 @@ from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
 from ance_tele.paper.settings import start_of
-from ance_tele.training.teaching import CrossEncoderConfig
+from ance_tele.training.teaching import CrossEncoderConfig, StepsConfig
+
+Config = TypeVar("Config", bound=StepsConfig)
 
 
 def teach_verb(given: Given) -> Result:
     """Train a cross-encoder on a run's positives and negatives."""
-    config = _config(given)
+    config = config_of(given, CrossEncoderConfig, "cross-encoder")
 
     with importing():  # loads torch
         from ance_tele.runs.teach import train_teacher
@@ -29,7 +32,7 @@ def teach_dry(given: Given) -> Result:
     """Print what `teach` would train, and in how many steps."""
     from ance_tele.plan.hardware import model_shape
 
-    config, queries = _config(given), training_queries(given)
+    config, queries = config_of(given, CrossEncoderConfig, "cross-encoder"), training_queries(given)
     config = config.suited(queries, model_shape(start_of(given.model)).hidden)
     steps = config.steps or -(-queries // config.batch_queries) * (config.epochs or 1)
     return {"would_make": [shown("cross-encoder", given.out, training_queries=queries, steps=steps)]}
@@ -44,20 +47,16 @@ def training_queries(given: Given) -> int:
     return len(set(read_pairs(opened.folder.path / "positives.parquet", opened.collection)[0].tolist()))
 
 
-def need_names(given: Given, made: str) -> None:
-    """Check that a model and a folder are named; ``made`` is what the verb makes.
+def config_of(given: Given, kind: type[Config], made: str) -> Config:
+    """Return the configuration that the flags give; ``made`` is what the verb makes.
 
     Raises:
-        UserError: --model or --out is missing.
+        UserError: --model or --out is missing, or a value cannot be.
     """
     for name, hint in (("model", "folder or hub name of an encoder"), ("out", f"folder of the {made}")):
         if not getattr(given, name):
             raise UserError(f"--{name} is missing: {hint}.")
-
-
-def _config(given: Given) -> CrossEncoderConfig:
-    need_names(given, "cross-encoder")
-    config = CrossEncoderConfig(**given.settings)
+    config = kind(**given.settings)
     config.check()
     return config
 

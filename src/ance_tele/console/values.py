@@ -1,7 +1,7 @@
 """Parse and check the values of settings by their types."""
 
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from ance_tele.console.errors import UserError
 
@@ -53,6 +53,16 @@ def check(name: str, value: Any, kind: Any) -> None:
         low, high = kind.__metadata__[0]
         if not low <= value <= high:
             raise UserError(f"{name} is {value}; it must lie between {low} and {high}.")
+
+
+def check_fields(config: Any) -> None:
+    """Check every field of a dataclass by its type and range, as :func:`check` does.
+
+    Raises:
+        UserError: States name, value, and allowed values.
+    """
+    for name, kind in get_type_hints(type(config), include_extras=True).items():
+        check(name, getattr(config, name), kind)
 
 
 def wanted(kind: Any) -> str:

@@ -1,10 +1,10 @@
 """How an encoder's pretraining is continued on a corpus."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from ance_tele.console.errors import UserError
-from ance_tele.console.values import check
+from ance_tele.console.values import check_fields
 
 Objective = Literal["mlm", "condenser", "cocondenser", "seed"]
 
@@ -104,8 +104,7 @@ class PretrainingConfig:
         Raises:
             UserError: States the value and what is allowed.
         """
-        for name, kind in get_type_hints(PretrainingConfig, include_extras=True).items():
-            check(name, getattr(self, name), kind)
+        check_fields(self)
         if not self.mask_rate:
             raise UserError("mask_rate is 0; without masked words there is nothing to predict.")
         if self.objective == "cocondenser" and self.batch_passages < 2:

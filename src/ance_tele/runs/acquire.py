@@ -17,7 +17,6 @@ from ance_tele.runs.identity import (
     REVIEW,
     model_files,
     read_identity,
-    read_settings,
     recipe_of,
     relative,
 )
@@ -134,7 +133,8 @@ def _only_lock(out: Path) -> bool:
 
 def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     before = read_identity(out)
-    old = {"recipe": read_settings(out).get("recipe"), **_plain(recipe_of(out).settings())}
+    made = recipe_of(out)
+    old = {"recipe": made.name, **_plain(made.settings())}
     differ = [
         f"{name} was {old.get(name)!r}, is {value!r}"
         for name, value in {"recipe": identity["recipe"], **settings}.items()

@@ -1,10 +1,10 @@
 """Settings of a teacher: a cross-encoder whose scores a retriever learns from, or a model whose vectors are learned."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, Literal
 
 from ance_tele.console.errors import UserError
-from ance_tele.console.values import check
+from ance_tele.console.values import check_fields
 
 # Steps that a cross-encoder takes at least, if ten epochs have as many.
 STEPS = 3000
@@ -125,8 +125,7 @@ class StepsConfig:
         Raises:
             UserError: States the value and what is allowed.
         """
-        for name, kind in get_type_hints(type(self), include_extras=True).items():
-            check(name, getattr(self, name), kind)
+        check_fields(self)
         if self.learning_rate == 0:
             raise UserError("learning_rate is 0, with which nothing is learned; it must be above zero.")
 
