@@ -149,6 +149,11 @@ def test_quoted_sentences_are_the_packages_own() -> None:
             assert part in source or part in code, f"{sentence}: {part}"
 
 
+def plain_cells(line: str) -> list[str]:
+    """Return the cells of a table's line without letters of significance and bold type."""
+    return [re.sub(r"<sup>.*?</sup>|\*", "", cell).strip() for cell in line.split("|")]
+
+
 def test_the_results_are_those_of_the_laboratory_and_the_paper() -> None:
     laboratory = (
         (ROOT / "benchmarks" / "laboratory" / "README.md").read_text("utf-8").partition("from minilm-0, three seeds")[0]
@@ -160,7 +165,7 @@ def test_the_results_are_those_of_the_laboratory_and_the_paper() -> None:
     for name, *ours, first, second in rows:
         assert [float(first), float(second)] == published[name]
         (line,) = re.findall(rf"(?m)^\| \w \| {re.escape(name)} \|(.*)$", laboratory)
-        cells = [re.sub(r"<sup>.*?</sup>|\*", "", cell).strip() for cell in line.split("|")]
+        cells = plain_cells(line)
         assert cells[2:4] == ours
 
 
@@ -173,7 +178,7 @@ def test_the_short_table_1_is_that_of_the_laboratory_and_the_paper() -> None:
     for name, start, *ours, marco in rows:
         assert round(100 * figures(name)["MARCO MRR@10"], 1) == float(marco)
         (line,) = re.findall(rf"(?m)^\| \w \| {name} \| {start} \|(.*)$", whole)
-        cells = [re.sub(r"<sup>.*?</sup>|\*", "", cell).strip() for cell in line.split("|")]
+        cells = plain_cells(line)
         assert [cells[0], cells[2], cells[5]] == [*ours, marco]
 
 

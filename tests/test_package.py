@@ -4,7 +4,6 @@ import re
 import zipfile
 from collections.abc import Mapping
 from email.message import Message
-from email.parser import HeaderParser
 from pathlib import Path
 
 import package
@@ -25,9 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def metadata(wheel: Path) -> Message:
-    with zipfile.ZipFile(wheel) as file:
-        name = next(name for name in file.namelist() if name.endswith("/METADATA"))
-        return HeaderParser().parsestr(file.read(name).decode())
+    return package.metadata(wheel)
 
 
 def row(name: str) -> str:

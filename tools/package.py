@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 from time import perf_counter
@@ -78,12 +79,16 @@ def faults_of_sources(archive: Path, wheel: Path) -> Iterator[str]:
     yield from (f"{archive.name} lacks {name}" for name in IN_SOURCES if name not in held)
 
 
-def requirements(wheel: Path) -> list[str]:
-    """Return what the wheel needs without any extra, as its metadata has it."""
+def metadata(wheel: Path) -> Message:
+    """Return the metadata of a wheel."""
     with zipfile.ZipFile(wheel) as file:
         name = next(name for name in file.namelist() if name.endswith(".dist-info/METADATA"))
-        needs = HeaderParser().parsestr(file.read(name).decode()).get_all("Requires-Dist", [])
-    return [one for one in needs if "extra ==" not in one]
+        return HeaderParser().parsestr(file.read(name).decode())
+
+
+def requirements(wheel: Path) -> list[str]:
+    """Return what the wheel needs without any extra, as its metadata has it."""
+    return [one for one in metadata(wheel).get_all("Requires-Dist", []) if "extra ==" not in one]
 
 
 def lowest(needs: Sequence[str]) -> list[str]:
