@@ -16,7 +16,7 @@ setup: .venv/installed
 demo: setup  ## train on real text: three episodes, four minutes on two cores with AVX-512
 	$(RUN) demo --out runs/demo
 
-test: setup  ## the tests: offline, about seven minutes on two cores
+test: setup  ## the tests: offline, about five minutes on two cores
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup audit  ## style, types, layers, known vulnerabilities
