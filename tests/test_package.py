@@ -62,9 +62,8 @@ def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Pa
 def test_the_metadata_name_version_licence_and_pythons(metadata: Message) -> None:
     assert metadata["Version"] == ance_tele.__version__
     assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
-    classifiers = metadata.get_all("Classifier", [])
-    assert "Typing :: Typed" in classifiers
-    pythons = re.findall(r":: (3\.\d+)", "\n".join(classifiers))
+    assert "Typing :: Typed" in metadata.get_all("Classifier", [])
+    pythons = package.pythons(metadata)
     assert metadata["Requires-Python"] == f">={pythons[0]}"
     assert f"Python {pythons[0]} to {pythons[-1]}" in INSTALLING
 

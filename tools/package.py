@@ -1,8 +1,9 @@
-"""Build wheel and source distribution, check what they hold, install the wheel into a fresh environment, and use it.
+"""Build wheel and source distribution, check what they hold and need, install the wheel afresh, and use it.
 
     python tools/package.py [--python PYTHON] [--lowest] [--out dist]
 
-What is installed comes from where pip is set up to look; nothing of this repository is on the path of what is used.
+What it needs is looked up for the oldest and the newest Python, too. Packages come from where pip is set up to look;
+nothing of this repository is on the path of what is used.
 """
 
 import argparse
@@ -102,6 +103,28 @@ def lowest(needs: Sequence[str]) -> list[str]:
     return [f"{one[1]}=={one[2]}" for one in found if one]
 
 
+def pythons(described: Message) -> list[str]:
+    """Return the versions of Python that metadata declares, such as "3.10", oldest first."""
+    found = re.findall(r":: Python :: (3\.\d+)", "\n".join(described.get_all("Classifier", [])))
+    return sorted(found, key=lambda version: int(version.partition(".")[2]))
+
+
+def resolve(wheel: Path, python: str, constraints: Sequence[str]) -> int:
+    """Return how many packages pip would install with a wheel for a version of Python; nothing is installed.
+
+    Raises:
+        CalledProcessError: There is no such set of packages; pip has printed why.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        report, limits = Path(name) / "report.json", Path(name) / "constraints.txt"
+        limits.write_text("\n".join(constraints) + "\n", "utf-8")
+        words = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--dry-run"]
+        words += ["--ignore-installed", "--only-binary", ":all:", "--python-version", python, "--target", name]
+        words += ["--report", str(report), "--constraint", str(limits), str(wheel)]
+        subprocess.run(words, check=True)
+        return len(json.loads(report.read_text("utf-8"))["install"])
+
+
 def install(wheel: Path, python: str, folder: Path, constraints: Sequence[str]) -> None:
     """Install a wheel into a new virtual environment of a Python."""
     subprocess.run([python, "-m", "venv", str(folder)], check=True)
@@ -152,11 +175,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for path in (wheel, archive):
         print(f"{path.name}: {path.stat().st_size:,} bytes")
+    oldest, *_, newest = pythons(metadata(wheel))
+    limits = lowest(requirements(wheel))
+    for python, what, constraints in ((oldest, "oldest", limits), (oldest, "newest", ()), (newest, "newest", ())):
+        count = resolve(wheel, python, constraints)
+        print(f"Python {python}: the {what} dependencies that are allowed exist ({count} packages)")
     with tempfile.TemporaryDirectory() as name:
         environment, work = Path(name).resolve() / "environment", Path(name) / "work"
         work.mkdir()
         before = perf_counter()
-        install(wheel.resolve(), given.python, environment, lowest(requirements(wheel)) if given.lowest else ())
+        install(wheel.resolve(), given.python, environment, limits if given.lowest else ())
         installed = perf_counter()
         size = sum(path.stat().st_size for path in environment.rglob("*") if path.is_file() and not path.is_symlink())
         print(f"environment: {size / 1e6:,.0f} MB, installed in {installed - before:.0f} s")
