@@ -36,13 +36,13 @@ def _default(value: Any) -> str:
 
 
 def _flags(flags: list[Flag]) -> list[str]:
-    rows = ["| flag | value | default | |", "| --- | --- | --- | --- |"]
+    rows = ["| flag | value | default | meaning |", "| --- | --- | --- | --- |"]
     for flag in flags:
         plain = flag.kind is bool and not flag.setting
         several = get_origin(flag.kind) is tuple and not flag.setting
-        value = (
-            "" if plain else _cell(wanted(flag.kind)).removesuffix(" or null") + (", several words" if several else "")
-        )
+        value = "" if plain else _cell(wanted(flag.kind)).removesuffix(" or null")
+        if several:
+            value = "several numbers" if value.startswith("numbers") else "several texts"
         unset = flag.default in (None, (), False) or (not flag.name.startswith("-") and flag.default is None)
         rows.append(f"| `{flag.name}` | {value} | {'' if unset else _default(flag.default)} | {_cell(flag.help)} |")
     return rows
@@ -59,7 +59,7 @@ def command_line() -> str:
         "line wins. Exit codes: 0; 2 after one sentence on what is wrong; 130 or 143 when stopped. With "
         "`ANCE_TELE_DEBUG=1` such a sentence comes with its traceback.",
         "",
-        "| verb | |",
+        "| verb | what it does |",
         "| --- | --- |",
         *(
             f"| [`{name}`](#ance-tele-{name}) | {_cell(verb.help.partition('. ')[0].rstrip('.'))} |"
@@ -94,7 +94,7 @@ def settings() -> str:
     for title, config in [*parts, *more]:
         about = inspect.cleandoc(type(config).__doc__ or "").partition("\n\nAttributes")[0].partition("\n\n")[0]
         lines += ["", f"## {title}", "", f"`{type(config).__name__}`. {_roles(about)}", ""]
-        lines += ["| setting | values | default | |", "| --- | --- | --- | --- |"]
+        lines += ["| setting | values | default | meaning |", "| --- | --- | --- | --- |"]
         flags = setting_flags(config)
         for flag in flags.values():
             shown = _default(AT_HAND if flag.key in SETTINGS and (title, config) in parts else flag.default)
@@ -114,7 +114,8 @@ def _roles(text: str) -> str:
 def _docstring(text: str) -> Iterator[str]:
     """Give the Markdown lines of a docstring: sections become headings in bold, arguments a list, examples code."""
     section, code = "", False
-    for line in inspect.cleandoc(text).splitlines():
+    text, _, example = inspect.cleandoc(text).partition("\nExample::\n")
+    for line in text.splitlines():
         if re.fullmatch(r"(Args|Attributes|Returns|Raises|Yields|Example|Examples):", line):
             if code:
                 yield "```"
@@ -141,6 +142,8 @@ def _docstring(text: str) -> Iterator[str]:
             yield _roles(body)
     if code:
         yield "```"
+    if example:
+        yield from ("", "**Example**", "", "```python", inspect.cleandoc(example), "```")
 
 
 def _signature(name: str, found: Any) -> str:
@@ -189,12 +192,14 @@ def python() -> str:
             lines += ["", f"### at.{name}", "", "```python", _signature(name, found), "```", ""]
             lines += list(_docstring(found.__doc__ or ""))
             if inspect.isclass(found):
+                methods: list[str] = []
                 for method, of in inspect.getmembers(found, lambda one: callable(one) or isinstance(one, property)):
                     about = inspect.getdoc(of)
                     if method.startswith("_") or method not in vars(found) or not about:
                         continue
                     call = method if isinstance(of, property) else f"{method}()"
-                    lines += ["", f"- `.{call}`: {_roles(about.partition(chr(10) * 2)[0].replace(chr(10), ' '))}"]
+                    methods.append(f"- `.{call}`: {_roles(about.partition(chr(10) * 2)[0].replace(chr(10), ' '))}")
+                lines += ["", "**Methods and properties**", "", *methods] if methods else []
     return "\n".join(lines) + "\n"
 
 
