@@ -43,7 +43,7 @@ COMMANDS = [
     for page, text in WRITTEN.items()
     for block in blocks(text, "(?:sh|bash)")
     for line in block.replace("\\\n", " ").splitlines()
-    if "ance-tele " in line and page not in WITHOUT_COMMANDS
+    if "ance-tele " in line and not line.startswith("#") and page not in WITHOUT_COMMANDS
 ]
 
 
