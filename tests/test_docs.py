@@ -39,7 +39,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 COMMANDS = [
-    (page, line.strip())
+    (page, re.split(r" (?:2?>|\|) ", line)[0].strip())  # without what the shell does with the output
     for page, text in WRITTEN.items()
     for block in blocks(text, "(?:sh|bash)")
     for line in block.replace("\\\n", " ").splitlines()
