@@ -53,11 +53,11 @@ def command_line() -> str:
     lines = [
         "# Command line",
         "",
-        "Every verb with its flags, made from the parsers, as `ance-tele VERB --help` prints them.",
+        "Every verb with its flags, generated from the code, as `ance-tele VERB --help` prints them.",
         "",
         "A flag may be written with dashes or underscores. `--config FILE` gives any of them in YAML, and the command "
-        "line wins. Exit codes: 0; 2 after one sentence on what is wrong; 130 or 143 when stopped. With "
-        "`ANCE_TELE_DEBUG=1` such a sentence comes with its traceback.",
+        "line overrides it. After an error, `ANCE_TELE_DEBUG=1` adds the traceback. Exit codes and JSON output: "
+        "[terminal](terminal.md#exit-codes).",
         "",
         "| verb | what it does |",
         "| --- | --- |",
@@ -85,11 +85,12 @@ def settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting of a run, by room, with its values and default, made from the code when this site is built.",
+        "Every setting of a run, with its values and default, generated from the code.",
         "",
         "Each is a flag (`--alpha 0.3`), a line of a `--config` file (`alpha: 0.3`), part of a system of `compare` "
         '(`"ance-tele alpha=0.3"`) and an argument of `at.recipe` and `at.recipe_for`. Defaults are those of the '
-        "classes; a recipe may have its own, and some go [by what is at hand](recipes.md#defaults-by-what-is-at-hand).",
+        "classes; a recipe may have its own, and some are chosen "
+        "[by what is at hand](recipes.md#defaults-by-what-is-at-hand).",
     ]
     for title, config in [*parts, *more]:
         about = inspect.cleandoc(type(config).__doc__ or "").partition("\n\nAttributes")[0].partition("\n\n")[0]
@@ -182,8 +183,8 @@ def python() -> str:
     lines = [
         "# Python",
         "",
-        "Every public name of `import ance_tele as at`, made from the docstrings when this site is built; their "
-        "examples are tests.",
+        "Every public name of `import ance_tele as at`, generated from the docstrings. Examples with a prompt (`>>>`) "
+        "are run as tests.",
     ]
     for title, rooms in ROOMS.items():
         lines += ["", f"## {title}"]
@@ -234,16 +235,16 @@ def every_sentence() -> dict[str, list[str]]:
 
 
 def sentences() -> str:
-    """Return the page of all sentences."""
+    """Return the page of error messages."""
     found = every_sentence()
     lines = [
-        "# All sentences",
+        "# Error messages",
         "",
-        "What the package says when something is wrong, sentence by sentence, read off the source when this is built.",
+        "The error messages of the package, generated from its source.",
         "",
-        "The first part of a sentence says what was found and where, the part after the last semicolon what to do. … "
-        "stands for what is filled in. The frequent ones are explained in [troubleshooting](troubleshooting.md). "
-        "Sentences that are put together of parts elsewhere in the code are not here.",
+        "The first part of a message says what was found and where, the part after the last semicolon what to do. … "
+        "stands for what is filled in. [Troubleshooting](troubleshooting.md) explains the frequent ones. "
+        "Messages that the code puts together from parts are missing here.",
     ]
     for room, texts in sorted(found.items()):
         lines += ["", f"## {room}", "", *(f"- {_escaped(text)}" for text in sorted(texts))]
