@@ -42,7 +42,8 @@ def committed_index() -> str:
 def build(out: Path) -> None:
     """Build the site of a staged folder into its folder site, strictly.
 
-    Zensical takes the script by which search works from file:// from a server; here it lies in the site.
+    Zensical takes the script by which search works from file:// from a server; here it lies in the site. Cells of
+    tables and short pieces of code get classes by their length, for docs/site.css.
 
     Raises:
         CalledProcessError: A link leads nowhere, or another warning; Zensical has printed it.
@@ -50,9 +51,10 @@ def build(out: Path) -> None:
     subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "--clean"], cwd=out, check=True)
     for page in (out / "site").rglob("*.html"):
         text = page.read_text("utf-8").replace("https://unpkg.com/iframe-worker/shim", "iframe-worker.js")
-        page.write_text(CELL.sub(_sized, text), "utf-8")
+        page.write_text(CODE.sub(r'<code class="short">\1</code>', CELL.sub(_sized, text)), "utf-8")
 
 
+CODE = re.compile(r"<code>([^<]{1,28})</code>")
 CELL = re.compile(r"<td(?P<style>[^>]*)>(?P<content>.*?)</td>", re.DOTALL)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any, get_origin
 
 import ance_tele
@@ -21,6 +22,7 @@ from ance_tele.settings import PARTS, Recipe
 from ance_tele.training.teaching import CrossEncoderConfig
 
 PACKAGE = Path(ance_tele.__file__).parent
+WRAPPED: Any = {"width": 98, "subsequent_indent": "    ", "break_long_words": False, "break_on_hyphens": False}
 
 
 def _cell(text: str) -> str:
@@ -32,7 +34,7 @@ def _default(value: Any) -> str:
         return "[by what is at hand](recipes.md#defaults-by-what-is-at-hand)"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
-    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
+    return f"`{value}`" if isinstance(value, str) and value.strip() else f"`{json.dumps(value)}`"
 
 
 def _flags(flags: list[Flag]) -> list[str]:
@@ -70,7 +72,8 @@ def command_line() -> str:
         own = [flag for flag in verb.flags if not flag.setting]
         settings = [flag for flag in verb.flags if flag.setting]
         lines += ["", f"## ance-tele {name}", "", verb.help, ""]
-        lines += ["```text", f"ance-tele {name} {verb.usage}".strip(), "```", ""]
+        ways = re.split(rf",(?: or)? (?={name} )", f"{name} {verb.usage}")
+        lines += ["```text", *(fill(f"ance-tele {way}".strip(), **WRAPPED) for way in ways), "```", ""]
         lines += _flags(own) if own else []
         if settings:
             names = ", ".join(f"`{flag.name}`" for flag in settings)
@@ -252,7 +255,9 @@ def sentences() -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", text)
+    """Return a message as Markdown: what stands between backticks is code, all else as it is."""
+    parts = re.split(r"(`[^`]+`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([\\*_\[\]<>#])", r"\\\1", part) for part in parts)
 
 
 def generated() -> dict[str, str]:
