@@ -38,7 +38,7 @@ def _default(value: Any) -> str:
 
 
 def _flags(flags: list[Flag]) -> list[str]:
-    rows = ["| flag | value | default | meaning |", "| --- | --- | --- | --- |"]
+    rows = ["| flag | meaning | value | default |", "| --- | --- | --- | --- |"]
     for flag in flags:
         plain = flag.kind is bool and not flag.setting
         several = get_origin(flag.kind) is tuple and not flag.setting
@@ -46,7 +46,7 @@ def _flags(flags: list[Flag]) -> list[str]:
         if several:
             value = "several numbers" if value.startswith("numbers") else "several texts"
         unset = flag.default in (None, (), False) or (not flag.name.startswith("-") and flag.default is None)
-        rows.append(f"| `{flag.name}` | {value} | {'' if unset else _default(flag.default)} | {_cell(flag.help)} |")
+        rows.append(f"| `{flag.name}` | {_cell(flag.help)} | {value} | {'' if unset else _default(flag.default)} |")
     return rows
 
 
@@ -98,15 +98,15 @@ def settings() -> str:
     for title, config in [*parts, *more]:
         about = inspect.cleandoc(type(config).__doc__ or "").partition("\n\nAttributes")[0].partition("\n\n")[0]
         lines += ["", f"## {title}", "", f"`{type(config).__name__}`. {_roles(about)}", ""]
-        lines += ["| setting | values | default | meaning |", "| --- | --- | --- | --- |"]
+        lines += ["| setting | meaning | values | default |", "| --- | --- | --- | --- |"]
         flags = setting_flags(config)
         for flag in flags.values():
             shown = _default(AT_HAND if flag.key in SETTINGS and (title, config) in parts else flag.default)
-            lines.append(f"| `{flag.key}` | {_cell(wanted(flag.kind))} | {shown} | {_cell(flag.help)} |")
+            lines.append(f"| `{flag.key}` | {_cell(flag.help)} | {_cell(wanted(flag.kind))} | {shown} |")
         for one in fields(config):
             if one.name in OFFICIAL:
                 default = _default(getattr(config, one.name))
-                lines.append(f"| `{one.name}` | in a `--config` file | {default} | see `--official` |")
+                lines.append(f"| `{one.name}` | see `--official` | in a `--config` file | {default} |")
     return "\n".join(lines) + "\n"
 
 
