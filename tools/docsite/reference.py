@@ -256,8 +256,11 @@ def sentences() -> str:
 
 def _escaped(text: str) -> str:
     """Return a message as Markdown: what stands between backticks is code, all else as it is."""
-    parts = re.split(r"(`[^`]+`)", text)
-    return "".join(part if part.startswith("`") else re.sub(r"([\\*_\[\]<>#])", r"\\\1", part) for part in parts)
+
+    def plain(part: str) -> str:
+        return re.sub(r"([\\*_\[\]>#])", r"\\\1", part).replace("<", "&lt;")
+
+    return "".join(part if part.startswith("`") else plain(part) for part in re.split(r"(`[^`]+`)", text))
 
 
 def generated() -> dict[str, str]:
