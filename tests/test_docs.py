@@ -39,11 +39,11 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 COMMANDS = [
-    (page, line.strip())
+    (page, re.split(r" (?:2?>|\|) ", line)[0].strip())  # without what the shell does with the output
     for page, text in WRITTEN.items()
     for block in blocks(text, "(?:sh|bash)")
     for line in block.replace("\\\n", " ").splitlines()
-    if "ance-tele " in line and page not in WITHOUT_COMMANDS
+    if "ance-tele " in line and not line.startswith("#") and page not in WITHOUT_COMMANDS
 ]
 
 
@@ -111,6 +111,13 @@ def test_snippets_name_what_there_is(page: str) -> None:
         assert name in ance_tele.__all__ or find_spec(f"ance_tele.{name}"), f"{page}: at.{name}"
 
 
+@pytest.mark.parametrize("page", sorted(set(PAGES) - {"docs/decisions.md"}))
+def test_code_fits_the_column_of_the_site(page: str) -> None:
+    for block in blocks(PAGES[page], "(?:sh|bash|python)"):
+        for line in block.splitlines():
+            assert len(line) <= 98, line
+
+
 def test_what_the_documents_link_to_is_there() -> None:
     files = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "llms.txt", *(ROOT / "benchmarks").rglob("*.md")]
     for page in (*files, *(ROOT / "docs").glob("*.md"), ROOT / "findings" / "README.md"):
@@ -141,7 +148,7 @@ def test_quoted_sentences_are_the_packages_own() -> None:
     source = "\n".join(" ".join(text) for text in every_sentence().values())
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
     rows = re.findall(r"(?m)^\| (.+?) \| .+ \| .+ \|$", PAGES["docs/troubleshooting.md"])
-    quoted = [row for row in rows if row not in ("sentence", "---")]
+    quoted = [row for row in rows if row not in ("message", "---")]
     assert len(quoted) > 45
     for sentence in quoted:
         parts = [part.strip(" '(){}.,:;") for part in plain(sentence).split("…")]
@@ -229,6 +236,8 @@ def test_the_site_is_built_strictly(tmp_path: Path) -> None:
     made = tmp_path / "site" / "site"
     assert {name.replace(".md", ".html") for name in pages} < {path.name for path in made.glob("*.html")}
     assert "unpkg.com" not in (made / "index.html").read_text() and (made / "iframe-worker.js").is_file()
+    assert '<td class="short" style="text-align: right;">' in (made / "results.html").read_text()
+    assert '<td class="long">' in (made / "troubleshooting.html").read_text()
     broken = tmp_path / "site" / "docs" / "index.md"
     broken.write_text(broken.read_text() + "\n[nowhere](nowhere.md)\n")
     with pytest.raises(CalledProcessError):

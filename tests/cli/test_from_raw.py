@@ -94,7 +94,8 @@ def test_the_commands_of_the_page_run(
 ) -> None:
     """In their order, in a folder with documents, a model, generated queries and a table."""
     page = (Path(__file__).parents[2] / "docs" / "from-raw-text.md").read_text("utf-8")
-    commands = [line for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    commands = [line for block in blocks for line in block.replace("\\\n", "").splitlines()]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").symlink_to(docs)
     (tmp_path / "MODEL").symlink_to(tiny_model)

@@ -70,8 +70,8 @@ def write(path: Path, code: str) -> None:
 
 def command(title: str, toy: Path, model: Path, out: Path) -> list[str]:
     """Return the command of a section of the page, on the toy collection."""
-    (line,) = re.findall(r"```bash\nance-tele (.*?)\n```", section(title))
-    words = re.findall(r"'[^']*'|\S+", line)
+    (line,) = re.findall(r"```bash\nance-tele (.*?)\n```", section(title), re.DOTALL)
+    words = re.findall(r"'[^']*'|\S+", line.replace("\\\n", ""))
     places = {"DATA": str(toy), "MODEL": str(model)}
     words = [places.get(word, word.strip("'")) for word in words]
     words[words.index("--out") + 1] = str(out)

@@ -1,5 +1,6 @@
 """Put the pages together and build the site: ``python -m docsite.build [FOLDER]``, by default build/docsite."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -41,15 +42,27 @@ def committed_index() -> str:
 def build(out: Path) -> None:
     """Build the site of a staged folder into its folder site, strictly.
 
-    Zensical takes the script by which search works from file:// from a server; here it lies in the site.
+    Zensical takes the script by which search works from file:// from a server; here it lies in the site. Cells of
+    tables and short pieces of code get classes by their length, for docs/site.css.
 
     Raises:
         CalledProcessError: A link leads nowhere, or another warning; Zensical has printed it.
     """
     subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "--clean"], cwd=out, check=True)
     for page in (out / "site").rglob("*.html"):
-        text = page.read_text("utf-8")
-        page.write_text(text.replace("https://unpkg.com/iframe-worker/shim", "iframe-worker.js"), "utf-8")
+        text = page.read_text("utf-8").replace("https://unpkg.com/iframe-worker/shim", "iframe-worker.js")
+        page.write_text(CODE.sub(r'<code class="short">\1</code>', CELL.sub(_sized, text)), "utf-8")
+
+
+CODE = re.compile(r"<code>([^<]{1,28})</code>")
+CELL = re.compile(r"<td(?P<style>[^>]*)>(?P<content>.*?)</td>", re.DOTALL)
+
+
+def _sized(cell: re.Match[str]) -> str:
+    """Return a cell of a table with a class by the length of its text, which docs/site.css gives a width."""
+    length = len(re.sub(r"<sup>.*?</sup>|<[^>]*>", "", cell["content"]).strip())
+    size = "short" if length <= 18 else "medium" if length <= 60 else "long"
+    return f'<td class="{size}"{cell["style"]}>{cell["content"]}</td>'
 
 
 def main(words: list[str]) -> int:

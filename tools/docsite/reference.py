@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any, get_origin
 
 import ance_tele
@@ -21,6 +22,7 @@ from ance_tele.settings import PARTS, Recipe
 from ance_tele.training.teaching import CrossEncoderConfig
 
 PACKAGE = Path(ance_tele.__file__).parent
+WRAPPED: Any = {"width": 98, "subsequent_indent": "    ", "break_long_words": False, "break_on_hyphens": False}
 
 
 def _cell(text: str) -> str:
@@ -32,19 +34,19 @@ def _default(value: Any) -> str:
         return "[by what is at hand](recipes.md#defaults-by-what-is-at-hand)"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
-    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
+    return f"`{value}`" if isinstance(value, str) and value.strip() else f"`{json.dumps(value)}`"
 
 
 def _flags(flags: list[Flag]) -> list[str]:
-    rows = ["| flag | value | default | |", "| --- | --- | --- | --- |"]
+    rows = ["| flag | meaning | value | default |", "| --- | --- | --- | --- |"]
     for flag in flags:
         plain = flag.kind is bool and not flag.setting
         several = get_origin(flag.kind) is tuple and not flag.setting
-        value = (
-            "" if plain else _cell(wanted(flag.kind)).removesuffix(" or null") + (", several words" if several else "")
-        )
+        value = "" if plain else _cell(wanted(flag.kind)).removesuffix(" or null")
+        if several:
+            value = "several numbers" if value.startswith("numbers") else "several texts"
         unset = flag.default in (None, (), False) or (not flag.name.startswith("-") and flag.default is None)
-        rows.append(f"| `{flag.name}` | {value} | {'' if unset else _default(flag.default)} | {_cell(flag.help)} |")
+        rows.append(f"| `{flag.name}` | {_cell(flag.help)} | {value} | {'' if unset else _default(flag.default)} |")
     return rows
 
 
@@ -53,13 +55,13 @@ def command_line() -> str:
     lines = [
         "# Command line",
         "",
-        "Every verb with its flags, made from the parsers, as `ance-tele VERB --help` prints them.",
+        "Every verb with its flags, generated from the code, as `ance-tele VERB --help` prints them.",
         "",
         "A flag may be written with dashes or underscores. `--config FILE` gives any of them in YAML, and the command "
-        "line wins. Exit codes: 0; 2 after one sentence on what is wrong; 130 or 143 when stopped. With "
-        "`ANCE_TELE_DEBUG=1` such a sentence comes with its traceback.",
+        "line overrides it. After an error, `ANCE_TELE_DEBUG=1` adds the traceback. Exit codes and JSON output: "
+        "[terminal](terminal.md#exit-codes).",
         "",
-        "| verb | |",
+        "| verb | what it does |",
         "| --- | --- |",
         *(
             f"| [`{name}`](#ance-tele-{name}) | {_cell(verb.help.partition('. ')[0].rstrip('.'))} |"
@@ -70,7 +72,8 @@ def command_line() -> str:
         own = [flag for flag in verb.flags if not flag.setting]
         settings = [flag for flag in verb.flags if flag.setting]
         lines += ["", f"## ance-tele {name}", "", verb.help, ""]
-        lines += ["```text", f"ance-tele {name} {verb.usage}".strip(), "```", ""]
+        ways = re.split(rf",(?: or)? (?={name} )", f"{name} {verb.usage}")
+        lines += ["```text", *(fill(f"ance-tele {way}".strip(), **WRAPPED) for way in ways), "```", ""]
         lines += _flags(own) if own else []
         if settings:
             names = ", ".join(f"`{flag.name}`" for flag in settings)
@@ -85,24 +88,25 @@ def settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting of a run, by room, with its values and default, made from the code when this site is built.",
+        "Every setting of a run, with its values and default, generated from the code.",
         "",
         "Each is a flag (`--alpha 0.3`), a line of a `--config` file (`alpha: 0.3`), part of a system of `compare` "
         '(`"ance-tele alpha=0.3"`) and an argument of `at.recipe` and `at.recipe_for`. Defaults are those of the '
-        "classes; a recipe may have its own, and some go [by what is at hand](recipes.md#defaults-by-what-is-at-hand).",
+        "classes; a recipe may have its own, and some are chosen "
+        "[by what is at hand](recipes.md#defaults-by-what-is-at-hand).",
     ]
     for title, config in [*parts, *more]:
         about = inspect.cleandoc(type(config).__doc__ or "").partition("\n\nAttributes")[0].partition("\n\n")[0]
         lines += ["", f"## {title}", "", f"`{type(config).__name__}`. {_roles(about)}", ""]
-        lines += ["| setting | values | default | |", "| --- | --- | --- | --- |"]
+        lines += ["| setting | meaning | values | default |", "| --- | --- | --- | --- |"]
         flags = setting_flags(config)
         for flag in flags.values():
             shown = _default(AT_HAND if flag.key in SETTINGS and (title, config) in parts else flag.default)
-            lines.append(f"| `{flag.key}` | {_cell(wanted(flag.kind))} | {shown} | {_cell(flag.help)} |")
+            lines.append(f"| `{flag.key}` | {_cell(flag.help)} | {_cell(wanted(flag.kind))} | {shown} |")
         for one in fields(config):
             if one.name in OFFICIAL:
                 default = _default(getattr(config, one.name))
-                lines.append(f"| `{one.name}` | in a `--config` file | {default} | see `--official` |")
+                lines.append(f"| `{one.name}` | see `--official` | in a `--config` file | {default} |")
     return "\n".join(lines) + "\n"
 
 
@@ -114,7 +118,8 @@ def _roles(text: str) -> str:
 def _docstring(text: str) -> Iterator[str]:
     """Give the Markdown lines of a docstring: sections become headings in bold, arguments a list, examples code."""
     section, code = "", False
-    for line in inspect.cleandoc(text).splitlines():
+    text, _, example = inspect.cleandoc(text).partition("\nExample::\n")
+    for line in text.splitlines():
         if re.fullmatch(r"(Args|Attributes|Returns|Raises|Yields|Example|Examples):", line):
             if code:
                 yield "```"
@@ -141,6 +146,8 @@ def _docstring(text: str) -> Iterator[str]:
             yield _roles(body)
     if code:
         yield "```"
+    if example:
+        yield from ("", "**Example**", "", "```python", inspect.cleandoc(example), "```")
 
 
 def _signature(name: str, found: Any) -> str:
@@ -179,8 +186,8 @@ def python() -> str:
     lines = [
         "# Python",
         "",
-        "Every public name of `import ance_tele as at`, made from the docstrings when this site is built; their "
-        "examples are tests.",
+        "Every public name of `import ance_tele as at`, generated from the docstrings. Examples with a prompt (`>>>`) "
+        "are run as tests.",
     ]
     for title, rooms in ROOMS.items():
         lines += ["", f"## {title}"]
@@ -189,12 +196,14 @@ def python() -> str:
             lines += ["", f"### at.{name}", "", "```python", _signature(name, found), "```", ""]
             lines += list(_docstring(found.__doc__ or ""))
             if inspect.isclass(found):
+                methods: list[str] = []
                 for method, of in inspect.getmembers(found, lambda one: callable(one) or isinstance(one, property)):
                     about = inspect.getdoc(of)
                     if method.startswith("_") or method not in vars(found) or not about:
                         continue
                     call = method if isinstance(of, property) else f"{method}()"
-                    lines += ["", f"- `.{call}`: {_roles(about.partition(chr(10) * 2)[0].replace(chr(10), ' '))}"]
+                    methods.append(f"- `.{call}`: {_roles(about.partition(chr(10) * 2)[0].replace(chr(10), ' '))}")
+                lines += ["", "**Methods and properties**", "", *methods] if methods else []
     return "\n".join(lines) + "\n"
 
 
@@ -229,16 +238,16 @@ def every_sentence() -> dict[str, list[str]]:
 
 
 def sentences() -> str:
-    """Return the page of all sentences."""
+    """Return the page of error messages."""
     found = every_sentence()
     lines = [
-        "# All sentences",
+        "# Error messages",
         "",
-        "What the package says when something is wrong, sentence by sentence, read off the source when this is built.",
+        "The error messages of the package, generated from its source.",
         "",
-        "The first part of a sentence says what was found and where, the part after the last semicolon what to do. … "
-        "stands for what is filled in. The frequent ones are explained in [troubleshooting](troubleshooting.md). "
-        "Sentences that are put together of parts elsewhere in the code are not here.",
+        "The first part of a message says what was found and where, the part after the last semicolon what to do. … "
+        "stands for what is filled in. [Troubleshooting](troubleshooting.md) explains the frequent ones. "
+        "Messages that the code puts together from parts are missing here.",
     ]
     for room, texts in sorted(found.items()):
         lines += ["", f"## {room}", "", *(f"- {_escaped(text)}" for text in sorted(texts))]
@@ -246,7 +255,12 @@ def sentences() -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", text)
+    """Return a message as Markdown: what stands between backticks is code, all else as it is."""
+
+    def plain(part: str) -> str:
+        return re.sub(r"([\\*_\[\]>#])", r"\\\1", part).replace("<", "&lt;")
+
+    return "".join(part if part.startswith("`") else plain(part) for part in re.split(r"(`[^`]+`)", text))
 
 
 def generated() -> dict[str, str]:

@@ -12,7 +12,7 @@ def permutation_test(a: np.ndarray, b: np.ndarray, resamples: int = 10_000, seed
         a: Per-query values of one system, float [queries].
         b: Per-query values of the other, same queries in the same order.
         resamples: Number of random sign flips; the smallest possible p-value is 2 / (resamples + 1). The test is exact
-            if there are no more than these, 2 ** queries.
+            if there are no more than these, ``2 ** queries``.
         seed: Of the sign flips.
 
     Example:
