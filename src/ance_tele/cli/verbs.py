@@ -1,5 +1,7 @@
 """The verbs, each a thin call of a public function, and their flags."""
 
+import shutil
+import textwrap
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -40,9 +42,10 @@ def search_verb(given: Given) -> Result:
     from ance_tele.runs.working_copy import fetched
 
     hits = search_run(fetched(given.run), given.words, given.k, given.data)
+    columns = shutil.get_terminal_size((166, 24)).columns
     for hit in hits:
         echo(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
-        echo(f"      {cut(hit.text, 160)}")
+        echo(textwrap.fill(cut(hit.text, 160), columns, initial_indent=" " * 6, subsequent_indent=" " * 6))
     return {"hits": hits}
 
 
