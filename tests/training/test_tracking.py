@@ -220,3 +220,7 @@ def test_two_runs_of_a_process_are_two_runs(trackers: list[str], tmp_path: Path)
         loss = "loss" if tracker == "mlflow" else "train/loss"
         found = sorted(curves[loss] for curves in READERS[tracker](tmp_path).values())
         assert found == [[(1, 1.0), (11, 1.0)], [(2, 2.0), (12, 2.0)]], tracker
+    notes = [json.loads((tmp_path / str(run) / "tracking" / "tracking.json").read_text()) for run in (1, 2)]
+    assert [note["name"] for note in notes] == [f"q-neg-{run}-{note['id']}" for run, note in enumerate(notes, 1)]
+    if "trackio" in trackers:
+        assert of_trackio(tmp_path).keys() == {note["name"] for note in notes}

@@ -136,7 +136,7 @@ def _open(trackers: list[Any], folder: Path, known: dict[str, Any], settings: Ma
         def to_json_string(self) -> str:
             return json.dumps(dict(settings), indent=2, default=str)
 
-    name = f"{folder.resolve().parent.name}-{known['id']}"
+    name = known.setdefault("name", _name(folder, known, settings))
     arguments = Arguments(output_dir=str(folder), run_name=name, report_to="none")
     state, control = TrainerState(), TrainerControl()
     with _variables(folder, known):
@@ -148,6 +148,15 @@ def _open(trackers: list[Any], folder: Path, known: dict[str, Any], settings: Ma
     if "mlflow" in sys.modules and (run := sys.modules["mlflow"].active_run()) is not None:
         known["mlflow"] = run.info.run_id
     return arguments, state, control
+
+
+def _name(folder: Path, known: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return what a run is called: its recipe, folder and id; the cells of a comparison have folders of one name.
+
+    Runs that were begun before names were noted are called by folder and id.
+    """
+    recipe = [str(settings["recipe"])] if "recipe" in settings and not known["logged"] else []
+    return "-".join([*recipe, folder.resolve().parent.name, known["id"]])
 
 
 def _open_wandb(tracker: Any, name: str, known: Mapping[str, Any]) -> None:
