@@ -1,6 +1,7 @@
 """Saved folders as other programs read them: sentence-transformers 5, text-embeddings-inference, fastembed."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.loading import load_model
 from ance_tele.encode.saving import save_model, settle
+from ance_tele.store.files import atomic
 
 CONFIG = EncoderConfig(query_max_len=12, passage_max_len=12)
 TEXTS = ["t1 u7 w9", "t2 " * 40, "u8 w1"]
@@ -36,14 +38,41 @@ def test_modules_have_names_that_every_release_knows(saved: Path) -> None:
     assert names == [f"sentence_transformers.models.{one}" for one in ("Transformer", "Pooling", "Normalize")]
 
 
-def test_text_embeddings_inference_finds_what_it_requires(saved: Path) -> None:
-    pooling = read(saved / "1_Pooling" / "config.json")
-    # The fields of its PoolConfig that have no default, and of its STConfig.
-    modes = {name: pooling[f"pooling_mode_{name}"] for name in ("cls_token", "mean_tokens", "max_tokens")}
-    assert modes == {"cls_token": False, "mean_tokens": True, "max_tokens": False}
-    assert pooling["pooling_mode_mean_sqrt_len_tokens"] is False
-    assert read(saved / "sentence_bert_config.json")["max_seq_length"] == 12
-    assert (saved / "tokenizer.json").is_file()
+def test_text_embeddings_inference_finds_what_it_requires(tiny_model: Path, tmp_path: Path) -> None:
+    """The fields without a default of what its source (1.9.3) reads, and the names that it knows."""
+    model = load_model(tiny_model, replace(CONFIG, passage_max_len=20, projection=8, query_prompt="ask: "), "cpu")
+    save_model(model, tmp_path)
+    pooling = read(tmp_path / "1_Pooling" / "config.json")
+    assert {name: pooling[f"pooling_mode_{name}"] for name in ("cls_token", "mean_tokens", "lasttoken")} == {
+        "cls_token": False, "mean_tokens": True, "lasttoken": False,
+    }  # fmt: skip
+    assert read(tmp_path / "sentence_bert_config.json")["max_seq_length"] == 20
+    config = read(tmp_path / "config.json")
+    assert config["architectures"] == ["BertModel"] and config["max_position_embeddings"] and config["model_type"]
+    assert read(tmp_path / "config_sentence_transformers.json")["prompts"]["query"] == "ask: "
+    modules = read(tmp_path / "modules.json")
+    known = {f"sentence_transformers.models.{one}" for one in ("Dense", "Normalize", "Pooling", "Transformer")}
+    assert {one["type"] for one in modules} <= known
+    (dense,) = (tmp_path / one["path"] for one in modules if one["type"].endswith("Dense"))
+    fields = read(dense / "config.json")
+    assert (fields["in_features"], fields["out_features"], fields["bias"]) == (32, 8, False)
+    assert fields["activation_function"] == "torch.nn.modules.linear.Identity"
+    assert (dense / "model.safetensors").is_file() and (tmp_path / "tokenizer.json").is_file()
+
+
+def test_others_may_read_the_weights_as_the_rest(tiny_model: Path, tmp_path: Path) -> None:
+    # A server in a container runs as another user; safetensors 0.8 writes 600 whatever the umask.
+    model = load_model(tiny_model, CONFIG, "cpu")
+    for umask, mode in ((0o022, 0o644), (0o027, 0o640), (0o077, 0o600)):
+        before = os.umask(umask)
+        try:
+            save_model(model, tmp_path / f"{mode:o}")
+            with atomic(tmp_path / f"{mode:o}-made") as folder:
+                model.save_pretrained(str(folder), create_model_card=False)
+        finally:
+            os.umask(before)
+        files = [file for file in tmp_path.glob(f"{mode:o}*/**/*") if file.is_file()]
+        assert {file.name: file.stat().st_mode & 0o777 for file in files} == {file.name: mode for file in files}
 
 
 def test_a_tokenizer_declares_one_length(tiny_model: Path, tmp_path: Path) -> None:

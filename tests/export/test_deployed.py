@@ -1,7 +1,10 @@
-"""One model through sentence-transformers, onnxruntime and mteb: the same vectors and figures."""
+"""One model by sentence-transformers and its backends, onnxruntime, fastembed, mteb: the same vectors and figures."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +53,50 @@ def test_a_graph_gives_the_vectors_of_the_model(
         assert ((coarse.encode(tokens) * ours[: len(texts)]).sum(1) > 0.9).all()
 
 
+@pytest.fixture
+def two_lengths(tiny_model: Path, tmp_path: Path) -> SentenceTransformer:
+    """A model that cuts queries at 8 tokens and passages at 16, exported to ``out``."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    from ance_tele.export.onnx_files import write_onnx
+
+    model = load_model(tiny_model, replace(CONFIG, query_max_len=8), "cpu")
+    write_onnx(model, tmp_path / "out", openvino=find_spec("openvino") is not None)
+    return model
+
+
+@pytest.fixture
+def fastembed() -> Any:
+    """The package, imported before torch exports: afterwards its logger (loguru) failed at times, on a lock."""
+    return pytest.importorskip("fastembed")
+
+
+def test_fastembed_gives_the_vectors_of_the_model(
+    fastembed: Any, two_lengths: SentenceTransformer, tmp_path: Path
+) -> None:
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    file = {"model_file": "onnx/model.onnx", "sources": ModelSource(hf="me/mine"), "dim": 32}
+    ready = {"pooling": PoolingType.DISABLED, "normalization": False, "output_name": "sentence_embedding"}
+    fastembed.TextEmbedding.add_custom_model("me/mine", **file, **ready)
+    fastembed.TextEmbedding.add_custom_model("me/pooled", **file, pooling=PoolingType.MEAN, normalization=True)
+    for name in ("me/mine", "me/pooled"):
+        encoder = fastembed.TextEmbedding(name, specific_model_path=str(tmp_path / "out"), threads=1)
+        passages, queries = (np.stack([*encode(TEXTS)]) for encode in (encoder.passage_embed, encoder.query_embed))
+        assert np.abs(passages - two_lengths.encode_document(TEXTS)).max() < 1e-5
+        short = [0, 2, 3]  # a query is cut where passages are
+        ours = two_lengths.encode_query(TEXTS)
+        assert np.abs(queries[short] - ours[short]).max() < 1e-5 < np.abs(queries[1] - ours[1]).max()
+
+
+def test_the_openvino_backend_gives_the_vectors_of_the_model(two_lengths: SentenceTransformer, tmp_path: Path) -> None:
+    pytest.importorskip("optimum.intel", exc_type=ImportError)
+    options = {"ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}
+    model = SentenceTransformer(str(tmp_path / "out"), device="cpu", backend="openvino", model_kwargs=options)
+    for name in ("encode_query", "encode_document"):
+        assert np.abs(getattr(model, name)(TEXTS) - getattr(two_lengths, name)(TEXTS)).max() < 1e-5
+
+
 def test_an_export_needs_a_new_folder_and_its_own_flags(saved: Path, refusal: Callable[..., str]) -> None:
     assert "is there already" in refusal("export", "onnx", saved, "--out", saved)
     assert "takes no --to" in refusal("export", "onnx", saved, "--out", saved, "--to", "x")
@@ -76,8 +123,6 @@ def test_mteb_measures_what_we_measure_of_each_model(saved: Path, toy: Path, tmp
 
 def test_mteb_takes_prompts_and_lengths_as_the_model_declares(tiny_model: Path, toy: Path, tmp_path: Path) -> None:
     pytest.importorskip("mteb")
-    from dataclasses import replace
-
     from ance_tele.evaluate.with_mteb import evaluate_mteb
 
     own = replace(CONFIG, query_prompt="t5 u5 ", query_max_len=4, passage_max_len=9)

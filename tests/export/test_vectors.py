@@ -32,12 +32,18 @@ CONFIG = EncoderConfig(query_max_len=16, passage_max_len=16, precision="float32"
 ENGINES = {
     "files": ("files", "Files"),
     "qdrant": ("qdrant", "Qdrant"),
+    "qdrant server": ("qdrant", "Qdrant"),
     "postgresql": ("postgres", "Postgres"),
     "lancedb": ("lance", "Lance"),
     "milvus": ("milvus", "Milvus"),
 }
 SMALL = 50
-PACKAGES = {"files": (), "qdrant": ("qdrant_client",), "lancedb": ("lancedb",), "milvus": ("pymilvus", "milvus_lite")}
+PACKAGES = {
+    "qdrant": ("qdrant_client",),
+    "qdrant server": ("qdrant_client", "qdrant_edge"),
+    "lancedb": ("lancedb",),
+    "milvus": ("pymilvus", "milvus_lite"),
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -54,11 +60,25 @@ def server() -> Iterator[str]:
             yield running.get_uri()
 
 
+@pytest.fixture
+def qdrant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Any]]:
+    """The address of a stand-in for a Qdrant server, and the stand-in."""
+    for name in PACKAGES["qdrant server"]:
+        pytest.importorskip(name)
+    from qdrant_rest import serving
+
+    monkeypatch.setattr("ance_tele.export.qdrant.PATIENCE", 0.01)
+    with serving(tmp_path / "served") as (address, stand_in):
+        yield address, stand_in
+
+
 @pytest.fixture(params=ENGINES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty place in each engine."""
     for name in PACKAGES.get(request.param, ()):
         pytest.importorskip(name)
+    if request.param == "qdrant server":
+        return str(request.getfixturevalue("qdrant")[0])
     if request.param == "postgresql":
         address: str = request.getfixturevalue("server")
         import psycopg
@@ -82,7 +102,7 @@ def test_every_engine_finds_what_we_find_and_its_lines_run(
     done = export_vectors(tiny_model, place, data=toy, config=CONFIG)
     assert (done.passages, done.written, done.queries) == (144, 144, 48)
     assert done.exact == Agreement(480, 480, 0, 0)
-    assert (done.index is None) == (done.approximate is None) == ("files" in place or place.startswith("qdrant"))
+    assert (done.index is None) == (done.approximate is None) == ("files" in place or place.startswith("qdrant:/t"))
     assert done.approximate is None or done.approximate.share > 0.9
 
     again = export_vectors(tiny_model, place, data=toy, config=CONFIG)
@@ -125,14 +145,15 @@ def test_killed_while_writing_it_goes_on_without_duplicates(
     kind = engine_of(place)[0]
     module, name = next((module, name) for module, name in ENGINES.values() if name == kind.__name__)
     at, whole = (kind.__module__, f"{name}.write", 3), 100
-    if name == "Qdrant":  # in the middle of a batch: its local mode stores every point alone
+    local = place.startswith("qdrant:/t")
+    if local:  # in the middle of a batch: Qdrant's local mode stores every point alone
         at, whole = ("qdrant_client.local.persistence", "CollectionPersistence.persist", 70), 50
     process = called(tmp_path / "errors", killed_while_writing, place, str(toy), str(tiny_model), module, name, at)
     process.join()
     assert process.exitcode == -signal.SIGKILL, (tmp_path / "errors").read_text()[-2000:]
     monkeypatch.setattr(kind, "batch", SMALL)
     with opened(place, "passages") as engine:
-        assert engine.count() == (69 if name == "Qdrant" else whole)
+        assert engine.count() == (69 if local else whole)
     done = export_vectors(tiny_model, place, data=toy, config=CONFIG)
     assert (done.written, done.passages) == (144 - whole, 144)
     assert any(f"{whole} of 144 passages are there" in line for line in logged)
@@ -227,6 +248,40 @@ def test_a_qdrant_server_is_reached_by_its_address() -> None:
     refused = pytest.raises(UserError, match=r"^qdrant://127\.0\.0\.1:1 cannot be read or written \(")
     with refused, opened("qdrant://127.0.0.1:1", "passages") as engine:
         engine.found()
+
+
+def test_a_qdrant_server_gets_requests_that_it_takes(qdrant: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    address, stand_in = qdrant
+    monkeypatch.setenv("QDRANT_API_KEY", "secret")
+    names, vectors = [f"p{row}" for row in range(256)], np.random.default_rng(0).normal(size=(256, 4096))
+    texts = ["\u00e9" * 30_000] * 256  # 36 MB with the vectors
+    with pytest.warns(UserWarning, match="insecure connection"), opened(address, "passages") as engine:
+        engine.create(Description("k", 256, 4096, False, "m", True))
+        engine.write(Batch(0, names, names, texts, vectors.astype(np.float32)))
+        assert engine.count() == 256
+        assert engine.search(vectors[200:203].astype(np.float32), 1, True)[:, 0].tolist() == [200, 201, 202]
+    sizes = [size for method, path, size, key in stand_in.asked if method == "PUT" and "/points" in path]
+    assert len(sizes) > 1 and sum(sizes) > 32 << 20 and max(sizes) < 24 << 20
+    assert {key for *_, key in stand_in.asked} == {"secret"}
+
+
+def test_an_index_of_a_qdrant_server_is_waited_for(qdrant: tuple[str, Any]) -> None:
+    address, stand_in = qdrant
+    vectors = np.random.default_rng(0).normal(size=(100, 32)).astype(np.float32)
+    with opened(address, "passages") as engine:
+        engine.create(Description("k", 100, 32, False, "m", True))
+        engine.write(Batch(0, [str(row) for row in range(100)], None, None, vectors))
+        stand_in.statuses += ["yellow", "grey", "yellow"]  # grey: it was started again, and waits for a change
+        assert engine.build() == "HNSW, as the server is set"
+        assert [method for method, *_ in stand_in.asked][-5:] == ["GET", "GET", "PATCH", "GET", "GET"]
+        stand_in.statuses.append("red")
+        with pytest.raises(UserError, match=r"could not build its index: .*no space left"):
+            engine.build()
+        engine.drop()
+        stand_in.metadata = False
+        with pytest.raises(UserError, match=r"before 1\.16; update it"):
+            engine.create(Description("k", 100, 32, False, "m", True))
+        assert not stand_in.collections
 
 
 def test_postgres_indexes_long_vectors_in_half_precision_and_takes_zero_characters(server: str) -> None:

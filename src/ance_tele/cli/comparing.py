@@ -15,6 +15,7 @@ from ance_tele.console.garbage import importing
 from ance_tele.console.log import muted
 from ance_tele.console.values import check, read
 from ance_tele.engine.choose import executor_for, serve_other_ranks
+from ance_tele.experiments.reproduce import TABLES
 from ance_tele.paper.settings import SCALES, start_of
 from ance_tele.plan.defaults import NEGATIVES
 from ance_tele.pretraining.config import TERMS, PretrainingConfig
@@ -286,7 +287,7 @@ REPRODUCE = Verb(
     "A table of the paper, on your data and models.",
     "table3 --seeds 1 2 3 --data DATA --model MODEL --out FOLDER [settings]",
     _flags(
-        Flag("table", "table1, table2, table3, table8, table9, figure4 or figure8", str),
+        Flag("table", "table1, table2, table3, table8, table9, figure4 or figure8", str, words=("table1", *TABLES)),
         Flag("--starts", f"table1: which pretrainings it makes: {', '.join(TERMS)}; else all", tuple[str, ...], ()),
         Flag("--pretraining", "table1: their settings, NAME=VALUE, as of pretrain", tuple[str, ...], ()),
         Flag("--teaching", "table1: settings of its teacher, NAME=VALUE, as of teach", tuple[str, ...], ()),

@@ -1,6 +1,7 @@
 """The verb `completion`: a static script for a shell, by shtab, so that pressing Tab starts no Python."""
 
-from argparse import ArgumentParser, _SubParsersAction
+import re
+from argparse import ONE_OR_MORE, ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
@@ -11,6 +12,9 @@ from ance_tele.console.values import alternatives
 from ance_tele.recipes import RECIPES
 
 Shell = Literal["bash", "zsh", "fish"]
+
+# How many words of one argument zsh completes.
+WORDS = 8
 
 # Flags whose values are files or folders of this machine.
 FILES = ("data", "out", "model", "config", "run", "runs", "review", "run_file", "to", "source", "target", "vectors")
@@ -24,7 +28,10 @@ def completion_verb(verbs: Callable[[], Mapping[str, Verb]]) -> Callable[[Given]
             import shtab
         except ImportError:
             raise UserError("Completion needs shtab: pip install 'ance-tele[completion]'.") from None
-        script = shtab.complete(whole_parser(verbs()), given.shell)
+        parser = whole_parser(verbs())
+        script = shtab.complete(parser, given.shell)
+        if given.shell == "zsh":
+            script = several_words(script, parser)
         echo(script)
         return {"shell": given.shell, "script": script}
 
@@ -46,9 +53,26 @@ def whole_parser(verbs: Mapping[str, Verb]) -> ArgumentParser:
                     action.choices = found
                 elif flag.key in FILES:
                     action.complete = shtab.FILE  # type: ignore[attr-defined]
-            action.help = None if action.help is None else action.help.replace("%", "%%")
+                action.help = flag.help.replace("%", "%%")
             one._add_action(action)
     return whole
+
+
+def several_words(script: str, parser: ArgumentParser) -> str:
+    """Return a script of zsh in which arguments of several words are completed at each; by shtab only the first is.
+
+    Example:
+        >>> parser = ArgumentParser()
+        >>> _ = parser.add_argument("--names", nargs="+")
+        >>> print(several_words('"--names[help]:names:(a b)" "(*):runs:_files"', parser)[:50])
+        "--names[help]:names:(a b)::names:(a b)::names:(a b
+    """
+    nested = [one for action in parser._actions if isinstance(action.choices, dict) for one in action.choices.values()]
+    actions = [action for one in (parser, *nested) for action in one._actions if action.nargs == ONE_OR_MORE]
+    names = "|".join({name for action in actions for name in action.option_strings}) or "$."
+    option = re.compile(rf'("(?:{names})\[(?:[^\]\\]|\\.)*\])(:[^"]*)"')
+    again = r":\2" * (WORDS - 1)
+    return option.sub(rf'\1\2{again}"', script).replace('"(*):', '"*:')
 
 
 def values(flag: Flag) -> list[str]:
@@ -58,8 +82,8 @@ def values(flag: Flag) -> list[str]:
         >>> values(Flag("--loss", "", Literal["binary", "list"])), values(Flag("--k", "", int))
         (['binary', 'list'], [])
     """
-    if flag.key in ("recipe", "recipes"):
-        return list(RECIPES)
+    if flag.words or flag.key in ("recipe", "recipes"):
+        return list(flag.words or RECIPES)
     kinds = [one for one in alternatives(flag.kind) if getattr(one, "__origin__", None) is Literal]
     words = [str(word) for one in kinds for word in get_args(one)]
     return words + (["true", "false"] if flag.setting and bool in alternatives(flag.kind) else [])

@@ -102,7 +102,7 @@ EXPORT = Verb(
         *(
             replace(flag, heading="Most used")
             for flag in (
-                Flag("what", "vectors, or onnx"),
+                Flag("what", "vectors, or onnx", words=KINDS),
                 Flag("source", "a run folder or its URL; or folder or hub name of a model, with --data"),
                 Flag(
                     "--to",

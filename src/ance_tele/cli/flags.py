@@ -29,6 +29,7 @@ class Flag:
         default: Value where it is not given.
         setting: It is a setting of a recipe, stored in ``Given.settings``, only if given.
         heading: Its group in --help.
+        words: What may follow it, for completion, where its kind does not say so.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Flag:
     default: Any = None
     setting: bool = False
     heading: str = "Flags"
+    words: Sequence[str] = ()
 
     @property
     def key(self) -> str:

@@ -7,7 +7,7 @@ from sentence_transformers import SentenceTransformer
 
 from ance_tele.encode.in_use import NO_LENGTH
 from ance_tele.encode.loading import quiet
-from ance_tele.store.files import json_or_none, write_json
+from ance_tele.store.files import json_or_none, share_weights, write_json
 
 # Modules that have a name which every release, and text-embeddings-inference, knows.
 OLD = "sentence_transformers.models"
@@ -31,6 +31,7 @@ def save_model(model: SentenceTransformer, folder: str | Path) -> None:
     """Save a model, without a card, so that :func:`settle` has nothing left to do."""
     with quiet():
         model.save_pretrained(str(folder), create_model_card=False)
+    share_weights(Path(folder))
     settle(Path(folder))
 
 

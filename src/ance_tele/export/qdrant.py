@@ -1,17 +1,21 @@
 """Qdrant: a server, or the local mode of its client."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from ance_tele.console.errors import UserError
 from ance_tele.export.target import MARK, Batch, Description, described, package, padded
 
 PORT = 6333
 
 # Seconds between looks at an index that a server builds.
 PATIENCE = 1.0
+
+# Bytes of a request, about: a server refuses more than 32 MiB, unless set otherwise. Of a number, a character in JSON.
+REQUEST, NUMBER, CHARACTER = 16 << 20, 24, 6
 
 
 class Qdrant:
@@ -67,6 +71,9 @@ class Qdrant:
         self.client.create_collection(self.table, vectors_config=vectors, metadata={MARK: what.dumps()})
         if self.local:
             self._commit_cheaply()
+        elif not self.found():
+            self.drop()
+            raise UserError("The server keeps no metadata of a collection, as Qdrant before 1.16; update it.")
 
     def drop(self) -> None:
         """Delete the collection."""
@@ -77,20 +84,31 @@ class Qdrant:
         return int(self.client.count(self.table, exact=True).count)
 
     def write(self, batch: Batch) -> None:
-        """Upsert points."""
+        """Upsert points, in requests that a server takes."""
         columns = batch.columns
         payloads = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        points = self.models.Batch(ids=list(batch.rows), vectors=batch.vectors.tolist(), payloads=payloads)
-        self.client.upsert(self.table, points, wait=True)
+        for part in _requests(batch):
+            ids, vectors = [batch.rows[row] for row in part], batch.vectors[part.start : part.stop].tolist()
+            points = self.models.Batch(ids=ids, vectors=vectors, payloads=payloads[part.start : part.stop])
+            self.client.upsert(self.table, points, wait=True)
 
     def build(self) -> str | None:
-        """Wait until a server has built its index; below its indexing threshold it builds none."""
+        """Wait until a server has built its index; below its indexing threshold it builds none.
+
+        Raises:
+            UserError: It could not.
+        """
         if self.local:
             return None
         from time import sleep
 
-        while (info := self.client.get_collection(self.table)).status == self.models.CollectionStatus.YELLOW:
+        status = self.models.CollectionStatus
+        while (info := self.client.get_collection(self.table)).status in (status.YELLOW, status.GREY):
+            if info.status == status.GREY:  # after a restart a server waits for a change before it goes on
+                self.client.update_collection(self.table, optimizers_config=self.models.OptimizersConfigDiff())
             sleep(PATIENCE)
+        if info.status == status.RED:
+            raise UserError(f"The server could not build its index: {info.optimizer_status}.")
         return "HNSW, as the server is set" if info.indexed_vectors_count else None
 
     def search(self, queries: np.ndarray, k: int, exact: bool) -> np.ndarray:
@@ -117,3 +135,22 @@ class Qdrant:
         if self.local and (store := self._store()) is not None:
             store.execute("PRAGMA journal_mode=DELETE")
         self.client.close()
+
+
+def _requests(batch: Batch) -> Iterator[range]:
+    """Yield the passages of each request, by place in the batch: as many as about REQUEST bytes hold, at least one.
+
+    Example:
+        >>> one = Batch(0, ["a", "b", "c"], None, ["", "x" * (2 << 20), ""], np.zeros((3, 4), np.float32))
+        >>> list(_requests(one)), list(_requests(Batch(0, ["a", "b"], None, None, np.zeros((2, 4), np.float32))))
+        ([range(0, 2), range(2, 3)], [range(0, 2)])
+    """
+    texts = zip(*batch.columns.values(), strict=True)
+    sizes = [NUMBER * batch.vectors.shape[1] + CHARACTER * sum(map(len, values)) for values in texts]
+    first, size = 0, 0
+    for place, one in enumerate(sizes):
+        if size and size + one > REQUEST:
+            yield range(first, place)
+            first, size = place, 0
+        size += one
+    yield range(first, len(sizes))

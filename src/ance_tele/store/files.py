@@ -30,6 +30,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = temporary_of(path, host(), os.getpid())
     try:
         yield temporary
+        share_weights(temporary)
         for file in [temporary] if temporary.is_file() else [f for f in temporary.rglob("*") if f.is_file()]:
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -41,6 +42,12 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
     finally:
         remove(temporary)
+
+
+def share_weights(folder: Path) -> None:
+    """Give weights in a folder the permissions of its other files: safetensors 0.8 writes for its user alone."""
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(file.parent.stat().st_mode & 0o666)  # as the umask left them to the folder
 
 
 def temporary_of(path: Path, host: str, process: int) -> Path:

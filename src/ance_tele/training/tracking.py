@@ -77,10 +77,8 @@ class Tracking:
             known["logged"][series] = step
             Path(self.folder).mkdir(parents=True, exist_ok=True)
             write_json(notes, known)
-            arguments, state, control = opened[0]
-            state.global_step = step
             for tracker in trackers:
-                tracker.on_log(arguments, state, control, logs=dict(values))
+                _log(tracker, opened[0], step, values)
 
         try:
             yield track
@@ -89,8 +87,7 @@ class Tracking:
                 with redirect_stdout(io.StringIO()):
                     for tracker in trackers:
                         tracker.on_train_end(*opened[0])
-                    if "wandb" in sys.modules:  # its callback leaves the run open for others, which would log to it
-                        sys.modules["wandb"].finish()
+                        _close_wandb(tracker, known)
 
 
 def _quiet(known: Mapping[str, Any]) -> AbstractContextManager[object]:
@@ -114,6 +111,18 @@ def _made(chosen: list[str], names: Sequence[str]) -> list[Any]:
         raise UserError(f"report_to {', '.join(names)}: {str(error).rstrip('.')}.") from None
 
 
+def _log(tracker: Any, opened: tuple[Any, ...], step: int, values: Mapping[str, float]) -> None:
+    """Log at a step; Trackio's callback names none, and its dashboard would show how often it was called."""
+    arguments, state, control = opened
+    state.global_step = step
+    if (trackio := getattr(tracker, "_trackio", None)) is None:
+        tracker.on_log(arguments, state, control, logs=dict(values))
+        return
+    from transformers.integrations.integration_utils import rewrite_logs
+
+    trackio.log({**rewrite_logs(dict(values)), "train/global_step": step}, step=step)
+
+
 def _open(trackers: list[Any], folder: Path, known: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Any, ...]:
     """Begin or go on with the run in all trackers; note the id that MLflow gives it."""
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -127,17 +136,50 @@ def _open(trackers: list[Any], folder: Path, known: dict[str, Any], settings: Ma
         def to_json_string(self) -> str:
             return json.dumps(dict(settings), indent=2, default=str)
 
-    name = f"{folder.resolve().parent.name}-{known['id']}"
+    name = known.setdefault("name", _name(folder, known, settings))
     arguments = Arguments(output_dir=str(folder), run_name=name, report_to="none")
     state, control = TrainerState(), TrainerControl()
     with _variables(folder, known):
         for tracker in trackers:
             if hasattr(tracker, "logging_dir"):  # TensorBoard's was read when it was made
                 tracker.logging_dir = os.environ["TENSORBOARD_LOGGING_DIR"]
+            _open_wandb(tracker, name, known)
             tracker.on_train_begin(arguments, state, control)
     if "mlflow" in sys.modules and (run := sys.modules["mlflow"].active_run()) is not None:
         known["mlflow"] = run.info.run_id
     return arguments, state, control
+
+
+def _name(folder: Path, known: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return what a run is called: its recipe, folder and id; the cells of a comparison have folders of one name.
+
+    Runs that were begun before names were noted are called by folder and id.
+    """
+    recipe = [str(settings["recipe"])] if "recipe" in settings and not known["logged"] else []
+    return "-".join([*recipe, folder.resolve().parent.name, known["id"]])
+
+
+def _open_wandb(tracker: Any, name: str, known: Mapping[str, Any]) -> None:
+    """Begin or go on with the run of Weights & Biases, if this is it; one that is open already is logged to.
+
+    Its variables would do for one run only: it reads them once in a process. Where the run lies is printed once.
+    """
+    wandb = getattr(tracker, "_wandb", None)
+    if wandb is not None and wandb.run is None:
+        wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "huggingface"),
+            name=name,
+            id=os.environ.get("WANDB_RUN_ID", known["id"]),
+            resume=os.environ.get("WANDB_RESUME", "allow"),
+            settings=wandb.Settings(silent=True) if known["logged"] else wandb.Settings(quiet=True),
+        )
+
+
+def _close_wandb(tracker: Any, known: Mapping[str, Any]) -> None:
+    """Finish the run of Weights & Biases that was opened here; its callback leaves it to whoever logs next."""
+    run = getattr(getattr(tracker, "_wandb", None), "run", None)
+    if run is not None and run.id == os.environ.get("WANDB_RUN_ID", known["id"]):
+        run.finish()
 
 
 @contextmanager
@@ -145,8 +187,6 @@ def _variables(folder: Path, known: Mapping[str, Any]) -> Iterator[None]:
     """Set the variables by which trackers find a run again, but those that the environment has."""
     wanted = {
         "TENSORBOARD_LOGGING_DIR": str(folder),
-        "WANDB_RUN_ID": known["id"],
-        "WANDB_RESUME": "allow",
         **({"MLFLOW_RUN_ID": known["mlflow"]} if "mlflow" in known else {}),
     }
     added = {name: value for name, value in wanted.items() if name not in os.environ}
