@@ -116,6 +116,31 @@ y = 2
     assert shown(read_markdown(source.replace("\n", "\r\n"))) == shown(read)
 
 
+@pytest.mark.parametrize(
+    ("text", "title", "first"),
+    [
+        ("---\ntitle: >-\n  A folded\n  title\ntags: [x]\n---\nBody.", "A folded title", "Body."),
+        ('---\ntitle: "Say \\"no\\"" # comment\n---\nBody.', 'Say "no"', "Body."),
+        ('---\ntitle: The "best" way\n---\nBody.', 'The "best" way', "Body."),
+        ("---\ntitle: C# for all # draft\n---\nBody.", "C# for all", "Body."),
+        ("---\ntitle:\ntags: x\n---\nBody.", "", "Body."),
+        ("---\n# made by hand\n\nlayout: page\ntitle: Page\n...\nBody.", "Page", "Body."),
+        ('+++\ndate = 2024-01-01\ntitle = "Of Hugo"\n[params]\nx = 1\n+++\n\nBody.', "Of Hugo", "Body."),
+        ("---\n---\nBody.", "", "Body."),
+        ("---\n\nA text between rules.\n\n---\n\nBody.", "", "A text between rules."),
+        ("---\nA text behind a rule.\n", "", "A text behind a rule."),
+    ],
+)
+def test_front_matter(text: str, title: str, first: str) -> None:
+    read = read_markdown(text)
+    assert (read.title, read.blocks[0].text) == (title, first)
+
+
+def test_what_a_style_hides_is_left_out() -> None:
+    page = '<main><p style="color: red; DISPLAY : none">Not this.</p><p style="color: red">This.</p></main>'
+    assert [block.text for block in read_html(page).blocks] == ["This."]
+
+
 def test_restructured_text() -> None:
     source = """
 .. _a-label:

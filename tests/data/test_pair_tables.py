@@ -107,7 +107,29 @@ BAD: dict[str, tuple[Files, Pairs, str]] = {
     ),
     "too few": ({"a.csv": table(",", ROWS[:4])}, HOW, "has 2 different queries, too few to divide"),
     "nothing left": ({"a.csv": table(",")}, Pairs("q", "p", dev=0.5, test=0.5), "leaves no queries to train on"),
-    "a row too short": ({"a.csv": table(",") + "x\n"}, HOW, "cannot be read behind row"),
+    "a row too short": (
+        {"a.csv": table(",") + "x\n"},
+        HOW,
+        "a.csv row 41 has 1 columns, but the header has 4 (x); complete the row, or quote",
+    ),
+    "the same column": ({"a.csv": table(",")}, Pairs("q", "q"), "Query and passage are both the column 'q'"),
+    "no number": (
+        {"a.csv": table(",")},
+        Pairs("q", "p", score="s", relevant_from=float("nan")),
+        "relevant_from is nan",
+    ),
+    "nothing relevant": (
+        {"a.csv": table(",")},
+        Pairs("q", "p", score="s", relevant_from=99),
+        "No row of a.csv has a 's' of at least 99, so nothing is relevant; lower --relevant_from.",
+    ),
+    "a quote as delimiter": ({"a.csv": table(",")}, Pairs("q", "p", delimiter='"'), "must be one character"),
+    "an escape as delimiter": ({"a.csv": table(",")}, Pairs("q", "p", delimiter=r"\t"), "for a tab pass --delimiter $"),
+    "no columns": (
+        {"a.jsonl": ROWS},
+        Pairs("q", "p", delimiter=";"),
+        "a.jsonl has no delimiter; leave --delimiter out",
+    ),
 }
 
 

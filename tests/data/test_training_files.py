@@ -176,7 +176,10 @@ def test_raw_tabs_and_numbers_stay_text(tmp_path: Path) -> None:
     [
         ({"train.jsonl": [{"anchor": "x", "pos": "y"}]}, ["no field 'positive'", "anchor, pos"]),
         ({"train.csv": "anchor,answer\nx,y\n"}, ["train.csv row 1", "no field 'positive'", "anchor, answer"]),
-        ({"train.csv": "anchor,positive\nx\n"}, ["train.csv cannot be read", "Expected 2 columns"]),
+        (
+            {"train.csv": "anchor,positive\nx\n"},
+            ["train.csv row 1 has 1 columns, but the header has 2 (x); complete the row"],
+        ),
         ({"train.csv": ""}, ["train.csv is empty"]),
         ({"train.parquet": b"PAR1 no"}, ["train.parquet cannot be read"]),
         (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from judges import write_judge
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.util import mine_hard_negatives
@@ -161,7 +161,21 @@ def test_the_same_seed_gives_the_same_and_another_gives_others(
     ("given", "sentence"),
     [
         ({"anchor_column_name": "query"}, "no column 'query'; its columns are anchor, positive"),
+        ({"anchor_column_name": "positive"}, "both the column 'positive'; name the other one too"),
         ({"output_format": "pairs"}, "no output_format 'pairs'"),
+        ({"sampling_strategy": "best"}, "sampling_strategy is 'best'; it must be one of random, top"),
+        ({"precision": "fp16"}, "precision is 'fp16'; it must be one of auto, float32, bf16"),
+        ({"alpha": 2}, "alpha is 2; it must lie between 0 and 1"),
+        ({"range_min": -1}, "range_min is -1; it must lie between 0"),
+        ({"batch_size": 0}, "batch_size is 0; it must lie between 1"),
+        ({"num_negatives": 2.5}, "num_negatives is 2.5; it must be a whole number"),
+        ({"history": "last"}, "history is a str; give what the mining before has returned"),
+        ({"cross_encoder": torch.nn.Linear(2, 2), "max_score": 1.0}, "cross_encoder is a Linear; give a CrossEncoder"),
+        ({"corpus": "t1 w3"}, "The corpus is of type str; give a list of texts"),
+        ({"corpus": {"d1": "t1 w3"}}, "The corpus is of type dict; give a list of texts"),
+        ({"corpus": Dataset.from_dict({"text": ["t1"]})}, "The corpus is of type Dataset; give a list of texts"),
+        ({"corpus": ["t1 w3", " "]}, "Row 1 of the corpus is ' '; it must be a text that is not empty"),
+        ({"corpus": ["t1 w3", ["t2"]]}, r"Row 1 of the corpus is \['t2'\]; it must be a text"),
         ({"num_negatives": 61}, "num_negatives is 61, but the pool holds 60"),
         ({"range_min": 200}, "range_min is 200; it must be below depth"),
         ({"cross_encoder": "a/b"}, "nothing for it to decide"),
@@ -173,7 +187,45 @@ def test_what_cannot_be_is_one_sentence(
     given: dict[str, Any], sentence: str, data: tuple[Dataset, list[str]], model: SentenceTransformer
 ) -> None:
     with pytest.raises(UserError, match=sentence):
-        at.mine_teleportation_negatives(*data[:1], model, corpus=data[1], **given)
+        at.mine_teleportation_negatives(data[0], model, **{"corpus": data[1], **given})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "sentence"),
+    [
+        (DatasetDict(train=Dataset.from_dict({"a": ["t1"], "b": ["t2"]})), "The dataset is of type DatasetDict; give"),
+        (Dataset.from_dict({"a": ["t1"], "b": ["t2"]}).to_iterable_dataset(), "The dataset is of type IterableDataset"),
+        ([{"a": "t1", "b": "t2"}], "The dataset is of type list; give one datasets.Dataset"),
+        (Dataset.from_dict({"a": ["t1"], "negative": ["t2"]}), "The column 'negative' holds anchors or positives, but"),
+        (Dataset.from_dict({"a": ["t1"], "negative_1": ["t2"]}), "The column 'negative_1' holds anchors or positives"),
+        (Dataset.from_dict({"label": ["t1"], "b": ["t2"]}), "The column 'label' holds anchors or positives, but"),
+        (Dataset.from_dict({"a": ["t1", None], "b": ["t2", "t3"]}), "Row 1 of column 'a' is None; it must be a text"),
+        (Dataset.from_dict({"a": ["t1"], "b": [["t2", "t3"]]}), r"Row 0 of column 'b' is \['t2', 't3'\]; it must be"),
+    ],
+)
+def test_what_is_no_dataset_of_pairs_is_one_sentence(dataset: Any, sentence: str, model: SentenceTransformer) -> None:
+    with pytest.raises(UserError, match=sentence):
+        at.mine_teleportation_negatives(dataset, model, corpus=["t3"])
+    with pytest.raises(UserError, match=sentence):
+        at.TeleportationCallback(dataset, corpus=["t3"])
+
+
+def test_what_is_left_out_is_a_warning(model: SentenceTransformer, caplog: pytest.LogCaptureFixture) -> None:
+    pairs = Dataset.from_dict({"a": ["t1", "t2", "t2"], "b": ["t1 u7", "t2 u8", "t2 u9"], "label": [1, 1, 0]})
+    mined = at.mine_teleportation_negatives(
+        pairs, model, corpus=["t3 w1"], num_negatives=3, output_format="n-tuple", pool_per_source=3
+    )
+    # the first anchor has the other two positives and the text of the corpus, the second only two texts
+    assert list(mined.dataset["a"]) == ["t1"]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [
+        "the column 'label' is not read: every row is taken for a pair of an anchor and a positive",
+        "1 of 2 anchors have fewer than 3 negatives and are left out",
+    ]
+    with pytest.raises(UserError, match="2 of 2 anchors have fewer than 4 negatives and are left out, so there is no"):
+        at.mine_teleportation_negatives(
+            pairs, model, corpus=["t3 w1"], num_negatives=4, output_format="n-tuple", pool_per_source=4
+        )
 
 
 def test_other_models_and_empty_data_are_refused(model: SentenceTransformer) -> None:

@@ -226,6 +226,29 @@ def test_workers_read_what_was_exchanged(
     assert same(*map(weights, models))
 
 
+@pytest.mark.parametrize("prompts", ["query : ", {"anchor": "query : ", "negative_1": "passage : "}], ids=str)
+def test_it_mines_with_the_prompts_of_the_trainer(
+    prompts: Any, data: tuple[Dataset, list[str]], tiny_model: Path, tmp_path: Path
+) -> None:
+    model = load(tiny_model)
+
+    def found(**given: str) -> float:
+        return at.mine_teleportation_negatives(
+            data[0], model, corpus=data[1], precision="float32", depth=20, pool_per_source=4, **given
+        ).training_mrr
+
+    passage = "query : " if isinstance(prompts, str) else ""
+    expected = found(query_prompt="query : ", corpus_prompt=passage)
+    assert expected != found()
+    trainer = trainer_of(callback_of(data), model, tmp_path, max_steps=1, prompts=prompts)
+    trainer.train()
+    assert trainer.state.log_history[0]["training_mrr"] == expected
+    own = callback_of(data, encoder=at.EncoderConfig(precision="float32", query_prompt="", passage_prompt=""))
+    fresh = trainer_of(own, load(tiny_model), tmp_path, max_steps=1, prompts=prompts)
+    fresh.train()
+    assert fresh.state.log_history[0]["training_mrr"] != expected
+
+
 def test_what_cannot_be_is_one_sentence(data: tuple[Dataset, list[str]], tiny_model: Path, tmp_path: Path) -> None:
     model = load(tiny_model)
     forgotten = callback_of(data)
@@ -243,6 +266,16 @@ def test_what_cannot_be_is_one_sentence(data: tuple[Dataset, list[str]], tiny_mo
         callback_of(data, mining=at.MiningConfig(sources=("bm25",)))
     with pytest.raises(UserError, match="every_epochs is 0"):
         callback_of(data, every_epochs=0)
+    with pytest.raises(UserError, match=r"every_epochs is 1\.5; it must be a whole number"):
+        callback_of(data, every_epochs=1.5)
+    with pytest.raises(UserError, match=r"alpha is 3\.0; it must lie between 0 and 1"):
+        callback_of(data, mining=at.MiningConfig(alpha=3.0))
+    with pytest.raises(UserError, match=r"mining is a dict; it must be an ance_tele\.MiningConfig"):
+        callback_of(data, mining={"alpha": 0.3})
+    with pytest.raises(UserError, match="query_max_len is -3; it must lie between 3"):
+        callback_of(data, encoder=at.EncoderConfig(query_max_len=-3))
+    with pytest.raises(UserError, match="teacher is a SentenceTransformer; give a CrossEncoder"):
+        callback_of(data, teacher=model)
     with pytest.raises(UserError, match="no negative for any of the 72 anchors"):
         strict = callback_of(data, mining=at.MiningConfig(max_score=-1.0))
         trainer_of(strict, model, tmp_path).train()

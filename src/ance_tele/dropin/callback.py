@@ -1,10 +1,10 @@
 """``TeleportationCallback``: an ordinary SentenceTransformerTrainer whose negatives are mined again while it trains."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from accelerate.utils import broadcast_object_list, gather_object
@@ -14,8 +14,16 @@ from sentence_transformers.base.training_args import BatchSamplers
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.values import check
 from ance_tele.dropin.pairs import Pairs
-from ance_tele.dropin.searching import MOST_MININGS, Searched, check_model, check_settings, searching
+from ance_tele.dropin.searching import (
+    MOST_MININGS,
+    Searched,
+    check_cross_encoder,
+    check_model,
+    check_settings,
+    searching,
+)
 from ance_tele.dropin.served import Resolve, Served, served_dataset
 from ance_tele.dropin.state import FILE, State, load_state, save_state
 from ance_tele.dropin.teacher import teacher_labels
@@ -27,6 +35,8 @@ from ance_tele.training.batches import BatchPlan
 log = logging.getLogger(__name__)
 
 Figures = dict[str, float]
+_Some = Annotated[int, (1, 1 << 20)]
+_SomeOrNone = Annotated[int | None, (1, 1 << 20)]
 
 
 class TeleportationCallback(TrainerCallback):
@@ -51,7 +61,8 @@ class TeleportationCallback(TrainerCallback):
         every_epochs: Mine again after so many epochs.
         every_steps: Mine again after so many optimiser steps instead, also within an epoch.
         mining: Sources, depth, shares, filters.
-        encoder: Prompts, lengths and precision of mining.
+        encoder: Prompts, lengths and precision of mining; prompts by default the trainer's ``prompts``, if it has any,
+            else the model's own.
         teacher: A cross-encoder (or its folder or hub name); its logits for positive and negatives are the column
             ``label``, as MarginMSELoss takes them.
         anchor_column_name: Column of anchors; the first by default.
@@ -107,19 +118,23 @@ class TeleportationCallback(TrainerCallback):
         resume_from: str | Path | None = None,
         cache: Path | None = None,
     ) -> None:
-        for name, value in {
-            "num_negatives": num_negatives,
-            "every_epochs": every_epochs,
-            "every_steps": 1 if every_steps is None else every_steps,
-        }.items():
-            if value < 1:
-                raise UserError(f"{name} is {value}; it must be at least 1.")
-        self.mining, self.encoder = mining or MiningConfig(), encoder or EncoderConfig()
-        check_settings(self.mining)
+        for name, value, kind in (
+            ("num_negatives", num_negatives, _Some),
+            ("every_epochs", every_epochs, _Some),
+            ("every_steps", every_steps, _SomeOrNone),
+            ("seed", seed, int),
+        ):
+            check(name, value, kind)
+        self.mining = MiningConfig() if mining is None else mining
+        self.encoder = EncoderConfig() if encoder is None else encoder
+        check_settings(self.mining, self.encoder)
+        if teacher is not None:
+            check_cross_encoder("teacher", teacher)
         self.num_negatives, self.every_epochs, self.every_steps = num_negatives, every_epochs, every_steps
         self.teacher, self.seed, self.resume_from = teacher, seed, resume_from
         self.log: Callable[[Figures], None] | None = None
         self._pairs = Pairs.of(dataset, corpus, anchor_column_name, positive_column_name, cache)
+        self._encoder = self.encoder
         self._served = Served(len(dataset), num_negatives, teacher is not None)
         self._resolve, self._state = Resolve(self._pairs, self._served), State()
         self.train_dataset = served_dataset(self._resolve)
@@ -166,7 +181,7 @@ class TeleportationCallback(TrainerCallback):
         planned = whole // part
         if planned > MOST_MININGS:
             raise UserError(f"There would be {planned:,} minings, and {MOST_MININGS} are the most; mine less often.")
-        self._state = State()
+        self._state, self._encoder = State(), self._prompted(getattr(args, "prompts", None))
         if not state.global_step:
             self._served.table.fill_(-1)
             return
@@ -213,6 +228,19 @@ class TeleportationCallback(TrainerCallback):
             path, key = _checkpoint(args, state) / FILE, self._pairs.training.key
             save_state(path, self._state, self._served.table.numpy(), labels, key)
 
+    def _prompted(self, prompts: Mapping[str, str] | str | None) -> EncoderConfig:
+        """Return the settings of mining with the prompts that the trainer trains with, if it is given any."""
+        if not prompts:
+            return self.encoder
+        columns = (self._pairs.anchor, self._pairs.positive)
+        query, passage = (prompts if isinstance(prompts, str) else prompts.get(name, "") for name in columns)
+        own = self.encoder
+        return replace(
+            own,
+            query_prompt=query if own.query_prompt is None else own.query_prompt,
+            passage_prompt=passage if own.passage_prompt is None else own.passage_prompt,
+        )
+
     # ---- mining ---------------------------------------------------------------------------------------
 
     def _mine(
@@ -225,7 +253,7 @@ class TeleportationCallback(TrainerCallback):
         """Mine with the model as it is, and exchange the negatives of all rows but those ``kept``."""
         figures: Figures = {}
         if state.is_world_process_zero:
-            with searching(self._pairs, model, self.mining, self.encoder, again=bool(self._state.pools)) as searched:
+            with searching(self._pairs, model, self.mining, self._encoder, again=bool(self._state.pools)) as searched:
                 score = searched.scores(self.mining.cross_encoder)
                 pool, _ = searched.pool(self._state.pools, self.seed, score)
                 figures = self._figures(searched)
@@ -240,7 +268,7 @@ class TeleportationCallback(TrainerCallback):
         """Search for the anchors once more, and log what the last stretch of training has changed."""
         figures: Figures = {}
         if state.is_world_process_zero:
-            with searching(self._pairs, model, self.mining, self.encoder, again=True) as searched:
+            with searching(self._pairs, model, self.mining, self._encoder, again=True) as searched:
                 figures = self._figures(searched)
         self._log(figures, state, control)
 

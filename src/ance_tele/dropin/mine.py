@@ -4,16 +4,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from datasets import Dataset
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ance_tele.console.errors import UserError, unknown
+from ance_tele.console.values import check
 from ance_tele.dropin.drawing import FORMATS, OutputFormat, draw
 from ance_tele.dropin.pairs import Pairs
-from ance_tele.dropin.searching import searching
+from ance_tele.dropin.searching import check_cross_encoder, check_model, check_settings, searching
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.in_use import Task
 from ance_tele.encode.lengths import declared_length
@@ -23,6 +24,10 @@ from ance_tele.mining.quota import quota_at
 from ance_tele.runs.learning import Change, change
 
 log = logging.getLogger(__name__)
+
+Strategy: TypeAlias = Literal["random", "top"]
+_Some = Annotated[int, (1, 1 << 20)]
+_SomeOrNone = Annotated[int | None, (1, 1 << 20)]
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def mine_teleportation_negatives(
     absolute_margin: float | None = None,
     relative_margin: float | None = None,
     num_negatives: int = 3,
-    sampling_strategy: Literal["random", "top"] = "random",
+    sampling_strategy: Strategy = "random",
     query_prompt_name: str | None = None,
     query_prompt: str | None = None,
     corpus_prompt_name: str | None = None,
@@ -149,8 +154,18 @@ def mine_teleportation_negatives(
     """
     if output_format not in FORMATS:
         raise UserError(unknown("output_format", output_format, FORMATS))
-    if num_negatives < 1:
-        raise UserError(f"num_negatives is {num_negatives}; at least one negative must be asked for.")
+    for name, value, kind in (
+        ("num_negatives", num_negatives, _Some),
+        ("sampling_strategy", sampling_strategy, Strategy),
+        ("batch_size", batch_size, _SomeOrNone),
+        ("seed", seed, int),
+    ):
+        check(name, value, kind)
+    if history is not None and not isinstance(history, Mined):
+        raise UserError(f"history is a {type(history).__name__}; give what the mining before has returned.")
+    if cross_encoder is not None:
+        check_cross_encoder("cross_encoder", cross_encoder)
+    check_model(model)
     config = MiningConfig(
         depth=depth,
         pool_per_source=pool_per_source,
@@ -162,6 +177,12 @@ def mine_teleportation_negatives(
         absolute_margin=absolute_margin,
         relative_margin=relative_margin,
     )
+    encoder = EncoderConfig(
+        query_prompt=_prompt(model, query_prompt, query_prompt_name),
+        passage_prompt=_prompt(model, corpus_prompt, corpus_prompt_name),
+        precision=precision,
+    )
+    check_settings(config, encoder)
     past = () if history is None else history.pools
     drawn_from = quota_at(config, len(past) + 1).total
     if num_negatives > drawn_from:
@@ -172,11 +193,6 @@ def mine_teleportation_negatives(
     key = pairs.training.key
     if history is not None and history.key != key:
         raise UserError("The history is of other anchors, positives or corpus; leave it out, or give the same dataset.")
-    encoder = EncoderConfig(
-        query_prompt=_prompt(model, query_prompt, query_prompt_name),
-        passage_prompt=_prompt(model, corpus_prompt, corpus_prompt_name),
-        precision=precision,
-    )
     if batch_size is not None:
         encoder = replace(encoder, encode_tokens=batch_size * _longest(model))
     with searching(pairs, model, config, encoder, again=history is not None) as searched:
@@ -187,10 +203,14 @@ def mine_teleportation_negatives(
     for name, counts in dropped.items():
         if any(counts.values()):
             log.info(f"{name} left out {sum(counts.values()):,} candidates")
-    if drawn.short:
-        log.info(f"{drawn.short:,} of {len(ranks):,} anchors have fewer than {num_negatives} negatives")
-    changed = None if history is None else change(history.reciprocal_ranks, ranks)
     mined = Dataset.from_dict(drawn.rows_of(output_format, output_scores))
+    if drawn.short:
+        left = " and are left out" if output_format == "n-tuple" else ""
+        few = f"{drawn.short:,} of {len(ranks):,} anchors have fewer than {num_negatives} negatives{left}"
+        if not len(mined):
+            raise UserError(f"{few}, so there is no row; lower num_negatives, raise depth, or give a larger corpus.")
+        log.warning(few)
+    changed = None if history is None else change(history.reciprocal_ranks, ranks)
     return Mined(mined, (*past, pool), ranks, changed, key)
 
 

@@ -1,8 +1,11 @@
 """A dataset of (anchor, positive) rows as a collection: distinct texts, and which pair each row is."""
 
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -13,6 +16,12 @@ from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.load import cache_folder, collection_from_dicts
 from ance_tele.mining.config import MiningConfig
 from ance_tele.runs.training_set import TrainingSet
+
+log = logging.getLogger(__name__)
+
+# Columns that sentence-transformers reads as labels, and those that are added.
+_LABELS = ("label", "labels", "score", "scores")
+_TAKEN = re.compile(rf"negative(_\d+)?|{'|'.join(_LABELS)}")
 
 
 @dataclass(frozen=True)
@@ -52,25 +61,24 @@ class Pairs:
             cache: Folder of Arrow files and tokens; that of the package by default.
 
         Raises:
-            UserError: There is no such column or no row, or a text is empty or no string.
+            UserError: It is no Dataset, there is no such column or no row, or a text is empty or no string.
         """
+        if not isinstance(dataset, Dataset):
+            raise UserError(
+                f"The dataset is of type {type(dataset).__name__}; give one datasets.Dataset, such as "
+                "dataset['train'] or Dataset.from_list(list(rows))."
+            )
         if not len(dataset):
             raise UserError("The dataset has no rows; give pairs of an anchor and a positive.")
-        columns = list(dataset[0])  # as read: a transform may resolve ids to texts
-        if len(columns) < 2:
-            raise UserError(f"The dataset has the column {columns[0]} alone; it needs anchors and positives.")
-        names = anchor or columns[0], positive or columns[1]
-        for name in names:
-            if name not in columns:
-                raise UserError(f"The dataset has no column '{name}'; its columns are {', '.join(columns)}.")
+        names = _columns(list(dataset[0]), anchor, positive)  # as read: a transform may resolve ids to texts
         read = dataset[:]
-        anchors, positives = (list(read[name]) for name in names)
-        queries, passages = _numbered(anchors), _numbered([*(corpus or ()), *positives])
+        anchors, positives = (_texts(read[name], f"column '{name}'") for name in names)
+        queries, passages = _numbered(anchors), _numbered([*_corpus(corpus), *positives])
         rows = [(queries[query], passages[text]) for query, text in zip(anchors, positives, strict=True)]
         judged: dict[str, dict[str, int]] = {}
         for query, passage in rows:
             judged.setdefault(_id(query), {})[_id(passage)] = 1
-        folder = cache or cache_folder()
+        folder = cache_folder() if cache is None else Path(cache)
         texts, asked = ({_id(row): text for text, row in numbers.items()} for numbers in (passages, queries))
         collection = collection_from_dicts(texts, asked, {"train": judged}, name="dataset", cache=folder)
         training = TrainingSet.of(collection, MiningConfig())
@@ -85,6 +93,50 @@ class Pairs:
     def collection(self) -> Collection:
         """Distinct anchors and texts."""
         return self.training.collection
+
+
+def _columns(columns: Sequence[str], anchor: str | None, positive: str | None) -> tuple[str, str]:
+    """Return the names of the columns of anchors and positives."""
+    if len(columns) < 2:
+        raise UserError(f"The dataset has the column {columns[0]} alone; it needs anchors and positives.")
+    names = anchor or columns[0], positive or columns[1]
+    for name in names:
+        if name not in columns:
+            raise UserError(f"The dataset has no column '{name}'; its columns are {', '.join(columns)}.")
+        if _TAKEN.fullmatch(name):
+            raise UserError(
+                f"The column '{name}' holds anchors or positives, but negatives, labels and scores get this name; "
+                "rename it, or name other columns by anchor_column_name and positive_column_name."
+            )
+    if names[0] == names[1]:
+        raise UserError(
+            f"Anchors and positives are both the column '{names[0]}'; name the other one too, by anchor_column_name "
+            f"and positive_column_name: there are {', '.join(columns)}."
+        )
+    for name in set(columns) & set(_LABELS):
+        log.warning(f"the column '{name}' is not read: every row is taken for a pair of an anchor and a positive")
+    return names
+
+
+def _corpus(corpus: Iterable[str] | None) -> list[str]:
+    """Return the texts of a corpus; what would be read as other texts than were meant is refused."""
+    if corpus is None:
+        return []
+    if isinstance(corpus, str | Mapping | Dataset) or not isinstance(corpus, Iterable):
+        raise UserError(
+            f"The corpus is of type {type(corpus).__name__}; give a list of texts, such as dataset['text'] or "
+            "list(texts.values())."
+        )
+    return _texts(corpus, "the corpus")
+
+
+def _texts(values: Iterable[Any], where: str) -> list[str]:
+    """Return a list of texts, none of which is empty."""
+    texts = list(values)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"Row {number} of {where} is {text!r:.60}; it must be a text that is not empty.")
+    return texts
 
 
 def texts_at(texts: Texts, rows: np.ndarray) -> list[str]:

@@ -14,6 +14,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
+from ance_tele.console.values import check_fields
 from ance_tele.data.ragged import within
 from ance_tele.dropin.pairs import Pairs
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
@@ -72,6 +73,7 @@ class Searched:
         """Return what scores pairs of an anchor and a text: the model, or a cross-encoder."""
         if cross_encoder is None:
             return DenseScorer(self.retriever).of(self.pairs.training.queries)
+        check_cross_encoder("cross_encoder", cross_encoder)
         scorer = CrossEncoderScorer(cross_encoder, self.retriever.config, self.pairs.collection)
         return scorer.of(self.pairs.training.queries)
 
@@ -153,7 +155,7 @@ def searching(
         UserError: The model or the settings cannot be used.
     """
     check_model(model)
-    check_settings(config)
+    check_settings(config, encoder)
     encoder = _as_loaded(model, encoder)
     was_training = [(module, module.training) for module in model.modules()]
     with _random_untouched(), TemporaryDirectory(dir=_made(pairs.cache)) as folder:
@@ -180,12 +182,31 @@ def check_model(model: object) -> None:
         raise UserError(f"The model is a {type(model).__name__}; negatives are mined with a SentenceTransformer.")
 
 
-def check_settings(config: MiningConfig) -> None:
-    """Refuse settings that need more than pairs of texts.
+def check_cross_encoder(name: str, given: object) -> None:
+    """Refuse what is neither a cross-encoder nor the name of one.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if not isinstance(given, CrossEncoder | str | Path):
+        raise UserError(f"{name} is a {type(given).__name__}; give a CrossEncoder, or its folder or hub name.")
+
+
+def _check_kind(name: str, given: object, kind: type) -> None:
+    """Refuse settings of another class, or out of their ranges."""
+    if not isinstance(given, kind):
+        raise UserError(f"{name} is a {type(given).__name__}; it must be an ance_tele.{kind.__name__}.")
+    check_fields(given)
+
+
+def check_settings(config: MiningConfig, encoder: EncoderConfig) -> None:
+    """Refuse settings out of their ranges, and those that need more than pairs of texts.
 
     Raises:
         UserError: A setting or source is not possible here.
     """
+    _check_kind("mining", config, MiningConfig)
+    _check_kind("encoder", encoder, EncoderConfig)
     config.check()
     for source in (*config.sources, *(config.first_sources or ())):
         if source in _ELSEWHERE:

@@ -116,6 +116,7 @@ _OPEN = frozenset(
         "body",
     ]
 )
+_HIDDEN = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^>]*?(/?)>")
 
 
@@ -210,7 +211,8 @@ class _Reader:
         if not given:
             return False
         classes = set((given.get("class") or "").split())
-        hidden = "hidden" in given or given.get("aria-hidden") == "true"
+        styled = _HIDDEN.search(given.get("style") or "")
+        hidden = "hidden" in given or given.get("aria-hidden") == "true" or styled is not None
         return hidden or (given.get("role") or "") in _ROLES or bool(classes & _CLASSES)
 
     def _enter(self, node: Any, stack: list[Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Pairs:
     score: str | None = None
     query_id: str | None = None
     passage_id: str | None = None
-    relevant_from: float = 1.0
+    relevant_from: Annotated[float, (-1e30, 1e30)] = 1.0
     delimiter: str | None = None
     dev: Share = 0.1
     test: Share = 0.1
@@ -113,11 +113,18 @@ def _check(path: Path, how: Pairs) -> None:
         raise UserError(f"{path} is not a file; data from-csv takes a {', '.join(ROWS)} file.")
     if not path.name.removesuffix(".gz").endswith(ROWS) or path.name.endswith(".parquet.gz"):
         raise UserError(f"{path.name} ends in none of {', '.join(ROWS)} (.gz); save a spreadsheet as CSV in UTF-8.")
-    for name in ("dev", "test"):
-        check(name, getattr(how, name), Share)
+    hints = get_type_hints(Pairs, include_extras=True)
+    for name in ("relevant_from", "dev", "test"):
+        check(name, getattr(how, name), hints[name])
     check_shares(how.dev, how.test, "queries")
-    if how.delimiter is not None and len(how.delimiter.encode()) != 1:
-        raise UserError(f"The delimiter is {how.delimiter!r}; it must be one character, such as ';'.")
+    if how.query == how.passage:
+        raise UserError(f"Query and passage are both the column '{how.query}'; name two columns.")
+    if how.delimiter is not None:
+        if len(how.delimiter.encode()) != 1 or how.delimiter in '"\r\n':
+            hint = r"; for a tab pass --delimiter $'\t'" if how.delimiter == r"\t" else ", such as ';'"
+            raise UserError(f"The delimiter is {how.delimiter!r}; it must be one character{hint}.")
+        if not path.name.removesuffix(".gz").endswith((".csv", ".tsv")):
+            raise UserError(f"{path.name} has no delimiter; leave --delimiter out.")
     row = next((row for _, row in read_rows(path, how.delimiter)), None)
     if row is None:
         raise UserError(f"{path.name} holds no rows.")
@@ -137,8 +144,20 @@ def _check(path: Path, how: Pairs) -> None:
 
 def _bounds(path: Path, how: Pairs) -> dict[str, tuple[int, int]]:
     """Return the splits, and the hashes of the texts of queries from and to which each reaches."""
-    found = (_hash(_query(row, how)) for _, row in read_rows(path, how.delimiter))
-    hashes = np.unique(np.fromiter(found, np.uint64))
+    relevant = how.score is None
+
+    def read() -> Iterator[int]:
+        nonlocal relevant
+        for _, row in read_rows(path, how.delimiter):
+            relevant = relevant or not _below(row, how)
+            yield _hash(_query(row, how))
+
+    hashes = np.unique(np.fromiter(read(), np.uint64))
+    if not relevant:
+        raise UserError(
+            f"No row of {path.name} has a '{how.score}' of at least {how.relevant_from:g}, so nothing is relevant; "
+            "lower --relevant_from."
+        )
     sizes = {
         name: max(1, round(share * len(hashes))) for name, share in (("test", how.test), ("dev", how.dev)) if share
     }
@@ -163,6 +182,14 @@ def _rows_of(path: Path, how: Pairs, low: int, high: int) -> Iterator[tuple[int,
 def _query(row: Mapping[str, Any], how: Pairs) -> str:
     value = row.get(how.query)
     return value.strip() if isinstance(value, str) else ""  # of another type: refused when it is parsed
+
+
+def _below(row: Mapping[str, Any], how: Pairs) -> bool:
+    """Return whether the score of a row is too low; one that is no number is refused when it is parsed."""
+    try:
+        return float(row[how.score or ""]) < how.relevant_from
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _hash(query: str) -> int:

@@ -15,6 +15,7 @@ ROWS = (".jsonl", ".csv", ".tsv", ".parquet")
 BLOCK = 1 << 22  # bytes of CSV read at a time; no row may be longer
 ENOUGH = 1000  # lines with a quotation mark that decide whether a file is quoted
 _FIELD = r'(?:[^"\t]*|"[^"]*(?:""[^"]*)*")'
+_RAGGED = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)")
 _QUOTED = re.compile(rf"{_FIELD}(?:\t{_FIELD})*")
 
 
@@ -78,6 +79,11 @@ def read_rows(path: Path, delimiter: str | None = None) -> Iterator[tuple[int, d
         why = " ".join(str(error).split())
         if "block size" in why:
             why = f"a row is longer than {BLOCK >> 20} MiB; give it as JSON lines"
+        if ragged := _RAGGED.search(why):
+            raise UserError(
+                f"{path.name} row {int(ragged[1]) - 1:,} has {ragged[3]} columns, but the header has {ragged[2]} "
+                f"({ragged[4]:.100}); complete the row, or quote the field that holds the separator."
+            ) from None
         raise UserError(f"{path.name} cannot be read behind row {number} ({why:.200}).") from None
 
 
