@@ -69,7 +69,7 @@ def test_generated_queries_that_do_not_come_back_are_left_out(
         assert main(["data", "from-folder", str(docs), *words]) == 0
         said = capsys.readouterr().out
         assert "of 81 queries find their passage within the first 5" in said
-        assert "queries that do not find their passage (round trip)" in said
+        assert "queries whose passage was not found (round trip)" in said
         found = load_collection(tmp_path / name)
         assert "t19 w19" not in found.queries.table["text"].to_pylist() or name == "dense"
         assert "left out" in (tmp_path / name / "SOURCE.md").read_text()

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ance_tele.data.documents.files import KINDS, read_documents
 from ance_tele.data.documents.folder import write_documents
 from ance_tele.data.documents.how import FromFolder
 from ance_tele.data.documents.html import DEEPEST, read_html
+from ance_tele.data.documents.left_out import LeftOut
 from ance_tele.data.documents.markdown import read_markdown
 from ance_tele.data.documents.packing import pack, words_in
 from ance_tele.data.documents.passages import passages_of
@@ -445,19 +445,19 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
     (docs / "linked").symlink_to(outside)
     (docs / "copy.md").write_text((docs / "part0" / "topic0.md").read_text())
     os.mkfifo(docs / "pipe.txt")
-    left_out = Counter[str]()
+    left_out = LeftOut()
     read = {name for name, _ in read_documents(docs, left_out)}
     assert read == {"copy.md", "declared.html", "part0/topic0.md", "part1/topic1.md", "part2/topic2.md", "wide.txt"}
     assert left_out == {
-        "files: binary (they hold NUL)": 1,
+        "files: binary": 1,
         "files: not UTF-8": 1,
         "files: empty": 1,
         "files: larger than 16 MiB": 1,
         "files: elements lie in each other more than 2,000 deep": 1,
         "files of another kind: .png": 1,
-        "hidden files and folders": 1,
+        "hidden folders": 1,
         "symbolic links": 2,
-        "files that are none (pipes, devices)": 1,
+        "special files (pipes, devices)": 1,
     }
     lines = write_documents(docs, tmp_path / "data", FromFolder(make="none")).lines()
     assert "left out: 2 passages with the text of an earlier one" in lines
@@ -469,7 +469,7 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
 
 def asked(source: str, make: Any = "headings") -> list[str]:
     found = sections("guide.md", read_markdown(source))
-    return [one.query for one in ask(found, make, Counter()).values()]
+    return [one.query for one in ask(found, make, LeftOut()).values()]
 
 
 def test_which_headings_are_queries() -> None:
@@ -509,7 +509,7 @@ def test_too_few_documents_to_divide(tmp_path: Path) -> None:
 @given(st.sets(st.integers(0, 500), min_size=3, max_size=60), st.floats(0, 0.4), st.floats(0, 0.4))
 def test_no_split_is_empty_and_each_document_is_in_one(numbers: set[int], dev: float, test: float) -> None:
     queries = [Query(f"q{number}-{part}", "x", "heading", (f"p{number}",)) for number in numbers for part in range(2)]
-    parts = split(queries, {f"p{number}": f"d{number}" for number in numbers}, dev, test, Counter())
+    parts = split(queries, {f"p{number}": f"d{number}" for number in numbers}, dev, test, LeftOut())
     assert set(parts) == {"train", *(["dev"] if dev else []), *(["test"] if test else [])}
     assert sorted(query.id for part in parts.values() for query in part) == sorted(query.id for query in queries)
     of = {split: {query.passages[0] for query in part} for split, part in parts.items()}
@@ -544,7 +544,7 @@ def test_generated_queries(tmp_path: Path) -> None:
     keep = write_documents(
         docs, tmp_path / "kept", FromFolder(queries=file), keep=lambda passages, queries: queries[::2]
     )
-    assert keep.left_out["queries that do not find their passage (round trip)"] == 24
+    assert keep.left_out["queries whose passage was not found (round trip)"] == 24
     assert re.search(r"\d+ generated, \d+ made of headings; none was asked by people", "\n".join(keep.lines()))
 
 

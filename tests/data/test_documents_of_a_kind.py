@@ -1,0 +1,104 @@
+"""Folders of pages of one kind: headings and titles that they share, redirects, lists of links, copies."""
+
+import json
+from pathlib import Path
+
+from ance_tele.data.documents.blocks import Block
+from ance_tele.data.documents.folder import Written, write_documents
+from ance_tele.data.documents.how import FromFolder
+from ance_tele.data.documents.left_out import LeftOut
+from ance_tele.data.documents.packing import words_in
+from ance_tele.data.documents.passages import passages_of
+from ance_tele.data.documents.queries import SHARED, ask, common, made_queries
+from ance_tele.data.documents.sections import Section
+
+
+def section(document: str, heading: str, text: str = "Some text.", title: str = "") -> Section:
+    name = f"{document}#{heading}"
+    return Section(document, name, title or document, (heading,), heading, True, (Block("text", text),))
+
+
+def texts(data: Path, name: str) -> list[str]:
+    return [json.loads(line)["text"] for line in (data / name).read_text("utf-8").splitlines()]
+
+
+# ---- headings ------------------------------------------------------------------------------------
+
+
+def test_a_heading_is_common_from_five_documents_and_more_than_a_hundredth_on() -> None:
+    def shared_by(sharing: int, documents: int) -> dict[str, int]:
+        return common([section(f"{n}.md", "See also" if n < sharing else f"Own {n}") for n in range(documents)])
+
+    assert shared_by(4, 20) == {} and shared_by(5, 20) == {"see also": 5}
+    assert shared_by(5, 500) == {} and shared_by(6, 500) == {"see also": 6}
+    again = [section("a.md", "See also")] * 9
+    assert common(again) == {}  # of one document
+
+
+def test_a_common_heading_is_no_query_in_whatever_case_and_not_behind_the_one_above_it() -> None:
+    found = [section(f"{n}.md", heading) for n, heading in enumerate(("SEE ALSO", "See also", "3. See Also:") * 2)]
+    found += [section(f"{n}.md", f"How to mend part {n}") for n in range(6)]
+    left_out = LeftOut()
+    assert [one.query for one in ask(found, "headings", left_out).values()] == [
+        f"How to mend part {n}" for n in range(6)
+    ]
+    assert left_out == {SHARED: 6}
+
+
+def pages(folder: Path, count: int = 6) -> Path:
+    folder.mkdir()
+    for n in range(count):
+        body = f"# tool{n}\n\n## Exit status\n\nIt is {n} at most.\n\n## How tool{n} is called\n\nBy its name, {n}.\n"
+        (folder / f"{n}.md").write_text(body)
+    return folder
+
+
+def test_the_commonest_headings_are_named_where_they_are_counted(tmp_path: Path) -> None:
+    written = write_documents(pages(tmp_path / "docs"), tmp_path / "data")
+    note = (tmp_path / "data" / "SOURCE.md").read_text("utf-8").splitlines()
+    assert written.lines()[2:] == [
+        "left out: 6 headings that at least 5 documents, and more than 1% of all, share",
+        "most shared headings, by documents: exit status (6)",
+    ]
+    assert [f"- {line}" for line in written.lines()] == note[-4:]
+    assert sorted(texts(tmp_path / "data", "queries.jsonl")) == [f"How tool{n} is called" for n in range(6)]
+
+
+def test_a_section_that_another_document_has_kept_makes_no_query() -> None:
+    text = "The same text of twelve words or more, in each of the two documents."
+    found = [section("a.md", "What to read next", text), section("b.md", "Where to read more", text)]
+    left_out = LeftOut()
+    asked = ask(found, "headings", left_out)
+    hidden = {name: one.section for name, one in asked.items()}
+    queries = made_queries(asked, passages_of(found, 50, words_in, hidden), left_out)
+    assert [(query.text, query.passages) for query in queries] == [("What to read next", ("a.md#What to read next",))]
+    assert left_out == {"headings with the text of an earlier document": 1}
+
+
+# ---- counts --------------------------------------------------------------------------------------
+
+
+def test_counts_are_in_the_singular_for_one_and_name_three_files() -> None:
+    counts = {"files: empty": 5, "symbolic links": 1, "queries for documents of several splits": 1}
+    examples = {"files: empty": ["a", "b", "c"], "symbolic links": ["x"]}
+    assert Written(1, 1, {"train": 2}, {}, counts, examples).lines() == [
+        "1 document, 1 passage; queries: 2 train",
+        "left out: 5 files: empty (a, b, c, ...)",
+        "left out: 1 query for documents of several splits",
+        "left out: 1 symbolic link (x)",
+    ]
+
+
+def test_what_is_left_out_is_named(tmp_path: Path) -> None:
+    docs = pages(tmp_path / "docs")
+    (docs / "sub").mkdir()
+    for n in range(5):
+        (docs / "sub" / f"e{n}.md").write_text("\n")
+    (docs / "nul.txt").write_bytes(b"a\0")
+    (docs / "link.md").symlink_to(docs / "1.md")
+    lines = write_documents(docs, tmp_path / "data", FromFolder(make="none")).lines()
+    assert lines[1:] == [
+        "left out: 1 file: binary (nul.txt)",
+        "left out: 5 files: empty (sub/e0.md, sub/e1.md, sub/e2.md, ...)",
+        "left out: 1 symbolic link (link.md)",
+    ]
