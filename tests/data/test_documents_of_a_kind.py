@@ -3,14 +3,20 @@
 import json
 from pathlib import Path
 
-from ance_tele.data.documents.blocks import Block
+import pytest
+
+from ance_tele.console.errors import UserError
+from ance_tele.data.documents.around import LONGEST_WORD, only_links, without_long_words, without_shared_ends
+from ance_tele.data.documents.blocks import Block, Document
 from ance_tele.data.documents.folder import Written, write_documents
 from ance_tele.data.documents.how import FromFolder
+from ance_tele.data.documents.html import read_html
 from ance_tele.data.documents.left_out import LeftOut
+from ance_tele.data.documents.markdown import read_markdown
 from ance_tele.data.documents.packing import words_in
 from ance_tele.data.documents.passages import passages_of
 from ance_tele.data.documents.queries import SHARED, ask, common, made_queries
-from ance_tele.data.documents.sections import Section
+from ance_tele.data.documents.sections import Section, sections
 
 
 def section(document: str, heading: str, text: str = "Some text.", title: str = "") -> Section:
@@ -102,3 +108,69 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
         "left out: 5 files: empty (sub/e0.md, sub/e1.md, sub/e2.md, ...)",
         "left out: 1 symbolic link (link.md)",
     ]
+
+
+# ---- titles --------------------------------------------------------------------------------------
+
+
+def titles(read: dict[str, str]) -> list[str]:
+    cut = without_shared_ends([(name, Document(title, [])) for name, title in read.items()])
+    return [document.title for _, document in cut]
+
+
+def test_the_name_of_the_site_is_cut_from_titles() -> None:
+    book = {f"book/part{n % 2}/{n}.html": f"Page {n} - of it | The Book" for n in range(5)}
+    others = {f"book/{n}.html": f"Chapter {n}" for n in range(10)}
+    assert titles(book | others) == [f"Page {n} - of it" for n in range(5)] + [f"Chapter {n}" for n in range(10)]
+    assert titles(book | others | {"book/last.html": "Last"})[0] == "Page 0 - of it | The Book"  # 5 of 16: no third
+    elsewhere = {f"{n}.html": f"Page {n}" for n in range(90)}
+    assert titles(book | elsewhere)[0] == "Page 0 - of it"  # those of other folders do not count
+    assert titles({f"{n}.html": f"Page {n} - The Book" for n in range(4)})[0] == "Page 0 - The Book"
+
+
+def test_a_title_that_begins_with_the_first_heading_is_not_repeated() -> None:
+    page = "<title>Keys - The Book</title><main><h2>Keys</h2>Text<h3>Lost keys</h3>Ask.</main>"
+    found = sections("keys.html", read_html(page))
+    assert [(one.title, one.path) for one in found] == [("Keys", ()), ("Keys", ("Lost keys",))]
+    other = sections("keys.html", read_html(page.replace("Keys - ", "Keysmith - ")))
+    assert [(one.title, one.path[0]) for one in other] == [("Keysmith - The Book", "Keys")] * 2
+
+
+# ---- what is no passage --------------------------------------------------------------------------
+
+
+def test_a_page_that_only_redirects_is_left_out() -> None:
+    to = '<meta http-equiv="Refresh" content="0; URL=new.html"><body><p>Redirecting to <a href=new.html>new</a>'
+    with pytest.raises(UserError, match="only a redirect"):
+        read_html(to)
+    assert read_html(to + " word" * 40).blocks  # a page of its own
+    assert read_html(to.replace("0; URL=new.html", "30")).blocks  # it loads itself again
+
+
+def test_a_section_of_links_within_the_site_is_known() -> None:
+    source = (
+        "# Keys\n\n## Contents\n\n- [Locks](locks.md), [doors](#doors)\n- [*Old* keys](../old.md)\n\n"
+        "## See\n\n- [The shop](https://example.org)\n\n## Also\n\n- [Locks](locks.md) of today\n\n"
+        "## Code\n\n```\n[Locks](locks.md)\n```\n\n## None\n"
+    )
+    found = sections("keys.md", read_markdown(source))
+    assert [one.heading for one in found if only_links(one)] == ["Contents"]
+
+
+def test_sections_of_links_and_redirects_are_counted(tmp_path: Path) -> None:
+    docs = pages(tmp_path / "docs")
+    (docs / "index.md").write_text("# Where to find which tool\n\n- [tool 0](0.md)\n- [tool 1](1.md)\n")
+    (docs / "old.html").write_text('<meta http-equiv=refresh content="0;url=0.md">Moved.')
+    lines = write_documents(docs, tmp_path / "data").lines()
+    assert "left out: 1 section of nothing but links within the site (index.md#where-to-find-which-tool)" in lines
+    assert "left out: 1 file: only a redirect (old.html)" in lines
+    assert not [one for one in texts(tmp_path / "data", "corpus.jsonl") if "Moved" in one or "tool 0" in one]
+    assert "Where to find which tool" not in texts(tmp_path / "data", "queries.jsonl")
+
+
+def test_a_word_is_cut_where_it_is_too_long_unless_it_is_a_text_without_spaces() -> None:
+    left_out = LeftOut()
+    blocks = [Block("code", f"data: {'x' * 3_000} end"), Block("text", "x" * LONGEST_WORD), Block("text", "字" * 3_000)]
+    read = without_long_words(Document("T", blocks), left_out, "a.md")
+    assert [block.text for block in read.blocks] == [f"data: {'x' * 2_000} end", "x" * 2_000, "字" * 3_000]
+    assert left_out == {"ends of words longer than 2,000 characters": 1}

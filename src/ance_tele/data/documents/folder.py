@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.documents.around import only_links, without_long_words, without_shared_ends
 from ance_tele.data.documents.files import KINDS, read_documents
 from ance_tele.data.documents.how import FromFolder
 from ance_tele.data.documents.left_out import LeftOut, amount, reasons
@@ -100,13 +101,18 @@ def write_documents(
     if out.resolve().is_relative_to(docs.resolve()):
         raise UserError(f"{out} lies within {docs}, and would be read as documents the next time; name another folder.")
     left_out = LeftOut()
-    read, found = 0, list[Section]()
-    for name, document in read_documents(docs, left_out):
+    documents = [
+        (name, without_long_words(document, left_out, name)) for name, document in read_documents(docs, left_out)
+    ]
+    read, found = len(documents), list[Section]()
+    for name, document in without_shared_ends(documents):
         some = sections(name, document)
-        read += 1
         if not some:
             left_out.add("documents without text", name)
-        found += some
+        links = [section for section in some if only_links(section)]
+        for section in links:
+            left_out.add("sections of nothing but links within the site", section.name)
+        found += [section for section in some if section not in links] if links else some
     if not read:
         kinds = ", ".join(KINDS)
         why = "; ".join(reasons(left_out, left_out.examples)) or "nothing, it is empty"

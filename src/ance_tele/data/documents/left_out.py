@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 OTHER_KIND = "files of another kind: "
 MOST_EXAMPLES = 3
-_NOUN = re.compile(r"\b(files|folders|documents|passages|headings|sentences|titles|links|lines|queries|pages)\b")
+_NOUNS = "files|folders|documents|passages|headings|sentences|titles|links|lines|queries|sections|ends"
+_NOUN = re.compile(rf"\b({_NOUNS})\b")
 
 
 class LeftOut(Counter[str]):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.documents.how import Make
-from ance_tele.data.documents.left_out import LeftOut
+from ance_tele.data.documents.left_out import LeftOut, amount
 from ance_tele.data.documents.packing import sentences, words_in
 from ance_tele.data.documents.passages import Passages
 from ance_tele.data.documents.sections import Section
@@ -58,7 +58,7 @@ def ask(found: Sequence[Section], make: Make, left_out: LeftOut) -> dict[str, As
 
     Example:
         >>> from ance_tele.data.documents.blocks import Block
-        >>> from ance_tele.data.documents.left_out import LeftOut
+        >>> from ance_tele.data.documents.left_out import LeftOut, amount
         >>> section = Section("a.md", "a.md#x", "Keys", ("Copy a key",), "Copy a key", True, (Block("text", "Go."),))
         >>> ask([section], "headings", LeftOut())["a.md#x"].query
         'Copy a key'
@@ -215,8 +215,9 @@ def split(
     names = ("test",) * (test > 0) + ("dev",) * (dev > 0)
     if len(documents) <= len(names):
         raise UserError(
-            f"There are queries for {len(documents)} documents, but those of {', '.join(('train', *names))} must be "
-            f"apart: at least {len(names) + 1} are needed; divide the documents, or pass --dev 0 --test 0."
+            f"There are queries for {amount(len(documents), 'documents')}, but those of "
+            f"{', '.join(('train', *names))} must be apart: at least {len(names) + 1} are "
+            "needed; divide the documents, or pass --dev 0 --test 0."
         )
     order = sorted(documents, key=lambda document: (_hash(document), document))
     sizes = {name: max(1, round(share * len(order))) for name, share in (("test", test), ("dev", dev)) if share}
