@@ -1,10 +1,13 @@
 """Folders of pages of one kind: headings and titles that they share, redirects, lists of links, copies."""
 
 import json
+import re
+import time
 from pathlib import Path
 
 import pytest
 
+from ance_tele.console.display import Display
 from ance_tele.console.errors import UserError
 from ance_tele.data.documents.around import LONGEST_WORD, only_links, without_long_words, without_shared_ends
 from ance_tele.data.documents.blocks import Block, Document
@@ -174,3 +177,18 @@ def test_a_word_is_cut_where_it_is_too_long_unless_it_is_a_text_without_spaces()
     read = without_long_words(Document("T", blocks), left_out, "a.md")
     assert [block.text for block in read.blocks] == [f"data: {'x' * 2_000} end", "x" * 2_000, "字" * 3_000]
     assert left_out == {"ends of words longer than 2,000 characters": 1}
+
+
+# ---- progress ------------------------------------------------------------------------------------
+
+
+def test_cutting_shows_how_far_it_is_and_a_log_gets_lines(tmp_path: Path) -> None:
+    def slowly(given: list[str]) -> list[int]:
+        time.sleep(0.005)
+        return words_in(given)
+
+    lines: list[str] = []
+    with Display(lines.append, silence=0.05, terminal=False).shown():
+        write_documents(pages(tmp_path / "docs"), tmp_path / "data", sizes=slowly)
+    said = [line for line in lines if line.startswith("cutting passages ")]
+    assert said and re.match(r"cutting passages \d+ of \d+ characters", said[0])

@@ -143,11 +143,11 @@ def write_documents(
     written = Written(
         read, len(passages.by_id), counts, dict(sorted(made.items())), dict(+left_out), left_out.examples, usual
     )
-    _write(out, passages, splits, _source(docs, how, unit, keep is not None, written))
+    _write(out, passages, splits, how.whole, _source(docs, how, unit, keep is not None, written))
     return written
 
 
-def _write(out: Path, passages: Passages, splits: Mapping[str, Sequence[Query]], source: str) -> None:
+def _write(out: Path, passages: Passages, splits: Mapping[str, Sequence[Query]], whole: bool, source: str) -> None:
     with atomic(out) as target:
         target.mkdir()
         _lines(
@@ -155,13 +155,18 @@ def _write(out: Path, passages: Passages, splits: Mapping[str, Sequence[Query]],
         )
         if splits:
             every = (query for part in splits.values() for query in part)
-            _lines(target / "queries.jsonl", ({"_id": q.id, "text": q.text, "made": q.made} for q in every))
+            _lines(target / "queries.jsonl", (_row(query, whole) for query in every))
             (target / "qrels").mkdir()
         for name, part in splits.items():
             with (target / "qrels" / f"{name}.tsv").open("w", encoding="utf-8", newline="\n") as file:
                 file.write("query-id\tcorpus-id\tscore\n")
                 file.writelines(f"{query.id}\t{passage}\t1\n" for query in part for passage in query.passages)
         (target / "SOURCE.md").write_text(source, "utf-8")
+
+
+def _row(query: Query, whole: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"_id": query.id, "text": query.text, "made": query.made}
+    return {**row, "in_passage": True} if whole and query.made != "generated" else row
 
 
 def _lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
