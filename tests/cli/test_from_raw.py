@@ -118,10 +118,8 @@ def test_the_commands_of_the_page_run(
     assert Path("run.trec").is_file() and {"train.tsv", "dev.tsv", "test.tsv"} <= {
         p.name for p in Path("pairs/qrels").iterdir()
     }
-    rows, whole = (
-        [json.loads(line) for line in Path(name, "queries.jsonl").read_text().splitlines()]
-        for name in ("data", "whole")
-    )
+    texts = (Path(name, "queries.jsonl").read_text().splitlines() for name in ("data", "whole"))
+    rows, whole = ([json.loads(line) for line in lines] for lines in texts)
     assert [{**row, "in_passage": True} for row in rows] == whole
     assert "warning: 80 queries stand in the passages that are relevant to them" in capsys.readouterr().out
 

@@ -47,15 +47,17 @@ def describe(collection: Collection) -> Iterator[str]:
             per_query = len(relevant.passages) / max(1, len(relevant))
             yield (
                 f"  {split:<8}{judged:>12,} judged {_queries(judged)}, "
-                f"{counted(len(qrels.passages), 'judgement', 'judgements')}, {per_query:.2f} relevant passages per query"
+                f"{counted(len(qrels.passages), 'judgement', 'judgements')}, "
+                f"{per_query:.2f} relevant passages per query"
             )
         if len(unjudged := np.setdiff1d(qrels.queries, qrels.judged())):
             what = "with answers only" if np.isin(unjudged, collection.answers.queries).any() else "without a judgement"
             yield f"  {'' if judged else split:<8}{len(unjudged):>12,} {_queries(len(unjudged))} {what}"
     if len(collection.answers):
+        given_to = len(collection.answers)
         strings = sum(len(collection.answers.of(int(row))) for row in collection.answers.queries)
-        per_query = strings / len(collection.answers)
-        yield f"answers   {len(collection.answers):>12,} {_queries(len(collection.answers))} with answer strings, {per_query:.2f} per query"
+        per_query = strings / given_to
+        yield f"answers   {given_to:>12,} {_queries(given_to)} with answer strings, {per_query:.2f} per query"
     for name, given in (("negatives", collection.negatives), ("scores", collection.teacher)):
         if len(given):
             per_query = len(given.passages) / len(given)
