@@ -11,7 +11,8 @@ from ance_tele import _MODULES
 
 EXPORT = [f"ance_tele.export.{name}" for name in ("check", "choose", "milvus", "target")]
 DOCUMENTS = [
-    f"ance_tele.data.documents.{name}" for name in ("html", "markdown", "packing", "plain", "queries", "sections")
+    f"ance_tele.data.documents.{name}"
+    for name in ("around", "html", "left_out", "markdown", "packing", "plain", "queries", "sections")
 ]
 OTHERS = [
     "ance_tele.data.ragged",

@@ -43,6 +43,7 @@ FLOORS: list[set[str]] = [
 ONLY = {
     "report": {
         "console",
+        "data.notes",
         "evaluate.config",
         "mining.sources",
         "paper",

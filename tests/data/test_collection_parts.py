@@ -182,7 +182,7 @@ def test_describe_counts_words(tmp_path: Path) -> None:
     assert " ".join(lines[2].split()) == "queries 3 words: median 1, 5% under 1, 5% over 1, longest 1"
     assert " ".join(lines[3].split()).startswith("texts ")
     assert "2 judged queries, 2 judgements, 1.00 relevant" in lines[4]
-    assert "1 judged queries, 2 judgements, 1.00 relevant" in lines[5]
+    assert "1 judged query, 2 judgements, 1.00 relevant" in lines[5]
     assert lines[6:] == ["problems          none found"]
 
 

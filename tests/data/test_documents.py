@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ance_tele.console.errors import UserError
+from ance_tele.data.describe import describe
 from ance_tele.data.documents.blocks import Block, Document
 from ance_tele.data.documents.files import KINDS, read_documents
 from ance_tele.data.documents.folder import write_documents
 from ance_tele.data.documents.how import FromFolder
 from ance_tele.data.documents.html import DEEPEST, read_html
+from ance_tele.data.documents.left_out import LeftOut
 from ance_tele.data.documents.markdown import read_markdown
 from ance_tele.data.documents.packing import pack, words_in
 from ance_tele.data.documents.passages import passages_of
@@ -275,7 +276,7 @@ def test_passages_hold_every_word_and_keep_to_their_size(drawn: Any, form: Any) 
     # Headings under which there is no text anywhere are counted instead.
     bare = [section for section in found if section.leaf and not section.blocks]
     empty = {word for section in bare for part in (section.title, *section.path) for word in part.split()}
-    assert made.counts["headings with nothing under them"] == len(bare)
+    assert made.counts["headings with nothing below"] == len(bare)
     lost = {word.strip(".") for kind, _, words in blocks if kind != "nav" for word in words} - held
     assert lost <= empty or made.counts["titles shortened to leave room for the text"]
     assert not held & {word.strip(".") for kind, _, words in blocks if kind == "nav" for word in words}
@@ -403,7 +404,10 @@ def test_the_passages_of_a_query_do_not_hold_it(tmp_path: Path) -> None:
             assert len(pairs) >= 24
             for query, passage in pairs:
                 assert (queries[query]["text"] in texts[passage]) is stands
-        assert rows(tmp_path / make, "queries.jsonl") == rows(tmp_path / f"{make}-whole", "queries.jsonl")
+        whole = rows(tmp_path / f"{make}-whole", "queries.jsonl")
+        assert [{**row, "in_passage": True} for row in rows(tmp_path / make, "queries.jsonl")] == whole
+        lines = [" ".join(line.split()) for line in describe(load_collection(tmp_path / f"{make}-whole"))]
+        assert "warning 24 queries stand in the passages that are relevant to them, so figures are too good" in lines
         assert {row["made"] for row in queries.values()} == {make.rstrip("s").replace("sentence", "first sentence")}
 
 
@@ -445,19 +449,19 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
     (docs / "linked").symlink_to(outside)
     (docs / "copy.md").write_text((docs / "part0" / "topic0.md").read_text())
     os.mkfifo(docs / "pipe.txt")
-    left_out = Counter[str]()
+    left_out = LeftOut()
     read = {name for name, _ in read_documents(docs, left_out)}
     assert read == {"copy.md", "declared.html", "part0/topic0.md", "part1/topic1.md", "part2/topic2.md", "wide.txt"}
     assert left_out == {
-        "files: binary (they hold NUL)": 1,
+        "files: binary": 1,
         "files: not UTF-8": 1,
         "files: empty": 1,
         "files: larger than 16 MiB": 1,
         "files: elements lie in each other more than 2,000 deep": 1,
         "files of another kind: .png": 1,
-        "hidden files and folders": 1,
+        "hidden folders": 1,
         "symbolic links": 2,
-        "files that are none (pipes, devices)": 1,
+        "special files (pipes, devices)": 1,
     }
     lines = write_documents(docs, tmp_path / "data", FromFolder(make="none")).lines()
     assert "left out: 2 passages with the text of an earlier one" in lines
@@ -469,7 +473,7 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
 
 def asked(source: str, make: Any = "headings") -> list[str]:
     found = sections("guide.md", read_markdown(source))
-    return [one.query for one in ask(found, make, Counter()).values()]
+    return [one.query for one in ask(found, make, LeftOut()).values()]
 
 
 def test_which_headings_are_queries() -> None:
@@ -509,7 +513,7 @@ def test_too_few_documents_to_divide(tmp_path: Path) -> None:
 @given(st.sets(st.integers(0, 500), min_size=3, max_size=60), st.floats(0, 0.4), st.floats(0, 0.4))
 def test_no_split_is_empty_and_each_document_is_in_one(numbers: set[int], dev: float, test: float) -> None:
     queries = [Query(f"q{number}-{part}", "x", "heading", (f"p{number}",)) for number in numbers for part in range(2)]
-    parts = split(queries, {f"p{number}": f"d{number}" for number in numbers}, dev, test, Counter())
+    parts = split(queries, {f"p{number}": f"d{number}" for number in numbers}, dev, test, LeftOut())
     assert set(parts) == {"train", *(["dev"] if dev else []), *(["test"] if test else [])}
     assert sorted(query.id for part in parts.values() for query in part) == sorted(query.id for query in queries)
     of = {split: {query.passages[0] for query in part} for split, part in parts.items()}
@@ -544,7 +548,7 @@ def test_generated_queries(tmp_path: Path) -> None:
     keep = write_documents(
         docs, tmp_path / "kept", FromFolder(queries=file), keep=lambda passages, queries: queries[::2]
     )
-    assert keep.left_out["queries that do not find their passage (round trip)"] == 24
+    assert keep.left_out["queries whose passage was not found (round trip)"] == 24
     assert re.search(r"\d+ generated, \d+ made of headings; none was asked by people", "\n".join(keep.lines()))
 
 

@@ -65,7 +65,7 @@ def test_a_query_without_a_judgement_belongs_to_its_split(tmp_path: Path) -> Non
     found = collection_from_dicts({"d": "a"}, {"q": "x", "r": "y"}, qrels, cache=tmp_path)
     assert found.qrels["test"].queries.tolist() == [0, 1] and found.qrels["test"].judged().tolist() == [0]
     assert found.notes == {"qrels['test']: queries without a judgement": 1}
-    assert any(line.split() == ["1", "queries", "without", "a", "judgement"] for line in describe(found))
+    assert any(line.split() == ["1", "query", "without", "a", "judgement"] for line in describe(found))
     with pytest.raises(UserError, match="holds no judgements"):
         collection_from_dicts({"d": "a"}, {"q": "x"}, {"test": {"q": {}}}, cache=tmp_path)
 

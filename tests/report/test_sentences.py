@@ -199,3 +199,18 @@ def test_each_comparison_is_a_sentence() -> None:
     said = sentences.significance(Summary.of(summary))
     assert "is better" in said[0] and "is worse" in said[1] and "not tested" in said[2] and "no significant" in said[3]
     assert "p = 0.050" in said[3] and "0.031 MRR@10 (p = 0.012" in said[1]
+
+
+def test_the_verdict_names_queries_that_nobody_has_asked() -> None:
+    def said(notes: dict[str, int], amount: int = 80) -> str:
+        summary = demo_summary(3)
+        compare(summary, 0.05, 0.0001)
+        summary["data"] |= {"notes": notes, "queries": {"train": amount - 8, "dev": 8}}
+        return sentences.significance(Summary.of(summary))[0]
+
+    made = "queries are made, not asked by people"
+    assert "better than BM25 by 0.050 MRR@10 (p < 0.001" in said({})
+    assert "by 0.050 MRR@10 on queries made from headings (p < 0.001" in said({f"{made} (heading)": 80})
+    assert "MRR@10 on queries partly made from headings (" in said({f"{made} (heading)": 80}, 100)
+    both = {f"{made} (heading)": 60, f"{made} (by hand)": 20}
+    assert "MRR@10 on queries made from headings and otherwise (by hand) (" in said(both)

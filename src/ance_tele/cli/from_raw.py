@@ -61,8 +61,11 @@ def check_flags(given: Given) -> None:
     """Refuse flags that belong to another kind of `data`.
 
     Raises:
-        UserError: There is one.
+        UserError: There is one, or the kind is misspelt.
     """
+    meant = next((name for name in KINDS if name and _letters(name) == _letters(given.data)), "")
+    if meant and meant != given.data and not Path(given.data).exists():
+        raise UserError(f"There is no data {given.data}; did you mean data {meant}?")
     kind = given.data if given.data in KINDS else ""
     for name in (*_OF_FOLDER, *_OF_CSV, *_OF_BOTH, *_OF_CONVERT, "model", "lenient"):
         if getattr(given, name) not in (None, False) and name not in KINDS[kind] and (kind or name not in _OF_CONVERT):
@@ -71,6 +74,10 @@ def check_flags(given: Given) -> None:
             )
             what = repr(getattr(given, name)) if name in ("target", "source") else f"--{name}"
             raise UserError(f"{what} belongs to {of}, not to data {kind or 'DATA'}; leave it out.")
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalpha, name.casefold()))
 
 
 def _given(given: Given, *names: str) -> dict[str, Any]:

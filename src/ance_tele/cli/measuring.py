@@ -10,6 +10,7 @@ from ance_tele.cli.flags import Flag, Given, Result, Verb
 from ance_tele.cli.setting_flags import setting_flags
 from ance_tele.console.errors import UserError
 from ance_tele.console.garbage import importing
+from ance_tele.data.notes import IN_PASSAGES
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.paper.settings import start_of
@@ -113,6 +114,8 @@ def echo_scores(
 ) -> dict[str, Any]:
     """Print the mean of every metric, next to published figures, if any; return what was measured."""
     echo(f"{name} on {collection.name}, split {split}: {len(scores.query_ids):,} queries")
+    if within := collection.notes.get(IN_PASSAGES):
+        echo(f"warning: {within:,} {IN_PASSAGES}")
     figures = published or {}
     if figures:
         echo(f"{'':<12} measured  published")

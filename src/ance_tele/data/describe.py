@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ance_tele.console.numbers import counted
 from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.copies import Copies, queries_by_id
 from ance_tele.data.detection import detect, sample
 from ance_tele.data.languages import LANGUAGES, UNSPACED_SCRIPTS
+from ance_tele.data.notes import IN_PASSAGES
 
 
 def counted_parts(collection: Collection) -> dict[str, Any]:
@@ -45,35 +47,41 @@ def describe(collection: Collection) -> Iterator[str]:
         if judged:
             per_query = len(relevant.passages) / max(1, len(relevant))
             yield (
-                f"  {split:<8}{judged:>12,} judged queries, {len(qrels.passages):,} judgements, "
+                f"  {split:<8}{judged:>12,} judged {_queries(judged)}, "
+                f"{counted(len(qrels.passages), 'judgement', 'judgements')}, "
                 f"{per_query:.2f} relevant passages per query"
             )
         if len(unjudged := np.setdiff1d(qrels.queries, qrels.judged())):
             what = "with answers only" if np.isin(unjudged, collection.answers.queries).any() else "without a judgement"
-            yield f"  {'' if judged else split:<8}{len(unjudged):>12,} queries {what}"
+            yield f"  {'' if judged else split:<8}{len(unjudged):>12,} {_queries(len(unjudged))} {what}"
     if len(collection.answers):
+        given_to = len(collection.answers)
         strings = sum(len(collection.answers.of(int(row))) for row in collection.answers.queries)
-        per_query = strings / len(collection.answers)
-        yield f"answers   {len(collection.answers):>12,} queries with answer strings, {per_query:.2f} per query"
+        per_query = strings / given_to
+        yield f"answers   {given_to:>12,} {_queries(given_to)} with answer strings, {per_query:.2f} per query"
     for name, given in (("negatives", collection.negatives), ("scores", collection.teacher)):
         if len(given):
             per_query = len(given.passages) / len(given)
-            yield f"{name:<10}{len(given):>12,} queries with given {name}, {per_query:.2f} per query"
+            yield f"{name:<10}{len(given):>12,} {_queries(len(given))} with given {name}, {per_query:.2f} per query"
     if (prompts := collection.queries.prompts) is not None:
         own = prompts.filter(pc.not_equal(prompts, ""))
         yield f"prompts   {len(own):>12,} queries with an instruction of their own, {len(own.unique()):,} different"
     in_splits = [qrels.queries for qrels in collection.qrels.values()]
     if spare := len(collection.queries) - len(np.unique(np.concatenate([np.empty(0, np.int64), *in_splits]))):
-        yield f"unused    {spare:>12,} queries, which are in no split"
+        yield f"unused    {spare:>12,} {_queries(spare)} in no split"
     yield from _alike(collection)
     for note, count in collection.notes.items():
-        yield f"note      {count:>12,}   {note}"
+        yield f"{'warning' if note == IN_PASSAGES else 'note':<10}{count:>12,}   {note}"
     for line in warnings(collection):
         yield f"warning   {line}"
     if not collection.problems:
         yield "problems          none found"
     for problem, count in collection.problems.items():
         yield f"left out  {count:>12,}   {problem}"
+
+
+def _queries(count: int) -> str:
+    return "query" if count == 1 else "queries"
 
 
 def _alike(collection: Collection) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from ance_tele.console.numbers import DASH, count, counted, duration, percent, score, words
+from ance_tele.data.notes import IN_PASSAGES, MADE
 from ance_tele.runs.summary import EpisodeSummary, Summary
 
+_FROM = {"heading": "from headings", "first sentence": "from first sentences", "generated": "by a generator"}
 _FILTERS = {"answer_bearing": "filter_answers", "same_text": "text (that of a relevant passage or of the query)"}
 _SAME = {"id": "by id", "text": "by text"}
 
@@ -40,8 +42,23 @@ def description(summary: Summary) -> str:
 def made(summary: Summary) -> list[str]:
     """Return a sentence on queries that nobody has asked: figures of them are of such queries only."""
     notes = summary.data.notes.items()
-    found = [f"{count(amount)} {note}" for note, amount in notes if note.startswith("queries are made, not asked")]
-    return [f"Of all queries, {words(found)}."] if found else []
+    found = [f"{count(amount)} {note}" for note, amount in notes if note.startswith(MADE)]
+    said = [f"Of all queries, {words(found)}."] if found else []
+    within = summary.data.notes.get(IN_PASSAGES)
+    return [*said, f"{count(within)} {IN_PASSAGES}."] if within else said
+
+
+def on_made(summary: Summary) -> str:
+    """Return of which queries figures are where nobody has asked them, as part of a sentence; "" where people have.
+
+    Example: ``" on queries made from headings"``.
+    """
+    notes = summary.data.notes.items()
+    of = {note.removeprefix(MADE).strip(" ()"): amount for note, amount in notes if note.startswith(MADE)}
+    if not of:
+        return ""
+    partly = "partly " if sum(of.values()) < sum(summary.data.queries.values()) else ""
+    return f" on queries {partly}made {words([_FROM.get(name, f'otherwise ({name})') for name in of])}"
 
 
 def expanded(summary: Summary) -> list[str]:

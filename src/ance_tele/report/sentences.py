@@ -1,7 +1,7 @@
 """Results of a run in sentences; each fact is phrased here, once."""
 
 from ance_tele.console.numbers import SIGNIFICANT, count, magnitude, p_value, percent, score, signed, words
-from ance_tele.report.conditions import making, recorded
+from ance_tele.report.conditions import making, on_made, recorded
 from ance_tele.report.load import RunData
 from ance_tele.report.run_tables import cut
 from ance_tele.report.style import source_title
@@ -54,22 +54,22 @@ def system_name(name: str | None) -> str:
 # Differences between systems
 
 
-def tested(of: Comparison) -> str:
-    """Return the outcome of a comparison, as part of a sentence."""
+def tested(of: Comparison, on: str = "") -> str:
+    """Return the outcome of a comparison, as part of a sentence; ``on`` qualifies the queries."""
     system, other = system_name(of.system), system_name(of.baseline)
     if of.p is None:
         return (
-            f"the difference in {of.metric} between {system} and {other} is {signed(of.difference)}; "
+            f"the difference in {of.metric} between {system} and {other} is {signed(of.difference)}{on}; "
             "whether it is more than chance was not tested."
         )
     evidence = f"{p_value(of.p)}, {TEST}"
     if not significant(of):
         return (
-            f"between {system} and {other} there is no significant difference in {of.metric} "
+            f"between {system} and {other} there is no significant difference in {of.metric}{on} "
             f"({signed(of.difference)}, {evidence})."
         )
     better = "better" if of.difference > 0 else "worse"
-    return f"{system} is {better} than {other} by {magnitude(of.difference)} {of.metric} ({evidence})."
+    return f"{system} is {better} than {other} by {magnitude(of.difference)} {of.metric}{on} ({evidence})."
 
 
 def significant(of: Comparison) -> bool:
@@ -79,7 +79,7 @@ def significant(of: Comparison) -> bool:
 
 def significance(summary: Summary) -> list[str]:
     """Return a sentence for each comparison of the run."""
-    return [capital(tested(one)) for one in summary.comparisons]
+    return [capital(tested(one, on_made(summary))) for one in summary.comparisons]
 
 
 def unfit(summary: Summary) -> list[str]:
@@ -108,7 +108,7 @@ def against_baselines(summary: Summary) -> list[str]:
     reached = measured[system].get(metric)
     if not others and reached is not None and not unfit(summary):
         alone = "No other system was measured, so there is nothing to compare this number with."
-        return [f"{capital(system_name(system))} reaches {score(reached)} {metric}. {alone}"]
+        return [f"{capital(system_name(system))} reaches {score(reached)} {metric}{on_made(summary)}. {alone}"]
     found = []
     for name in others:
         wanted = (system, name, metric)
@@ -116,7 +116,7 @@ def against_baselines(summary: Summary) -> list[str]:
         theirs = measured[name].get(metric)
         if made is None and reached is not None and theirs is not None:
             made = Comparison(system=system, baseline=name, metric=metric, difference=reached - theirs, p=None)
-        found += [capital(tested(made))] if made is not None else []
+        found += [capital(tested(made, on_made(summary)))] if made is not None else []
     return found
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ance_tele.data.notes import MADE
+
 CARD = """---
 library_name: sentence-transformers
 pipeline_tag: sentence-similarity
@@ -134,6 +136,6 @@ def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any], card: str 
     usual = {"options": "", "compared": "model.similarity(queries, passages)"}
     joined = "" if separator == " " else f" by {separator}"
     notes = facts.get("notes", {}).items()
-    found = [f"{count:,} {note}." for note, count in notes if note.startswith("queries are made, not asked")]
+    found = [f"{count:,} {note}." for note, count in notes if note.startswith(MADE)]
     made = f"\n\nOf its queries, {' '.join(found)}" if found else ""
     return card.format(**{**usual, **facts, "base": base}, joined=joined, settings=rows, made=made)

@@ -11,12 +11,14 @@ class Block(NamedTuple):
     Attributes:
         level: Of a heading, from 1.
         anchor: Of a heading: the name that links to it have, "" without.
+        links: All of its words are links within the site.
     """
 
     kind: Kind
     text: str
     level: int = 0
     anchor: str = ""
+    links: bool = False
 
 
 class Document(NamedTuple):

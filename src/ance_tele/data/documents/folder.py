@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ance_tele.console.errors import UserError
-from ance_tele.data.documents.files import KINDS, OTHER_KIND, read_documents
+from ance_tele.data.documents.around import only_links, without_long_words, without_shared_ends
+from ance_tele.data.documents.files import KINDS, read_documents
 from ance_tele.data.documents.how import FromFolder
+from ance_tele.data.documents.left_out import LeftOut, amount, reasons
 from ance_tele.data.documents.packing import Sizes, words_in
 from ance_tele.data.documents.passages import Passages, passages_of
-from ance_tele.data.documents.queries import Query, ask, made_queries, read_generated, split
+from ance_tele.data.documents.queries import SHARED, Query, ask, common, made_queries, read_generated, split
 from ance_tele.data.documents.sections import Section, sections
 from ance_tele.store.files import atomic
 
@@ -22,37 +24,30 @@ Filter: TypeAlias = Callable[[Passages, list[Query]], list[Query]]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: counts, and what was left out, by reason."""
+    """What was written: counts; what was left out, by reason, with examples; headings too common, by documents."""
 
     documents: int
     passages: int
     queries: Mapping[str, int]
     made: Mapping[str, int]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    common_headings: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Return the counts as lines."""
         splits = ", ".join(f"{count:,} {split}" for split, count in self.queries.items()) or "none"
         made = ", ".join(f"{count:,} {_MADE[name]}" for name, count in self.made.items())
-        found = [f"{self.documents:,} documents, {self.passages:,} passages; queries: {splits}"]
+        found = [f"{amount(self.documents, 'documents')}, {amount(self.passages, 'passages')}; queries: {splits}"]
         found += [f"queries: {made}; none was asked by people"] if made else []
-        return found + [f"left out: {reason}" for reason in reasons(self.left_out)]
+        found += [f"left out: {reason}" for reason in reasons(self.left_out, self.examples)]
+        named = [f"{heading} ({count:,})" for heading, count in [*self.common_headings.items()][:MOST_NAMED]]
+        more = ["..."] if len(self.common_headings) > MOST_NAMED else []
+        return found + ([f"most shared headings, by documents: {', '.join([*named, *more])}"] if named else [])
 
 
-def reasons(left_out: Mapping[str, int]) -> list[str]:
-    """Return counts with their reasons, those of files of other kinds together.
-
-    >>> reasons({"files of another kind: .png": 30, "files of another kind: .css": 7, "files: empty": 1})
-    ['1 files: empty', '37 files of other kinds (.png 30, .css 7)']
-    """
-    kinds = {key.removeprefix(OTHER_KIND): count for key, count in left_out.items() if key.startswith(OTHER_KIND)}
-    found = [f"{count:,} {key}" for key, count in sorted(left_out.items()) if count and not key.startswith(OTHER_KIND)]
-    if not kinds:
-        return found
-    most = sorted(kinds, key=lambda kind: (-kinds[kind], kind))[:6]
-    shown = ", ".join(f"{kind} {kinds[kind]:,}" for kind in most) + (", ..." if len(kinds) > len(most) else "")
-    return [*found, f"{sum(kinds.values()):,} files of other kinds ({shown})"]
-
+MOST_NAMED = 6
+"""Common headings that are named."""
 
 _MADE = {
     "heading": "made of headings",
@@ -105,45 +100,54 @@ def write_documents(
         raise UserError(f"{out} is there already; name a folder that is new or empty.")
     if out.resolve().is_relative_to(docs.resolve()):
         raise UserError(f"{out} lies within {docs}, and would be read as documents the next time; name another folder.")
-    left_out = Counter[str]()
-    read, found = 0, list[Section]()
-    for name, document in read_documents(docs, left_out):
+    left_out = LeftOut()
+    documents = [
+        (name, without_long_words(document, left_out, name)) for name, document in read_documents(docs, left_out)
+    ]
+    read, found = len(documents), list[Section]()
+    for name, document in without_shared_ends(documents):
         some = sections(name, document)
-        read += 1
-        left_out["documents without text"] += not some
-        found += some
+        if not some:
+            left_out.add("documents without text", name)
+        links = [section for section in some if only_links(section)]
+        for section in links:
+            left_out.add("sections of nothing but links within the site", section.name)
+        found += [section for section in some if section not in links] if links else some
     if not read:
         kinds = ", ".join(KINDS)
-        why = "; ".join(reasons(left_out)) or "nothing, it is empty"
+        why = "; ".join(reasons(left_out, left_out.examples)) or "nothing, it is empty"
         raise UserError(f"{docs} holds no document that can be read ({kinds}); left out: {why}.")
     asked = ask(found, how.make, left_out)
     hidden = {} if how.whole else {name: one.section for name, one in asked.items()}
     passages = passages_of(found, how.size, sizes, hidden)
     left_out += passages.counts
     if not passages.by_id:
-        raise UserError(f"{docs} holds no text: {read:,} documents were read, and no passage came of them.")
+        raise UserError(f"{docs} holds no text: {amount(read, 'documents')} read, and no passage came of them.")
     queries = made_queries(asked, passages, left_out)
     if how.queries is not None:
         queries += read_generated(how.queries, passages, left_out)
     if keep is not None:
         kept = keep(passages, queries)
-        left_out["queries that do not find their passage (round trip)"] += len(queries) - len(kept)
+        left_out["queries whose passage was not found (round trip)"] += len(queries) - len(kept)
         queries = kept
     if how.queries is None and how.make == "none":
         splits: dict[str, list[Query]] = {}
     elif not queries:
-        why = "; ".join(reasons(left_out)) or "no heading fits"
+        why = "; ".join(reasons(left_out, left_out.examples)) or "no heading fits"
         raise UserError(f"No query is left ({why}); generate queries, or try --make both.")
     else:
         splits = split(queries, {one.id: one.document for one in passages.by_id.values()}, how.dev, how.test, left_out)
     made = Counter(query.made for part in splits.values() for query in part)
     counts = {name: len(part) for name, part in splits.items()}
-    written = Written(read, len(passages.by_id), counts, dict(sorted(made.items())), dict(+left_out))
-    _write(out, passages, splits, _source(docs, how, unit, keep is not None, written))
+    usual = common(found) if SHARED in left_out else {}
+    written = Written(
+        read, len(passages.by_id), counts, dict(sorted(made.items())), dict(+left_out), left_out.examples, usual
+    )
+    _write(out, passages, splits, how.whole, _source(docs, how, unit, keep is not None, written))
     return written
 
 
-def _write(out: Path, passages: Passages, splits: Mapping[str, Sequence[Query]], source: str) -> None:
+def _write(out: Path, passages: Passages, splits: Mapping[str, Sequence[Query]], whole: bool, source: str) -> None:
     with atomic(out) as target:
         target.mkdir()
         _lines(
@@ -151,13 +155,18 @@ def _write(out: Path, passages: Passages, splits: Mapping[str, Sequence[Query]],
         )
         if splits:
             every = (query for part in splits.values() for query in part)
-            _lines(target / "queries.jsonl", ({"_id": q.id, "text": q.text, "made": q.made} for q in every))
+            _lines(target / "queries.jsonl", (_row(query, whole) for query in every))
             (target / "qrels").mkdir()
         for name, part in splits.items():
             with (target / "qrels" / f"{name}.tsv").open("w", encoding="utf-8", newline="\n") as file:
                 file.write("query-id\tcorpus-id\tscore\n")
                 file.writelines(f"{query.id}\t{passage}\t1\n" for query in part for passage in query.passages)
         (target / "SOURCE.md").write_text(source, "utf-8")
+
+
+def _row(query: Query, whole: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"_id": query.id, "text": query.text, "made": query.made}
+    return {**row, "in_passage": True} if whole and query.made != "generated" else row
 
 
 def _lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -9,6 +9,9 @@ from ance_tele.data.documents.blocks import Block, Document, Kind
 DEEPEST = 2000
 """Elements within each other: the parser takes time that grows with the square of it."""
 
+MOST_OF_A_REDIRECT = 30
+"""Words of a page that is left out because it redirects."""
+
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _NEVER = frozenset(
     [
@@ -117,6 +120,7 @@ _OPEN = frozenset(
     ]
 )
 _HIDDEN = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*:")
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)[^>]*?(/?)>")
 
 
@@ -128,15 +132,15 @@ def read_html(text: str, fragment: bool = False) -> Document:
         fragment: It is content alone, of which nothing is looked for.
 
     Raises:
-        UserError: Elements lie in each other more than :data:`DEEPEST` deep.
+        UserError: Elements lie in each other more than :data:`DEEPEST` deep, or the page only leads to another.
 
     Example:
         >>> page = "<title>T</title><nav>Home</nav><main><h1 id=a>One</h1>some <b>text</b><pre>x = 1</pre></main>"
         >>> for block in read_html(page).blocks:
         ...     print(block)
-        Block(kind='heading', text='One', level=1, anchor='a')
-        Block(kind='text', text='some text', level=0, anchor='')
-        Block(kind='code', text='x = 1', level=0, anchor='')
+        Block(kind='heading', text='One', level=1, anchor='a', links=False)
+        Block(kind='text', text='some text', level=0, anchor='', links=False)
+        Block(kind='code', text='x = 1', level=0, anchor='', links=False)
     """
     from selectolax.lexbor import LexborHTMLParser
 
@@ -145,6 +149,8 @@ def read_html(text: str, fragment: bool = False) -> Document:
     tree = LexborHTMLParser(text)
     root = tree.body if fragment else _content(tree)
     blocks = _Reader(inside=fragment or root is not tree.body).read(root) if root is not None else []
+    if not fragment and _redirects(tree) and sum(len(block.text.split()) for block in blocks) <= MOST_OF_A_REDIRECT:
+        raise UserError("only a redirect")
     named = next((block.text for block in blocks if block.kind == "heading" and block.level == 1), "")
     title = tree.css_first("title")
     return Document(named or (_flat(title.text()) if title is not None else ""), blocks)
@@ -167,6 +173,15 @@ def _content(tree: Any) -> Any:
     return mains[0] if mains else articles[0] if len(articles) == 1 else tree.body
 
 
+def _redirects(tree: Any) -> bool:
+    """Return whether a browser leaves the page for another by itself."""
+    refresh = (node.attributes for node in tree.css("meta[http-equiv]"))
+    return any(
+        (given.get("http-equiv") or "").lower() == "refresh" and "url" in (given.get("content") or "").lower()
+        for given in refresh
+    )
+
+
 def _flat(text: str) -> str:
     return " ".join(text.split())
 
@@ -180,6 +195,15 @@ def _children(node: Any) -> list[Any]:
     return found
 
 
+_END_OF_LINK = object()
+
+
+def _within_site(link: Any) -> bool:
+    """Return whether a link leads to a place in the page, or to another page by a relative path."""
+    to = link.attributes.get("href") or ""
+    return bool(to) and not to.startswith("//") and not _SCHEME.match(to)
+
+
 class _Reader:
     """Collects the blocks below an element, without recursion; ``inside`` says that it is the content of a page."""
 
@@ -188,6 +212,7 @@ class _Reader:
         self.blocks: list[Block] = []
         self.words: list[str] = []
         self.kind: Kind = "text"
+        self.in_link = self.besides = False  # within a link; there are words besides links
 
     def read(self, root: Any) -> list[Block]:
         """Return the blocks; each is collected until the element that holds it begins or ends another."""
@@ -197,8 +222,12 @@ class _Reader:
             if node is None:
                 self._flush()
                 self.kind = "text"
+            elif node is _END_OF_LINK:
+                self.in_link = False
             elif node.tag == "-text":
-                self.words.append(node.text(deep=False))
+                text = node.text(deep=False)
+                self.words.append(text)
+                self.besides |= not self.in_link and any(map(str.isalnum, text))
             elif not self._left_out(node):
                 self._enter(node, stack)
         self._flush()
@@ -218,6 +247,9 @@ class _Reader:
     def _enter(self, node: Any, stack: list[Any]) -> None:
         tag = node.tag
         if tag in _INLINE:
+            if tag == "a" and _within_site(node):
+                self.in_link = True
+                stack.append(_END_OF_LINK)
             stack += _children(node)
             return
         if tag == "br":
@@ -244,8 +276,10 @@ class _Reader:
         text = _flat("".join(self.words))
         self.words.clear()
         if text:
-            self._add(self.kind, f"- {text}" if self.kind == "item" else text)
+            links = not self.besides and any(map(str.isalnum, text))
+            self.blocks.append(Block(self.kind, f"- {text}" if self.kind == "item" else text, links=links))
             self.kind = "text"
+        self.besides = False
 
     def _add(self, kind: Kind, text: str) -> None:
         if text.strip():

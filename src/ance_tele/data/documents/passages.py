@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ance_tele.console.progress import progress
 from ance_tele.data.copies import plain
 from ance_tele.data.documents.packing import Sizes, pack
 from ance_tele.data.documents.sections import Section
@@ -41,7 +42,7 @@ class Passages:
 
 
 def passages_of(
-    found: Iterable[Section],
+    found: Sequence[Section],
     size: int,
     sizes: Sizes,
     hidden: Mapping[str, Section],
@@ -55,29 +56,37 @@ def passages_of(
         hidden: By name, what stands for a section: without the heading or sentence that is a query for it.
     """
     made, kept = Passages(), dict[str, str]()
-    for one in found:
-        section = hidden.get(one.name, one)
-        if not section.blocks:
-            made.counts["headings with nothing under them"] += one.leaf
-            continue
-        title, shortened = _title(section, size, sizes)
-        made.counts["titles shortened to leave room for the text"] += shortened
-        room = size - sizes([title])[0]
-        ids = made.of_section.setdefault(section.name, [])
-        for number, text in enumerate(_bounded(section, title, room, size, sizes), start=1):
-            key = f"{section.name}~{number}" if number > 1 else section.name
-            content = plain("" if len(text.split()) >= LEAST_OF_A_COPY else title, text)
-            if _NUMBERS.fullmatch(text):
-                made.counts["passages without a word (numbers, signs)"] += 1
-                continue
-            first = kept.setdefault(content, key)
-            if first == key:
-                made.by_id[key] = Passage(key, title, text, section.document)
-            else:
-                made.counts["passages with the text of an earlier one"] += 1
-            ids.append(first)
+    shown = [hidden.get(one.name, one) for one in found]
+    lengths = [sum(len(block.text) for block in one.blocks) for one in shown]
+    with progress("cutting passages", sum(lengths), "characters") as advance:
+        for section, length in zip(shown, lengths, strict=True):
+            _add(made, kept, section, size, sizes)
+            advance(length)
     made.counts = +made.counts
     return made
+
+
+def _add(made: Passages, kept: dict[str, str], section: Section, size: int, sizes: Sizes) -> None:
+    """Add the passages of a section; ``kept`` has the id of each text that there is already."""
+    if not section.blocks:
+        made.counts["headings with nothing below"] += section.leaf
+        return
+    title, shortened = _title(section, size, sizes)
+    made.counts["titles shortened to leave room for the text"] += shortened
+    room = size - sizes([title])[0]
+    ids = made.of_section.setdefault(section.name, [])
+    for number, text in enumerate(_bounded(section, title, room, size, sizes), start=1):
+        key = f"{section.name}~{number}" if number > 1 else section.name
+        content = plain("" if len(text.split()) >= LEAST_OF_A_COPY else title, text)
+        if _NUMBERS.fullmatch(text):
+            made.counts["passages without a word (numbers, signs)"] += 1
+            continue
+        first = kept.setdefault(content, key)
+        if first == key:
+            made.by_id[key] = Passage(key, title, text, section.document)
+        else:
+            made.counts["passages with the text of an earlier one"] += 1
+        ids.append(first)
 
 
 def _bounded(section: Section, title: str, room: int, size: int, sizes: Sizes) -> Sequence[str]:

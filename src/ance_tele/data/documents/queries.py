@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.documents.how import Make
+from ance_tele.data.documents.left_out import LeftOut, amount
 from ance_tele.data.documents.packing import sentences, words_in
 from ance_tele.data.documents.passages import Passages
 from ance_tele.data.documents.sections import Section
@@ -23,6 +24,9 @@ FEWEST_LEFT = 15
 """Words that a section has besides its first sentence."""
 MOST_PASSAGES = 5
 """Of a section whose heading is a query: what is longer is about more than its heading says."""
+LEAST_COMMON = 5
+"""Documents that a common heading stands in at least, besides more than a hundredth of all."""
+SHARED = "headings that at least 5 documents, and more than 1% of all, share"
 _NUMBER = re.compile(r"^(?:\(?\d+(?:\.\d+)*[.)]?|[A-Z][.)])\s+")
 _WORD = re.compile(r"[^\W_]{2,}")
 
@@ -45,22 +49,24 @@ class Asked:
     section: Section
 
 
-def ask(found: Sequence[Section], make: Make, left_out: Counter[str]) -> dict[str, Asked]:
+def ask(found: Sequence[Section], make: Make, left_out: LeftOut) -> dict[str, Asked]:
     """Return by name the sections that a query can be made of.
 
     A heading is one if its section has no sections below it, whose titles it would be in. A short one, and one that
     another section has too, is asked for together with the heading above it; where that is not the only one either, it
-    is left out.
+    is left out. One that many documents have (:func:`common`) is never a query.
 
     Example:
         >>> from ance_tele.data.documents.blocks import Block
+        >>> from ance_tele.data.documents.left_out import LeftOut, amount
         >>> section = Section("a.md", "a.md#x", "Keys", ("Copy a key",), "Copy a key", True, (Block("text", "Go."),))
-        >>> ask([section], "headings", Counter())["a.md#x"].query
+        >>> ask([section], "headings", LeftOut())["a.md#x"].query
         'Copy a key'
     """
     ways: list[list[Asked]] = []
+    usual = common(found) if make in ("headings", "both") else {}
     for section in found:
-        of = list(_of_heading(section, left_out)) if make in ("headings", "both") else []
+        of = list(_of_heading(section, usual, left_out)) if make in ("headings", "both") else []
         sentence = _of_sentence(section) if make in ("sentences", "both") else None
         ways.append([*of, *([sentence] if sentence else [])])
     times = Counter(normal(asked.query) for of in ways for asked in of)
@@ -74,25 +80,55 @@ def ask(found: Sequence[Section], make: Make, left_out: Counter[str]) -> dict[st
     return made
 
 
+def common(found: Iterable[Section]) -> dict[str, int]:
+    """Return the headings of at least 5 documents and more than 1% of all, with their documents; the commonest first.
+
+    They name the parts of a kind of page (Synopsis, See also), and not what a page is about.
+    """
+    having: defaultdict[str, set[str]] = defaultdict(set)
+    documents = set()
+    for section in found:
+        documents.add(section.document)
+        having[_key(section.heading)].add(section.document)
+    counts = {heading: len(of) for heading, of in having.items() if heading}
+    least = max(LEAST_COMMON, len(documents) // 100 + 1)
+    return {
+        heading: count for heading, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if count >= least
+    }
+
+
+def _own(heading: str) -> str:
+    """Return a heading without its number and the marks around it."""
+    return _NUMBER.sub("", heading).strip(" :#-")
+
+
+def _key(heading: str) -> str:
+    """Return what makes a heading the same as another: its words, or its signs if it has none."""
+    return normal(_own(heading)) or _own(heading)
+
+
 def normal(query: str) -> str:
     """Return the words of a query, which make it the same as another."""
     return " ".join(re.findall(r"\w+", query.casefold()))
 
 
-def _of_heading(section: Section, left_out: Counter[str]) -> Iterator[Asked]:
+def _of_heading(section: Section, usual: Mapping[str, int], left_out: LeftOut) -> Iterator[Asked]:
     """Yield the heading, unless it is short, and the heading behind the one above it."""
     if not section.heading or not section.blocks or not section.leaf:
         return
-    own = _NUMBER.sub("", section.heading).strip(" :#-")
+    own = _own(section.heading)
     above = [part for part in (section.title, *section.path) if part != section.heading]
     alone = words_in([own])[0] >= FEWEST_WORDS and sum(len(word) > 2 for word in _WORD.findall(own)) >= FEWEST_WORDS - 1
     if not _WORD.search(own):
         left_out["headings without a word"] += 1
         return
+    if _key(own) in usual:
+        left_out[SHARED] += 1
+        return
     queries = [own] * (alone or may_lack_spaces(own)) + [f"{part}: {own}" for part in above[-1:]]
     fit = [query for query in queries if words_in([query])[0] <= MOST_WORDS]
     if not fit:
-        left_out["headings that are too long" if queries else "headings that are too short"] += 1
+        left_out["headings of too many words" if queries else "headings of too few words"] += 1
     title = "" if section.title == section.heading else section.title
     without = replace(section, title=title, path=tuple(part for part in section.path if part != section.heading))
     for query in fit:
@@ -112,21 +148,27 @@ def _of_sentence(section: Section) -> Asked | None:
     return Asked(query, "first sentence", replace(section, blocks=remaining))
 
 
-def made_queries(asked: Mapping[str, Asked], passages: Passages, left_out: Counter[str]) -> list[Query]:
-    """Return the queries of sections with the passages of these; of a first sentence, with the first passage."""
+def made_queries(asked: Mapping[str, Asked], passages: Passages, left_out: LeftOut) -> list[Query]:
+    """Return the queries of sections with the passages of these; of a first sentence, with the first passage.
+
+    A section whose text only another document has kept makes none: the passage there has another title.
+    """
     queries = []
     for name, one in asked.items():
         ids = tuple(dict.fromkeys(passages.of_section.get(name, ())))
         if one.made == "first sentence":
             ids = ids[:1]
+        own = any(passages.by_id[key].document == one.section.document for key in ids)
         if len(ids) > MOST_PASSAGES:
             left_out[f"headings of more than {MOST_PASSAGES} passages"] += 1
+        elif ids and not own:
+            left_out[f"{one.made}s with the text of an earlier document"] += 1
         elif ids:
             queries.append(Query(f"{name}?{one.made.replace(' ', '-')}", one.query, one.made, ids))
     return queries
 
 
-def read_generated(path: Path, passages: Passages, left_out: Counter[str]) -> list[Query]:
+def read_generated(path: Path, passages: Passages, left_out: LeftOut) -> list[Query]:
     """Read generated queries: JSON lines of ``passage_id`` and ``query``; the same text is one query.
 
     Raises:
@@ -158,7 +200,7 @@ def _query_id(words: str) -> str:
 
 
 def split(
-    queries: Iterable[Query], document_of: Mapping[str, str], dev: float, test: float, left_out: Counter[str]
+    queries: Iterable[Query], document_of: Mapping[str, str], dev: float, test: float, left_out: LeftOut
 ) -> dict[str, list[Query]]:
     """Return queries by split; the documents of dev and test have none in training.
 
@@ -173,8 +215,9 @@ def split(
     names = ("test",) * (test > 0) + ("dev",) * (dev > 0)
     if len(documents) <= len(names):
         raise UserError(
-            f"There are queries for {len(documents)} documents, but those of {', '.join(('train', *names))} must be "
-            f"apart: at least {len(names) + 1} are needed; divide the documents, or pass --dev 0 --test 0."
+            f"There are queries for {amount(len(documents), 'documents')}, but those of "
+            f"{', '.join(('train', *names))} must be apart: at least {len(names) + 1} are "
+            "needed; divide the documents, or pass --dev 0 --test 0."
         )
     order = sorted(documents, key=lambda document: (_hash(document), document))
     sizes = {name: max(1, round(share * len(order))) for name, share in (("test", test), ("dev", dev)) if share}

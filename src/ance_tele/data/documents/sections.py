@@ -9,6 +9,7 @@ from ance_tele.data.documents.blocks import Block, Document
 
 LONGEST_ANCHOR = 100  # characters
 LONGEST_PATH = 600  # characters
+_SITE = re.compile(r"\s+[-–—|·:]\s|:\s")
 _UNFIT = re.compile(r"[^\w.:-]+")
 _ESCAPED = re.compile(r"[\s%#~]")
 
@@ -47,6 +48,9 @@ def sections(document: str, read: Document) -> list[Section]:
         a%20b.md#lost-keys ('Lost keys',) True 1
     """
     title = read.title or document.rpartition("/")[2].rpartition(".")[0].replace("_", " ").replace("-", " ")
+    lead = next((block.text for block in read.blocks if block.kind == "heading"), "")
+    if _begins_with(title, lead):
+        title = lead
     base, taken = _path_id(document), Counter[str]()
     parts: list[tuple[Block | None, list[Block]]] = [(None, [])]
     for block in read.blocks:
@@ -67,6 +71,17 @@ def sections(document: str, read: Document) -> list[Section]:
         name = f"{base}#{_anchor(heading, taken)}"
         found.append(Section(document, name, title, path, heading.text, leaf, tuple(blocks)))
     return found
+
+
+def _begins_with(title: str, heading: str) -> bool:
+    """Return whether a title is a heading, alone or with the name of a site behind it.
+
+    >>> _begins_with("Keys - The Book", "Keys"), _begins_with("keys", "Keys"), _begins_with("Keys of doors", "Keys")
+    (True, True, False)
+    """
+    rest = title[len(heading) :]
+    same = heading != "" and title[: len(heading)].casefold() == heading.casefold()
+    return same and (not rest or _SITE.match(rest) is not None)
 
 
 def _path_id(document: str) -> str:

@@ -13,6 +13,7 @@ from ance_tele.data.formats.lines import read_fields
 from ance_tele.data.formats.objects import identifier, items, need, read_objects
 from ance_tele.data.formats.trec import read_trec_qrels
 from ance_tele.data.grades import whole_grade
+from ance_tele.data.notes import IN_PASSAGES, MADE
 from ance_tele.data.raw import ANY_SPLIT, Answered, Judgement, Listed, RawCollection, Record
 from ance_tele.data.splits import our_splits
 
@@ -29,7 +30,8 @@ def read_beir(folder: Path) -> Read:
             (TREC's four fields), each plain or ``.gz``.
             Answer strings, where there are any, are in ``questions.jsonl`` (``_id``, ``text``, ``answers``: a list);
             ``questions/SPLIT.jsonl`` puts its questions into the split, judged or not. A query's ``prompt`` (or
-            ``instruction``) is kept; queries that say how they were ``made`` are counted. ``given.jsonl`` has
+            ``instruction``) is kept; queries that say how they were ``made``, or that they are
+            ``in_passage`` (a relevant passage holds them), are counted. ``given.jsonl`` has
             negatives and a teacher's scores: ``_id``, ``negatives`` (ids), ``scores`` (by id).
     """
     corpus, queries = (_find(folder, name) for name in ("corpus.jsonl", "queries.jsonl"))
@@ -62,10 +64,12 @@ def read_beir(folder: Path) -> Read:
 
 
 def _read_queries(path: Path, notes: Counter[str]) -> Iterator[Record]:
-    """Yield the queries of a file; those that say how they were ``made`` are counted in ``notes``."""
+    """Yield the queries of a file; those ``made``, or ``in_passage``, are counted in ``notes``."""
     for number, row in read_objects(path):
         if isinstance(made := row.get("made"), str) and made:
-            notes[f"queries are made, not asked by people ({printable(made, 60)})"] += 1
+            notes[f"{MADE} ({printable(made, 60)})"] += 1
+        if row.get("in_passage") is True:
+            notes[IN_PASSAGES] += 1
         yield query_of(row, f"{path.name} line {number}", number, "_id")
 
 
