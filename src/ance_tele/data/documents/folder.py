@@ -14,6 +14,7 @@ from ance_tele.data.documents.packing import Sizes, words_in
 from ance_tele.data.documents.passages import Passages, passages_of
 from ance_tele.data.documents.queries import Query, ask, made_queries, read_generated, split
 from ance_tele.data.documents.sections import Section, sections
+from ance_tele.data.formats.write import check_free
 from ance_tele.store.files import atomic
 
 Filter: TypeAlias = Callable[[Passages, list[Query]], list[Query]]
@@ -99,12 +100,7 @@ def write_documents(
     """
     how = how or FromFolder()
     how.check()
-    if not docs.is_dir():
-        raise UserError(f"{docs} is not a folder; data from-folder takes a folder of documents.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already; name a folder that is new or empty.")
-    if out.resolve().is_relative_to(docs.resolve()):
-        raise UserError(f"{out} lies within {docs}, and would be read as documents the next time; name another folder.")
+    check_places(docs, out)
     left_out = Counter[str]()
     read, found = 0, list[Section]()
     for name, document in read_documents(docs, left_out):
@@ -141,6 +137,19 @@ def write_documents(
     written = Written(read, len(passages.by_id), counts, dict(sorted(made.items())), dict(+left_out))
     _write(out, passages, splits, _source(docs, how, unit, keep is not None, written))
     return written
+
+
+def check_places(docs: Path, out: Path) -> None:
+    """Refuse what is no folder of documents, and a place to write to that holds something or lies in it.
+
+    Raises:
+        UserError: Names the place.
+    """
+    if not docs.is_dir():
+        raise UserError(f"{docs} is not a folder; data from-folder takes a folder of documents.")
+    check_free(out)
+    if out.resolve().is_relative_to(docs.resolve()):
+        raise UserError(f"{out} lies within {docs}, and would be read as documents the next time; name another folder.")
 
 
 def _write(out: Path, passages: Passages, splits: Mapping[str, Sequence[Query]], source: str) -> None:
