@@ -99,6 +99,49 @@ def test_every_verb_that_writes_shows_its_flag(verb: str, capsys: Read) -> None:
     assert "--dry_run" in shown and "--json" in shown
 
 
+def test_a_dry_run_refuses_what_the_verb_refuses(
+    run: Path, toy: Path, tiny_model: Path, tmp_path: Path, capsys: Read
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "faq.csv").write_text("q,p\na,b\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("x")
+    docs, table, full, new = (str(tmp_path / name) for name in ("docs", "faq.csv", "full", "new"))
+    wrong = {
+        "export foo R": "There is no export 'foo'",
+        "export onnx R": "export onnx takes a run or a model, and a new folder",
+        f"export onnx R --out {new} --table x": "export onnx takes no --table",
+        "export vectors R": "export vectors takes a run or a model, and where to",
+        "export vectors R --to redis://h": "redis://h is no engine",
+        f"retrieve {tiny_model} --data {toy}": "--vectors is missing",
+        "data from-folder": "data from-folder takes DOCS and where to write",
+        f"data from-folder {new} --out {new}2": "is not a folder; data from-folder takes a folder of documents",
+        f"data from-folder {docs} --out {full}": "is there already",
+        f"data from-folder {docs} --out {new} --size 3": "size is 3",
+        f"data from-csv {table} --out {new}": "--query and --passage are needed",
+        f"data from-csv {table} --out {new} --query q --passage x": "faq.csv has no column 'x'",
+        f"data from-csv {table} --out {full} --query q --passage p": "is there already",
+        f"data convert {toy}": "data convert takes what to read and where to write",
+    }
+    for words, sentence in wrong.items():
+        given = [str(run) if word == "R" else word for word in words.split()]
+        assert sentence in answered(capsys, [*given, "--dry-run"], 2)["error"], words
+    right = {
+        f"export onnx R --out {new}": ("model", new, "to be made"),
+        f"export onnx R --out {full}": ("model", full, "there"),
+        f"export vectors R --to lancedb:{full}": ("vectors", f"lancedb:{full}", "there"),
+        f"export vectors R --to {new}": ("vectors", new, "to be made"),
+        "export vectors R --to qdrant://h:6333": ("vectors", "qdrant://h:6333", "at a URL"),
+        f"data from-folder {docs} --out {new}": ("collection", new, "to be made"),
+        f"data from-csv {table} --out {new} --query q --passage p": ("collection", new, "to be made"),
+    }
+    for words, found in right.items():
+        given = [str(run) if word == "R" else word for word in words.split()]
+        (would,) = answered(capsys, [*given, "--dry-run"])["result"]["would_make"]
+        assert (would["what"], would["path"], would["state"]) == found
+    assert not Path(new).exists()
+
+
 def test_cells_of_a_comparison_that_would_run(toy: Path, tiny_model: Path, tmp_path: Path, capsys: Read) -> None:
     words = run_command(toy, tiny_model, tmp_path / "out", episodes=2)[2:]
     words = ["compare", "--recipes", "dpr", "q-neg", "--seeds", "1", "2", *words, "--refresh_fraction=0.5"]

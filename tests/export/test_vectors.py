@@ -183,6 +183,12 @@ def test_the_files_hold_everything(toy: Path, tiny_model: Path, tmp_path: Path) 
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="is there and is no export"):
         export_vectors(tiny_model, tmp_path / "other", data=toy, config=CONFIG, replace=True)
+    (tmp_path / "other" / "vectors.json").write_text('{"size": 3}')  # of another program, whose files must stay
+    (tmp_path / "other" / "passages").mkdir()
+    (tmp_path / "other" / "passages" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is there and is no export"):
+        export_vectors(tiny_model, tmp_path / "other", data=toy, config=CONFIG, replace=True)
+    assert (tmp_path / "other" / "passages" / "mine.txt").read_text() == "mine"
 
 
 def test_a_run_is_exported_by_its_best_last_or_named_checkpoint(
@@ -241,6 +247,18 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password(
     sentence = refusal("export", "vectors", tiny_model, "--data", toy, "--passage_max_len", 16, "--to", to)
     assert sentence.startswith("postgresql://me@127.0.0.1:1/texts cannot be read or written (connection failed")
     assert "secret" not in sentence
+
+
+def test_a_milvus_file_that_cannot_be_is_one_sentence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in PACKAGES["milvus"]:
+        pytest.importorskip(name)
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match=r"m\.db cannot be read or written \("),
+        opened(f"milvus:{tmp_path}/file/m.db", "passages"),
+    ):
+        pass
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_qdrant_server_is_reached_by_its_address() -> None:

@@ -60,10 +60,7 @@ def retrieve_verb(given: Given) -> Result:
     """Search an encoded corpus for the queries of a split, or do the part that falls to this task of an array."""
     from ance_tele.data.load import load_collection
 
-    _require(given, model="folder or hub name", data=HINTS["data"], vectors=_ENCODED, out=_RUN)
-    writable("out", given.out)
-    if given.depth < 1:
-        raise UserError(f"depth is {given.depth}; it must be at least 1.")
+    _check_retrieve(given)
     task = ArrayTask.of(given.unit_index, given.unit_count)
     config = encoder_config(given.model, given.settings)
     if serve_other_ranks():
@@ -94,6 +91,13 @@ def retrieve_verb(given: Given) -> Result:
         run.write_trec(temporary, given.model)
     echo(f"all parts are merged: {out}")
     return {"run_file": out, **vars(progress), **echo_scores(given.model, collection, split, scores)}
+
+
+def _check_retrieve(given: Given) -> None:
+    _require(given, model="folder or hub name", data=HINTS["data"], vectors=_ENCODED, out=_RUN)
+    writable("out", given.out)
+    if given.depth < 1:
+        raise UserError(f"depth is {given.depth}; it must be at least 1.")
 
 
 def _require(given: Given, **hints: str) -> None:
@@ -162,5 +166,5 @@ RETRIEVE = Verb(
         _EVALUATION["exclude_self"],
         *_ENCODING,
     ],
-    would_write("TREC run", "out"),
+    would_write("TREC run", "out", _check_retrieve),
 )

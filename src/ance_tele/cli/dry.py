@@ -22,18 +22,20 @@ def state(path: str | Path) -> str:
     return "there" if Path(path).exists() else "to be made"
 
 
-def shown(what: str, path: str | Path, **amounts: Any) -> dict[str, Any]:
-    """Print what would be made, and whether it is there already; return it."""
-    found = {"what": what, "path": path, "state": state(path), **amounts}
+def shown(what: str, path: str | Path, at: str | Path | None = None, **amounts: Any) -> dict[str, Any]:
+    """Print what would be made, and whether it is there already (at another path, if given); return it."""
+    found = {"what": what, "path": path, "state": state(at or path), **amounts}
     counted = "".join(f", {value:,} {name.replace('_', ' ')}" for name, value in amounts.items() if value is not None)
     echo(f"{what}: {path}, {found['state']}{counted}")
     return found
 
 
-def would_write(what: str, flag: str) -> Callable[[Given], Result]:
-    """Return the dry run of a verb that writes the file or folder of a flag."""
+def would_write(what: str, flag: str, check: Callable[[Given], object] | None = None) -> Callable[[Given], Result]:
+    """Return the dry run of a verb that writes the file or folder of a flag; ``check`` refuses as the verb does."""
 
     def dry(given: Given) -> Result:
+        if check is not None:
+            check(given)
         path = getattr(given, flag, None)
         if path is None:
             echo("nothing would be written")

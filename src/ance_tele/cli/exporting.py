@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ance_tele.cli.common import HINTS, LENIENT, echo
-from ance_tele.cli.dry import would_write
+from ance_tele.cli.dry import shown
 from ance_tele.cli.flags import Flag, Given, Result, Verb, switch
 from ance_tele.cli.measuring import EXPANSION_FLAGS, encoder_config, expanded
 from ance_tele.cli.setting_flags import setting_flags
@@ -20,22 +20,16 @@ KINDS = ("vectors", "onnx")
 
 def export_verb(given: Given) -> Result:
     """Export vectors, and print what the engine finds of our best passages and how to ask it."""
-    if given.what not in KINDS:
-        raise UserError(unknown("export", given.what, KINDS))
-    idle = _ONNX if given.what == "vectors" else _VECTORS
-    if wrong := [name for name in idle if getattr(given, name)]:
-        raise UserError(f"export {given.what} takes no --{', --'.join(wrong)}; see ance-tele export --help.")
+    _check(given)
     if given.what == "onnx":
         return _onnx(given)
-    if not given.source or not given.to:
-        raise UserError("export vectors takes a run or a model, and where to: export vectors RUN --to qdrant:FOLDER.")
     from ance_tele.export.check import explained
 
     with importing():  # loads torch
         from ance_tele.export.vectors import DEPTH, export_vectors
 
     names = ("episode", "best", "vectors", "table", "replace")
-    options = {name: getattr(given, name) for name in names}
+    options = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     done = export_vectors(**_source(given), to=given.to, **options, texts=not given.no_texts, index=not given.no_index)
     there = f", {done.passages - done.written:,} of them before" if done.written < done.passages else ""
     echo(f"{done.to}: {done.passages:,} passages in '{done.table}'{there} ({duration(done.seconds)})")
@@ -48,9 +42,31 @@ def export_verb(given: Given) -> Result:
     return vars(done)
 
 
-def _onnx(given: Given) -> Result:
-    if not given.source or not given.out:
+def _check(given: Given) -> None:
+    """Refuse flags of another kind of export, and what is missing."""
+    if given.what not in KINDS:
+        raise UserError(unknown("export", given.what, KINDS))
+    idle = _ONNX if given.what == "vectors" else _VECTORS
+    if wrong := [name for name in idle if getattr(given, name)]:
+        raise UserError(f"export {given.what} takes no --{', --'.join(wrong)}; see ance-tele export --help.")
+    if given.what == "vectors" and not (given.source and given.to):
+        raise UserError("export vectors takes a run or a model, and where to: export vectors RUN --to qdrant:FOLDER.")
+    if given.what == "onnx" and not (given.source and given.out):
         raise UserError("export onnx takes a run or a model, and a new folder: export onnx RUN --out DIR.")
+
+
+def export_dry(given: Given) -> Result:
+    """Print what `export` would write."""
+    _check(given)
+    if given.what == "onnx":
+        return {"would_make": [shown("model", given.out)]}
+    from ance_tele.export.choose import engine_of, kept_in
+
+    place = engine_of(given.to)[1]
+    return {"would_make": [shown("vectors", place, at=kept_in(place))]}
+
+
+def _onnx(given: Given) -> Result:
     with importing():  # loads torch
         from ance_tele.export.onnx_model import export_onnx
 
@@ -91,7 +107,7 @@ def _source(given: Given) -> dict[str, Any]:
 
 # Flags of one kind of export alone.
 _ONNX = ("out", "int8", "openvino")
-_VECTORS = ("to", "vectors", "no_texts", "no_index", "replace")
+_VECTORS = ("to", "table", "vectors", "no_texts", "no_index", "replace")
 
 EXPORT = Verb(
     export_verb,
@@ -112,7 +128,7 @@ EXPORT = Verb(
                 Flag("--data", "of a model: " + HINTS["data"] + ". Of a run: where it lies now"),
                 Flag("--episode", "of a run: which one, 0 is the initial model; the last one", int | None),
                 switch("--best", "of a run: the checkpoint with the highest metric on its split"),
-                Flag("--table", "name of the table or collection", str, "passages"),
+                Flag("--table", "name of the table or collection; passages"),
                 switch("--no_texts", "leave titles and texts out"),
                 switch("--no_index", "leave the approximate index out"),
                 switch("--replace", "delete an export of other vectors that is there"),
@@ -131,5 +147,5 @@ EXPORT = Verb(
         ),
         *setting_flags(EncoderConfig(), "Encoding").values(),
     ],
-    would_write("vectors", "to"),
+    export_dry,
 )

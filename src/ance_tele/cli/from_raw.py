@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ance_tele.data.documents.packing import Sizes
     from ance_tele.data.documents.passages import Passages
     from ance_tele.data.documents.queries import Query
+    from ance_tele.data.formats.pairs import Pairs
 
 _FOLDER, _CSV, _BOTH = "data from-folder", "data from-csv", "data from-folder and from-csv"
 
@@ -90,17 +91,43 @@ def _places(given: Given, what: str) -> tuple[Path, Path]:
     return Path(given.source), Path(given.out)
 
 
-def from_folder(given: Given) -> Result:
-    """Make a collection of a folder of documents."""
-    from ance_tele.data.documents.folder import write_documents
-    from ance_tele.data.documents.packing import words_in
+def check_raw(given: Given) -> None:
+    """Refuse what `data from-folder` and `data from-csv` refuse before they read all of it.
 
+    Raises:
+        UserError: A place, a flag or a column is wrong.
+    """
+    if given.data == "from-csv":
+        from ance_tele.data.formats.pairs import check_table
+        from ance_tele.data.formats.write import check_free
+
+        path, out, table = _table(given)
+        check_table(path, table)
+        check_free(out)
+        return
+    from ance_tele.data.documents.folder import check_places
+
+    docs, out, _ = _folder(given)
+    check_places(docs, out)
+
+
+def _folder(given: Given) -> tuple[Path, Path, FromFolder]:
+    """Return the folder of documents, where to write, and how."""
     docs, out = _places(given, "DOCS")
     if given.round_trip and given.make == "none" and not given.queries:
         raise UserError("--round_trip needs queries: pass --queries FILE, or another --make than none.")
     generated = {"queries": Path(given.queries), "make": given.make or "none"} if given.queries else {}
     how = FromFolder(**{**_given(given, "size", "make", "dev", "test"), **generated}, whole=given.whole)
     how.check()
+    return docs, out, how
+
+
+def from_folder(given: Given) -> Result:
+    """Make a collection of a folder of documents."""
+    from ance_tele.data.documents.folder import write_documents
+    from ance_tele.data.documents.packing import words_in
+
+    docs, out, how = _folder(given)
     sizes, unit, how = _in_tokens(given.model, how, given.size) if given.model else (words_in, "words", how)
     written = write_documents(docs, out, how, sizes, unit, _round_trip(given.round_trip, given.model))
     echo(f"{out}: {written.lines()[0]}")
@@ -138,9 +165,9 @@ def _round_trip(k: int | None, model: str | None) -> "Filter | None":
     return keep
 
 
-def from_csv(given: Given) -> Result:
-    """Make a collection of a table of pairs."""
-    from ance_tele.data.formats.pairs import Pairs, write_pairs
+def _table(given: Given) -> "tuple[Path, Path, Pairs]":
+    """Return the table, where to write, and which columns hold what."""
+    from ance_tele.data.formats.pairs import Pairs
 
     path, out = _places(given, "FILE")
     if not given.query or not given.passage:
@@ -148,6 +175,14 @@ def from_csv(given: Given) -> Result:
     if given.relevant_from is not None and not given.score:
         raise UserError("--relevant_from needs --score, the column of the numbers that it goes by.")
     how = Pairs(given.query, given.passage, **_given(given, *(name for name in (*_OF_CSV[2:], "dev", "test"))))
+    return path, out, how
+
+
+def from_csv(given: Given) -> Result:
+    """Make a collection of a table of pairs."""
+    from ance_tele.data.formats.pairs import write_pairs
+
+    path, out, how = _table(given)
     lines = list(write_pairs(path, out, how, not given.lenient))
     echo(str(out))
     for line in lines:

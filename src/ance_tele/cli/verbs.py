@@ -14,7 +14,7 @@ from ance_tele.cli.dry import shown, would_write
 from ance_tele.cli.exporting import EXPORT
 from ance_tele.cli.flags import Flag, Given, Result, Verb, switch
 from ance_tele.cli.from_raw import FLAGS as FROM_RAW
-from ance_tele.cli.from_raw import check_flags, from_csv, from_folder
+from ance_tele.cli.from_raw import check_flags, check_raw, from_csv, from_folder
 from ance_tele.cli.measuring import EVALUATE
 from ance_tele.cli.merging import MERGE
 from ance_tele.cli.pretraining import PRETRAIN
@@ -70,8 +70,7 @@ def data_verb(given: Given) -> Result:
     if given.data == "from-csv":
         return from_csv(given)
     if given.data == "convert":
-        if not given.source or not given.target:
-            raise UserError("data convert takes what to read and where to write: data convert FROM TO --to FORMAT.")
+        _check_convert(given)
         from ance_tele.cli.convert import convert
 
         echo(convert(given.source, Path(given.target), given.to, given.episode, not given.lenient))
@@ -93,9 +92,18 @@ def data_verb(given: Given) -> Result:
     return {**counted_parts(collection), "lengths": lengths}
 
 
+def _check_convert(given: Given) -> None:
+    if not given.source or not given.target:
+        raise UserError("data convert takes what to read and where to write: data convert FROM TO --to FORMAT.")
+
+
 def data_dry(given: Given) -> Result:
     """Print what `data` would write."""
     check_flags(given)
+    if given.data in ("from-folder", "from-csv"):
+        check_raw(given)
+    elif given.data == "convert":
+        _check_convert(given)
     return would_write("collection", "out" if given.data in ("from-folder", "from-csv") else "target")(given)
 
 

@@ -52,6 +52,16 @@ def engine_of(to: str) -> tuple[Opening, str]:
     return Files, to
 
 
+def kept_in(to: str) -> str:
+    """Return the path, or the URL of the server, at which an address keeps its tables.
+
+    >>> kept_in("lancedb:vectors"), kept_in("vectors"), kept_in("qdrant://db:6333")
+    ('vectors', 'vectors', 'qdrant://db:6333')
+    """
+    scheme, colon, place = to.partition(":")
+    return place if colon and scheme in ENGINES and not place.startswith("//") else to
+
+
 _FORMS = (
     "a folder, qdrant://HOST:6333, qdrant+https://HOST, qdrant:FOLDER, postgresql://USER@HOST/DATABASE, "
     "lancedb:FOLDER, milvus:FILE.db"

@@ -35,7 +35,8 @@ class Files:
         """Return the content of vectors.json; empty where the folder holds something else."""
         path = self.folder / "vectors.json"
         if path.is_file():
-            return read_json_object(path, "delete it, and everything beside it, and export again")
+            found = read_json_object(path, "delete it, and everything beside it, and export again")
+            return found if "key" in found else {}
         return {} if self.folder.is_dir() and any(self.folder.iterdir()) else None
 
     def create(self, what: Description) -> None:

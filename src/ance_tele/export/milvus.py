@@ -1,5 +1,6 @@
 """Milvus Lite: Milvus in this process, in a file of its own."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ class Milvus:
         self.place, self.table = place.removeprefix("milvus:"), table
         if not self.place.endswith(".db"):
             raise UserError(f"{place} must end in .db: that is how Milvus Lite knows its own files.")
+        # Raises what failed, and would also log it with a traceback.
+        logging.getLogger("milvus_lite.server_manager").setLevel(logging.CRITICAL)
         self.client = self.pymilvus.MilvusClient(self.place)
 
     def found(self) -> Mapping[str, Any] | None:

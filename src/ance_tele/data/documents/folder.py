@@ -16,6 +16,7 @@ from ance_tele.data.documents.packing import Sizes, words_in
 from ance_tele.data.documents.passages import Passages, passages_of
 from ance_tele.data.documents.queries import SHARED, Query, ask, common, made_queries, read_generated, split
 from ance_tele.data.documents.sections import Section, sections
+from ance_tele.data.formats.write import check_free
 from ance_tele.store.files import atomic
 
 Filter: TypeAlias = Callable[[Passages, list[Query]], list[Query]]
@@ -94,12 +95,7 @@ def write_documents(
     """
     how = how or FromFolder()
     how.check()
-    if not docs.is_dir():
-        raise UserError(f"{docs} is not a folder; data from-folder takes a folder of documents.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already; name a folder that is new or empty.")
-    if out.resolve().is_relative_to(docs.resolve()):
-        raise UserError(f"{out} lies within {docs}, and would be read as documents the next time; name another folder.")
+    check_places(docs, out)
     left_out = LeftOut()
     documents = [
         (name, without_long_words(document, left_out, name)) for name, document in read_documents(docs, left_out)
@@ -145,6 +141,19 @@ def write_documents(
     )
     _write(out, passages, splits, how.whole, _source(docs, how, unit, keep is not None, written))
     return written
+
+
+def check_places(docs: Path, out: Path) -> None:
+    """Refuse what is no folder of documents, and a place to write to that holds something or lies in it.
+
+    Raises:
+        UserError: Names the place.
+    """
+    if not docs.is_dir():
+        raise UserError(f"{docs} is not a folder; data from-folder takes a folder of documents.")
+    check_free(out)
+    if out.resolve().is_relative_to(docs.resolve()):
+        raise UserError(f"{out} lies within {docs}, and would be read as documents the next time; name another folder.")
 
 
 def _write(out: Path, passages: Passages, splits: Mapping[str, Sequence[Query]], whole: bool, source: str) -> None:

@@ -19,7 +19,7 @@ from ance_tele.data.formats.examples import Example, collect, part, stem, text_i
 from ance_tele.data.formats.fields import score_of
 from ance_tele.data.formats.objects import identifier, need, text
 from ance_tele.data.formats.tables import ROWS, read_rows
-from ance_tele.data.formats.write import write_beir
+from ance_tele.data.formats.write import check_free, write_beir
 from ance_tele.data.importing import store
 from ance_tele.data.raw import Record
 from ance_tele.store.files import atomic
@@ -87,7 +87,8 @@ def write_pairs(path: Path, out: Path, how: Pairs, strict: bool = True) -> list[
         >>> sorted(path.name for path in Path("my-pairs/qrels").iterdir())
         ['dev.tsv', 'test.tsv', 'train.tsv']
     """
-    _check(path, how)
+    check_table(path, how)
+    check_free(out)
     bounds = _bounds(path, how)
     # One pass over the rows for each split, with numbers that are those of the rows in the file.
     parts = [
@@ -107,8 +108,12 @@ def write_pairs(path: Path, out: Path, how: Pairs, strict: bool = True) -> list[
     return lines
 
 
-def _check(path: Path, how: Pairs) -> None:
-    """Refuse what is not such a file, and columns that it has not."""
+def check_table(path: Path, how: Pairs) -> None:
+    """Refuse what is not such a file, and columns that it has not.
+
+    Raises:
+        UserError: Names the file, and what is wrong with it.
+    """
     if not path.is_file():
         raise UserError(f"{path} is not a file; data from-csv takes a {', '.join(ROWS)} file.")
     if not path.name.removesuffix(".gz").endswith(ROWS) or path.name.endswith(".parquet.gz"):

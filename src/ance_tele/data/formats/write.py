@@ -15,6 +15,16 @@ from ance_tele.data.collection import UNJUDGED, Collection, Texts
 from ance_tele.store.files import atomic
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a place to write to that holds something.
+
+    Raises:
+        UserError: Names it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already; name a folder that is new or empty.")
+
+
 def write_beir(collection: Collection, folder: Path) -> None:
     """Write ``corpus.jsonl``, ``queries.jsonl``, ``qrels/SPLIT.tsv`` and, with answers, ``questions.jsonl``.
 
@@ -36,8 +46,7 @@ def write_beir(collection: Collection, folder: Path) -> None:
         >>> Path("my-data/qrels/train.tsv").read_text().split()
         ['query-id', 'corpus-id', 'score', 'q1', 'p1', '1']
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already; name a folder that is new or empty.")
+    check_free(folder)
     for split in collection.qrels:
         if "/" in split or "\0" in split or split.startswith("."):
             raise UserError(f"The split '{split}' cannot be written: a file name holds no '/' and begins with no dot.")
