@@ -127,6 +127,8 @@ y = 2
         ("---\ntitle:\ntags: x\n---\nBody.", "", "Body."),
         ("---\n# made by hand\n\nlayout: page\ntitle: Page\n...\nBody.", "Page", "Body."),
         ('+++\ndate = 2024-01-01\ntitle = "Of Hugo"\n[params]\nx = 1\n+++\n\nBody.', "Of Hugo", "Body."),
+        ("---\ntitle: Keys: a guide\ntags: x\n---\nBody.", "Keys: a guide", "Body."),  # no YAML, though often written
+        ("---\nSee: a: text.\n\n---\n\nBody.", "", "See: a: text."),
         ("---\n---\nBody.", "", "Body."),
         ("---\n\nA text between rules.\n\n---\n\nBody.", "", "A text between rules."),
         ("---\nA text behind a rule.\n", "", "A text behind a rule."),

@@ -1,18 +1,17 @@
 """Markdown to blocks, by way of HTML."""
 
 import re
+from typing import Any
+
+import yaml
 
 from ance_tele.data.documents.blocks import Block, Document
 from ance_tele.data.documents.html import read_html
 
-_FRONT_MATTER = re.compile(
-    r"\A(?:---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)|\+\+\+[ \t]*\n(?P<toml>.*?)^\+\+\+)[ \t]*(?:\n|\Z)",
-    re.DOTALL | re.MULTILINE,
-)
-# The first line of front matter, and not of a text between two rules, names a field (or is empty, in front of none).
-_FIELD = re.compile(r"\s*(?:#.*\n\s*)*(?:[\"']?[\w.-]+[\"']?[ \t]*[:=](?:\s|$|[\"'])|\[|\Z)")
-_TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(?:[>|][-+\d]*[ \t]*\n((?:[ \t]+.*\n|\n)+)|(.*))", re.MULTILINE)
-_QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^']|'')*)'")
+_YAML = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_TITLE = re.compile(r"""^title[ \t]*[:=][ \t]*(["']?)(.*?)\1[ \t]*$""", re.MULTILINE)
+_LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every value as it is written
 _OWN_ANCHOR = re.compile(r"\s*\{\s*#([\w.:-]+)[^}]*\}\s*$")
 
 
@@ -39,24 +38,24 @@ def _front_matter(text: str) -> tuple[str, str]:
     >>> _front_matter("---\\ntitle: 'It''s a key' # new\\n---\\nText"), _front_matter("---\\nNo field.\\n\\n---\\nText")
     (("It's a key", 'Text'), ('', '---\\nNo field.\\n\\n---\\nText'))
     """
-    matter = _FRONT_MATTER.match(text)
-    if matter is None:
-        return "", text
-    fields = matter["yaml"] if matter["yaml"] is not None else matter["toml"]
-    if not _FIELD.match(fields):
-        return "", text
+    if matter := _TOML.match(text):
+        return _line(matter[1]), text[matter.end() :]
+    if matter := _YAML.match(text):
+        try:
+            fields = yaml.load(matter[1], _LOADER)
+        except (yaml.YAMLError, RecursionError):
+            title = _line(matter[1])
+            return (title, text[matter.end() :]) if title else ("", text)
+        if fields is None or isinstance(fields, dict):  # else a text between two rules
+            title = (fields or {}).get("title", "")
+            return title if isinstance(title, str) else "", text[matter.end() :]
+    return "", text
+
+
+def _line(fields: str) -> str:
+    """Return the title of fields by its line alone, for TOML, and for YAML with an error in it."""
     found = _TITLE.search(fields)
-    return _value(found) if found else "", text[matter.end() :]
-
-
-def _value(title: re.Match[str]) -> str:
-    """Return the text of a field, of several lines or one, which may be quoted or have a comment behind it."""
-    if title[1] is not None:
-        return " ".join(title[1].split())
-    if quoted := _QUOTED.match(title[2]):
-        double, single = quoted.groups()
-        return re.sub(r"\\(.)", r"\1", double) if double is not None else single.replace("''", "'")
-    return re.sub(r"(?:^|\s)#.*", "", title[2]).strip()
+    return found[2] if found else ""
 
 
 def _own_anchor(block: Block) -> Block:
