@@ -177,7 +177,10 @@ def _cpu(chosen: Recipe, shape: "ModelShape", tokens: int) -> "GPU":
     precisions = {resolve_precision(name, here) for name in (chosen.encoder.precision, chosen.training.train_precision)}
     found = this_cpu(shape, tokens, precisions == {"bf16"})
     which = "These are times of its CPU" if _has_gpu() else "This machine has no GPU: these are times of its CPU"
-    echo(f"{which}, at the pace of one layer, timed now; those of GPUs are in the last line.\n")
+    echo(
+        f"{which}, at the pace of one layer, timed now.\n"
+        "It may take two or three times as long; a run prints an estimate once the untrained model is evaluated.\n"
+    )
     return found
 
 

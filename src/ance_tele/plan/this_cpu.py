@@ -64,11 +64,10 @@ def this_cpu(shape: ModelShape, tokens: int, bf16: bool) -> GPU:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return the least seconds that some work has taken, after a first time that does not count."""
+    """Return the mean seconds of some work, after a first time that does not count: others may use the machine too."""
     work()
-    least, began = float("inf"), time.perf_counter()
+    times, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
-        start = time.perf_counter()
         work()
-        least = min(least, time.perf_counter() - start)
-    return least
+        times += 1
+    return (time.perf_counter() - began) / times
