@@ -13,7 +13,7 @@ from ance_tele.cli.places import check_places
 from ance_tele.cli.urls import refuse_urls
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.display import Display
-from ance_tele.console.errors import UserError, unknown
+from ance_tele.console.errors import UserError, nearest, unknown
 from ance_tele.console.garbage import skip_last_collection
 from ance_tele.console.signals import STARTS_AGAIN, STOPPED, Terminated, exit_code, stoppable
 from ance_tele.console.system_errors import refused_by_system
@@ -79,14 +79,17 @@ def _fail(words: list[str], sentence: str, code: int = REFUSED) -> int:
 
 
 def _main(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
+    if words[:1] == ["help"] and words[1:]:
+        words = [words[1], "--help"]
+    if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0
     if words[0] == "--version":
         print(__version__)
         return 0
     if words[0] not in VERBS:
-        raise UserError(unknown("verb", words[0], VERBS))
+        near = nearest(words[0], ("--version", "--help"), 0.7) if words[0].startswith("--") else None
+        raise UserError(unknown("flag", words[0], [near]) if near else unknown("verb", words[0], VERBS))
     verb = VERBS[words[0]]
     given = parse(words[0], verb, words[1:])
     refuse_urls(words[0], given)

@@ -67,11 +67,13 @@ def run_verb(given: Given) -> Result:
     use = ReviewUse(given.review_as, given.review_doubtful, given.review_irrelevant, given.review_grades)
     beside = named_runs(given.beside, BASELINES)
     with kept_at(given.out) as out:
-        chosen = suited(chosen, AtHand(collection, start), given.settings, out)
-
         with importing():  # loads torch: after all that can be refused without it
+            from ance_tele.encode.files import resolve
             from ance_tele.episode import run
 
+        if start is not None:
+            resolve(start)  # before its defaults are listed: of a model that is none they would be guesses
+        chosen = suited(chosen, AtHand(collection, start), given.settings, out)
         with executor_for(given.processes, given.engine, given.address) as executor:
             run(chosen, collection, start, out, given.data, None, None, review, use, executor, beside)
     return conclude(out, given.out)
