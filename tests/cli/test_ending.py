@@ -45,14 +45,19 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_interrupted_it_says_how_to_go_on(
-    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ance_tele.data.load.load_collection", interrupt)
     assert main(["data", str(toy)]) == 130
-    assert capsys.readouterr().err == "ance-tele: stopped; the same command goes on where it was.\n"
+    assert capsys.readouterr().err == "ance-tele: stopped; nothing was kept, and the same command starts again.\n"
+    monkeypatch.setattr("ance_tele.runs.identity.collection_for", interrupt)
+    run = ["run", "bm25", f"--data={toy}", f"--out={tmp_path / 'run'}"]
+    assert main(run) == 130
+    kept = "the same command goes on from what is finished, such as a checkpoint or a shard of vectors."
+    assert capsys.readouterr().err == f"ance-tele: stopped; {kept}\n"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

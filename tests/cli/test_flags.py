@@ -1,5 +1,6 @@
 """Verbs, flags and their values: every slip is named in one sentence."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from steps import Refusal
 
 from ance_tele.cli.flags import parse
+from ance_tele.cli.main import main
+from ance_tele.cli.synonyms import SYNONYMS
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.errors import UserError
 from ance_tele.console.values import check, read
@@ -21,6 +24,23 @@ from ance_tele.settings import setting_kinds
     [
         (["rnu"], "There is no verb 'rnu'; did you mean 'run'?"),
         (["xyzzy"], f"There is no verb 'xyzzy'; there are: {', '.join(VERBS)}."),
+        (["--verion"], "There is no flag '--verion'; did you mean '--version'?"),
+        (["--hlp"], "There is no flag '--hlp'; did you mean '--help'?"),
+        (["help", "rnu"], "There is no verb 'rnu'; did you mean 'run'?"),
+        (["run", "dpr", "--num_train_epochs=3"], "There is no setting --num_train_epochs; did you mean --epochs?"),
+        (
+            ["run", "dpr", "--max-seq-length", "9"],
+            "There is no setting --max_seq_length; did you mean --query_max_len or --passage_max_len?",
+        ),
+        (["pretrain", "--lr", "1"], "There is no setting --lr; did you mean --learning_rate?"),
+        (["run", "dpr", "--fp16"], "There is no setting --fp16; did you mean --precision or --train_precision?"),
+        (["run", "dpr", "--device", "cpu"], "There is no setting --device; see ance-tele run --help."),
+        (["run", "dpr", "--metric", "x"], "There is no setting --metric; see ance-tele run --help."),
+        (["run", "dpr", "--output_dir", "x"], "There is no setting --output_dir; did you mean --out?"),
+        (["search", "x", "y", "--top_k", "3"], "There is no setting --top_k; did you mean -k?"),
+        (["search", "x", "y", "-n", "3"], "There is no setting -n; did you mean -k?"),
+        (["retrieve", "x", "--topk", "3"], "There is no setting --topk; did you mean --depth?"),
+        (["data", "from-folder", "x", "--make", "questions"], "make is 'questions'; it must be one of "),
         (["--dta", "x"], "There is no verb '--dta'; did you mean 'data'?"),
         (["run", "ance-tell"], "There is no recipe 'ance-tell'; did you mean 'ance-tele'?"),
         (["run", "q_neg"], "There is no recipe 'q_neg'; did you mean 'q-neg'?"),
@@ -155,3 +175,29 @@ def test_a_system_of_a_comparison_reads_values_as_the_command_line_does() -> Non
     assert (made.mining.alpha, made.training.learning_rate, made.training.temperature) == (1.0, 1e-4, None)
     with pytest.raises(UserError, match="alpha is 'half'; it must be a number"):
         system("ance-tele alpha=half")
+
+
+def test_other_programs_names_stand_for_flags_there_are() -> None:
+    ours = {flag.key for verb in VERBS.values() for flag in verb.flags}
+    assert {key for keys in SYNONYMS.values() for key in keys} <= ours
+    # a name that all verbs with its meaning know themselves needs no synonym
+    assert not {name for name in SYNONYMS if len(name) > 1} & setting_kinds().keys()
+
+
+def test_null_is_no_word_of_a_flag(refusal: Refusal) -> None:
+    make = refusal("data", "from-folder", "x", "--make", "questions")
+    assert make.startswith("make is 'questions'; it must be one of ") and "null" not in make
+    assert "or null" in refusal("run", "dpr", "--refresh_step", "soon")  # a setting, which null unsets
+
+
+def test_words_of_a_query_need_no_quotes() -> None:
+    given = parse("search", VERBS["search"], ["runs/x", "how", "do", "I", "-k", "3"])
+    assert given.words == ("how", "do", "I") and (given.run, given.k) == ("runs/x", 3)
+    assert parse("search", VERBS["search"], ["runs/x", "how do I"]).words == ("how do I",)
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "search"]])
+def test_help_is_a_word(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with suppress(SystemExit):
+        assert main(words) == 0
+    assert capsys.readouterr().out.startswith(f"usage: ance-tele {words[1] if words[1:] else 'VERB'} ")

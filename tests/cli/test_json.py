@@ -47,8 +47,8 @@ def test_a_run_and_what_it_would_do(toy: Path, tiny_model: Path, run: Path, tmp_
     assert Path(found["model"]) == run / "episode-1" / "model" and Path(found["report"]).is_file()
 
     before = tree(run)
-    planned = answered(capsys, [*again, "--dry-run"])["result"]
-    assert planned == answered(capsys, [*again, "--plan"])["result"]
+    planned = answered(capsys, [*again, "--dry-run", "--gpu=H100"])["result"]
+    assert planned == answered(capsys, [*again, "--plan", "--gpu=H100"])["result"]
     assert tree(run) == before
     assert {one["state"] for one in planned["phases"]} == {"cached"}
     assert [one["phase"] for one in planned["phases"] if one["where"] == "episode 1"] == [

@@ -70,7 +70,7 @@ def test_an_out_that_cannot_be_one(toy: Path, tmp_path: Path, refusal: Refusal) 
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("mine")
     assert refusal(*run_bm25(toy, file)) == f"{file} is a file; --out takes a folder, new or of the same run."
-    assert refusal(*run_bm25(toy, file / "below")).startswith(f"{file} is a file;")
+    assert refusal(*run_bm25(toy, file / "below")).endswith(f"{file} is a file, not a folder; give another place.")
     assert refusal(*run_bm25(toy, foreign)) == f"{foreign} is not empty and holds no run; give --out a new folder."
     assert file.read_text() == "mine" and [path.name for path in foreign.iterdir()] == ["thesis.tex"]
     empty = tmp_path / "empty"

@@ -36,6 +36,9 @@ def test_search_where_there_is_nothing_to_search(
     shutil.copytree(toy, other)
     append("corpus.jsonl", '{"_id": "new", "text": "new"}')(other)
     assert "is not the data that" in refusal("search", untrained, "x", "--data", other)
+    crooked = tmp_path / "nowhere" / ".." / "other"
+    (tmp_path / "nowhere").mkdir()
+    assert refusal("search", untrained, "x", "--data", crooked).startswith(f"{other} is not the data that")
 
 
 def test_a_moved_run_folder_finds_its_data_when_told_where(

@@ -227,7 +227,7 @@ def test_a_plan_takes_the_splits_that_a_run_takes(
     for split in splits:
         (data / f"qrels/{split}.tsv").write_bytes((toy / "qrels/train.tsv").read_bytes())
     assert main(["run", recipe, "--plan", "--data", str(data), "--model", "bert-base-uncased", *more]) == 0
-    assert "Hours in all" in capsys.readouterr().out
+    assert "Time in all" in capsys.readouterr().out
 
 
 def test_copies_are_described_without_any_judgement(tmp_path: Path) -> None:

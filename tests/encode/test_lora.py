@@ -18,6 +18,7 @@ from safetensors import safe_open
 from toy import run_command
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward, weights_fingerprint
@@ -190,7 +191,7 @@ def test_what_has_no_transformer_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("peft") is not None, reason="peft is installed")
 def test_a_run_says_what_to_install(toy: Path, tiny_model: Path, tmp_path: Path, refusal: Any) -> None:
     sentence = refusal(*run_command(toy, tiny_model, tmp_path / "run", lora_rank=4))
-    assert 'adapters, which need peft: pip install "ance-tele[lora]"' in sentence
+    assert f"adapters, which need peft: {install('lora')}" in sentence
 
 
 def test_bf16_is_for_frozen_weights() -> None:

@@ -13,6 +13,7 @@ from addresses import HOSTILE
 from fastapi.testclient import TestClient
 
 from ance_tele.cli.main import main
+from ance_tele.console.extras import install
 from ance_tele.explorer.guard import MOST_BYTES, MOST_OF_URL
 from ance_tele.explorer.serve import listen, open_explorer
 
@@ -174,7 +175,7 @@ def test_without_the_extra_it_says_how_to_get_it(
 ) -> None:
     monkeypatch.delitem(sys.modules, "ance_tele.explorer.app", raising=False)
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    assert refused(capsys, explored, "--port", 0).endswith("run: pip install 'ance-tele[serve]'.")
+    assert refused(capsys, explored, "--port", 0).endswith(f"run: {install('serve')}.")
 
 
 def test_a_wider_address_is_warned_of(explored: Path, data: Path, logged: list[str]) -> None:

@@ -17,6 +17,7 @@ from processes import called
 
 from ance_tele.cli.main import main
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.data.load import load_collection
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.vectors import Vectors
@@ -235,7 +236,7 @@ def test_what_cannot_be_exported_is_one_sentence(
         monkeypatch.setitem(sys.modules, name, None)
         extra = {"qdrant_client": "qdrant", "psycopg": "pgvector"}.get(name, name)
         assert f"The package {name} is needed" in (sentence := refusal(*what, "--to", to))
-        assert sentence.endswith(f"pip install 'ance-tele[{extra}]'.")
+        assert sentence.endswith(f"{install(extra)}.")
 
 
 def test_a_server_that_is_not_there_is_one_sentence_without_the_password(

@@ -340,6 +340,16 @@ def test_a_run_of_other_rules_is_not_refused(at_hand: AtHand, tmp_path: Path, lo
     assert "  batch_queries 5: as this run was begun" in logged
 
 
+def test_a_wrong_model_is_refused_before_anything_is_guessed_of_it(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    assert main(command(toy, tmp_path / "docs", tmp_path / "run")) == 2
+    shown = capsys.readouterr()
+    assert "by what is at hand" not in shown.out and "holds neither config.json nor modules.json" in shown.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_comparison_takes_the_same(
     toy: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import threading
 from datetime import timedelta
@@ -12,6 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.store import holder
 from ance_tele.store.files import host
 from ance_tele.store.holder import NAME, held
@@ -106,6 +108,6 @@ def test_urls_that_cannot_be_used(url: str, says: str, tmp_path: Path) -> None:
 def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(_registry, "s3", raising=False)
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    sentence = r"needs a package that is not installed: pip install 'ance-tele\[s3\]'"
+    sentence = re.escape(f"needs a package that is not installed: {install('s3')}.")
     with pytest.raises(UserError, match=sentence), mirrored("s3://bucket/run", tmp_path / "run"):
         pass

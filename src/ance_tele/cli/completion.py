@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from ance_tele.cli.common import echo
 from ance_tele.cli.flags import Flag, Given, Result, Verb, parser_of
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.console.values import alternatives
 from ance_tele.recipes import RECIPES
 
@@ -27,7 +28,7 @@ def completion_verb(verbs: Callable[[], Mapping[str, Verb]]) -> Callable[[Given]
         try:
             import shtab
         except ImportError:
-            raise UserError("Completion needs shtab: pip install 'ance-tele[completion]'.") from None
+            raise UserError(f"Completion needs shtab: {install('completion')}.") from None
         parser = whole_parser(verbs())
         script = shtab.complete(parser, given.shell)
         if given.shell == "zsh":

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import Any, NoReturn, get_origin
 
 from ance_tele.cli.config_file import read_configs
+from ance_tele.cli.synonyms import synonyms
 from ance_tele.console.errors import UserError, nearest, unknown
 from ance_tele.console.values import check, read, wanted
 from ance_tele.paper.settings import OFFICIAL, SCALES
@@ -96,6 +97,8 @@ def parse(name: str, verb: Verb, words: Sequence[str]) -> Given:
         option = word.partition("=")[0]
         if option.startswith("--") and " " not in word and option not in (*parser.names, "--help"):
             raise UserError(parser.unknown_flag(option[2:]))
+        if len(word) == 2 and word[0] == "-" and word[1].isalpha() and word not in (*parser.names, "-h"):
+            raise UserError(parser.unknown_flag(word[1]).replace(f"-{word}", word, 1))
     given, left = parser.parse_known_args(words, Given(settings={}))
     if left:
         parser.error(f"unrecognized arguments: {' '.join(left)}")
@@ -117,10 +120,10 @@ def _underscored(word: str) -> str:
     return f"--{name[2:].replace('-', '_')}{equals}{value}" if word.startswith("--") else word
 
 
-def _take(given: Given, flag: Flag, written: Any) -> None:
-    """Parse and check a value, and store it as a setting or as an attribute."""
+def _take(given: Given, flag: Flag, written: Any, null: bool = True) -> None:
+    """Parse and check a value, and store it as a setting or as an attribute; ``null`` as of :func:`check`."""
     value = read(written, flag.kind)
-    check(flag.key, value, flag.kind)
+    check(flag.key, value, flag.kind, null)
     if flag.setting:
         given.settings[flag.key] = value
     else:
@@ -163,9 +166,12 @@ class _Parser(ArgumentParser):
             return f"--{name} is no flag: --official sets it, or a line in a --config file."
         if name in self.names:
             return f"{name} is given without dashes: {self.usage}."
-        near = nearest(name, [key for flag, key in self.names.items() if flag.startswith("-")])
+        keys = [key for flag, key in self.names.items() if flag.startswith("-")]
+        near = synonyms(name, keys) or [key for key in (nearest(name, keys, 0.7),) if key]
         return f"There is no setting --{name}; " + (
-            f"did you mean {self.flags[near].name}?" if near else f"see ance-tele {self.verb} --help."
+            f"did you mean {' or '.join(self.flags[key].name for key in near)}?"
+            if near
+            else f"see ance-tele {self.verb} --help."
         )
 
     def flag_in_file(self, key: str) -> Flag:
@@ -205,7 +211,7 @@ class _Take(Action):
         assert isinstance(given, Given)
         if self.flag.key == "config":
             written = [*getattr(given, "config", ()), written]
-        _take(given, self.flag, True if self.nargs == 0 else written)
+        _take(given, self.flag, True if self.nargs == 0 else written, null=self.flag.setting)
 
 
 class _Help(Action):

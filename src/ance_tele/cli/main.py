@@ -9,12 +9,13 @@ from ance_tele import __version__
 from ance_tele.cli.common import echo
 from ance_tele.cli.flags import parse
 from ance_tele.cli.output import document
+from ance_tele.cli.places import check_places
 from ance_tele.cli.urls import refuse_urls
 from ance_tele.cli.verbs import VERBS
 from ance_tele.console.display import Display
-from ance_tele.console.errors import UserError, unknown
+from ance_tele.console.errors import UserError, nearest, unknown
 from ance_tele.console.garbage import skip_last_collection
-from ance_tele.console.signals import STOPPED, Terminated, exit_code, stoppable
+from ance_tele.console.signals import STARTS_AGAIN, STOPPED, Terminated, exit_code, stoppable
 from ance_tele.console.system_errors import refused_by_system
 from ance_tele.console.waiting import wait_well
 
@@ -24,10 +25,18 @@ EXIT_CODES = {
     DONE: "done, or all of it was done before",
     FAILED: "an error of ours: a traceback on standard error",
     REFUSED: "refused: one sentence on standard error says what was found, where, and what to do",
-    exit_code(KeyboardInterrupt()): "stopped by Ctrl-C (SIGINT); the same command goes on",
+    exit_code(
+        KeyboardInterrupt()
+    ): "stopped by Ctrl-C (SIGINT); the same command goes on, or starts again if nothing is kept",
     PIPE_CLOSED: "the reader of a pipe, such as `head`, has gone",
-    exit_code(Terminated()): "stopped by SIGTERM; the same command goes on",
+    exit_code(Terminated()): "stopped by SIGTERM; likewise",
 }
+
+# Verbs that leave finished parts on disk when they are stopped.
+KEEPING = (
+    *("run", "compare", "reproduce", "teach", "distil", "pretrain"),
+    *("merge", "encode", "retrieve", "export", "report", "demo"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         skip_last_collection()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        with stoppable(), Display(echo).shown():
+        with stoppable(_stopped(words)), Display(echo).shown():
             return _main(words)
     except UserError as error:
         return _fail(words, str(error))
@@ -44,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except KeyboardInterrupt as stop:
-        return _fail(words, STOPPED, exit_code(stop))
+        return _fail(words, _stopped(words), exit_code(stop))
     except MemoryError:
         return _fail(words, "Out of memory; give the process more, or smaller files or settings.")
     except Exception as error:
@@ -52,6 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sentence is None:
             raise
         return _fail(words, sentence)
+
+
+def _stopped(words: list[str]) -> str:
+    """Return what is printed when a command is stopped: whether it goes on, or starts again."""
+    keeps = words[:1] and (words[0] in KEEPING or (words[0] == "evaluate" and "--on" in words))
+    return STOPPED if keeps else STARTS_AGAIN
 
 
 def _fail(words: list[str], sentence: str, code: int = REFUSED) -> int:
@@ -64,17 +79,22 @@ def _fail(words: list[str], sentence: str, code: int = REFUSED) -> int:
 
 
 def _main(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
+    if words[:1] == ["help"] and words[1:]:
+        words = [words[1], "--help"]
+    if not words or words[0] in ("-h", "--help", "help"):
         print(help_text())
         return 0
     if words[0] == "--version":
         print(__version__)
         return 0
     if words[0] not in VERBS:
-        raise UserError(unknown("verb", words[0], VERBS))
+        near = nearest(words[0], ("--version", "--help"), 0.7) if words[0].startswith("--") else None
+        raise UserError(unknown("flag", words[0], [near]) if near else unknown("verb", words[0], VERBS))
     verb = VERBS[words[0]]
     given = parse(words[0], verb, words[1:])
     refuse_urls(words[0], given)
+    if not (given.dry_run or getattr(given, "plan", False) or getattr(given, "print_config", False)):
+        check_places(words[0], given)
     wait_well()
     with redirect_stdout(sys.stderr) if given.json else nullcontext():
         result = (verb.dry if verb.dry and given.dry_run else verb.run)(given)

@@ -1,5 +1,6 @@
 """The verb `run`: carry out a recipe, or estimate its cost."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -29,6 +30,8 @@ from ance_tele.store.urls import is_url
 
 if TYPE_CHECKING:
     from ance_tele.data.collection import Collection
+    from ance_tele.plan.hardware import GPU, ModelShape
+    from ance_tele.plan.work import Plan
 
 
 def run_verb(given: Given) -> Result:
@@ -64,11 +67,13 @@ def run_verb(given: Given) -> Result:
     use = ReviewUse(given.review_as, given.review_doubtful, given.review_irrelevant, given.review_grades)
     beside = named_runs(given.beside, BASELINES)
     with kept_at(given.out) as out:
-        chosen = suited(chosen, AtHand(collection, start), given.settings, out)
-
         with importing():  # loads torch: after all that can be refused without it
+            from ance_tele.encode.files import resolve
             from ance_tele.episode import run
 
+        if start is not None:
+            resolve(start)  # before its defaults are listed: of a model that is none they would be guesses
+        chosen = suited(chosen, AtHand(collection, start), given.settings, out)
         with executor_for(given.processes, given.engine, given.address) as executor:
             run(chosen, collection, start, out, given.data, None, None, review, use, executor, beside)
     return conclude(out, given.out)
@@ -98,6 +103,7 @@ def plan_verb(chosen: Recipe, given: Given) -> Result:
     """Print the estimated cost of a run, without loading a model; data are read only if --data is given."""
     from ance_tele.console.numbers import duration
     from ance_tele.paper.figures import benchmark_of
+    from ance_tele.plan.assumed import TOKENS, assumed_for
     from ance_tele.plan.facts import AtHand
     from ance_tele.plan.hardware import GPUS, gpu_of, model_shape
     from ance_tele.plan.plan import plan, plan_benchmark
@@ -107,6 +113,9 @@ def plan_verb(chosen: Recipe, given: Given) -> Result:
 
     shape, benchmark = model_shape(given.model), benchmark_of(chosen.name)
     many = {"processes": 1 if given.processes == "auto" else given.processes, "nodes": given.nodes}
+    gpus, cpu = many["processes"] * many["nodes"], (given.gpu or "").lower() == "cpu"
+    wanted = gpu_of(given.gpu) if given.gpu and not (cpu and given.data and gpus == 1) else None
+    devices: dict[str, GPU] = dict(GPUS)
     if given.data:
         from ance_tele.runs.identity import collection_for
 
@@ -114,26 +123,67 @@ def plan_verb(chosen: Recipe, given: Given) -> Result:
         begun = working_copy(given.out) if given.out else None
         chosen = _on_dev_without_test(chosen, collection, given)
         start = start_of(given.model) if given.model else None
-        chosen = suited(chosen, AtHand(collection, start, download=False), given.settings, begun)
+        at_hand = AtHand(collection, start, download=False)
+        chosen = suited(chosen, at_hand, given.settings, begun)
+        tokens = {} if chosen.lexical else at_hand.means(chosen)
         measured, queries, pairs = collection.split(chosen.evaluation.split), 0, 0
         if chosen.episode.episodes:
             train = collection.split("train").relevant(chosen.mining.positive_level)
             queries, pairs = len(train), len(train.passages)
         counts = len(collection.corpus), len(collection.queries), queries, len(measured)
-        plans = {gpu: plan(chosen, *counts, shape, gpu, collection.name, pairs=pairs, **many) for gpu in GPUS}
+        if not chosen.lexical and wanted is None and gpus == 1 and (cpu or not _has_gpu()):
+            wanted = _cpu(chosen, shape, round(tokens.get("passage_tokens", TOKENS[None][1])))
+            devices = {wanted.name: wanted, **GPUS}
+        elif not chosen.lexical and not _has_gpu():
+            echo(f"This machine has no GPU; the times are those of {(wanted or GPUS['H100']).name}.\n")
+        plans = {}
+        for name, device in devices.items():
+            assumed = replace(assumed_for(chosen, device, None), **tokens)
+            plans[name] = plan(chosen, *counts, shape, device, collection.name, assumed, pairs=pairs, **many)
     elif benchmark:
         plans = {gpu: plan_benchmark(chosen, benchmark, shape, gpu, **many) for gpu in GPUS}
     else:
         raise UserError(
             f"--plan counts a collection: give --data, or a benchmark's recipe such as marco/{chosen.name}."
         )
-    shown = plans[gpu_of(given.gpu or "H100").name]
+    shown = plans[(wanted or GPUS["H100"]).name]
     found = there(chosen, Path(given.out)) if given.out and not is_url(given.out) else {}
     echo(render(shown))
-    gpus, of = many["processes"] * many["nodes"], {True: "measured", False: "assumed"}
-    hours = (f"{gpu}: {duration(made.seconds)} ({of[bool(made.assumed.measured)]})" for gpu, made in plans.items())
-    echo(f"Hours in all, on {'one' if gpus == 1 else f'{gpus:,} of'} {', '.join(hours)}")
+    times = (f"{name}: {duration(made.seconds)} ({_source(made)})" for name, made in plans.items())
+    echo(f"Time in all, on {'one' if gpus == 1 else f'{gpus:,} of'} {', '.join(times)}")
     return {**found, **content(shown), "gpus": {gpu: made.seconds for gpu, made in plans.items()}}
+
+
+def _source(made: "Plan") -> str:
+    """Return where the shares of its peak come from, that a device of a plan reaches."""
+    if made.recipe.lexical:
+        return "nothing runs on it"
+    return f"share of its peak {f'measured {made.assumed.measured}' if made.assumed.measured else 'assumed'}"
+
+
+def _has_gpu() -> bool:
+    with importing():
+        import torch
+    return torch.cuda.is_available()
+
+
+def _cpu(chosen: Recipe, shape: "ModelShape", tokens: int) -> "GPU":
+    """Print that a plan is for the CPU of this machine; return it as a device, timed."""
+    with importing():
+        import torch
+
+        from ance_tele.encode.precision import resolve_precision
+    from ance_tele.plan.this_cpu import this_cpu
+
+    here = torch.device("cpu")
+    precisions = {resolve_precision(name, here) for name in (chosen.encoder.precision, chosen.training.train_precision)}
+    found = this_cpu(shape, tokens, precisions == {"bf16"})
+    which = "These are times of its CPU" if _has_gpu() else "This machine has no GPU: these are times of its CPU"
+    echo(
+        f"{which}, at the pace of one layer, timed now.\n"
+        "It may take two or three times as long; a run prints an estimate once the untrained model is evaluated.\n"
+    )
+    return found
 
 
 def _on_dev_without_test(chosen: Recipe, collection: "Collection", given: Given) -> Recipe:
@@ -170,7 +220,7 @@ RUN = Verb(
                 "--review_irrelevant", "positives called irrelevant stay, or are dropped", _KINDS["irrelevant"], "keep"
             ),
             Flag("--review_grades", "relevant from this grade on, doubtful from that", tuple[float, ...], ()),
-            Flag("--gpu", "with --plan: on which GPU, e.g. H100"),
+            Flag("--gpu", "with --plan: on which GPU, e.g. H100; cpu is this machine's"),
             PROCESSES,
             Flag("--nodes", "with --plan: on how many machines, of --processes GPUs each", int, 1),
             ENGINE,

@@ -41,7 +41,7 @@ def search_verb(given: Given) -> Result:
     from ance_tele.report.run_tables import cut
     from ance_tele.runs.working_copy import fetched
 
-    hits = search_run(fetched(given.run), given.words, given.k, given.data)
+    hits = search_run(fetched(given.run), " ".join(given.words), given.k, given.data)
     columns = shutil.get_terminal_size((166, 24)).columns
     for hit in hits:
         echo(f"{hit.rank:>2}  {hit.score:.3f}  {hit.id}  {hit.title}")
@@ -206,7 +206,7 @@ VERBS: dict[str, Verb] = {
         search_verb,
         "Ask a trained run one question. Its last model searches the corpus of the run.",
         "RUN WORDS [-k N]",
-        [_RUN_FOLDER, Flag("words", "the query", str), Flag("-k", "how many passages", int, 5), MOVED],
+        [_RUN_FOLDER, Flag("words", "the query", tuple[str, ...]), Flag("-k", "how many passages", int, 5), MOVED],
     ),
     "serve": Verb(
         serve_verb,

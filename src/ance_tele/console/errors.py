@@ -44,12 +44,12 @@ class NotFiniteError(UserError):
         super().__init__(f"{self.found}: the model has diverged; lower the learning rate.")
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most similar to ``name``, or None if none is similar."""
+def nearest(name: str, known: Iterable[str], least: float = 0.5) -> str | None:
+    """Return the known name most similar to ``name``, or None if none is as similar as ``least``, of 1."""
     from difflib import get_close_matches  # only where something is wrong
 
     plain = {key.replace("_", "-"): key for key in known}
-    near = get_close_matches(name[:100].lower().replace("_", "-"), plain, 1, 0.5)
+    near = get_close_matches(name[:100].lower().replace("_", "-"), plain, 1, least)
     return plain[near[0]] if near else None
 
 

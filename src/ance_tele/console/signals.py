@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
-STOPPED = "stopped; the same command goes on where it was."
+STOPPED = "stopped; the same command goes on from what is finished, such as a checkpoint or a shard of vectors."
+STARTS_AGAIN = "stopped; nothing was kept, and the same command starts again."
 
 # A library that is deep in a computation of its own sees no signal. After so long the process ends all the same: what
 # is finished is on disk, and what is not would not be used.
@@ -31,10 +32,10 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(sentence: str = STOPPED) -> Iterator[None]:
     """Make SIGINT raise KeyboardInterrupt and SIGTERM :class:`Terminated`, and see to it that the block ends soon.
 
-    After ``GRACE_SECONDS``, and at once at a second SIGINT, the process ends without further ado.
+    After ``GRACE_SECONDS``, and at once at a second SIGINT, the process ends without further ado, with a sentence.
     """
     handlers = _handlers()
     if not handlers:
@@ -45,13 +46,13 @@ def stoppable() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         came.append(number)
         if came.count(signal.SIGINT) > 1:
-            _leave(number)
+            _leave(number, sentence)
         if len(came) == 1:
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     ended, (read, write) = threading.Event(), os.pipe()
     os.set_blocking(write, False)
-    threading.Thread(target=_leave_in_time, args=(read, ended), daemon=True).start()
+    threading.Thread(target=_leave_in_time, args=(read, ended, sentence), daemon=True).start()
     for number in handlers:
         signal.signal(number, stop)
     before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -106,14 +107,14 @@ def _restore(handlers: dict[int, Any], wakeup: int) -> None:
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
 
 
-def _leave_in_time(read: int, ended: threading.Event) -> None:
+def _leave_in_time(read: int, ended: threading.Event, sentence: str) -> None:
     """Leave some time after the first signal whose number comes through the pipe, unless the block has ended."""
     while byte := os.read(read, 1):
         if byte[0] in _SIGNALS and not ended.wait(GRACE_SECONDS):
-            _leave(byte[0])
+            _leave(byte[0], sentence)
     os.close(read)
 
 
-def _leave(number: int) -> NoReturn:
-    os.write(2, f"ance-tele: {STOPPED}\n".encode())  # not through sys.stderr, whose lock may be held
+def _leave(number: int, sentence: str) -> NoReturn:
+    os.write(2, f"ance-tele: {sentence}\n".encode())  # not through sys.stderr, whose lock may be held
     os._exit(128 + number)

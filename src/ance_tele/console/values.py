@@ -40,15 +40,18 @@ def read(written: Any, kind: Any) -> Any:
     return written
 
 
-def check(name: str, value: Any, kind: Any) -> None:
+def check(name: str, value: Any, kind: Any, null: bool = True) -> None:
     """Refuse a value of the wrong type, or outside the range that ``Annotated[type, (low, high)]`` gives.
+
+    The sentence names null among the allowed values only with ``null``.
 
     Raises:
         UserError: States name, value, and allowed values.
     """
     if not any(_fits(value, one) for one in alternatives(kind)):
         shown = list(value) if isinstance(value, tuple) else value
-        raise UserError(f"{name} is {shown!r}; it must be {wanted(kind)}.")
+        allowed = wanted(kind) if null else wanted(kind).removesuffix(" or null")
+        raise UserError(f"{name} is {shown!r}; it must be {allowed}.")
     if get_origin(kind) is Annotated and value is not None:
         low, high = kind.__metadata__[0]
         if not low <= value <= high:

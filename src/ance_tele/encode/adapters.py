@@ -6,17 +6,18 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.store.files import json_or_none
 
 # Not simply peft: docs/decisions.md, "Dependencies".
-INSTALL = 'pip install "ance-tele[lora]"'
+EXTRA = "lora"
 
 
 def missing_package(name: str, error: Exception) -> UserError:
     """Return the error for a model that needs a package that is missing or of another release."""
     reason = " ".join(str(error).split())
     if "peft" in reason.lower():
-        return UserError(f"{name} holds an adapter (LoRA), which needs peft: {INSTALL} ({reason[:200]})")
+        return UserError(f"{name} holds an adapter (LoRA), which needs peft: {install(EXTRA)} ({reason[:200]})")
     return UserError(
         f"{name} needs a package that is not installed ({reason[:300]}); install it, or take another model."
     )

@@ -12,7 +12,8 @@ from sentence_transformers.base.modules import Transformer
 from torch import nn
 
 from ance_tele.console.errors import UserError
-from ance_tele.encode.adapters import INSTALL
+from ance_tele.console.extras import install
+from ance_tele.encode.adapters import EXTRA
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def _adaptable(model: SentenceTransformer, name: str) -> list[nn.Module]:
     if any(getattr(encoder, "_hf_peft_config_loaded", False) for encoder in encoders):
         raise UserError(f"{name} has adapters of its own, which are trained; leave lora_rank out.")
     if find_spec("peft") is None:
-        raise UserError(f"lora_rank trains adapters, which need peft: {INSTALL}.")
+        raise UserError(f"lora_rank trains adapters, which need peft: {install(EXTRA)}.")
     return encoders
 
 
@@ -108,7 +109,7 @@ def _tuner(encoder: nn.Module, rank: int, alpha: float, targets: Sequence[str]) 
             warnings.simplefilter("ignore", UserWarning)
             return LoraModel(encoder, LoraConfig(r=rank, lora_alpha=alpha, target_modules=wanted), "default")
     except ImportError as error:  # of a release that does not suit transformers'
-        raise UserError(f"lora_rank trains adapters, which need peft: {INSTALL} ({error}).") from None
+        raise UserError(f"lora_rank trains adapters, which need peft: {install(EXTRA)} ({error}).") from None
     except ValueError as error:
         raise UserError(f"{kind} cannot have these adapters: {str(error).strip().rstrip('.')}.") from None
 

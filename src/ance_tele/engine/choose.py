@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.engine.executor import IN_PROCESS, Executor
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _made(processes: int | Literal["auto"], engine: EngineName, address: str | N
 
 def _ray(address: str | None, processes: int | None) -> "RayCluster":
     if find_spec("ray") is None:
-        raise UserError("--engine ray needs Ray: pip install 'ance-tele[ray]'.")
+        raise UserError(f"--engine ray needs Ray: {install('ray')}.")
     from ance_tele.engine.ray_cluster import RayCluster
 
     return RayCluster(address, processes)

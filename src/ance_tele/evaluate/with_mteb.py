@@ -8,6 +8,7 @@ from typing import Any
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.data.collection import Collection
 from ance_tele.data.load import load_collection
 from ance_tele.data.text_format import TextFormat
@@ -72,11 +73,9 @@ def _mteb() -> Any:
     try:
         mteb = importlib.import_module("mteb")
     except ImportError:
-        raise UserError(
-            "--mteb needs the package mteb, which is not installed: pip install 'ance-tele[mteb]'."
-        ) from None
+        raise UserError(f"--mteb needs the package mteb, which is not installed: {install('mteb')}.") from None
     if int(str(getattr(mteb, "__version__", "2")).partition(".")[0]) < 2:
-        raise UserError(f"mteb {mteb.__version__} is installed; version 2 is needed: pip install 'ance-tele[mteb]'.")
+        raise UserError(f"mteb {mteb.__version__} is installed; version 2 is needed: {install('mteb')}.")
     return mteb
 
 

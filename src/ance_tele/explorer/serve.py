@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.data.load import cache_folder
 from ance_tele.explorer.examples import examples
 from ance_tele.mining.sources import SOURCES
@@ -65,7 +66,7 @@ def open_explorer(
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "pydantic", "starlette", "uvicorn"):
             raise
-        raise UserError("The explorer needs fastapi and uvicorn; run: pip install 'ance-tele[serve]'.") from None
+        raise UserError(f"The explorer needs fastapi and uvicorn; run: {install('serve')}.") from None
     from ance_tele.explorer.asking import Asker
     from ance_tele.explorer.background import EncodeCheckpoints, encoding
     from ance_tele.explorer.guard import is_loopback

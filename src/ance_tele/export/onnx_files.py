@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.saving import save_model
 
@@ -49,9 +50,7 @@ def package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise UserError(
-            f"This needs the package {name}, which is not installed: pip install 'ance-tele[onnx]'."
-        ) from None
+        raise UserError(f"This needs the package {name}, which is not installed: {install('onnx')}.") from None
 
 
 def write_onnx(model: SentenceTransformer, out: Path, int8: bool = False, openvino: bool = False) -> list[str]:

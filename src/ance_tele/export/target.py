@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.store.files import PROGRAMMING
 from ance_tele.store.urls import why
 
@@ -135,7 +136,7 @@ def package(name: str, extra: str) -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"The package {name.partition('.')[0]} is needed for this engine and cannot be imported "
-            f"({why(error)}): pip install 'ance-tele[{extra}]'."
+            f"({why(error)}): {install(extra)}."
         ) from None
 
 

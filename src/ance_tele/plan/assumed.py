@@ -63,7 +63,8 @@ class Assumed:
 def assumed_for(recipe: Recipe, gpu: GPU, benchmark: str | None) -> Assumed:
     """Return what is assumed of a benchmark's texts and of a GPU; its shares as measured, where they were, in bf16."""
     assumed, measured = Assumed(*TOKENS[benchmark]), gpu.measured
-    if measured is None or "float32" in (recipe.encoder.precision, recipe.training.train_precision):
+    in_float32 = "float32" in (recipe.encoder.precision, recipe.training.train_precision)
+    if measured is None or (in_float32 and gpu.kind == "GPU"):
         return assumed
     batch = recipe.encoder.encode_tokens
     encoding = next(

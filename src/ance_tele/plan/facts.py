@@ -49,6 +49,19 @@ class AtHand:
             passage_most=self.files.most_tokens("document"),
         )
 
+    def means(self, recipe: Recipe) -> dict[str, Any]:
+        """Return the mean tokens of a query and a passage, each cut where a recipe cuts it; {} without texts."""
+        both = (
+            ("query_tokens", self.collection.queries, recipe.encoder.query_max_len),
+            ("passage_tokens", self.collection.corpus, recipe.encoder.passage_max_len),
+        )
+        lengths = {name: np.array(sampled(texts, self.files.counter())) for name, texts, _ in both}
+        return {
+            name: round(float(np.minimum(lengths[name], most or lengths[name]).mean()), 1)
+            for name, _, most in both
+            if len(lengths[name])
+        }
+
     @cached_property
     def _tokens(self) -> tuple[int, int]:
         count = self.files.counter()
@@ -68,15 +81,20 @@ def training_queries(collection: Collection, recipe: Recipe) -> int:
 
 def percentile(texts: Texts, share: float, count: Callable[[list[str]], list[int]]) -> int:
     """Return the length that ``share`` percent of the texts do not exceed, from an even sample; 0 without texts."""
+    lengths = sampled(texts, count)
+    return int(np.percentile(lengths, share, method="higher")) if lengths else 0
+
+
+def sampled(texts: Texts, count: Callable[[list[str]], list[int]]) -> list[int]:
+    """Return the lengths of an even sample of texts, in tokens."""
     if not len(texts):
-        return 0
+        return []
     rows = np.unique(np.linspace(0, len(texts) - 1, SAMPLE).round().astype(np.int64))
-    lengths = [
+    return [
         length
         for titles, bodies in texts.batches(rows, expanded=True)
         for length in count([f"{title} {body}" if title else body for title, body in zip(titles, bodies, strict=True)])
     ]
-    return int(np.percentile(lengths, share, method="higher"))
 
 
 class ModelFiles:

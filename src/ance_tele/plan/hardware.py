@@ -63,7 +63,7 @@ BERT_BASE = ModelShape()
 
 @dataclass(frozen=True)
 class Measured:
-    """Shares of a GPU's peak that BERT-base has reached in bf16, as a plan counts operations.
+    """Shares of a device's peak that a model has reached, BERT-base in bf16 on a GPU, as a plan counts operations.
 
     Attributes:
         training: In training.
@@ -87,6 +87,7 @@ class GPU:
         bandwidth: Of that memory, GB/s.
         bf16: Whether it supports bf16; else runs use float32.
         measured: What was measured on it, if anything.
+        kind: "CPU" for the one of this machine (:mod:`ance_tele.plan.this_cpu`).
     """
 
     name: str
@@ -96,6 +97,7 @@ class GPU:
     bandwidth: float
     bf16: bool = True
     measured: Measured | None = None
+    kind: str = "GPU"
 
     def peak(self, precision: str) -> float:
         """Return the peak FLOP/s at a precision: "auto", "bf16" or "float32"."""
@@ -128,7 +130,7 @@ def gpu_of(name: str) -> GPU:
     """
     found = {key.lower(): gpu for key, gpu in GPUS.items()}
     if name.lower() not in found:
-        raise UserError(f"There is no GPU '{name}' to plan for; there are: {', '.join(GPUS)}.")
+        raise UserError(f"There is no GPU '{name}' to plan for; there are: {', '.join(GPUS)}, and cpu with --data.")
     return found[name.lower()]
 
 

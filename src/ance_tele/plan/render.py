@@ -36,6 +36,7 @@ def content(made: Plan) -> dict[str, Any]:
 def render(made: Plan) -> str:
     """Return a plan as plain text of at most 100 columns."""
     shape, gpu = made.shape, made.gpu
+    bits = "16 bits" if gpu.bf16 or gpu.kind == "GPU" else "float32"
     out = StringIO()
     console = Console(file=out, width=100, color_system=None, highlight=False, markup=False)
     console.print(
@@ -47,7 +48,7 @@ def render(made: Plan) -> str:
         return out.getvalue()
     console.print(
         f"{shape.name}: {shape.layers} layers x {shape.hidden}, {_large(shape.parameters)} parameters. "
-        f"{_gpus(made)}{gpu.name}: {gpu.tflops:g} TFLOP/s in 16 bits{' each' if made.gpus > 1 else ''}."
+        f"{_gpus(made)}{gpu.name}: {gpu.tflops:.3g} TFLOP/s in {bits}{' each' if made.gpus > 1 else ''}."
     )
     if steps := [count(phase.amount) for phase in made.of("train")]:
         console.print(
@@ -101,7 +102,9 @@ def _space(made: Plan) -> Table:
     most = max(made.gpu_memory.values())
     fits = "" if most <= made.gpu.memory * GIB else f"; more than its {made.gpu.memory:g}: set grad_cache to true"
     table.add_row(
-        "GPU" if made.gpus == 1 else "each GPU", _gib(most), f"{_each(made.gpu_memory)}, one after another{fits}"
+        made.gpu.kind if made.gpus == 1 else "each GPU",
+        _gib(most),
+        f"{_each(made.gpu_memory)}, one after another{fits}",
     )
     table.add_row("host", _gib(made.host_memory), "")
     return table
@@ -123,11 +126,11 @@ def _paper_hours(made: Plan) -> Table:
 
 def _assumptions(made: Plan) -> Iterator[str]:
     assumed = made.assumed
-    shares = f"{assumed.training:.0%} of the GPU's peak in training, {assumed.encoding:.0%} in encoding"
+    shares = f"{assumed.training:.0%} of the {made.gpu.kind}'s peak in training, {assumed.encoding:.0%} in encoding"
     yield (
         f"Assumed: {assumed.passage_tokens:g} tokens a passage and {assumed.query_tokens:g} a query on average; "
         f"{'' if assumed.measured else f'{shares}, '}"
-        f"{assumed.searching:.0%} of the float32 peak ({made.gpu.tflops_float32:g} TFLOP/s) in searching; "
+        f"{assumed.searching:.0%} of the float32 peak ({made.gpu.tflops_float32:.3g} TFLOP/s) in searching; "
         f"{assumed.tokenised:,.0f} tokens tokenised and {assumed.mixed:,.0f} candidates mixed a second."
     )
     if assumed.measured:
@@ -167,7 +170,7 @@ def notes(made: Plan) -> Iterator[str]:
         yield "Matching answers runs on the CPU; its hours are not in the plan."
     if made.episodes and (made.recipe.training.lora_rank or made.recipe.training.gradient_checkpointing):
         yield "Memory is planned for training all weights; lora_rank and gradient_checkpointing need less."
-    if not made.gpu.bf16 and not made.recipe.lexical:
+    if not made.gpu.bf16 and made.gpu.kind == "GPU" and not made.recipe.lexical:
         peak = f"{made.gpu.tflops_float32:g} TFLOP/s"
         yield f"A {made.gpu.name} has no bf16: runs compute in float32, at a peak of {peak}."
 

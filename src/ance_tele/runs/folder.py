@@ -1,5 +1,6 @@
 """The layout of a run folder, its episodes, and opening a run again."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -169,7 +170,8 @@ def open_run(out: Path, data: str | Path | None = None) -> OpenedRun:
     recipe = recipe.with_settings(**terms) if terms else recipe
     collection = collection_for(recipe, source)
     if collection.fingerprint != identity["fingerprints"]["data"]:
-        raise UserError(f"{source} is not the data that {out} was made of; give that with --data.")
+        where = os.path.normpath(source)
+        raise UserError(f"{where} is not the data that {out} was made of; give that with --data.")
     review = load_review(out / REVIEW, collection, review_use(identity)) if identity.get("review") else None
     model = identity["model"] and resolve(identity["model"], out)
     return OpenedRun(RunFolder(out), recipe, collection, model, review)

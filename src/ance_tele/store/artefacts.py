@@ -105,7 +105,7 @@ def writing(path: Path, kind: str, inputs: Mapping[str, Any], spread: bool = Fal
     """
     inputs, before = as_read_back(inputs), read_manifest(path)
     if before is not None:
-        log.info(f"{path.parent.name}/{path.name} is made again: {difference(before.inputs, inputs)}")
+        log.info(f"{path} is made again: {difference(before.inputs, inputs)}")
     manifest_path(path).unlink(missing_ok=True)
     start = time.perf_counter()
     with atomic(path) as temporary:

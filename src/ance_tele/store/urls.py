@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 
 # Packages of ours that bring a file system along.
-_EXTRAS = {"s3fs": "'ance-tele[s3]'"}
+_EXTRAS = {"s3fs": "s3"}
 
 
 def is_url(name: object) -> bool:
@@ -36,8 +37,8 @@ def file_system(url: str) -> tuple[Any, str]:
         fs, path = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **own)
     except ImportError as error:
         package = str(known_implementations.get(protocol, {}).get("class", "")).partition(".")[0]
-        install = _EXTRAS.get(package, package)
-        advice = str(error).rstrip(".") if package in ("", "fsspec") else f"pip install {install}"
+        advice = install(_EXTRAS[package]) if package in _EXTRAS else f"pip install {package}"
+        advice = str(error).rstrip(".") if package in ("", "fsspec") else advice
         raise UserError(f"{url} needs a package that is not installed: {advice}.") from None
     except ValueError as error:
         raise UserError(f"{url} is no URL that fsspec knows ({error}); such as s3://bucket/runs/mine.") from None
