@@ -44,6 +44,7 @@ ONLY = {
     "report": {
         "console",
         "evaluate.config",
+        "evaluate.statistics",
         "mining.sources",
         "paper",
         "runs.analysed",
