@@ -124,8 +124,8 @@ def pretrain(
         if manifest is None:
             with writing(out, "pretrained encoder", inputs) as made, quiet():
                 tracking = Tracking(config.report_to, str(out.with_name(f"{out.name}.tracking")), 0, asdict(config))
-                facts, made.earlier_seconds = _train(start, batches, config, work, inputs, tracking)
-                made.facts |= facts
+                learned, made.earlier_seconds = _train(start, batches, config, work, inputs, tracking)
+                made.facts |= learned
                 _save(start, made.target, made.facts, config, str(model), collection)
             manifest = made.manifest
         remove(work)
