@@ -33,9 +33,9 @@ def of_pairs(runs: Sequence[RunData]) -> list[str]:
         one = Comparison(system=runs[a].name, baseline=runs[b].name, metric=metric, difference=difference, p=adjusted)
         sentence = tested(one)
         found.append(sentence if sentence.startswith(one.system or "") else capital(sentence))  # names stay as they are
-    return (
-        [*found, f"The p-values are adjusted for there being {len(found)} pairs (Holm)."] if len(found) > 1 else found
-    )
+    if len(found) > 1:
+        found.append(f"The p-values are adjusted for there being {len(found)} pairs (Holm).")
+    return found
 
 
 def untested(runs: Sequence[RunData]) -> str:

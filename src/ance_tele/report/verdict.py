@@ -117,10 +117,8 @@ def _further(run: RunData) -> list[str]:
     if share > NEW_FEW:
         highest = max((value for _, value in points[:-1]), default=0.0)
         rising = len(points) > 1 and points[-1][1] - highest >= FELL
-        met = f"A further episode would meet {shown(share)} new negatives"
-        return (
-            [f"{met}, and {metric} was still rising: it may be worth its time. {_longer(made + 1)}"] if rising else []
-        )
+        met = f"A further episode would meet {shown(share)} new negatives, and {metric} was still rising"
+        return [f"{met}: it may be worth its time. {_longer(made + 1)}"] if rising else []
     how_many = {1: "one episode is", 2: "two episodes are", 3: "three episodes are"}.get(made, f"{made} episodes are")
     return [f"A further episode would meet only {shown(share)} new negatives: {how_many} enough."]
 
