@@ -33,9 +33,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from sentence_transformers.util import mine_hard_negatives
 
 import ance_tele as at
-from ance_tele.data.text_format import TextFormat
 from ance_tele.encode.loading import seeded
-from ance_tele.runs.training_set import TrainingSet
 
 METRICS = ("MRR@10", "nDCG@10")
 ARMS = ("once", "once-random", "callback")
@@ -67,7 +65,7 @@ def main() -> None:
     given = parser.parse_args()
 
     collection = at.load_collection(given.data)
-    pairs, corpus = texts_of(collection, given.max_train_queries)
+    pairs, corpus = at.pairs_of(collection, max_queries=given.max_train_queries)
     untrained = measured(load(given), collection, given.split)
     found: dict[str, list[Outcome]] = {arm: [] for arm in given.arms}
     for seed in given.seeds:
@@ -76,15 +74,6 @@ def main() -> None:
             print(f"seed {seed}, {arm}: {found[arm][-1]}", flush=True)
     print(f"\n{machine()}\n{len(pairs):,} pairs, {len(corpus):,} passages, seeds {given.seeds}\n")
     print(table(untrained, found))
-
-
-def texts_of(collection: at.Collection, limit: int | None) -> tuple[Dataset, list[str]]:
-    """Return the training pairs and the corpus as texts, titles in front, as our evaluation reads them."""
-    part, form = collection.corpus.table, TextFormat()
-    corpus = form.render(part["title"].to_pylist(), part["text"].to_pylist())
-    positives = TrainingSet.of(collection, at.MiningConfig(), limit).positives
-    anchors = collection.queries.table["text"].take(positives.owners).to_pylist()
-    return Dataset.from_dict({"anchor": anchors, "positive": [corpus[row] for row in positives.passages]}), corpus
 
 
 def load(given: argparse.Namespace) -> SentenceTransformer:

@@ -45,6 +45,7 @@ ONLY = {
         "console",
         "data.notes",
         "evaluate.config",
+        "evaluate.statistics",
         "mining.sources",
         "paper",
         "runs.analysed",

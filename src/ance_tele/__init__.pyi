@@ -18,6 +18,7 @@ from ance_tele.data.review import Verdict as Verdict
 from ance_tele.data.review import read_review as read_review
 from ance_tele.data.review import write_review as write_review
 from ance_tele.dropin.callback import TeleportationCallback as TeleportationCallback
+from ance_tele.dropin.from_collection import pairs_of as pairs_of
 from ance_tele.dropin.mine import Mined as Mined
 from ance_tele.dropin.mine import mine_teleportation_negatives as mine_teleportation_negatives
 from ance_tele.encode.config import EncoderConfig as EncoderConfig

@@ -16,7 +16,7 @@ def test_data_checks_a_collection(toy: Path, capsys: pytest.CaptureFixture[str])
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0].startswith("toy (fingerprint ")
     assert lines[1:] == [
-        "passages 144 words: median 11, 5% under 11, 5% over 11, longest 11",
+        "passages 144 words with titles: median 11, 5% under 11, 5% over 11, longest 11",
         "queries 144 words: median 3, 5% under 3, 5% over 3, longest 3",
         "texts no language recognised",
         "train 72 judged queries, 72 judgements, 1.00 relevant passages per query",

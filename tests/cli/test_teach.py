@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from processes import started
+from processes import age, started
 from sentence_transformers import CrossEncoder
 from toy import run_command
 
@@ -68,11 +68,13 @@ def test_killed_it_goes_on_to_the_same_weights(run: Path, tiny_model: Path, tmp_
     child.join()
     assert child.exitcode == -signal.SIGKILL, errors.read_text()
     assert not out.exists() and (tmp_path / ".killed.training" / "checkpoint-4").is_dir()
+    age(tmp_path / ".killed.training", 1000)
     assert main(command(run, tiny_model, out, save_steps=2)) == 0
     assert main(command(run, tiny_model, whole)) == 0
     killed, undisturbed = read_manifest(out), read_manifest(whole)
     assert killed is not None and undisturbed is not None
     assert killed.facts == undisturbed.facts
+    assert 1000 < killed.seconds < 1600
 
 
 def test_reranked_as_by_sentence_transformers(run: Path, tiny_model: Path, tmp_path: Path) -> None:

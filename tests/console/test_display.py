@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from ance_tele.console.display import Display
-from ance_tele.console.events import Bar, Finished, announce
+from ance_tele.console.events import Bar, Finished, ToCome, announce
 from ance_tele.console.progress import progress
 
 PHASES = [("zero-shot", ["evaluate"])] + [
@@ -33,7 +33,7 @@ def in_training() -> Display:
             announce("", finished=Finished("episode 1", phase, 1.0, {"MRR@10": 0.41} if phase == "evaluate" else {}))
         for phase in ("mine", "mix", "teach"):
             announce("", finished=Finished("episode 2", phase, None))
-        announce("", to_come=500.0)
+        announce("", to_come=ToCome(900.0, 310.0))
         announce("", bar=Bar("training", 500, "steps", 120, begun=time.monotonic() - 60))
     return display
 
@@ -53,6 +53,18 @@ def test_the_region_shows_all_episodes_and_fits(width: int) -> None:
 
 def test_a_terminal_of_ascii_gets_ascii() -> None:
     assert all(row.isascii() for row in drawn(in_training(), 80, "ascii"))
+
+
+def test_time_left_goes_by_what_training_takes_and_ends_with_the_episodes() -> None:
+    display = Display(print, terminal=False)
+    with display.shown():
+        announce("", phases=[("episode 1", ["train", "evaluate"]), ("run", ["analyse", "report"])])
+        announce("", to_come=ToCome(900.0, 310.0))
+        assert display.status().endswith("about 15m00s left of the run")
+        announce("", finished=Finished("episode 1", "train", 2.0))
+        assert display.status().endswith("about 5m10s left of the run")
+        announce("", finished=Finished("episode 1", "evaluate", 2.0))
+        assert display.status().split() == ["run", "analyse", "...", "at", "work"]
 
 
 def test_many_episodes_are_shown_around_the_running_one() -> None:

@@ -178,7 +178,7 @@ def test_an_unknown_split_names_those_there_are(tmp_path: Path) -> None:
 
 def test_describe_counts_words(tmp_path: Path) -> None:
     lines = list(describe(load_collection(write(tmp_path / "data"), tmp_path)))
-    assert " ".join(lines[1].split()) == "passages 3 words: median 1, 5% under 1, 5% over 3, longest 3"
+    assert " ".join(lines[1].split()) == "passages 3 words with titles: median 1, 5% under 1, 5% over 3, longest 3"
     assert " ".join(lines[2].split()) == "queries 3 words: median 1, 5% under 1, 5% over 1, longest 1"
     assert " ".join(lines[3].split()).startswith("texts ")
     assert "2 judged queries, 2 judgements, 1.00 relevant" in lines[4]

@@ -14,17 +14,19 @@ PAGE = (Path(__file__).parents[2] / "docs" / "drop-in.md").read_text("utf-8")
 
 
 def test_the_snippets_run(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    toy: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "my-model").symlink_to(tiny_model)
+    (tmp_path / "my-collection").symlink_to(toy)
     write_judge(tiny_model, tmp_path / "my-teacher", labels=1)
     monkeypatch.chdir(tmp_path)
     snippets = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(snippets) == 5
+    assert len(snippets) == 6
     names: dict[str, object] = {}
     exec("\n".join(snippets), names)
     printed = capsys.readouterr().out
     assert "['question', 'answer', 'negative_1', 'negative_2']" in printed and "'momentum': " in printed
+    assert "['anchor', 'positive'] 72 144" in printed
     callback = names["callback"]
     assert isinstance(callback, at.TeleportationCallback) and len(callback.pools) == 3
     assert len(list(tmp_path.glob("second/checkpoint-*/teleportation.safetensors"))) == 3

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processes import age
 from safetensors.torch import load_file
 from zoo_folders import bert, distilbert, pooled, roberta
 
@@ -27,6 +28,7 @@ from ance_tele.pretraining import batches
 from ance_tele.pretraining.config import PretrainingConfig
 from ance_tele.pretraining.pretrain import pretrain
 from ance_tele.pretraining.start import HEADS, load_start
+from ance_tele.store.manifests import read_manifest
 
 CONFIG = PretrainingConfig(
     "cocondenser",
@@ -117,7 +119,10 @@ def test_resumes_to_the_same_bits(tiny_model: Path, collection: Collection, tmp_
             pretrain(tiny_model, collection, killed, saving, device="cpu")
     assert not killed.exists()
     assert [path.name for path in (tmp_path / "killed.checkpoints").glob("checkpoint-?")] == ["checkpoint-5"]
+    age(tmp_path / "killed.checkpoints", 1000)
     pretrain(tiny_model, collection, killed, saving, device="cpu")
+    made_in = read_manifest(killed)
+    assert made_in is not None and 1000 < made_in.seconds < 1600
     for name in ("model.safetensors", HEADS):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
     curves = [json.loads((folder / "pretraining.json").read_text("utf-8")) for folder in (whole, killed)]

@@ -126,14 +126,18 @@ def test_several_runs_share_their_axes(data_only: None, tmp_path: Path) -> None:
     three = write_run(tmp_path / "c" / "two", summary_of("q-neg"), analysed=False)
     before = {path: path.stat().st_mtime_ns for run in (one, two, three) for path in run.rglob("*")}
     out = tmp_path / "report"
-    assert write_reports([one, two, three], out) == out / "report.html"
+    page, compared = write_reports([one, two, three], out)
+    assert page == out / "report.html"
     assert {path: path.stat().st_mtime_ns for run in (one, two, three) for path in run.rglob("*")} == before
-    assert sorted(path.name for path in out.iterdir()) == ["figures", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == ["figures", "report.html", "report.md"]
     rows = rows_of(out / "figures" / "forgetting.csv")
     assert list(dict.fromkeys(row["run"] for row in rows)) == ["ance-tele (one)", "ance-tele (two)", "q-neg"]
     assert {row["share"] for row in rows if row["run"] == "ance-tele (two)" and row["rate"] == "forgotten"} >= {"0.3"}
     text = Page((out / "report.html").read_text("utf-8")).text
-    assert "3 runs on toy" in text and "The runs were not tested against each other" in text
+    assert "3 runs on toy" in text and "The runs were not tested against each other: " in text
+    markdown = (out / "report.md").read_text("utf-8")
+    assert compared and all(sentence in text for sentence in compared)
+    assert markdown.startswith("# Report: 3 runs on toy\n") and "has no MRR@10 by query" in markdown
     assert "Most forgotten in one episode: 15.0% (ance-tele (one), episode 2)" in text
     assert "q-neg: not analysed yet; ance-tele report does that." in text
     # One pair of axes holds all of them: three panels, whatever the number of runs.
@@ -231,7 +235,9 @@ def test_the_verb_takes_several_runs(data_only: None, tmp_path: Path, capsys: py
         capsys.readouterr().err == "ance-tele: --out is missing: several runs take a folder for their common report.\n"
     )
     assert main(["report", *runs, "--out", str(tmp_path / "out"), "--paper"]) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "report.html")
+    page, final, untested = capsys.readouterr().out.splitlines()
+    assert page == str(tmp_path / "out" / "report.html") and final.startswith("Final MRR@10")
+    assert untested.endswith("bm25 (one) does not record the fingerprint of its data.")
     assert "bm25 (one)" in (tmp_path / "out" / "report.html").read_text()
     assert main(["report", runs[0]]) == 0
     assert (tmp_path / "one" / "report.html").exists() and (tmp_path / "one" / "figures").is_dir()

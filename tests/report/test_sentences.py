@@ -114,6 +114,7 @@ def test_verdict_on_a_further_episode() -> None:
     )
     more = said_of(dynamics=dynamics_of(new=NEW_FEW + 0.001))
     assert "A further episode would meet 5.1% new negatives, and MRR@10 was still rising" in more
+    assert "the same command with --episodes 4 and a new --out" in more
     flat = summary_of()
     flat["episodes"][2]["metrics"] = flat["episodes"][1]["metrics"]
     assert "further episode" not in said_of(flat, dynamics=dynamics_of(new=0.3))

@@ -13,7 +13,7 @@ from ance_tele.runs.summary import Summary
 
 def printed(summary, width=80, **options):
     file = StringIO()
-    Console(file=file, width=width, **options).print(terminal(results(Summary.of(summary))))
+    Console(file=file, width=width, **options).print(terminal(results(Summary.of(summary)), width))
     return file.getvalue()
 
 
@@ -65,6 +65,16 @@ def test_table_fits_80_columns_uncut_with_the_widest_values():
     ):
         assert word in text
     assert cells(text, "episode 100")[3:] == ["100.0", "40.0", "59m50s", "23h53m", "23h53m"]
+
+
+def test_headings_are_wrapped_only_where_they_do_not_fit():
+    heading = "system     MRR@10 nDCG@10 R@100  forgetting (%)  new negatives (%)  mine train evaluate"
+    for width in (160, len(heading)):
+        lines = printed(demo_summary(2), width).splitlines()
+        title, first, rule = (line.strip() for line in lines[:3])
+        assert title.startswith("ance-tele on demo") and first.split() == heading.split() and set(rule) == {"─"}
+        assert max(map(len, lines)) <= width and "…" not in "".join(lines)
+    assert "new negatives" not in printed(demo_summary(2), len(heading) - 4)
 
 
 def test_best_of_each_metric_is_bold_also_where_equal():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from processes import started
+from processes import age, started
 from toy import run_command
 
 from ance_tele.cli.main import main
@@ -89,6 +89,9 @@ def test_killed_it_goes_on_to_the_same_end(finished: Path, toy: Path, tiny_model
         child = started(run_command(toy, tiny_model, out, **SETTINGS), errors, (module, name, call))
         child.join()
         assert child.exitcode == -signal.SIGKILL, f"{name}: {errors.read_text()}"
+        if name == "save_checkpoint":
+            age(out / "episode-2" / "checkpoints", 1000)
+    assert 1000 < manifest_of(out / "episode-2" / "model").seconds < 1600  # those before the kill count
     assert not (out / "episode-3" / "pool.parquet").exists() and (out / "episode-2" / "model").is_dir()
     assert main(run_command(toy, tiny_model, out, **SETTINGS)) == 0
     for episode in (1, 2, 3):

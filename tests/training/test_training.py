@@ -3,12 +3,14 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from test_batches import plan_of
+from torch.nn.utils import clip_grad_norm_
 
 from ance_tele.console.errors import UserError
 from ance_tele.data.tokens import TokenStore
@@ -138,6 +140,14 @@ def test_resumes_exactly(
         return collate(self, step)
 
     saving = replace(CONFIG, save_steps=5)  # where no point of the loss curve ends
+    now = [100.0]
+
+    def clip(*given: Any) -> Any:
+        now[0] += 2.0
+        return clip_grad_norm_(*given)
+
+    monkeypatch.setattr("ance_tele.training.trainer.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("ance_tele.training.trainer.clip_grad_norm_", clip)
     with monkeypatch.context() as patch:
         patch.setattr(batches.Collator, "__call__", dying)
         with pytest.raises(Killed):
@@ -146,6 +156,7 @@ def test_resumes_exactly(
     resumed, print_resumed = go(tiny_model, stores, tmp_path / "killed", saving)
     assert resumed.loss == whole.loss and resumed.learning_rate == whole.learning_rate
     assert print_resumed == print_whole
+    assert (whole.earlier_seconds, resumed.earlier_seconds) == (0, 10)  # two for each of the five steps
 
 
 def test_checkpoints_that_are_not_whole_or_not_ours_are_not_used(

@@ -98,7 +98,8 @@ def conclude(out: Path, named: str | None = None) -> Result:
 
     summary = Summary.read(out)
     echo("")
-    Console().print(terminal(results(summary)))
+    console = Console()
+    console.print(terminal(results(summary), console.width))
     for line in significance(summary):
         echo(line)
     echo(f"\nReport: {out / 'report.html'}  (in short: {out / 'report.md'})")

@@ -26,7 +26,8 @@ def merge_verb(given: Given) -> Result:
     with kept_at(given.run, begun=True) as run:
         found = merge_run(run, base, given.weight, given.method, given.on, given.rule, given.within, given.data)
     echo("")
-    Console().print(terminal(along(found)))
+    console = Console()
+    console.print(terminal(along(found), console.width))
     for line in (choice(found), *outcome(found)):
         echo(line)
     echo(f"\nModel:  {run / 'merged' / 'model'}  (load it with SentenceTransformer)")

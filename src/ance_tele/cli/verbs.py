@@ -135,9 +135,9 @@ def _report(runs: list[Path], given: Given) -> Result:
     for run in runs:
         analyse(run, data=given.data)
     if given.out:
-        page = write_reports(runs, Path(given.out), given.paper)
-        echo(str(page))
-        return {"page": page}
+        page, compared = write_reports(runs, Path(given.out), given.paper)
+        echo("\n".join([str(page), *compared]))
+        return {"page": page, "compared": compared}
     write_report(runs[0], given.paper, figures=True)
     written = {"page": runs[0] / "report.html", "markdown": runs[0] / "report.md", "figures": runs[0] / "figures"}
     echo(f"{written['page']}\n{written['markdown']}  (figures: {written['figures']})")

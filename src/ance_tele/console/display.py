@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ance_tele.console.events import EVENTS, Bar, Finished, pace
+from ance_tele.console.events import EVENTS, Bar, Finished, ToCome, pace
 from ance_tele.console.log import log_to
 from ance_tele.console.numbers import duration
 
@@ -53,6 +53,7 @@ class Display(logging.Handler):
         self._phases: Phases = ()
         self._finished: list[Finished] = []
         self._ends: float | None = None
+        self._afterwards = 0.0
         self._live: Live | None = None
         self._spoke = time.monotonic()
         self._changed = threading.RLock()
@@ -109,8 +110,11 @@ class Display(logging.Handler):
                     self._stop()
             if (finished := carried.get("finished")) is not None:
                 self._finished.append(finished)
-            if (seconds := carried.get("to_come")) is not None:
-                self._ends = time.monotonic() + seconds
+                if finished.phase == "train" and self._ends is not None:
+                    self._ends = time.monotonic() + self._afterwards  # it has taken what it took
+            to_come: ToCome | None = carried.get("to_come")
+            if to_come is not None:
+                self._ends, self._afterwards = time.monotonic() + to_come.seconds, to_come.afterwards
 
     def _bar(self, bar: Bar) -> None:
         self._bars = [one for one in self._bars if one is not bar] + ([] if bar.ended else [bar])
@@ -174,10 +178,13 @@ class Display(logging.Handler):
         return next((one for one in order[begun:] if one not in done), ("", ""))
 
     def _left(self) -> float | None:
-        """Return seconds left of the run; never less than the running loop takes."""
-        if self._ends is None:
+        """Return seconds left of the run; never less than the running loop takes, and nothing in its last phases."""
+        where, phase = self._running()
+        if self._ends is None or where == "run":
             return None
         bar = self._bars[-1].left if self._bars else None
+        if phase == "train" and bar is not None:
+            return bar + self._afterwards  # at the pace that it has
         return max(self._ends - time.monotonic(), bar or 0.0) or None
 
     def region(self, console: "Console") -> "RenderableType":

@@ -21,6 +21,14 @@ EVENTS.setLevel(logging.DEBUG)
 SETTLED = 2.0
 
 
+@dataclass(frozen=True)
+class ToCome:
+    """Seconds to come of a run, and those of them that come after the training that is next."""
+
+    seconds: float
+    afterwards: float
+
+
 @dataclass
 class Bar:
     """How far a loop is.

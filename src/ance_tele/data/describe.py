@@ -132,7 +132,9 @@ def _trimmed(queries: Texts, rows: np.ndarray) -> pa.Array:
 
 def _lengths(texts: Texts, spaced: bool) -> str:
     count, unit = (_words, "words") if spaced else (_characters, "characters")
-    lengths = np.concatenate([count(batch["text"]) + count(batch["title"]) for batch in texts.table.to_batches()])
+    parts = [(count(batch["text"]), count(batch["title"])) for batch in texts.table.to_batches()]
+    lengths = np.concatenate([text + title for text, title in parts])
+    unit += " with titles" if any(title.any() for _, title in parts) else ""
     low, middle, high = np.percentile(lengths, [5, 50, 95]).round().astype(int)
     return f"{unit}: median {middle}, 5% under {low}, 5% over {high}, longest {lengths.max()}"
 

@@ -45,6 +45,9 @@ class Pool:
     shortage: dict[str, int] = field(default_factory=dict)
     names: tuple[str, ...] = tuple(SOURCES)
 
+    def __repr__(self) -> str:
+        return f"Pool({len(self.queries):,} queries, {len(self):,} negatives: {self.by_source()})"
+
     def __len__(self) -> int:
         return len(self.passages)
 

@@ -124,7 +124,8 @@ def pretrain(
         if manifest is None:
             with writing(out, "pretrained encoder", inputs) as made, quiet():
                 tracking = Tracking(config.report_to, str(out.with_name(f"{out.name}.tracking")), 0, asdict(config))
-                made.facts |= _train(start, batches, config, work, inputs, tracking)
+                learned, made.earlier_seconds = _train(start, batches, config, work, inputs, tracking)
+                made.facts |= learned
                 _save(start, made.target, made.facts, config, str(model), collection)
             manifest = made.manifest
         remove(work)
@@ -153,8 +154,8 @@ def _train(
     work: Path,
     inputs: dict[str, Any],
     tracking: Tracking,
-) -> dict[str, Any]:
-    """Train the encoder with its heads, in place; return what is known of it."""
+) -> tuple[dict[str, Any], float]:
+    """Train the encoder with its heads, in place; return what is known of it, and the seconds before a resumption."""
     model, device = start.pretrained, _at(start)
     total = config.steps or batches.steps_per_epoch * config.epochs
     schedule = Schedule(total, total, math.ceil(config.warmup_ratio * total), config.learning_rate)
@@ -167,7 +168,7 @@ def _train(
     pace = Pace(config.max_grad_norm, config.logging_steps, config.save_steps, tracking)
     optimizer = adamw(model, config.weight_decay)
     trained = optimise(model, optimizer, model, after, pace, work, schedule, config.seed, inputs)
-    return {
+    facts = {
         "steps": trained.steps,
         "batch": config.batch_passages,
         "corpus": len(batches.sizes),
@@ -181,6 +182,7 @@ def _train(
         "loss": trained.loss,
         "learning_rate": trained.learning_rate,
     }
+    return facts, trained.earlier_seconds
 
 
 def losses(model: Pretrained, batches: PassageBatches) -> dict[str, float]:

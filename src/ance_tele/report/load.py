@@ -4,21 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from ance_tele.runs.analysed import Analysis, Learned, New
 from ance_tele.runs.summary import Summary
 from ance_tele.store.files import read_json_object
 from ance_tele.store.records import decode_list
+from ance_tele.store.tables import read_table
 
 
 @dataclass(frozen=True)
 class RunData:
-    """A run's data; ``name`` is for legends, ``folder`` the name of its folder."""
+    """A run's data; ``name`` is for legends, ``folder`` the name of its folder.
+
+    ``queries`` are the ids of the final split's queries, ``per_query`` their values by metric, float [queries]; empty
+    where the folder has none.
+    """
 
     name: str
     summary: Summary
     folder: str = ""
     losses: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
     analysis: Analysis = field(default_factory=Analysis)
+    queries: Sequence[str] = ()
+    per_query: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def training_metric(self) -> str:
@@ -52,8 +61,8 @@ class RunData:
         return analysed or [(number, shares) for number, shares in summed if shares]
 
 
-def read_run(folder: Path) -> RunData:
-    """Read a run folder; missing parts of the analysis are empty.
+def read_run(folder: Path, by_query: bool = False) -> RunData:
+    """Read a run folder, with ``by_query`` also the final values by query; missing parts of the analysis are empty.
 
     Raises:
         UserError: The summary is missing, or a file is broken; the message says which, and what to do.
@@ -67,7 +76,20 @@ def read_run(folder: Path) -> RunData:
             log = read_json_object(path, "restore it, or delete it to have the report without its loss curve")
             pairs = decode_list(tuple[float, ...], log.get("loss"))  # without NaN
             losses[one.number] = sorted((pair[0], pair[1]) for pair in pairs if len(pair) == 2)
-    return RunData(str(summary.recipe), summary, folder.resolve().name, losses, Analysis.read(folder))
+    found = RunData(str(summary.recipe), summary, folder.resolve().name, losses, Analysis.read(folder))
+    measured = _final(folder, summary) / "per_query.parquet"
+    if not by_query or not measured.exists():
+        return found
+    table = read_table(measured)
+    columns = {name: table[name].to_numpy() for name in table.column_names if name != "query_id"}
+    return replace(found, queries=table["query_id"].to_pylist(), per_query=columns)
+
+
+def _final(folder: Path, summary: Summary) -> Path:
+    """Return the folder of a run's final evaluation."""
+    if summary.final_split != summary.split:
+        return folder / "final"
+    return folder / ("bm25" if summary.model is None else f"episode-{len(summary.episodes)}")
 
 
 def named_apart(runs: Sequence[RunData]) -> list[RunData]:

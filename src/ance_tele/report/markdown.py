@@ -1,5 +1,6 @@
-"""The report of a run as a Markdown file."""
+"""The report of a run, or of several, as a Markdown file."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -9,6 +10,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from ance_tele.report import run_tables
 from ance_tele.report.conditions import description, recorded
 from ance_tele.report.load import RunData
+from ance_tele.report.page import tables_of, title_of
 from ance_tele.report.renderers import Markdown, escape, markdown
 from ance_tele.report.sentences import findings, significance
 from ance_tele.runs.summary import Summary
@@ -29,6 +31,15 @@ def report(summary: Summary) -> str:
         significance=significance(summary),
         tables=tables,
     )
+
+
+def report_of_several(runs: Sequence[RunData], compared: Sequence[str]) -> str:
+    """Return the report of several runs as Markdown: the sentences that compare them, and their results."""
+    tables = tables_of(runs, [run for run in runs if run.summary.episodes])
+    parts = [f"# Report: {escape(title_of(runs))}", *(f"- {escape(sentence)}" for sentence in compared)]
+    for title, name in (("The runs beside each other", "headlines"), ("Results", "results"), ("Settings", "settings")):
+        parts += [f"## {title}", markdown(tables[name])]
+    return "\n\n".join([*parts, "Figures and cases are in report.html.\n"])
 
 
 @cache

@@ -21,7 +21,7 @@ from ance_tele.report.run_tables import cut, headline, short, shown_metrics
 from ance_tele.report.sentences import significance
 from ance_tele.report.style import the_style
 from ance_tele.report.tables import Table, cell, in_columns, joined
-from ance_tele.report.verdict import side_by_side, verdict
+from ance_tele.report.verdict import verdict
 from ance_tele.runs.summary import Summary
 
 MOST_ROWS = 130
@@ -32,8 +32,13 @@ TEMPLATES = files("ance_tele.report") / "templates"
 _SIGNS = {"*": "★", "^": "▲", "o": "●", "s": "■"}
 
 
-def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Reference | None = None) -> str:
-    """Return the report of one run, or of several side by side."""
+def page(
+    runs: Sequence[RunData],
+    drawings: dict[str, Drawing],
+    reference: Reference | None = None,
+    compared: Sequence[str] = (),
+) -> str:
+    """Return the report of one run, or of several side by side with the sentences that compare them."""
     with the_style():
         figures = {
             one.name: {**_figure(drawings[one.name]), "reading": readings(one, runs, reference)}
@@ -43,11 +48,11 @@ def page(runs: Sequence[RunData], drawings: dict[str, Drawing], reference: Refer
     trained = [run for run in runs if run.summary.episodes]
     return _template().render(
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        title=_title(runs),
+        title=title_of(runs),
         runs=[_of(run) for run in runs],
         several=len(runs) > 1,
-        side_by_side=side_by_side(runs) if len(runs) > 1 else [],
-        tables=_tables(runs, trained),
+        side_by_side=compared,
+        tables=tables_of(runs, trained),
         trained=bool(trained),
         sections=[(title, [figures[one.name] for one in FIGURES if one.section == title and one.name in figures])
                   for title in SECTIONS],
@@ -64,7 +69,8 @@ def _template() -> Template:
     return environment.from_string((TEMPLATES / "report.html.jinja").read_text(encoding="utf-8"))
 
 
-def _title(runs: Sequence[RunData]) -> str:
+def title_of(runs: Sequence[RunData]) -> str:
+    """Return the title of the report of one run or several."""
     where = ", ".join(dict.fromkeys(recorded(run.summary.collection, "collection") for run in runs))
     what = f"{len(runs)} runs" if len(runs) > 1 else recorded(runs[0].summary.recipe, "recipe")
     return f"{what} on {where}"
@@ -85,7 +91,7 @@ def _of(run: RunData) -> dict[str, Any]:
     }
 
 
-def _tables(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, Table]:
+def tables_of(runs: Sequence[RunData], trained: Sequence[RunData]) -> dict[str, Table]:
     """Return the tables: of a single run, or of several combined."""
 
     def of(make: Callable[[Summary], Table], some: Sequence[RunData] = runs) -> list[tuple[str, Table]]:

@@ -22,8 +22,8 @@ class Markdown(str):
     __slots__ = ()
 
 
-def terminal(table: Table) -> RichTable:
-    """Return a table for rich; headings wider than their cells are wrapped."""
+def terminal(table: Table, width: int = 0) -> RichTable:
+    """Return a table for rich; headings wider than their cells are wrapped, unless all fit in ``width`` columns."""
     made = RichTable(
         title=Text(table.title) if table.title else None,
         title_justify="left",
@@ -36,12 +36,14 @@ def terminal(table: Table) -> RichTable:
     )
     rows = [[_rich(cell(one)) for one in row] for row in table.rows]
     widths = [max((row[place].cell_len for row in rows), default=0) for place in range(len(table.heading))]
-    broken = any(len(heading) > width for heading, width in zip(table.heading, widths, strict=True))
+    whole = [max(widest, len(heading)) for heading, widest in zip(table.heading, widths, strict=True)]
+    too_wide = sum(whole) + len(whole) - 1 + len(table.groups) > width
+    broken = too_wide and any(len(heading) > widest for heading, widest in zip(table.heading, widths, strict=True))
     for place, (heading, widest) in enumerate(zip(table.heading, widths, strict=True)):
         lines = heading.replace(" ", "\n") if broken else heading
-        width = max(widest, *map(len, lines.split("\n"))) + (place in table.groups)
+        least = max(widest, *map(len, lines.split("\n"))) + (place in table.groups)
         side = "left" if place < table.text_columns else "right"
-        made.add_column(Text(lines), justify=side, no_wrap=True, min_width=width)  # type: ignore[arg-type]
+        made.add_column(Text(lines), justify=side, no_wrap=True, min_width=least)  # type: ignore[arg-type]
     for row in rows:
         made.add_row(*row)
     return made

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from ance_tele.console.numbers import counted, magnitude, number, percent, score, words
+from ance_tele.report.between import of_pairs
 from ance_tele.report.load import RunData
 from ance_tele.report.sentences import highest, pool, shown, significant, suspects, swing
 
@@ -116,10 +117,18 @@ def _further(run: RunData) -> list[str]:
     if share > NEW_FEW:
         highest = max((value for _, value in points[:-1]), default=0.0)
         rising = len(points) > 1 and points[-1][1] - highest >= FELL
-        met = f"A further episode would meet {shown(share)} new negatives"
-        return [f"{met}, and {metric} was still rising: it may be worth its time."] if rising else []
+        met = f"A further episode would meet {shown(share)} new negatives, and {metric} was still rising"
+        return [f"{met}: it may be worth its time. {_longer(made + 1)}"] if rising else []
     how_many = {1: "one episode is", 2: "two episodes are", 3: "three episodes are"}.get(made, f"{made} episodes are")
     return [f"A further episode would meet only {shown(share)} new negatives: {how_many} enough."]
+
+
+def _longer(episodes: int) -> str:
+    """Return how a run with more episodes is had."""
+    return (
+        f"That is another run: the same command with --episodes {episodes} and a new --out, since the schedules of "
+        "training depend on how many episodes a run has."
+    )
 
 
 def _against_false(run: RunData) -> list[str]:
@@ -131,7 +140,7 @@ def _against_false(run: RunData) -> list[str]:
 
 
 def side_by_side(runs: Sequence[RunData]) -> list[str]:
-    """Return which run is best and which forgets least, with a note that this is not tested."""
+    """Return which run is best, by a test where the runs allow one, and which forgets most."""
     found = []
     first = runs[0].summary
     same = {(run.summary.collection, run.summary.final_split, run.summary.main_metric) for run in runs}
@@ -140,8 +149,8 @@ def side_by_side(runs: Sequence[RunData]) -> list[str]:
     if len(same) == 1 and len(known) == len(runs):
         ordered = sorted(known, key=lambda one: -one[1])
         parts = words([f"{score(value)} ({name})" for name, value in ordered])
-        untested = "The runs were not tested against each other; ance-tele compare does that."
-        found.append(f"Final {first.main_metric} on {first.final_split}: {parts}. {untested}")
+        found.append(f"Final {first.main_metric} on {first.final_split}: {parts}.")
+        found += of_pairs(runs)
     elif len(same) > 1:
         found.append("The runs are of different collections, splits or measures: compare courses, not scores.")
     worst = [(run.name, one) for run in runs if (one := run.most_forgetting) is not None]

@@ -12,9 +12,10 @@ from ance_tele.report.drawing import SUFFIXES, Drawing, image, save
 from ance_tele.report.figures_learning import overview
 from ance_tele.report.gallery import FIGURES, gallery
 from ance_tele.report.load import RunData, named_apart, read_run
-from ance_tele.report.markdown import report
+from ance_tele.report.markdown import report, report_of_several
 from ance_tele.report.page import page
 from ance_tele.report.style import RUNS, plain, the_style
+from ance_tele.report.verdict import side_by_side
 from ance_tele.store.files import atomic
 
 MOST_RUNS = len(RUNS)
@@ -42,8 +43,11 @@ def write_report(run: Path, paper: bool = False, figures: bool = False) -> Path:
     return run / "report.md"
 
 
-def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
-    """Write one report of several runs next to each other, and return its path; the run folders stay as they are.
+def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> tuple[Path, list[str]]:
+    """Write one report of several runs, report.html and report.md; the run folders stay as they are.
+
+    Returns:
+        The path of report.html, and the sentences that compare the runs.
 
     Raises:
         UserError: A run cannot be read, is named twice, or there are too many; or ``out`` cannot be written to.
@@ -58,10 +62,13 @@ def write_reports(runs: Sequence[Path], out: Path, paper: bool = False) -> Path:
         raise UserError(f"{out} is no folder; --out takes the folder of the report.")
     if (out / "run.json").exists() or (out / "summary.json").exists():
         raise UserError(f"{out} is a run folder; give --out another one, for the report of several runs.")
-    html, drawings = _page(named_apart([read_run(Path(run)) for run in runs]), paper)
+    several = named_apart([read_run(Path(run), by_query=True) for run in runs])
+    compared = side_by_side(several) if len(several) > 1 else []
+    html, drawings = _page(several, paper, compared)
     _figures(out / "figures", drawings)
     _write(out / "report.html", html)
-    return out / "report.html"
+    _write(out / "report.md", report_of_several(several, compared))
+    return out / "report.html", compared
 
 
 def curves(run: RunData) -> bytes:
@@ -74,11 +81,11 @@ def curves(run: RunData) -> bytes:
         return image(overview(run), "png", title)
 
 
-def _page(runs: Sequence[RunData], paper: bool) -> tuple[str, dict[str, Drawing]]:
+def _page(runs: Sequence[RunData], paper: bool, compared: Sequence[str] = ()) -> tuple[str, dict[str, Drawing]]:
     known = paper or all(benchmark_of(str(run.summary.collection)) == "msmarco" for run in runs)
     shown = reference() if known else None
     drawings = gallery(runs, shown)
-    return page(runs, drawings, shown), drawings
+    return page(runs, drawings, shown, compared), drawings
 
 
 def _figures(folder: Path, drawings: dict[str, Drawing]) -> None:

@@ -131,6 +131,9 @@ def _only_lock(out: Path) -> bool:
     )
 
 
+_LONGER = " (with other episodes it is another run: the schedules of training depend on how many there are)"
+
+
 def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     before = read_identity(out)
     made = recipe_of(out)
@@ -140,13 +143,14 @@ def _check_same(out: Path, identity: Mapping[str, Any], settings: Mapping[str, A
         for name, value in {"recipe": identity["recipe"], **settings}.items()
         if name not in FREE_SETTINGS and old.get(name) != value
     ]
+    longer = old.get("episodes") != settings.get("episodes")
     for what in ("data", "model", "review", "cross_encoder", "teacher"):
         if before["fingerprints"].get(what) != identity["fingerprints"].get(what):
             differ.append(f"the {what} was {_named(what, before)}, is {_named(what, identity)}")
     if differ:
         raise UserError(
             f"{out} holds a run of another configuration ({'; '.join(differ)}); give another --out, or the same "
-            "configuration to go on."
+            f"configuration to go on{_LONGER if longer else ''}."
         )
 
 

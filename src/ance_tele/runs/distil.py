@@ -114,7 +114,10 @@ def distil(
         with writing(out, _KIND, inputs) as made:
             same = {"training": fingerprint(inputs)}
             made.facts |= {"episode": number, "queries": len(rows), "dimension": dimension}
-            made.facts |= _trained(student, tokens, rows, retriever, _splits(opened), config, work, same)
+            learned, made.earlier_seconds = _trained(
+                student, tokens, rows, retriever, _splits(opened), config, work, same
+            )
+            made.facts |= learned
             save_model(student, made.target)
             (made.target / "README.md").write_text(_card(made.facts, opened, teacher, str(model), config), "utf-8")
         manifest = made.manifest
@@ -134,21 +137,26 @@ def _trained(
     config: DistilConfig,
     work: Path,
     same: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Train an encoder on a retriever's vectors of queries; return what is known of it, measured on held-out splits."""
+) -> tuple[dict[str, Any], float]:
+    """Train an encoder on a retriever's vectors of queries.
+
+    Returns:
+        What is known of it, measured on held-out splits, and the seconds before a resumption.
+    """
     encode = partial(encode_texts, student, tokens, task="query", config=retriever.config)
     held_out = splits[0].qrels.queries
     aims = retriever.encode_queries(held_out)
     before = _error(encode(rows=held_out), aims)
     trained = train_query_encoder(student, tokens, rows, retriever.encode_queries(rows), config, work, dict(same))
     found = {"before": before, "after": _error(encode(rows=held_out), aims)}
-    return {
+    learned = {
         "weights": weights_fingerprint(student),
         "steps": trained.steps,
         "loss": trained.loss[-1:],
         "mse": {"split": splits[0].split, "queries": len(held_out), **found},
         "ranked": {on.split: _ranked(retriever, on, encode(rows=on.qrels.queries)) for on in splits},
     }
+    return learned, trained.earlier_seconds
 
 
 def lines(facts: Mapping[str, Any]) -> list[str]:

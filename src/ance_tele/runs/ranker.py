@@ -90,6 +90,7 @@ def train_ranker(
         build(lists, "lists of a cross-encoder", same, make)
         rows = config.batch_queries * (1 + config.negatives_per_query if config.loss == "binary" else 1)
         trained = train_cross_encoder(model, lists, rows, config, work, same)
+        made.earlier_seconds = trained.earlier_seconds
         with quiet():
             model.save_pretrained(str(made.target), create_model_card=False)
         made.facts = {"weights": weights_fingerprint(model), "steps": trained.steps, "loss": trained.loss[-1:]}

@@ -103,6 +103,7 @@ def train(
             settings = config, teaching
             what = settings, work, schedule, same, made.target, tracking_of(training, episode)
             result, model = _together(given.executor, start, plan, tokens, *what)
+            made.earlier_seconds = result["earlier_seconds"]
             if recipe.episode.ensemble:
                 model = _joined(model, made.target, episode, start.config)
                 result |= {"weights": weights_fingerprint(model)}

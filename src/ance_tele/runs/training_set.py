@@ -85,9 +85,7 @@ class TrainingSet:
         positives = relevant
         if len(without) and out is not None and ranker is not None:
             positives = relevant.extended(*_found_by_answer(collection, without, mining, ranker, out))
-        if limit is not None and limit < len(positives):
-            lot = hashed(42, 0, "training queries", positives.queries)
-            positives = positives.select(positives.queries[np.argsort(lot, kind="stable")[:limit]])
+        positives = drawn_queries(positives, limit)
         if not len(positives):
             raise UserError(no_positives(collection, mining.positive_level))
         known = positives
@@ -245,3 +243,11 @@ def write_pairs(path: Path, collection: Collection, queries: np.ndarray, passage
 def hash_of(array: np.ndarray) -> str:
     """Return the sha-256 (hex) of an integer array."""
     return hashlib.sha256(np.ascontiguousarray(array, dtype=np.int64).tobytes()).hexdigest()
+
+
+def drawn_queries(positives: Qrels, limit: int | None) -> Qrels:
+    """Return the judgements of as many queries, drawn by a lot that is the same for all seeds; None for all."""
+    if limit is None or limit >= len(positives):
+        return positives
+    lot = hashed(42, 0, "training queries", positives.queries)
+    return positives.select(positives.queries[np.argsort(lot, kind="stable")[:limit]])

@@ -54,10 +54,14 @@ class Artefact(Generic[T]):
 
 @dataclass
 class Writing:
-    """An artefact being written to a temporary path; it gets its manifest at the end of the block."""
+    """An artefact being written to a temporary path; it gets its manifest at the end of the block.
+
+    ``earlier_seconds`` are what an interrupted start has spent on it, which this one need not do again.
+    """
 
     target: Path
     facts: dict[str, Any] = field(default_factory=dict)
+    earlier_seconds: float = 0.0
     manifest: Manifest = field(init=False)
 
     def artefact(self, read: Callable[[], T], value: T | None = None) -> Artefact[T]:
@@ -118,7 +122,7 @@ def writing(path: Path, kind: str, inputs: Mapping[str, Any], spread: bool = Fal
         for name in files:
             (path / name).replace(path.parent / name)
         remove(path)
-    seconds = round(time.perf_counter() - start, 3)
+    seconds = round(made.earlier_seconds + time.perf_counter() - start, 3)
     made.manifest = Manifest(kind, inputs, files, made.facts, seconds, checksums=sums)
     made.manifest.save(path)
 

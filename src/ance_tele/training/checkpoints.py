@@ -92,6 +92,16 @@ def last_checkpoint(work: Path, inputs: dict[str, Any], clean: bool = True) -> t
     return max(found.items()) if found else None
 
 
+def taken(work: Path) -> tuple[int, float]:
+    """Return steps and seconds up to the last whole checkpoint in a folder; zeros without one."""
+    found = [(0, 0.0)]
+    for folder in work.glob("checkpoint-*") if work.is_dir() else ():
+        if folder.is_dir() and read_manifest(folder) is not None and (folder / _CURVE).is_file():
+            seconds = json.loads((folder / _CURVE).read_text("utf-8")).get("seconds", 0.0)
+            found.append((int(folder.name.rpartition("-")[2]), seconds))
+    return max(found)
+
+
 def _held(model: nn.Module) -> dict[str, Tensor]:
     """Return what training changes: weights that are trained, each once, and buffers."""
     trained = {name: one for name, one in model.named_parameters() if one.requires_grad}

@@ -66,7 +66,8 @@ def train_cross_encoder(
     if (last := last_checkpoint(work, inputs)) is not None:
         done, curve = last[0], load_checkpoint(last[1], model, optimizer, 0)
         if done == steps:
-            return Trained(curve.loss, curve.learning_rate, done, steps)
+            return Trained(curve.loss, curve.learning_rate, done, steps, curve.seconds)
+    earlier = curve.seconds
     for group in optimizer.param_groups:
         group["initial_lr"] = config.learning_rate
     rates = LambdaLR(optimizer, lambda step: schedule.share(done + step))
@@ -84,7 +85,7 @@ def train_cross_encoder(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return Trained(curve.loss, curve.learning_rate, keep.done, steps)
+    return Trained(curve.loss, curve.learning_rate, keep.done, steps, earlier)
 
 
 def _arguments(
@@ -132,6 +133,7 @@ class _Keep(TrainerCallback):
 
     def __post_init__(self) -> None:
         self.saved = time.monotonic()
+        self.begun = self.saved - self.curve.seconds
         self.random: list[Any] | None = _random(self.model) if self.done else None
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
@@ -153,6 +155,7 @@ class _Keep(TrainerCallback):
         by_time = time.monotonic() - self.saved > SAVE_SECONDS
         due = by_time if self.every is None else self.done % self.every == 0
         if stop or (due and not ended):
+            self.curve.seconds = time.monotonic() - self.begun
             folder = self.work / f"checkpoint-{self.done}"
             save_checkpoint(folder, self.model, self.optimizer, self.curve, self.inputs, 0, 1)
             self.saved = time.monotonic()

@@ -13,10 +13,12 @@ class Curve:
     Attributes:
         loss: (step, mean loss since the last point).
         learning_rate: (step, learning rate).
+        seconds: Of training up to the last checkpoint, those before an interruption included.
     """
 
     loss: list[tuple[int, float]] = field(default_factory=list)
     learning_rate: list[tuple[int, float]] = field(default_factory=list)
+    seconds: float = 0.0
     _sum: torch.Tensor | float = 0.0
     _steps: int = 0
 
@@ -35,10 +37,10 @@ class Curve:
     def content(self) -> dict[str, Any]:
         """Return it as JSON values."""
         points = {"loss": self.loss, "learning_rate": self.learning_rate}
-        return {**points, "sum": float(self._sum), "steps": self._steps}
+        return {**points, "seconds": self.seconds, "sum": float(self._sum), "steps": self._steps}
 
     @classmethod
     def of(cls, content: dict[str, Any]) -> "Curve":
         """Return the curve of what :meth:`content` has returned."""
         loss, rate = ([(int(step), value) for step, value in content[name]] for name in ("loss", "learning_rate"))
-        return cls(loss, rate, content["sum"], content["steps"])
+        return cls(loss, rate, content.get("seconds", 0.0), content["sum"], content["steps"])

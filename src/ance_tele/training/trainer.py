@@ -52,12 +52,14 @@ class Trained:
         learning_rate: (step, learning rate).
         steps: Steps taken.
         scheduled: Steps that the schedule spans.
+        earlier_seconds: What the steps before the last interruption took; 0 without one.
     """
 
     loss: list[tuple[int, float]]
     learning_rate: list[tuple[int, float]]
     steps: int
     scheduled: int
+    earlier_seconds: float = 0.0
 
 
 def resolve_temperature(model: SentenceTransformer, config: TrainingConfig) -> float:
@@ -195,7 +197,8 @@ def optimise(
     if (last := last_checkpoint(work, inputs, clean=ranks == 1)) is not None:
         done, curve = last[0], load_checkpoint(last[1], model, optimizer, rank)
     model.train()
-    saved, shown = time.monotonic(), 0 if rank else schedule.steps
+    earlier, begun, shown = curve.seconds, time.monotonic(), 0 if rank else schedule.steps
+    saved = begun
     trackers = nullcontext(None) if rank else pace.tracking.opened()
     with progress("training", shown, "steps", done) as advance, held_signals() as stopping, trackers as track:
         steps = range(done + 1, schedule.steps + 1)
@@ -222,13 +225,14 @@ def optimise(
             due = time.monotonic() - saved > SAVE_SECONDS if every is None else step % every == 0
             due, stop = agreed((due and not ended, stopping()), ranks)
             if due or stop:
+                curve.seconds = earlier + time.monotonic() - begun
                 save_checkpoint(work / f"checkpoint-{step}", model, optimizer, curve, inputs, rank, ranks)
                 saved = time.monotonic()
             if stop:
                 if not rank:
                     log.info(f"a checkpoint of step {step} of {schedule.steps} is saved")
                 break
-    return Trained(curve.loss, curve.learning_rate, step if steps else done, schedule.total)
+    return Trained(curve.loss, curve.learning_rate, step if steps else done, schedule.total, earlier)
 
 
 def loss_for(
