@@ -1,6 +1,7 @@
 """What is measured is what is saved: every kind of folder, used here, is used alike by sentence-transformers alone."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -377,3 +378,21 @@ def test_the_dimension_is_part_of_the_fingerprint(folders: Path) -> None:
     assert len(set(prints.values())) == len(kinds)
     same = load_model(folders / "a length for each", EncoderConfig(), "cpu")
     assert weights_fingerprint(same) == prints["cosine"]
+
+
+@pytest.mark.parametrize("kind", ["BertTokenizer", "PreTrainedTokenizerFast"])
+def test_rules_of_a_tokenizer_that_transformers_does_not_follow_are_logged(
+    kind: str, tiny_model: Path, tmp_path: Path, logged: list[str]
+) -> None:
+    """transformers 5 takes the vocabulary alone from tokenizer.json where the class has rules of its own."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    rules = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    rules["pre_tokenizer"] = {"type": "WhitespaceSplit"}
+    (folder / "tokenizer.json").write_text(json.dumps(rules), "utf-8")
+    config = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": kind}), "utf-8")
+    model = load_model(folder, EncoderConfig(), "cpu")
+    whole = model.tokenizer.tokenize("t1:") == ["[UNK]"]  # BERT's rules cut it into t1 and a colon
+    told = [line for line in logged if "by the rules of BertTokenizer, not by those in tokenizer.json" in line]
+    assert (whole, len(told)) == ((True, 0) if kind == "PreTrainedTokenizerFast" else (False, 1))

@@ -1,4 +1,4 @@
-"""Similarity, dimension, prompts and separator: as a model declares them, unless the settings override it.
+"""Similarity, dimension, prompts, separator and tokens: as a model declares them, unless the settings override it.
 
 The values in use are written into the model, so that its saved folder declares them.
 """
@@ -10,14 +10,19 @@ from typing import Any
 import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from ance_tele.console.errors import UserError
 from ance_tele.encode.config import EncoderConfig
+from ance_tele.encode.files import declared_tokenizer
 from ance_tele.encode.in_use import PROMPTS, TEXTS, prompt_names, used_prompts, used_similarity
 from ance_tele.encode.several import normalizing
 
 log = logging.getLogger(__name__)
+
+# A text that most rules cut in ways of their own: by case, accents, digits, hyphens, apostrophes and scripts.
+PROBE = "Naïve x-ray no. 12,345 can't be 東京"
 
 _SPECIAL = re.compile(r"\[[A-Z]+\]|</?\w+>|<\|\w+\|>")
 
@@ -90,3 +95,22 @@ def log_separator(tokenizer: Any, config: EncoderConfig) -> None:
     own = separator_of(tokenizer, config.title_separator)
     if own != config.title_separator:
         log.info(f"titles are joined by {own!r}: the model's tokenizer has no token {config.title_separator.strip()}")
+
+
+def log_rules(tokenizer: Any, name: str) -> None:
+    """Log that a tokenizer cuts texts otherwise than the tokenizer.json of its model describes.
+
+    transformers 5 takes the vocabulary from that file, and the rules from the tokenizer's class where that has some.
+    """
+    described, used = declared_tokenizer(name), getattr(tokenizer, "backend_tokenizer", None)
+    if described is not None and isinstance(used, Tokenizer) and _cut(described) != _cut(used):
+        log.info(
+            f"texts are cut into tokens by the rules of {type(tokenizer).__name__}, not by those in tokenizer.json; "
+            'with "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json by the latter'
+        )
+
+
+def _cut(tokenizer: Tokenizer) -> list[int]:
+    """Return the ids of a probe, without padding."""
+    found = tokenizer.encode(PROBE, add_special_tokens=False)
+    return [number for number, real in zip(found.ids, found.attention_mask, strict=True) if real]

@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 
 from huggingface_hub import constants, try_to_load_from_cache
 from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS, is_sentence_transformer_model, load_file_path
+from tokenizers import Tokenizer
 
 from ance_tele.console.errors import UserError
 from ance_tele.encode.adapters import bare_adapter
@@ -94,6 +95,15 @@ def has_file(name: str, file: str) -> bool:
     """Return whether a folder or hub repository has a file."""
     path = _path(name, file)
     return path is not None and path.is_file()
+
+
+def declared_tokenizer(name: str) -> Tokenizer | None:
+    """Return what the tokenizer.json of a folder or hub repository describes; None if it cannot be read."""
+    path = _path(name, "tokenizer.json")
+    try:
+        return None if path is None else Tokenizer.from_file(str(path))
+    except Exception:  # the package raises nothing narrower
+        return None
 
 
 def _path(name: str, file: str) -> Path | None:

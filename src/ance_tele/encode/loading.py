@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from ance_tele.console.errors import UserError
 from ance_tele.encode.adapters import thaw_adapters
 from ance_tele.encode.config import EncoderConfig
-from ance_tele.encode.declared import check_similarity, log_separator, resolve_prompts, resolve_similarity
+from ance_tele.encode.declared import check_similarity, log_rules, log_separator, resolve_prompts, resolve_similarity
 from ance_tele.encode.encoder import tokenizer_of
 from ance_tele.encode.ensemble import OWN, members_of, opened
 from ance_tele.encode.files import check_tokenizer, declared, is_plain, resolve
@@ -81,6 +81,7 @@ def load_model(model: str | Path, config: EncoderConfig, device: str | None = No
     resolve_modality(loaded, name, plain)
     give_padding_token(loaded, name)
     append_end_token(loaded, name)
+    log_rules(tokenizer_of(loaded, "document"), name)
     thaw_adapters(loaded)
     ready = _prepare(loaded, config, name)
     check_company(ready, name)
