@@ -8,7 +8,7 @@ from contextlib import nullcontext, redirect_stdout
 from ance_tele import __version__
 from ance_tele.cli.common import echo
 from ance_tele.cli.flags import parse
-from ance_tele.cli.output import document
+from ance_tele.cli.output import document, escape_what_streams_lack
 from ance_tele.cli.places import check_places
 from ance_tele.cli.urls import refuse_urls
 from ance_tele.cli.verbs import VERBS
@@ -23,12 +23,12 @@ from ance_tele.console.waiting import wait_well
 DONE, FAILED, REFUSED, PIPE_CLOSED = 0, 1, 2, 141
 EXIT_CODES = {
     DONE: "done, or all of it was done before",
-    FAILED: "an error of ours: a traceback on standard error",
+    FAILED: "an internal error: a traceback on standard error",
     REFUSED: "refused: one sentence on standard error says what was found, where, and what to do",
     exit_code(
         KeyboardInterrupt()
     ): "stopped by Ctrl-C (SIGINT); the same command goes on, or starts again if nothing is kept",
-    PIPE_CLOSED: "the reader of a pipe, such as `head`, has gone",
+    PIPE_CLOSED: "the reader of a pipe, such as `head`, has closed it",
     exit_code(Terminated()): "stopped by SIGTERM; likewise",
 }
 
@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, one of :data:`EXIT_CODES`."""
     if argv is None:  # the process is the command's own
         skip_last_collection()
+        escape_what_streams_lack()
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         with stoppable(_stopped(words)), Display(echo).shown():
@@ -72,10 +73,19 @@ def _stopped(words: list[str]) -> str:
 def _fail(words: list[str], sentence: str, code: int = REFUSED) -> int:
     if os.environ.get("ANCE_TELE_DEBUG"):
         raise
-    print(f"ance-tele: {sentence}", file=sys.stderr)
+    _print(f"ance-tele: {sentence}", "stderr")
     if "--json" in words:
-        print(document(words[0], __version__, error=sentence, exit_code=code), flush=True)
+        _print(document(words[0], __version__, error=sentence, exit_code=code), "stdout")
     return code
+
+
+def _print(line: str, name: str) -> None:
+    """Print to a standard stream; where it takes nothing more (a full disk, a closed pipe), what follows is dropped."""
+    stream = getattr(sys, name)
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _main(words: list[str]) -> int:

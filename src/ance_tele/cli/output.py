@@ -1,7 +1,9 @@
 """What a verb has found, as one JSON document for machines (``--json``): docs/terminal.md has its schema."""
 
+import io
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -18,7 +20,15 @@ def document(verb: str, version: str, **content: Any) -> str:
         {"schema": 1, "version": "1.0", "verb": "search", "result": {"share": null}}
     """
     whole = {"schema": SCHEMA, "version": version, "verb": verb, **content}
-    return json.dumps(plain(whole), ensure_ascii=False, allow_nan=False)
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    return json.dumps(plain(whole), ensure_ascii=not unicode, allow_nan=False)
+
+
+def escape_what_streams_lack() -> None:
+    """Have characters that standard output or error cannot encode printed as escapes such as ``\\u2013``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:
