@@ -292,13 +292,18 @@ def test_a_checkpoint_of_other_data_or_without_its_state_is_refused(
             resume_from_checkpoint=True
         )
     (tmp_path / "checkpoint-4").rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"checkpoint-4/teleportation\.safetensors is missing"):
+    with pytest.raises(UserError, match=r"checkpoint-4/teleportation\.safetensors is missing; if the checkpoint lies"):
         trainer_of(callback_of(data), load(tiny_model), tmp_path, **more).train(
             resume_from_checkpoint=str(tmp_path / "elsewhere")
         )
     there = callback_of(data, resume_from=tmp_path / "elsewhere")
     trainer = trainer_of(there, load(tiny_model), tmp_path, **more)
     assert trainer.train(resume_from_checkpoint=str(tmp_path / "elsewhere")).global_step == 6
+    (tmp_path / "elsewhere" / "teleportation.safetensors").write_bytes(b"cut")
+    with pytest.raises(UserError, match=r"is damaged \(.*\): delete the folder elsewhere and resume from"):
+        trainer_of(callback_of(data, resume_from=tmp_path / "elsewhere"), load(tiny_model), tmp_path, **more).train(
+            resume_from_checkpoint=str(tmp_path / "elsewhere")
+        )
 
 
 def test_the_model_card_shows_no_negatives_that_nobody_has_mined(

@@ -71,7 +71,13 @@ def load_state(
     Raises:
         UserError: It is missing or damaged, or of other data.
     """
-    with reading(path), safe_open(path, "numpy") as file:
+    if not path.is_file():
+        raise UserError(
+            f"{path} is missing; if the checkpoint lies elsewhere, name its folder to the callback (resume_from), and "
+            "if it was cut short or saved without the callback, delete it and resume from the one before."
+        )
+    advice = f"delete the folder {path.parent.name} and resume from the checkpoint before"
+    with reading(path, advice), safe_open(path, "numpy") as file:
         about: Mapping[str, object] = json.loads(file.metadata()["about"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         labels = arrays.get("labels")
