@@ -129,6 +129,7 @@ y = 2
         ('+++\ndate = 2024-01-01\ntitle = "Of Hugo"\n[params]\nx = 1\n+++\n\nBody.', "Of Hugo", "Body."),
         ("---\ntitle: Keys: a guide\ntags: x\n---\nBody.", "Keys: a guide", "Body."),  # no YAML, though often written
         ("---\nSee: a: text.\n\n---\n\nBody.", "", "See: a: text."),
+        ("---\ntitle: 2024-01-01\n---\nBody.", "2024-01-01", "Body."),
         ("---\n---\nBody.", "", "Body."),
         ("---\n\nA text between rules.\n\n---\n\nBody.", "", "A text between rules."),
         ("---\nA text behind a rule.\n", "", "A text behind a rule."),

@@ -1,6 +1,7 @@
 """What people bring: every kind of model folder, measured and trained and saved as sentence-transformers has it."""
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.data.tokens import TokenStore
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.encoder import Forward, tokenizer_of
@@ -197,7 +199,7 @@ def test_a_folder_with_an_adapter_says_what_to_install(tmp_path: Path) -> None:
     zoo_folders.pooled(tmp_path)
     settings = {"base_model_name_or_path": str(tmp_path), "peft_type": "LORA"}
     (tmp_path / "adapter_config.json").write_text(json.dumps(settings), "utf-8")
-    with pytest.raises(UserError, match=r'needs peft: pip install "ance-tele\[lora\]"'):
+    with pytest.raises(UserError, match=re.escape(f"needs peft: {install('lora')}")):
         load_model(tmp_path, CONFIG)
 
 

@@ -1,10 +1,12 @@
 """Which executor a command gets."""
 
+import re
 from typing import Any
 
 import pytest
 
 from ance_tele.console.errors import UserError
+from ance_tele.console.extras import install
 from ance_tele.engine import choose
 from ance_tele.engine.choose import executor_for
 from ance_tele.engine.executor import InProcess
@@ -53,7 +55,7 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], sentence: str) -> No
 
 def test_ray_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'ance-tele\[ray\]'"), executor_for(engine="ray"):
+    with pytest.raises(UserError, match=re.escape(install("ray"))), executor_for(engine="ray"):
         pass
 
 

@@ -1,7 +1,6 @@
 """Markdown to blocks, by way of HTML."""
 
 import re
-from typing import Any
 
 import yaml
 
@@ -11,7 +10,6 @@ from ance_tele.data.documents.html import read_html
 _YAML = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _TITLE = re.compile(r"""^title[ \t]*[:=][ \t]*(["']?)(.*?)\1[ \t]*$""", re.MULTILINE)
-_LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # every value as it is written
 _OWN_ANCHOR = re.compile(r"\s*\{\s*#([\w.:-]+)[^}]*\}\s*$")
 
 
@@ -42,13 +40,13 @@ def _front_matter(text: str) -> tuple[str, str]:
         return _line(matter[1]), text[matter.end() :]
     if matter := _YAML.match(text):
         try:
-            fields = yaml.load(matter[1], _LOADER)
-        except (yaml.YAMLError, RecursionError):
+            fields = yaml.safe_load(matter[1])
+        except (yaml.YAMLError, ValueError, RecursionError):
             title = _line(matter[1])
             return (title, text[matter.end() :]) if title else ("", text)
         if fields is None or isinstance(fields, dict):  # else a text between two rules
-            title = (fields or {}).get("title", "")
-            return title if isinstance(title, str) else "", text[matter.end() :]
+            title = (fields or {}).get("title", "")  # a number or date as it is written
+            return title if isinstance(title, str) else _line(matter[1]), text[matter.end() :]
     return "", text
 
 
