@@ -9,7 +9,8 @@
 #   in place of those in the file: words that were cut into digits are [UNK] now, and a word that was kept
 #   whole is cut. No message; saving it again writes BERT's rules into tokenizer.json. transformers 4
 #   loads the same folder with its rules. Without tokenizer_class in tokenizer_config.json the model's type
-#   decides, and it is the same. Wrapped by PreTrainedTokenizerFast, the rules are kept.
+#   decides, and it is the same; the classes of DistilBERT, RoBERTa, XLM-R and Qwen2 do likewise. Wrapped by
+#   PreTrainedTokenizerFast, the rules are kept.
 # Why it matters: encoders of a domain or a language with a tokenizer of their own are given other tokens
 #   than they were trained on, after nothing but an upgrade, or between training and the first search.
 # Seen: 2026-11-28
@@ -31,7 +32,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
-special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
 tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
 tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
 digits = pre_tokenizers.Digits(individual_digits=True)

@@ -42,7 +42,8 @@ for tokenizer, trainer in ((bytewise, trainers.BpeTrainer), (pieces, trainers.Wo
     options = {"initial_alphabet": letters} if tokenizer is bytewise else {}
     made = trainer(vocab_size=400, special_tokens=list(special.values()), show_progress=False, **options)
     tokenizer.train_from_iterator(texts, made)
-    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
 
 
 def in_the_mean(tokenizer, prompt, text):

@@ -28,7 +28,7 @@ RANK = 16
 
 
 def combined(rslora, names, how):
-    """Return how many times stronger the combined adapter changes its layer than the weighted sum, and its direction."""
+    """Return how many times stronger the combined adapter is than the weighted sum, and the cosine of the two."""
     torch.manual_seed(0)
     config = {"r": RANK, "lora_alpha": 32, "target_modules": ["0"], "use_rslora": rslora, "init_lora_weights": False}
     model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(64, 64)), LoraConfig(**config), "first")

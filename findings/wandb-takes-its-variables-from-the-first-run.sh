@@ -38,7 +38,9 @@ def train(name, **named):
     os.environ.update(WANDB_RUN_ID=f"id-{name}", WANDB_RUN_GROUP=f"group-{name}", WANDB_PROJECT=f"project-{name}")
     if named:
         wandb.init(project=f"project-{name}", group=f"group-{name}", id=f"id-{name}")
-    settings = TrainingArguments(name, report_to="wandb", use_cpu=True, disable_tqdm=True, max_steps=1, save_strategy="no")
+    settings = TrainingArguments(
+        name, report_to="wandb", use_cpu=True, disable_tqdm=True, max_steps=1, save_strategy="no"
+    )
     Trainer(BertForSequenceClassification(BertConfig(vocab_size=10, **sizes)), settings, train_dataset=rows).train()
     seen = (wandb.run.project, wandb.run.group, wandb.run.id)
     wandb.finish()
