@@ -41,6 +41,10 @@ def train(name, start=None, **settings):
     return rates, max(group["weight_decay"] for group in trainer.optimizer.param_groups)
 
 
+def near(rate, expected):
+    return abs(rate - expected) < 1e-9
+
+
 first = train("first")
 seen = {
     "first": first,
@@ -52,7 +56,6 @@ seen = {
 for name, (rates, decay) in seen.items():
     print(f"{name}: weight decay {decay},", {step: round(rates[step], 7) for step in (5, 6, 7, 8, 10)})
 lower, longer, constant, fresh = [*seen.values()][1:]
-near = lambda rate, expected: abs(rate - expected) < 1e-9  # noqa: E731
 assert lower == first and first[1] == 0.01
 assert near(longer[0][6], first[0][6]) and near(longer[0][7], 1e-3 * 14 / 20) and longer[0][7] > longer[0][6]
 assert near(constant[0][7], 1e-3)
