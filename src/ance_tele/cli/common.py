@@ -66,14 +66,14 @@ def print_config(given: Given, settings: Mapping[str, Any]) -> Result:
 def introduce(collection: "Collection") -> None:
     """Print sizes, problems, notes and warnings of a collection."""
     from ance_tele.data.describe import warnings
-    from ance_tele.data.notes import IN_PASSAGES
+    from ance_tele.data.notes import level_of
 
     judged = ", ".join(f"{len(qrels):,} {split}" for split, qrels in collection.qrels.items())
     echo(f"{collection.name}: {len(collection.corpus):,} passages; queries: {judged}")
     for problem, count in collection.problems.items():
         echo(f"left out: {count:,} ({problem})")
     for note, count in collection.notes.items():
-        echo(f"{'warning' if note == IN_PASSAGES else 'note'}: {count:,} {note}")
+        echo(f"{level_of(note)}: {count:,} {note}")
     for line in warnings(collection):
         echo(f"warning: {line}")
     if collection.hold_out is not None:

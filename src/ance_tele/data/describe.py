@@ -12,7 +12,7 @@ from ance_tele.data.collection import Collection, Texts
 from ance_tele.data.copies import Copies, queries_by_id
 from ance_tele.data.detection import detect, sample
 from ance_tele.data.languages import LANGUAGES, UNSPACED_SCRIPTS
-from ance_tele.data.notes import IN_PASSAGES
+from ance_tele.data.notes import level_of
 
 
 def counted_parts(collection: Collection) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def describe(collection: Collection) -> Iterator[str]:
         yield f"unused    {spare:>12,} {_queries(spare)} in no split"
     yield from _alike(collection)
     for note, count in collection.notes.items():
-        yield f"{'warning' if note == IN_PASSAGES else 'note':<10}{count:>12,}   {note}"
+        yield f"{level_of(note):<10}{count:>12,}   {note}"
     for line in warnings(collection):
         yield f"warning   {line}"
     if not collection.problems:

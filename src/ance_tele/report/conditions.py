@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ance_tele.console.numbers import DASH, count, counted, duration, percent, score, words
-from ance_tele.data.notes import IN_PASSAGES, MADE
+from ance_tele.data import notes
 from ance_tele.runs.summary import EpisodeSummary, Summary
 
 _FROM = {"heading": "from headings", "first sentence": "from first sentences", "generated": "by a generator"}
@@ -41,11 +41,10 @@ def description(summary: Summary) -> str:
 
 def made(summary: Summary) -> list[str]:
     """Return a sentence on queries that nobody has asked: figures of them are of such queries only."""
-    notes = summary.data.notes.items()
-    found = [f"{count(amount)} {note}" for note, amount in notes if note.startswith(MADE)]
+    found = [f"{count(amount)} {note}" for note, amount in notes.how_made(summary.data.notes).items()]
     said = [f"Of all queries, {words(found)}."] if found else []
-    within = summary.data.notes.get(IN_PASSAGES)
-    return [*said, f"{count(within)} {IN_PASSAGES}."] if within else said
+    within = summary.data.notes.get(notes.IN_PASSAGES)
+    return [*said, f"{count(within)} {notes.IN_PASSAGES}."] if within else said
 
 
 def on_made(summary: Summary) -> str:
@@ -53,8 +52,8 @@ def on_made(summary: Summary) -> str:
 
     Example: ``" on queries made from headings"``.
     """
-    notes = summary.data.notes.items()
-    of = {note.removeprefix(MADE).strip(" ()"): amount for note, amount in notes if note.startswith(MADE)}
+    said = notes.how_made(summary.data.notes)
+    of = {note.removeprefix(notes.MADE).strip(" ()"): amount for note, amount in said.items()}
     if not of:
         return ""
     partly = "partly " if sum(of.values()) < sum(summary.data.queries.values()) else ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ance_tele.data.notes import MADE
+from ance_tele.data.notes import how_made
 
 CARD = """---
 library_name: sentence-transformers
@@ -135,7 +135,6 @@ def model_card(facts: Mapping[str, Any], settings: Mapping[str, Any], card: str 
     base = Path(str(facts["base"])).name if Path(str(facts["base"])).exists() else facts["base"]
     usual = {"options": "", "compared": "model.similarity(queries, passages)"}
     joined = "" if separator == " " else f" by {separator}"
-    notes = facts.get("notes", {}).items()
-    found = [f"{count:,} {note}." for note, count in notes if note.startswith(MADE)]
+    found = [f"{count:,} {note}." for note, count in how_made(facts.get("notes", {})).items()]
     made = f"\n\nOf its queries, {' '.join(found)}" if found else ""
     return card.format(**{**usual, **facts, "base": base}, joined=joined, settings=rows, made=made)
