@@ -22,7 +22,7 @@ from ance_tele.data.documents.markdown import read_markdown
 from ance_tele.data.documents.packing import pack, words_in
 from ance_tele.data.documents.passages import passages_of
 from ance_tele.data.documents.plain import read_rst, read_text
-from ance_tele.data.documents.queries import Query, ask, split
+from ance_tele.data.documents.queries import Query, ask, common, split
 from ance_tele.data.documents.sections import sections
 from ance_tele.data.load import load_collection
 
@@ -476,7 +476,7 @@ def test_what_cannot_be_read_is_counted(tmp_path: Path) -> None:
 
 def asked(source: str, make: Any = "headings") -> list[str]:
     found = sections("guide.md", read_markdown(source))
-    return [one.query for one in ask(found, make, LeftOut()).values()]
+    return [one.query for one in ask(found, make, common(found), LeftOut()).values()]
 
 
 def test_which_headings_are_queries() -> None:

@@ -48,7 +48,7 @@ def test_a_common_heading_is_no_query_in_whatever_case_and_not_behind_the_one_ab
     found = [section(f"{n}.md", heading) for n, heading in enumerate(("SEE ALSO", "See also", "3. See Also:") * 2)]
     found += [section(f"{n}.md", f"How to mend part {n}") for n in range(6)]
     left_out = LeftOut()
-    assert [one.query for one in ask(found, "headings", left_out).values()] == [
+    assert [one.query for one in ask(found, "headings", common(found), left_out).values()] == [
         f"How to mend part {n}" for n in range(6)
     ]
     assert left_out == {SHARED: 6}
@@ -77,7 +77,7 @@ def test_a_section_that_another_document_has_kept_makes_no_query() -> None:
     text = "The same text of twelve words or more, in each of the two documents."
     found = [section("a.md", "What to read next", text), section("b.md", "Where to read more", text)]
     left_out = LeftOut()
-    asked = ask(found, "headings", left_out)
+    asked = ask(found, "headings", common(found), left_out)
     hidden = {name: one.section for name, one in asked.items()}
     queries = made_queries(asked, passages_of(found, 50, words_in, hidden), left_out)
     assert [(query.text, query.passages) for query in queries] == [("What to read next", ("a.md#What to read next",))]

@@ -97,23 +97,13 @@ def write_documents(
     how.check()
     check_places(docs, out)
     left_out = LeftOut()
-    documents = [
-        (name, without_long_words(document, left_out, name)) for name, document in read_documents(docs, left_out)
-    ]
-    read, found = len(documents), list[Section]()
-    for name, document in without_shared_ends(documents):
-        some = sections(name, document)
-        if not some:
-            left_out.add("documents without text", name)
-        links = [section for section in some if only_links(section)]
-        for section in links:
-            left_out.add("sections of nothing but links within the site", section.name)
-        found += [section for section in some if section not in links] if links else some
+    read, found = _sections(docs, left_out)
     if not read:
         kinds = ", ".join(KINDS)
         why = "; ".join(reasons(left_out, left_out.examples)) or "nothing, it is empty"
         raise UserError(f"{docs} holds no document that can be read ({kinds}); left out: {why}.")
-    asked = ask(found, how.make, left_out)
+    usual = common(found)
+    asked = ask(found, how.make, usual, left_out)
     hidden = {} if how.whole else {name: one.section for name, one in asked.items()}
     passages = passages_of(found, how.size, sizes, hidden)
     left_out += passages.counts
@@ -135,12 +125,30 @@ def write_documents(
         splits = split(queries, {one.id: one.document for one in passages.by_id.values()}, how.dev, how.test, left_out)
     made = Counter(query.made for part in splits.values() for query in part)
     counts = {name: len(part) for name, part in splits.items()}
-    usual = common(found) if SHARED in left_out else {}
+    shared = usual if SHARED in left_out else {}
     written = Written(
-        read, len(passages.by_id), counts, dict(sorted(made.items())), dict(+left_out), left_out.examples, usual
+        read, len(passages.by_id), counts, dict(sorted(made.items())), dict(+left_out), left_out.examples, shared
     )
     _write(out, passages, splits, how.whole, _source(docs, how, unit, keep is not None, written))
     return written
+
+
+def _sections(docs: Path, left_out: LeftOut) -> tuple[int, list[Section]]:
+    """Return how many documents a folder has, and their sections but those of links alone."""
+    documents = [
+        (name, without_long_words(document, left_out, name)) for name, document in read_documents(docs, left_out)
+    ]
+    found: list[Section] = []
+    for name, document in without_shared_ends(documents):
+        some = sections(name, document)
+        if not some:
+            left_out.add("documents without text", name)
+        for section in some:
+            if only_links(section):
+                left_out.add("sections of nothing but links within the site", section.name)
+            else:
+                found.append(section)
+    return len(documents), found
 
 
 def check_places(docs: Path, out: Path) -> None:

@@ -26,7 +26,7 @@ MOST_PASSAGES = 5
 """Of a section whose heading is a query: what is longer is about more than its heading says."""
 LEAST_COMMON = 5
 """Documents that a common heading stands in at least, besides more than a hundredth of all."""
-SHARED = "headings that at least 5 documents, and more than 1% of all, share"
+SHARED = f"headings that at least {LEAST_COMMON} documents, and more than 1% of all, share"
 _NUMBER = re.compile(r"^(?:\(?\d+(?:\.\d+)*[.)]?|[A-Z][.)])\s+")
 _WORD = re.compile(r"[^\W_]{2,}")
 
@@ -49,22 +49,21 @@ class Asked:
     section: Section
 
 
-def ask(found: Sequence[Section], make: Make, left_out: LeftOut) -> dict[str, Asked]:
+def ask(found: Sequence[Section], make: Make, usual: Mapping[str, int], left_out: LeftOut) -> dict[str, Asked]:
     """Return by name the sections that a query can be made of.
 
     A heading is one if its section has no sections below it, whose titles it would be in. A short one, and one that
     another section has too, is asked for together with the heading above it; where that is not the only one either, it
-    is left out. One that many documents have (:func:`common`) is never a query.
+    is left out. One that many documents have (``usual``, of :func:`common`) is never a query.
 
     Example:
         >>> from ance_tele.data.documents.blocks import Block
-        >>> from ance_tele.data.documents.left_out import LeftOut, amount
+        >>> from ance_tele.data.documents.left_out import LeftOut
         >>> section = Section("a.md", "a.md#x", "Keys", ("Copy a key",), "Copy a key", True, (Block("text", "Go."),))
-        >>> ask([section], "headings", LeftOut())["a.md#x"].query
+        >>> ask([section], "headings", {}, LeftOut())["a.md#x"].query
         'Copy a key'
     """
     ways: list[list[Asked]] = []
-    usual = common(found) if make in ("headings", "both") else {}
     for section in found:
         of = list(_of_heading(section, usual, left_out)) if make in ("headings", "both") else []
         sentence = _of_sentence(section) if make in ("sentences", "both") else None

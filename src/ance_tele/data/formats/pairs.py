@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import numpy as np
 
 from ance_tele.console.errors import UserError, nearest
-from ance_tele.console.values import check
+from ance_tele.console.values import check_fields
 from ance_tele.data.describe import describe
 from ance_tele.data.documents.how import Share, check_shares
 from ance_tele.data.formats.examples import Example, collect, part, stem, text_id
@@ -118,9 +118,7 @@ def check_table(path: Path, how: Pairs) -> None:
         raise UserError(f"{path} is not a file; data from-csv takes a {', '.join(ROWS)} file.")
     if not path.name.removesuffix(".gz").endswith(ROWS) or path.name.endswith(".parquet.gz"):
         raise UserError(f"{path.name} ends in none of {', '.join(ROWS)} (.gz); save a spreadsheet as CSV in UTF-8.")
-    hints = get_type_hints(Pairs, include_extras=True)
-    for name in ("relevant_from", "dev", "test"):
-        check(name, getattr(how, name), hints[name])
+    check_fields(how)
     check_shares(how.dev, how.test, "queries")
     if how.query == how.passage:
         raise UserError(f"Query and passage are both the column '{how.query}'; name two columns.")
