@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from accelerate.utils import broadcast_object_list, gather_object
@@ -14,11 +14,13 @@ from sentence_transformers.base.training_args import BatchSamplers
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ance_tele.console.errors import UserError
-from ance_tele.console.values import check
 from ance_tele.dropin.pairs import Pairs
 from ance_tele.dropin.searching import (
+    COUNT,
+    COUNT_OR_NONE,
     MOST_MININGS,
     Searched,
+    check_arguments,
     check_cross_encoder,
     check_model,
     check_settings,
@@ -35,8 +37,6 @@ from ance_tele.training.batches import BatchPlan
 log = logging.getLogger(__name__)
 
 Figures = dict[str, float]
-_Some = Annotated[int, (1, 1 << 20)]
-_SomeOrNone = Annotated[int | None, (1, 1 << 20)]
 
 
 class TeleportationCallback(TrainerCallback):
@@ -118,13 +118,12 @@ class TeleportationCallback(TrainerCallback):
         resume_from: str | Path | None = None,
         cache: Path | None = None,
     ) -> None:
-        for name, value, kind in (
-            ("num_negatives", num_negatives, _Some),
-            ("every_epochs", every_epochs, _Some),
-            ("every_steps", every_steps, _SomeOrNone),
-            ("seed", seed, int),
-        ):
-            check(name, value, kind)
+        check_arguments(
+            num_negatives=(num_negatives, COUNT),
+            every_epochs=(every_epochs, COUNT),
+            every_steps=(every_steps, COUNT_OR_NONE),
+            seed=(seed, int),
+        )
         self.mining = MiningConfig() if mining is None else mining
         self.encoder = EncoderConfig() if encoder is None else encoder
         check_settings(self.mining, self.encoder)

@@ -4,17 +4,24 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from datasets import Dataset
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ance_tele.console.errors import UserError, unknown
-from ance_tele.console.values import check
 from ance_tele.dropin.drawing import FORMATS, OutputFormat, draw
 from ance_tele.dropin.pairs import Pairs
-from ance_tele.dropin.searching import check_cross_encoder, check_model, check_settings, searching
+from ance_tele.dropin.searching import (
+    COUNT,
+    COUNT_OR_NONE,
+    check_arguments,
+    check_cross_encoder,
+    check_model,
+    check_settings,
+    searching,
+)
 from ance_tele.encode.config import EncoderConfig
 from ance_tele.encode.in_use import Task
 from ance_tele.encode.lengths import declared_length
@@ -26,8 +33,6 @@ from ance_tele.runs.learning import Change, change
 log = logging.getLogger(__name__)
 
 Strategy: TypeAlias = Literal["random", "top"]
-_Some = Annotated[int, (1, 1 << 20)]
-_SomeOrNone = Annotated[int | None, (1, 1 << 20)]
 
 
 @dataclass(frozen=True)
@@ -154,13 +159,12 @@ def mine_teleportation_negatives(
     """
     if output_format not in FORMATS:
         raise UserError(unknown("output_format", output_format, FORMATS))
-    for name, value, kind in (
-        ("num_negatives", num_negatives, _Some),
-        ("sampling_strategy", sampling_strategy, Strategy),
-        ("batch_size", batch_size, _SomeOrNone),
-        ("seed", seed, int),
-    ):
-        check(name, value, kind)
+    check_arguments(
+        num_negatives=(num_negatives, COUNT),
+        sampling_strategy=(sampling_strategy, Strategy),
+        batch_size=(batch_size, COUNT_OR_NONE),
+        seed=(seed, int),
+    )
     if history is not None and not isinstance(history, Mined):
         raise UserError(f"history is a {type(history).__name__}; give what the mining before has returned.")
     if cross_encoder is not None:

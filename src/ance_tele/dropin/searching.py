@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from ance_tele.console.errors import UserError
 from ance_tele.console.log import muted
-from ance_tele.console.values import check_fields
+from ance_tele.console.values import check, check_fields
 from ance_tele.data.ragged import within
 from ance_tele.dropin.pairs import Pairs
 from ance_tele.encode.checkpoint import Checkpoint, TokenizedCollection
@@ -180,6 +181,19 @@ def check_model(model: object) -> None:
     """
     if not isinstance(model, SentenceTransformer):
         raise UserError(f"The model is a {type(model).__name__}; negatives are mined with a SentenceTransformer.")
+
+
+COUNT, COUNT_OR_NONE = Annotated[int, (1, 1 << 20)], Annotated[int | None, (1, 1 << 20)]
+
+
+def check_arguments(**given: tuple[object, Any]) -> None:
+    """Refuse arguments, given with their types, of other types or out of their ranges.
+
+    Raises:
+        UserError: States name, value, and allowed values.
+    """
+    for name, (value, kind) in given.items():
+        check(name, value, kind)
 
 
 def check_cross_encoder(name: str, given: object) -> None:
