@@ -1,6 +1,6 @@
 """Facts for defaults, from a collection and the small files of a model, without torch or weights."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -41,8 +41,8 @@ class AtHand:
         return Facts(
             queries=training_queries(self.collection, recipe),
             passages=len(self.collection.corpus),
-            query_tokens=self._tokens[0],
-            passage_tokens=self._tokens[1],
+            query_tokens=percentile(self._lengths[0], 99),
+            passage_tokens=percentile(self._lengths[1], 95),
             kind=self.files.kind,
             width=self.files.width,
             query_most=self.files.most_tokens("query"),
@@ -52,20 +52,19 @@ class AtHand:
     def means(self, recipe: Recipe) -> dict[str, Any]:
         """Return the mean tokens of a query and a passage, each cut where a recipe cuts it; {} without texts."""
         both = (
-            ("query_tokens", self.collection.queries, recipe.encoder.query_max_len),
-            ("passage_tokens", self.collection.corpus, recipe.encoder.passage_max_len),
+            ("query_tokens", self._lengths[0], recipe.encoder.query_max_len),
+            ("passage_tokens", self._lengths[1], recipe.encoder.passage_max_len),
         )
-        lengths = {name: np.array(sampled(texts, self.files.counter())) for name, texts, _ in both}
         return {
-            name: round(float(np.minimum(lengths[name], most or lengths[name]).mean()), 1)
-            for name, _, most in both
-            if len(lengths[name])
+            name: round(float(np.minimum(lengths, most or lengths).mean()), 1)
+            for name, lengths, most in both
+            if len(lengths)
         }
 
     @cached_property
-    def _tokens(self) -> tuple[int, int]:
+    def _lengths(self) -> tuple[list[int], list[int]]:
         count = self.files.counter()
-        return percentile(self.collection.queries, 99, count), percentile(self.collection.corpus, 95, count)
+        return sampled(self.collection.queries, count), sampled(self.collection.corpus, count)
 
 
 def training_queries(collection: Collection, recipe: Recipe) -> int:
@@ -79,9 +78,8 @@ def training_queries(collection: Collection, recipe: Recipe) -> int:
     return min(len(queries), recipe.episode.max_train_queries or len(queries))
 
 
-def percentile(texts: Texts, share: float, count: Callable[[list[str]], list[int]]) -> int:
-    """Return the length that ``share`` percent of the texts do not exceed, from an even sample; 0 without texts."""
-    lengths = sampled(texts, count)
+def percentile(lengths: Sequence[int], share: float) -> int:
+    """Return the length that ``share`` percent of the texts do not exceed; 0 without texts."""
     return int(np.percentile(lengths, share, method="higher")) if lengths else 0
 
 
