@@ -36,7 +36,7 @@ from ance_tele.encode.inference import encode_texts
 from ance_tele.encode.vectors import Vectors
 from ance_tele.evaluate.config import EvaluateConfig
 from ance_tele.evaluate.evaluation import Evaluation
-from ance_tele.export.onnx_files import FLOAT, INT8, OPENVINO, write_onnx
+from ance_tele.export.onnx_files import FLOAT, INT8, OPENVINO, OnnxEncoder, write_onnx
 from ance_tele.search.topk import exact_topk
 
 METRICS = ("MRR@10", "nDCG@10")
@@ -104,13 +104,8 @@ def transformers_forward(folder: str, pooling: str, normalized: bool) -> Callabl
 
 
 def onnx_forward(path: Path, threads: int) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = {one.name for one in session.get_inputs()}
-    return lambda batch: session.run(["sentence_embedding"], {name: batch[name] for name in names})[0]
+    graph = OnnxEncoder(path, threads=threads)
+    return lambda batch: graph.session.run(["sentence_embedding"], {name: batch[name] for name in graph.names})[0]
 
 
 def openvino_forward(path: Path, hint: str, threads: int) -> Callable[[dict[str, np.ndarray]], np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 
 from ance_tele.console import extras
 
-FOLDER = "file:///home/me/a%20b"
+FOLDER = "file:///srv/a%20b"
 
 
 class Installed:
@@ -22,7 +22,7 @@ class Installed:
 
 @pytest.mark.parametrize(("kept", "command"), [
     (None, "pip install 'ance-tele[serve]'"),
-    ({"url": FOLDER, "dir_info": {"editable": True}}, "pip install -e '/home/me/a b[serve]'"),
+    ({"url": FOLDER, "dir_info": {"editable": True}}, "pip install -e '/srv/a b[serve]'"),
     ({"url": FOLDER, "dir_info": {}}, f"pip install 'ance-tele[serve] @ {FOLDER}'"),
     (
         {"url": "file:///tmp/ance_tele-0.1.0-py3-none-any.whl", "archive_info": {}},

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
+from typing import TextIO
 
 from ance_tele import __version__
 from ance_tele.cli.common import echo
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(words, str(error))
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_what_follows(sys.stdout)
         return PIPE_CLOSED
     except KeyboardInterrupt as stop:
         return _fail(words, _stopped(words), exit_code(stop))
@@ -85,7 +86,11 @@ def _print(line: str, name: str) -> None:
     try:
         print(line, file=stream, flush=True)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _drop_what_follows(stream)
+
+
+def _drop_what_follows(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _main(words: list[str]) -> int:
